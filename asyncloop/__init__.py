@@ -1,0 +1,71 @@
+"""An asyncio event loop in C on libev, with its own Future and Task.
+
+    import asyncloop
+
+    asyncloop.run(main())          # in the place of asyncio.run(main())
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._core import Future, Task
+from ._loop import Loop
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._policy import EventLoopPolicy
+
+__all__ = ["EventLoopPolicy", "Future", "Loop", "Task", "__version__", "install", "new_event_loop", "run"]
+
+_T = TypeVar("_T")
+
+
+def new_event_loop() -> Loop:
+    """Return a new event loop, which is nobody's current loop yet."""
+    return Loop()
+
+
+def run(
+    main: Coroutine[Any, Any, _T],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
+) -> _T:
+    """Do what asyncio.run() does, on an asyncloop.Loop.
+
+    main: the coroutine to run.
+    debug: whether the loop runs in debug mode; None leaves that to PYTHONASYNCIODEBUG and -X dev.
+    loop_factory: makes the loop, such as functools.partial(asyncloop.Loop, backend="poll").
+
+    Returns what main returns and raises what it raises; RuntimeError when called from a running event loop.
+    """
+    if sys.version_info >= (3, 12):
+        return asyncio.run(main, debug=debug, loop_factory=loop_factory)
+
+    # 3.11 has asyncio.Runner, but its asyncio.run() takes no loop_factory.
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("asyncio.run() cannot be called from a running event loop")
+    with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
+        return runner.run(main)
+
+
+def install() -> None:
+    """Make asyncloop the loop of whatever uses asyncio in this process from now on.
+
+    It sets asyncloop.EventLoopPolicy. Policies are deprecated from Python 3.14: there it warns as asyncio does
+    (DeprecationWarning), and run() or asyncio.run(..., loop_factory=asyncloop.new_event_loop) is to be preferred.
+    """
+    from . import _policy
+
+    _policy.install(stacklevel=2)
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: a Python that has dropped policies can still import the rest.
+    if name == "EventLoopPolicy":
+        from ._policy import EventLoopPolicy
+
+        return EventLoopPolicy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

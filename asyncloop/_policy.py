@@ -1,0 +1,42 @@
+"""Event loop policies, deprecated from Python 3.14: all of it stands here, so that it can be deleted one day."""
+
+import asyncio
+import sys
+import warnings
+
+from ._loop import Loop
+
+# From 3.14 the public name warns as soon as it is read, which merely importing this must not do.
+if sys.version_info >= (3, 14):
+    from asyncio.unix_events import _DefaultEventLoopPolicy as _BasePolicy
+else:
+    from asyncio import DefaultEventLoopPolicy as _BasePolicy
+
+
+class EventLoopPolicy(_BasePolicy):
+    """asyncio's own policy, whose new loops are asyncloop.Loop."""
+
+    def new_event_loop(self) -> Loop:
+        """Return a new event loop, which is nobody's current loop yet."""
+        return Loop()
+
+
+def install(stacklevel: int) -> None:
+    """Make EventLoopPolicy the policy, with a DeprecationWarning from Python 3.14.
+
+    stacklevel: how many callers up the warning points at; 1 is the caller of this function.
+    """
+    if sys.version_info >= (3, 14):
+        warnings.warn(
+            "asyncloop.install() is deprecated, as event loop policies are: use asyncloop.run()",
+            DeprecationWarning,
+            stacklevel=stacklevel + 1,
+        )
+    install_silently()
+
+
+def install_silently() -> None:
+    """Make EventLoopPolicy the policy, without a word."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        asyncio.set_event_loop_policy(EventLoopPolicy())
