@@ -1,0 +1,158 @@
+"""What a benchmark case is, and how the small ones are timed.
+
+A case module defines cases; MODULES names those modules in the order of the tables:
+
+    @micro("call_soon chain", operation="a callback that schedules the next one")
+    def chain(loop):
+        ...set up...
+        yield work          # work(count) performs `count` operations, or is a coroutine function that does
+        ...clean up...
+
+run.py gives each (case, loop) a fresh process, so a case may leave its process in any state.
+"""
+
+import contextlib
+import gc
+import importlib
+import inspect
+import time
+from typing import NamedTuple
+
+MODULES = (
+    "micro.call_soon",
+    "micro.timers",
+    "micro.threadsafe",
+    "micro.executor",
+    "micro.task_switch",
+    "micro.future",
+    "micro.group",
+    "micro.primitives",
+    "micro.timeouts",
+    "micro.memory",
+    "micro.lifecycle",
+    "micro.fdwatch",
+    "micro.sock",
+    "net.tcp_echo",
+    "net.streams",
+)
+
+
+class Result(NamedTuple):
+    """What one run of a case gave: times in seconds, memory in bytes (cases about memory only)."""
+
+    operations: int
+    cpu: float
+    wall: float
+    resident: int | None = None
+
+
+class Case:
+    """One thing to measure.
+
+    Args:
+        name: what --cases selects, "file.what".
+        title: how the tables and charts call it.
+        operation: what one operation is.
+    """
+
+    unit = "ns"
+
+    def __init__(self, name, title, operation):
+        self.name = name
+        self.title = title
+        self.operation = operation
+
+    def prepare(self):
+        """Build what the case needs besides Python; raises SystemExit saying what is missing."""
+
+    def pin(self, core, load_core):
+        """Keep this process to one core and the load generator to another, if the case has one."""
+
+    def run(self, new_loop, seconds, operations=None):
+        """Measure, and return a Result.
+
+        Args:
+            new_loop: makes an event loop.
+            seconds: how long to measure.
+            operations: perform this many instead (rounded up to what the case can do), however long it takes.
+        """
+        raise NotImplementedError
+
+    def figure(self, result):
+        """Return what the tables show: nanoseconds of CPU per operation, unless the case says otherwise."""
+        return result.cpu / result.operations * 1e9
+
+
+class Micro(Case):
+    """A case that happens within this process: a generator function that yields its `work`.
+
+    Args:
+        body: generator function, called with a fresh loop.
+        title, operation: as for Case.
+        batch: `work` is only asked for multiples of this.
+    """
+
+    def __init__(self, body, title, operation, batch):
+        super().__init__(f"{body.__module__.rpartition('.')[2]}.{body.__name__}", title, operation)
+        self.body = contextlib.contextmanager(body)
+        self.batch = batch
+
+    @contextlib.contextmanager
+    def work(self, new_loop):
+        loop = new_loop()
+        try:
+            with self.body(loop) as work:
+                if inspect.iscoroutinefunction(work):
+                    yield lambda count: loop.run_until_complete(work(count))
+                else:
+                    yield work
+        finally:
+            loop.close()
+
+    def run(self, new_loop, seconds, operations=None):
+        with self.work(new_loop) as work:
+            if operations is not None:
+                work(self.batch)  # warm: the first calls specialise bytecode and fill free lists
+                return timed(work, -(-operations // self.batch) * self.batch)
+            return timed_for(seconds, work, self.batch)
+
+
+def micro(title, operation, batch=1):
+    """Decorate the generator function of a Micro case; the arguments are those of Micro."""
+    return lambda body: Micro(body, title, operation, batch)
+
+
+def timed(work, count):
+    # The set-up's garbage must not be collected on the case's time; the collector itself stays on, as in programs.
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    work(count)
+    return Result(count, time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def timed_for(seconds, work, batch):
+    """Repeat `work` for `seconds` of wall time, after warming up with growing counts.
+
+    The counts grow until one takes a tenth of that in CPU time (wall time would end this too early on a busy machine),
+    so that entering and leaving the loop does not show.
+    """
+    count = batch
+    while timed(work, count).cpu < seconds / 10:
+        count *= 2
+    operations, cpu, wall = 0, 0.0, 0.0
+    while wall < seconds:
+        result = timed(work, count)
+        operations, cpu, wall = operations + count, cpu + result.cpu, wall + result.wall
+    return Result(operations, cpu, wall)
+
+
+def discover():
+    """Import the case modules and return {name: case}, in the order of the tables."""
+    found = {}
+    for module in MODULES:
+        for value in vars(importlib.import_module(module)).values():
+            if isinstance(value, Case):
+                found[value.name] = value
+            elif isinstance(value, list):  # a family of cases, such as one echo at three sizes
+                found.update({case.name: case for case in value if isinstance(case, Case)})
+    return found

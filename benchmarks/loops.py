@@ -1,0 +1,55 @@
+"""The event loops that can take part."""
+
+import importlib
+import importlib.metadata
+import platform
+
+# A peer that is not installed is left out. --loops also takes MODULE:CALLABLE for any other.
+KNOWN = {
+    "asyncio": "asyncio:SelectorEventLoop",
+    "uvloop": "uvloop:new_event_loop",
+    "rloop": "rloop:new_event_loop",
+    "rsloop": "rsloop:new_event_loop",
+    "zuvloop": "zuvloop:new_event_loop",
+    "asyncloop": "asyncloop:new_event_loop",
+}
+
+
+def factory(name):
+    """Return the callable that makes loops.
+
+    Args:
+        name: a key of KNOWN, or MODULE:CALLABLE.
+
+    Raises:
+        ImportError: the module is not installed or has no such callable.
+    """
+    module, _, attribute = KNOWN.get(name, name).partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except AttributeError:
+        raise ImportError(f"{module} has no {attribute!r}; a loop is given as MODULE:CALLABLE") from None
+
+
+def installed():
+    """Return the names of the known loops that import, in the order of KNOWN."""
+    return [name for name in KNOWN if importable(name)]
+
+
+def importable(name):
+    try:
+        factory(name)
+    except ImportError:
+        return False
+    return True
+
+
+def version(name):
+    """Return the version of the loop's package (asyncio's is Python's), or "" when nobody knows."""
+    module = KNOWN.get(name, name).partition(":")[0].partition(".")[0]
+    if module == "asyncio":
+        return platform.python_version()
+    try:
+        return importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:  # built in the tree, not installed
+        return str(getattr(importlib.import_module(module), "__version__", ""))

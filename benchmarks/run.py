@@ -1,0 +1,220 @@
+"""Compare event loops: python benchmarks/run.py. README.md next to this file says what the numbers mean."""
+
+import argparse
+import datetime
+import fnmatch
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import chart
+import loops
+import table
+from case import discover
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))  # asyncloop built in place; an installed one comes first
+
+DEBUG_SWITCHES = {"PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONPROFILEIMPORTTIME"}
+
+
+class Failed(Exception):
+    """A case did not come to its end on a loop."""
+
+
+def main():
+    options = parse(sys.argv[1:])
+    cases = discover()
+    if options.one:
+        return run_here(cases, options)
+    names = chosen(cases, options.cases)
+    if options.list:
+        for name in names:
+            print(f"{name:26}{cases[name].operation}")
+        print("\nloops:", ", ".join(f"{name} {loops.version(name)}".strip() for name in loops.installed()))
+        return 0
+
+    report = stored(options, names) if options.stored else measure(cases, names, options)
+    print((table.markdown if options.markdown else table.plain)(report))
+    if options.json:
+        path = options.json if options.json != DEFAULT else HERE / "results" / f"{report['python'][:4]}.json"
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(report, indent=1) + "\n")
+    if options.svg:
+        Path(options.svg).write_text(chart.svg(report))
+    return 1 if report["failed"] else 0
+
+
+DEFAULT = object()
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description="Compare event loops by CPU time per operation.")
+    parser.add_argument("--cases", nargs="+", metavar="GLOB", default=["*"], help="which cases (see --list)")
+    parser.add_argument("--loops", nargs="+", metavar="LOOP", help="names, or MODULE:CALLABLE; default: all installed")
+    parser.add_argument("--rounds", type=int, default=5, help="every case meets every loop once a round; default 5")
+    parser.add_argument("--seconds", type=float, default=0.3, help="to measure each time; default 0.3")
+    parser.add_argument("--pin", type=cores, default=default_cores(), metavar="CORE,CORE|none",
+                        help="cores of the server and of the load generator; default: the first two")  # fmt: skip
+    parser.add_argument("--json", nargs="?", const=DEFAULT, metavar="FILE",
+                        help="store the results; default benchmarks/results/<python>.json")  # fmt: skip
+    parser.add_argument("--from", dest="stored", metavar="FILE", help="take stored results instead of measuring")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--svg", metavar="FILE", help="draw a bar chart")
+    parser.add_argument("--list", action="store_true", help="name the cases and the installed loops, and end")
+    parser.add_argument("--one", nargs=2, metavar=("CASE", "LOOP"), help="run one case in this process, for profilers")
+    parser.add_argument("--operations", type=int, metavar="N", help="with --one: this many instead of --seconds")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.seconds <= 0 or (options.operations or 1) < 1:
+        parser.error("--rounds, --seconds and --operations must be positive")
+    if options.operations and not options.one:
+        parser.error("--operations goes with --one")
+    return options
+
+
+def default_cores():
+    usable = sorted(os.sched_getaffinity(0))
+    return tuple(usable[:2]) if len(usable) > 1 else None
+
+
+def cores(text):
+    """Return what --pin means: a pair of cores, or None."""
+    if text == "none":
+        return None
+    server, load = map(int, text.split(","))
+    return server, load
+
+
+def chosen(names, globs):
+    """Return the names that a glob selects, in their order.
+
+    Raises:
+        SystemExit: a glob selects nothing.
+    """
+    for glob in globs:
+        if not fnmatch.filter(names, glob):
+            raise SystemExit(f"No case is called {glob!r}; --list names them.")
+    return [name for name in names if any(fnmatch.fnmatchcase(name, glob) for glob in globs)]
+
+
+def run_here(cases, options):
+    """Run one case in this process and print its result as JSON."""
+    name, loop = options.one
+    case = cases[chosen(cases, [name])[0]]
+    if options.pin:
+        case.pin(*options.pin)
+    try:
+        new_loop = loops.factory(loop)
+    except ImportError as error:
+        raise SystemExit(f"{loop}: {error}") from None
+    result = case.run(new_loop, options.seconds, options.operations)
+    print(json.dumps({"case": case.name, "loop": loop, **result._asdict(), "figure": case.figure(result)}))
+    return 0
+
+
+def run_apart(name, loop, options):
+    """Run one case in a fresh process and return what run_here printed.
+
+    Raises:
+        Failed: with the reason.
+    """
+    pin = ",".join(map(str, options.pin)) if options.pin else "none"
+    command = [sys.executable, __file__, "--one", name, loop, "--seconds", str(options.seconds), "--pin", pin]
+    environment = {key: value for key, value in os.environ.items() if key not in DEBUG_SWITCHES}
+    limit = 60 + 20 * options.seconds
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"no end within {limit:.0f} s") from None
+    if done.returncode < 0:
+        raise Failed(f"{signal.Signals(-done.returncode).name} {done.stderr.strip()[-200:]}".strip())
+    if done.returncode:
+        raise Failed((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+    return json.loads(done.stdout)
+
+
+def measure(cases, names, options):
+    """Run every case on every loop, once a round, and return the report."""
+    names_of_loops = options.loops or loops.installed()
+    for loop in names_of_loops:
+        try:
+            loops.factory(loop)
+        except ImportError as error:
+            raise SystemExit(f"{loop}: {error}") from None
+    for name in names:
+        cases[name].prepare()
+
+    runs = {(name, loop): [] for name in names for loop in names_of_loops}
+    failed = {}
+    for turn in range(options.rounds):
+        for name in names:
+            print(f"\r\033[Kround {turn + 1} of {options.rounds}: {name}", end="", file=sys.stderr, flush=True)
+            # Whoever comes first in a round may find the machine in another state than the others do: take turns.
+            for loop in rotated(names_of_loops, turn):
+                if (name, loop) in failed:
+                    continue
+                try:
+                    runs[name, loop].append(run_apart(name, loop, options))
+                except Failed as why:
+                    failed[name, loop] = str(why)
+    print("\r\033[K", end="", file=sys.stderr)
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "date": datetime.date.today().isoformat(),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "pinned": options.pin is not None,
+        "loops": {loop: loops.version(loop) for loop in names_of_loops},
+        "cases": {name: case_report(cases[name], name, names_of_loops, runs, failed) for name in names},
+        "failed": [{"case": name, "loop": loop, "why": why} for (name, loop), why in failed.items()],
+    }
+
+
+def rotated(sequence, by):
+    by %= len(sequence)
+    return sequence[by:] + sequence[:by]
+
+
+def case_report(case, name, names_of_loops, runs, failed):
+    whole = [loop for loop in names_of_loops if (name, loop) not in failed]
+    return {
+        "title": case.title,
+        "operation": case.operation,
+        "unit": case.unit,
+        "loops": {loop: summary(runs[name, loop]) for loop in whole},
+    }
+
+
+def summary(runs):
+    figures = [run["figure"] for run in runs]
+    median = statistics.median(figures)
+    low, _, high = statistics.quantiles(figures, n=4, method="inclusive") if len(figures) > 1 else [median] * 3
+    return {
+        "median": round(median, 1),
+        "spread": round((high - low) / 2 / median, 4),  # half the distance of the quartiles, as a part of the median
+        "wall": round(statistics.median(run["wall"] / run["operations"] for run in runs) * 1e9, 1),  # ns per operation
+        "rate": round(statistics.median(run["operations"] / run["wall"] for run in runs)),  # operations per second
+        "samples": [round(figure, 1) for figure in figures],
+    }
+
+
+def stored(options, names):
+    """Return a stored report, reduced to the chosen cases and loops."""
+    report = json.loads(Path(options.stored).read_text())
+    keep = options.loops or list(report["loops"])
+    report["loops"] = {loop: report["loops"][loop] for loop in keep if loop in report["loops"]}
+    report["cases"] = {name: report["cases"][name] for name in names if name in report["cases"]}
+    for case in report["cases"].values():
+        case["loops"] = {loop: case["loops"][loop] for loop in report["loops"] if loop in case["loops"]}
+    report["failed"] = [f for f in report["failed"] if f["case"] in report["cases"] and f["loop"] in report["loops"]]
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())
