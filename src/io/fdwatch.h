@@ -1,0 +1,79 @@
+/* fdwatch.h - libev's view of one file descriptor, and who uses which. */
+#ifndef AL_IO_FDWATCH_H
+#define AL_IO_FDWATCH_H
+
+#include "sched/loop_head.h"
+
+/* One descriptor of one loop. Either embedded in its user (a transport, a
+ * listener), or made by the table for add_reader() and the sock_* methods. */
+typedef struct al_fdwatch {
+    ev_io io;
+    al_loop_head *loop; /* borrowed; NULL <=> not in the loop's table */
+    al_entry reader;    /* queued when readable; object NULL <=> none */
+    al_entry writer;    /* queued when writable; object NULL <=> none */
+    PyObject *owner;    /* borrowed transport it is embedded in, else NULL */
+} al_fdwatch;
+
+/* Whether add_reader() and its like may use `fd`: 0, or -1 with RuntimeError
+ * "File descriptor N is used by transport T" set. `fileobj` is what the user
+ * passed and the message shows. */
+AL_NODISCARD int
+al_fdwatch_check_free(al_loop_head *loop, int fd, PyObject *fileobj);
+
+/* Enter an embedded watch of a transport into the loop's table.
+ * 0, or -1 with an exception set (RuntimeError: the fd is a transport's). */
+AL_NODISCARD int
+al_fdwatch_open(al_fdwatch *watch, al_loop_head *loop, int fd,
+                PyObject *owner);
+
+/* Drop both entries, stop watching, leave the table. To be called before the
+ * descriptor is closed; does nothing on a watch that is not in a table. */
+void
+al_fdwatch_close(al_fdwatch *watch);
+
+/* The watch of `fd` for add_reader() and its like, made if there is none yet,
+ * for setting an entry at once: that is how the kernel learns of a descriptor
+ * closed and opened anew since. `fileobj` is what the user passed for `fd`.
+ * -> borrowed, valid until other code runs, or NULL with an exception set:
+ * OSError for a descriptor that cannot be polled (EPERM for regular files) or
+ * is not open (EBADF). */
+AL_NODISCARD al_fdwatch *
+al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj);
+
+/* The watch of `fd`, or NULL (no exception) if there is none. */
+al_fdwatch *
+al_fdwatch_find(al_loop_head *loop, int fd);
+
+/* The watch that al_fdwatch_get() gave for `fileobj`, or NULL (no exception):
+ * for a file object closed since, which no longer knows its descriptor. */
+al_fdwatch *
+al_fdwatch_find_object(al_loop_head *loop, PyObject *fileobj);
+
+/* Queue {run, object} whenever the descriptor is readable (writable), until
+ * replaced or cleared; takes a reference to `object`.
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_fdwatch_set_reader(al_fdwatch *watch, al_run_fn run, PyObject *object);
+AL_NODISCARD int
+al_fdwatch_set_writer(al_fdwatch *watch, al_run_fn run, PyObject *object);
+
+/* Stop that again. May free the watch. */
+void
+al_fdwatch_clear_reader(al_fdwatch *watch);
+void
+al_fdwatch_clear_writer(al_fdwatch *watch);
+
+/* Clear the entries of `object`, whichever descriptors they are of: for a
+ * handle that was cancelled behind our back. */
+void
+al_fdwatch_clear_object(al_loop_head *loop, PyObject *object);
+
+/* loop.close(): close every watch. */
+void
+al_fdwatch_close_all(al_loop_head *loop);
+
+/* Visit the entries of the table's own watches and of all embedded ones. */
+int
+al_fdwatch_traverse_all(al_loop_head *loop, visitproc visit, void *arg);
+
+#endif
