@@ -2,7 +2,9 @@
 
     import asyncloop
 
-    asyncloop.run(main())          # in the place of asyncio.run(main())
+    asyncloop.run(main())
+
+does what asyncio.run(main()) does; the README names the other ways in.
 """
 
 import asyncio

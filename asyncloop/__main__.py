@@ -1,0 +1,115 @@
+"""Runs an unchanged program with asyncloop as its loop.
+
+    python -m asyncloop script.py args...
+    python -m asyncloop -m module args...
+
+The program finds everything as `python script.py args...` or `python -m module args...` would have it: sys.argv,
+sys.path, its own __main__ module, exit status and traceback. Only the event loop policy is ours, so asyncio.run(),
+asyncio.Runner and asyncio.new_event_loop() make an asyncloop.Loop.
+"""
+
+import builtins
+import importlib.machinery
+import io
+import os
+import pkgutil
+import runpy
+import sys
+import types
+
+from ._policy import install_silently
+from ._version import __version__
+
+USAGE = """\
+usage: python -m asyncloop script.py [args...]
+       python -m asyncloop -m module [args...]
+
+Runs a program with asyncloop as its asyncio event loop.
+"""
+
+
+def main(args: list[str]) -> None:
+    """Run the program that `args`, the command line behind `-m asyncloop`, names; raises what the program raises."""
+    if args[:1] in (["-h"], ["--help"]):
+        print(USAGE, end="")
+    elif args == ["--version"]:
+        print(f"asyncloop {__version__}")
+    elif args[:1] == ["-m"] and len(args) > 1:
+        install_silently()
+        run_module(args[1], args[2:])
+    elif args and not args[0].startswith("-"):
+        install_silently()
+        run_script(args[0], args[1:])
+    else:
+        sys.exit(USAGE.rstrip())
+
+
+def run_module(name: str, args: list[str]) -> None:
+    """Do what `python -m name args...` does; sys.path[0] is the current directory already."""
+    sys.argv[:] = ["-m", *args]
+    fresh_main()
+    # The very function by which the interpreter itself does it, so that its errors and traceback are the same.
+    runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+
+
+def run_script(path: str, args: list[str]) -> None:
+    """Do what `python path args...` does; `path` may also be a directory or an archive with a __main__.py."""
+    sys.argv[:] = [path, *args]
+    full = os.path.join(os.getcwd(), path)  # made absolute, but not normalised: so does the interpreter
+
+    if pkgutil.get_importer(path) is not None:
+        # A directory or an archive goes onto sys.path whatever the flags say: it is where __main__ is found.
+        if sys.flags.safe_path:
+            sys.path.insert(0, full)
+        else:
+            sys.path[0] = full
+        fresh_main()
+        runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
+        return
+
+    try:
+        with io.open_code(full) as file:
+            source = file.read()
+    except OSError as exc:
+        print(f"{sys.executable}: can't open file {full!r}: [Errno {exc.errno}] {exc.strerror}", file=sys.stderr)
+        sys.exit(2)
+    if not sys.flags.safe_path:
+        sys.path[0] = os.path.dirname(os.path.realpath(path))
+    module = fresh_main()
+    module.__file__ = full
+    module.__loader__ = importlib.machinery.SourceFileLoader("__main__", full)
+    if sys.version_info < (3, 15):
+        module.__cached__ = None
+    exec(compile(source, full, "exec", dont_inherit=True), vars(module))
+
+
+def fresh_main() -> types.ModuleType:
+    """Put an empty module in the place of sys.modules["__main__"], which is this one until then."""
+    module = types.ModuleType("__main__")
+    vars(module)["__builtins__"] = builtins
+    if sys.version_info < (3, 14):
+        module.__annotations__ = {}
+    sys.modules["__main__"] = module
+    return module
+
+
+def hide_our_frames(exc: BaseException) -> None:
+    """Let the interpreter show the traceback of `exc`, which ends the program, as if we were not there."""
+    traceback = exc.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals is globals():
+        traceback = traceback.tb_next
+
+    # Frames are added as long as the exception travels: cut them off when it is shown, by whatever the program
+    # wants to show it with. Only in this way a KeyboardInterrupt ends the process as the interpreter does it.
+    show = sys.excepthook
+    sys.excepthook = lambda kind, value, _: show(kind, value.with_traceback(traceback), traceback)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except SystemExit:
+        raise
+    except BaseException as exc:
+        hide_our_frames(exc)
+        raise

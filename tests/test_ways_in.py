@@ -1,0 +1,390 @@
+"""Every way to get an asyncloop.Loop under a program."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import asyncloop
+
+POLICIES_ARE_DEPRECATED = sys.version_info >= (3, 14)
+
+
+@pytest.fixture
+def policy():
+    """Puts the policy back that was there before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        before = asyncio.get_event_loop_policy()
+        yield
+        asyncio.set_event_loop_policy(before)
+
+
+async def running_loop():
+    return asyncio.get_running_loop()
+
+
+# --- run() and new_event_loop() -----------------------------------------------------------------------------------
+
+
+def test_run_runs_on_asyncloop():
+    loop = asyncloop.run(running_loop())
+    assert type(loop) is asyncloop.Loop
+    assert loop.is_closed()
+
+
+def test_run_returns_and_raises_what_main_does():
+    async def fail():
+        raise ZeroDivisionError
+
+    assert asyncloop.run(asyncio.sleep(0, "result")) == "result"
+    with pytest.raises(ZeroDivisionError):
+        asyncloop.run(fail())
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_run_sets_debug(debug):
+    async def main():
+        return asyncio.get_running_loop().get_debug()
+
+    assert asyncloop.run(main(), debug=debug) is debug
+
+
+def test_run_takes_a_loop_factory():
+    class OwnLoop(asyncloop.Loop):
+        pass
+
+    assert type(asyncloop.run(running_loop(), loop_factory=OwnLoop)) is OwnLoop
+
+
+@pytest.mark.parametrize("argument", [None, 1, "coroutine"])
+def test_run_refuses_what_asyncio_run_refuses(argument):
+    with pytest.raises(Exception) as stock:
+        asyncio.run(argument)
+    with pytest.raises(type(stock.value)) as ours:
+        asyncloop.run(argument)
+    assert str(ours.value) == str(stock.value)
+
+
+def test_run_from_a_running_loop_is_refused():
+    async def main(run):
+        inner = running_loop()
+        try:
+            with pytest.raises(RuntimeError) as caught:
+                run(inner)
+        finally:
+            inner.close()
+        return str(caught.value)
+
+    expected = asyncio.run(main(asyncio.run))
+    assert expected == "asyncio.run() cannot be called from a running event loop"
+    assert asyncloop.run(main(asyncloop.run)) == expected
+    assert asyncio.run(main(asyncloop.run)) == expected
+
+
+def test_run_cancels_what_is_left_and_closes_async_generators():
+    ended = []
+
+    async def left_over():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("task")
+
+    async def generator():
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            ended.append("generator")
+
+    kept = generator()
+
+    async def main():
+        kept_task.append(asyncio.create_task(left_over()))
+        await anext(kept)
+
+    kept_task = []
+    asyncloop.run(main())
+    assert ended == ["task", "generator"]
+
+
+def test_new_event_loop_is_not_current():
+    first, second = asyncloop.new_event_loop(), asyncloop.new_event_loop()
+    try:
+        assert type(first) is asyncloop.Loop
+        assert first is not second
+        assert asyncio._get_running_loop() is None
+    finally:
+        first.close()
+        second.close()
+
+
+def test_runner_with_loop_factory():
+    with asyncio.Runner(loop_factory=asyncloop.new_event_loop) as runner:
+        assert type(runner.get_loop()) is asyncloop.Loop
+        assert runner.run(running_loop()) is runner.get_loop()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio.run() takes a loop_factory from 3.12 on")
+def test_asyncio_run_with_loop_factory():
+    assert type(asyncio.run(running_loop(), loop_factory=asyncloop.new_event_loop)) is asyncloop.Loop
+
+
+# --- policy and install() -----------------------------------------------------------------------------------------
+
+
+def test_policy_gives_our_loops(policy):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        asyncio.set_event_loop_policy(asyncloop.EventLoopPolicy())
+        assert type(asyncio.run(running_loop())) is asyncloop.Loop
+
+        # The old style of before asyncio.run().
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            assert type(loop) is asyncloop.Loop
+            assert asyncio.get_event_loop() is loop
+            assert loop.run_until_complete(running_loop()) is loop
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+def test_policy_is_one_of_asyncio():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert issubclass(asyncloop.EventLoopPolicy, asyncio.DefaultEventLoopPolicy)
+        assert issubclass(asyncloop.EventLoopPolicy, asyncio.AbstractEventLoopPolicy)
+
+
+def test_install_sets_the_policy_and_warns_where_asyncio_does(policy):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncloop.install()
+    assert [w.category for w in caught] == [DeprecationWarning] * POLICIES_ARE_DEPRECATED
+    assert all(w.filename == __file__ for w in caught), "the warning must point at who calls install()"
+    assert type(asyncio.run(running_loop())) is asyncloop.Loop
+
+
+def test_public_names():
+    assert set(asyncloop.__all__) <= set(dir(asyncloop)) | {"EventLoopPolicy"}
+    for name in asyncloop.__all__:
+        assert getattr(asyncloop, name) is not None
+    with pytest.raises(AttributeError, match="'asyncloop' has no attribute 'no_such_name'"):
+        _ = asyncloop.no_such_name
+
+
+def run_python(*args, cwd, stdin="", **environ):
+    """Run this interpreter to its end, where `import asyncloop` finds what this one has found."""
+    environ |= {"PYTHONPATH": str(Path(asyncloop.__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, *map(str, args)],
+        cwd=cwd,
+        env=os.environ | environ,
+        input=stdin,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+def test_import_and_policy_warn_of_nothing(tmp_path):
+    done = run_python("-W", "error", "-c", "import asyncloop; asyncloop.EventLoopPolicy()", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- python -m asyncloop ------------------------------------------------------------------------------------------
+
+
+def write(path, source):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(textwrap.dedent(source))
+    return path
+
+
+LOOPS = """
+    import asyncio, sys, warnings
+
+    async def main():
+        return asyncio.get_running_loop()
+
+    loops = [asyncio.run(main()), asyncio.new_event_loop()]
+    with asyncio.Runner() as runner:
+        loops.append(runner.get_loop())
+    asyncio.set_event_loop(loops[1])
+    loops.append(asyncio.get_event_loop())
+    loops.append(loops[1].run_until_complete(main()))
+    loops[1].close()
+    print({f"{type(loop).__module__}.{type(loop).__qualname__}" for loop in loops})
+"""
+
+
+@pytest.mark.parametrize("way", ["script", "module"])
+def test_program_gets_our_loops(tmp_path, way):
+    write(tmp_path / "program.py", LOOPS)
+    name = ["program.py"] if way == "script" else ["-m", "program"]
+    plain = run_python(*name, cwd=tmp_path)
+    ours = run_python("-W", "error", "-m", "asyncloop", *name, cwd=tmp_path)
+    assert "asyncio.unix_events" in plain.stdout and plain.returncode == 0, plain.stderr
+    assert ours.stdout == "{'asyncloop._loop.Loop'}\n"
+    assert (ours.returncode, ours.stderr) == (0, "")
+
+
+# What a program can see of how it was started.
+SURROUNDINGS = """
+    import sys, __main__
+    print(sys.argv, sys.path)
+    print(__name__, __main__.__dict__ is globals(), sorted(globals()))
+    print(__file__, __package__, __doc__, __spec__ and __spec__.name, type(__loader__), __builtins__)
+    print(sys.stdin.read())
+"""
+
+
+def same(plain, ours):
+    assert (ours.returncode, ours.stdout, ours.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+
+
+@pytest.fixture
+def programs(tmp_path):
+    write(tmp_path / "program.py", SURROUNDINGS)
+    write(tmp_path / "folder" / "script.py", SURROUNDINGS)
+    write(tmp_path / "package" / "__init__.py", "")
+    write(tmp_path / "package" / "__main__.py", SURROUNDINGS)
+    write(tmp_path / "package" / "part.py", SURROUNDINGS)
+    (tmp_path / "link.py").symlink_to("folder/script.py")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("__main__.py", textwrap.dedent(SURROUNDINGS))
+    return tmp_path
+
+
+@pytest.mark.parametrize("flags", [[], ["-P"]], ids=["", "safe_path"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        ["program.py"],
+        ["./folder/script.py"],
+        ["link.py"],
+        ["package"],
+        ["archive.zip"],
+        ["-m", "program"],
+        ["-m", "package"],
+        ["-m", "package.part"],
+    ],
+    ids=" ".join,
+)
+def test_surroundings_are_the_interpreters(programs, name, flags):
+    command = [*name, "one", "-m", "--two"]
+    plain = run_python(*flags, *command, cwd=programs, stdin="input")
+    ours = run_python(*flags, "-m", "asyncloop", *command, cwd=programs, stdin="input")
+    same(plain, ours)
+    by_path = name[0] != "-m"
+    assert ("'one', '-m', '--two'" in plain.stdout) == (by_path or not flags), "the test must have run the program"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys; sys.exit(3)",
+        "import sys; sys.exit('a word')",
+        "raise SystemExit",
+        "def f(): 1 / 0\nf()",
+        "import asyncio\nasync def main(): raise KeyError(1)\nasyncio.run(main(), debug=False)",
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    raise KeyError from None",
+        "try:\n    1 / 0\nfinally:\n    {}['key']",
+        "raise ExceptionGroup('two', [ValueError(1), TypeError(2)])",
+        "this is no python",
+        "import sys\nsys.excepthook = lambda kind, value, tb: print(kind, value, tb.tb_frame.f_code.co_name)\n1 / 0",
+        "import no_such_module",
+        "raise BaseException('base')",
+        "import atexit; atexit.register(print, 'at exit'); 1 / 0",
+    ],
+)
+@pytest.mark.parametrize("way", ["script", "module"])
+def test_end_is_the_interpreters(tmp_path, source, way):
+    write(tmp_path / "program.py", source)
+    name = ["program.py"] if way == "script" else ["-m", "program"]
+    plain = run_python(*name, cwd=tmp_path)
+    ours = run_python("-m", "asyncloop", *name, cwd=tmp_path)
+    if "asyncio.run" in source:  # the frames inside asyncio are those of another loop
+        assert ours.stderr.splitlines()[0] == plain.stderr.splitlines()[0]
+        assert ours.stderr.splitlines()[-1] == plain.stderr.splitlines()[-1] == "KeyError: 1"
+        assert "asyncloop/__main__.py" not in ours.stderr
+        assert ours.returncode == plain.returncode == 1
+    else:
+        same(plain, ours)
+    assert plain.returncode != 0 or "raise SystemExit" in source, "the program must have failed"
+
+
+@pytest.mark.parametrize("name", [["no_such.py"], ["empty"], ["-m", "no_such"], ["-m", "empty"], ["-m", "no.such"]])
+def test_missing_program_is_the_interpreters_error(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    plain = run_python(*name, cwd=tmp_path)
+    assert plain.returncode != 0
+    same(plain, run_python("-m", "asyncloop", *name, cwd=tmp_path))
+
+
+def test_keyboard_interrupt_ends_the_process_by_the_signal(tmp_path):
+    source = """
+        import asyncio, os, signal
+
+        async def main():
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(30)
+
+        asyncio.run(main())
+    """
+    write(tmp_path / "program.py", source)
+    plain = run_python("program.py", cwd=tmp_path)
+    ours = run_python("-m", "asyncloop", "program.py", cwd=tmp_path)
+    assert plain.returncode == ours.returncode == -signal.SIGINT
+    assert plain.stderr.splitlines()[-1] == ours.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert "asyncloop/__main__.py" not in ours.stderr
+
+
+def test_process_pool_and_pickle_find_main(tmp_path):
+    source = """
+        import asyncio, concurrent.futures, multiprocessing
+
+        class Page:
+            def __init__(self, number):
+                self.number = number
+
+        def work(page):
+            return Page(page.number * 2)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                page = await loop.run_in_executor(pool, work, Page(21))
+            print(type(loop).__module__, type(page) is Page, page.number)
+
+        if __name__ == "__main__":
+            asyncio.run(main())
+    """
+    write(tmp_path / "program.py", source)
+    for name in (["program.py"], ["-m", "program"]):
+        done = run_python("-m", "asyncloop", *name, cwd=tmp_path)
+        assert (done.stdout, done.stderr) == ("asyncloop._loop True 42\n", "")
+
+
+@pytest.mark.parametrize("args", [[], ["-m"], ["-x"], ["--", "program.py"]])
+def test_wrong_usage(tmp_path, args):
+    done = run_python("-m", "asyncloop", *args, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("usage: python -m asyncloop script.py")
+
+
+def test_help_and_version(tmp_path):
+    done = run_python("-m", "asyncloop", "--help", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("usage: python -m asyncloop")
+    done = run_python("-m", "asyncloop", "--version", cwd=tmp_path)
+    assert done.stdout == f"asyncloop {asyncloop.__version__}\n"
