@@ -1,0 +1,103 @@
+# Every habit is one word. They all work on a new machine that has Python and make: what is missing is fetched.
+#
+#   make            build asyncloop in place, for the Python of .venv
+#   make run        the example: fetch many pages with aiohttp, and see the gain
+#   make test       all tests; TESTS=tests/net picks some, PYTEST_ARGS adds options
+#   make debug      build with asserts and live-object counters (make test ASYNCLOOP_DEBUG=1 tests that build)
+#   make format     let clang-format and ruff have their way
+#   make lint       what format would change, ruff's and codespell's findings, layers
+#   make layers     the direction of includes and the size of files in src/
+#   make types      mypy on the package, stubtest on its stub
+#   make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, on a copy in build/
+#   make refleak    references and memory blocks over repeated runs of tests/leaks
+#   make bench      asyncloop against asyncio and uvloop; BENCH_ARGS adds options
+#   make clean      remove what was built; make distclean: .venv too
+#
+# PYTHON=python3.13 picks the interpreter, VENV=.venv-3.13 keeps its environment beside the first one.
+
+PYTHON ?= python3
+VENV ?= .venv
+TESTS ?= tests
+PY := $(VENV)/bin/python
+
+SOURCES := $(shell find src -name '*.[ch]')
+PYTHON_SOURCES := asyncloop benchmarks examples setup.py tests tools
+
+# A stamp says what is done. The first names its interpreter, so that another PYTHON makes another environment.
+MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys.executable, sys.version.split()[0], sep="-")' 2>/dev/null))
+BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
+GROUP := $(VENV)/.group-
+
+.PHONY: build run test debug format lint layers types asan refleak bench clean distclean
+
+build: $(BUILT)
+
+$(MADE): tools/bootstrap.sh
+	@sh tools/bootstrap.sh $(PYTHON) $(VENV)
+	@touch $@
+
+$(GROUP)%: pyproject.toml $(MADE)
+	$(PY) -m pip install -q --group $*
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml setup.py asyncloop/_version.py $(GROUP)build
+	$(PY) -m pip install -q --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(BUILT): $(VENV)/.installed $(SOURCES)
+	@rm -f $(VENV)/.built*
+	$(PY) setup.py -q build_ext --inplace
+	@touch $@
+
+run: build $(GROUP)examples
+	$(PY) examples/fetch.py $(RUN_ARGS)
+
+test: build $(GROUP)test
+	$(PY) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+debug:
+	$(MAKE) build ASYNCLOOP_DEBUG=1
+
+format: $(GROUP)lint
+	$(VENV)/bin/clang-format -i $(SOURCES)
+	$(VENV)/bin/ruff check --fix $(PYTHON_SOURCES)
+	$(VENV)/bin/ruff format $(PYTHON_SOURCES)
+
+lint: layers $(GROUP)lint
+	$(VENV)/bin/clang-format --dry-run --Werror $(SOURCES)
+	$(VENV)/bin/ruff check $(PYTHON_SOURCES)
+	$(VENV)/bin/ruff format --check $(PYTHON_SOURCES)
+	$(VENV)/bin/codespell
+
+layers:
+	$(PYTHON) tools/check_layers.py
+
+types: build $(GROUP)types
+	$(VENV)/bin/mypy
+	$(VENV)/bin/stubtest asyncloop
+
+# A copy of the tree, because two builds for one Python cannot stand in the same place; -p keeps the times, by which
+# setup.py compiles only what has changed. Leaks are refleak's job: the interpreter itself never frees everything.
+ASAN := build/asan
+ASAN_RUNTIME = $(shell $(CC) -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)
+asan: build $(GROUP)test
+	@mkdir -p $(ASAN)
+	@cd $(ASAN) && rm -rf asyncloop src $(filter-out setup.py,$(PYTHON_SOURCES))
+	cp -Rp LICENSE Makefile MANIFEST.in README.md .clang-format pyproject.toml src $(PYTHON_SOURCES) $(ASAN)
+	cd $(ASAN) && ASYNCLOOP_SANITIZE=1 $(abspath $(PY)) setup.py -q build_ext --inplace
+	cd $(ASAN) && LD_PRELOAD=$(ASAN_RUNTIME) PYTHONPATH=$(abspath $(ASAN)) PYTHONMALLOC=malloc \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+		$(abspath $(PY)) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+refleak: build $(GROUP)test
+	$(PY) tests/leaks/run.py $(REFLEAK_ARGS)
+
+bench: build $(GROUP)bench
+	$(PY) benchmarks/run.py $(BENCH_ARGS)
+
+clean:
+	rm -rf build dist asyncloop/*.so asyncloop.egg-info $(VENV)/.built*
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

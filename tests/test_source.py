@@ -1,0 +1,91 @@
+"""The house rules are tests: layers, file sizes, formatting, spelling."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PYTHON = ["asyncloop", "benchmarks", "examples", "setup.py", "tests", "tools"]
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+check_layers = load(ROOT / "tools" / "check_layers.py")
+
+
+def tool(name):
+    """The path of a program of the `lint` group, which stands beside the interpreter."""
+    path = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed: pip install --group lint")
+    return path
+
+
+def passes(*command):
+    done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_layers_and_file_sizes():
+    assert check_layers.check(ROOT / "src") == []
+
+
+@pytest.mark.parametrize(
+    "path, text, complaint",
+    [
+        ("base/a.c", '#include "net/sock.h"\n', "base/a.c: base/ must not include net/"),
+        ("io/a.h", '#  include "task/task.h"\n', "io/a.h: io/ must not include task/"),
+        ("net/a.c", '#include "sock.h"\n', 'net/a.c: "sock.h" must be written from src/'),
+        ("misc/a.c", "", "misc/a.c: misc/ is no layer"),
+        ("base/a.c", "\n" * 901, "base/a.c: 901 lines, more than 900"),
+    ],
+)
+def test_layer_check_complains(tmp_path, path, text, complaint):
+    (tmp_path / path).parent.mkdir()
+    (tmp_path / path).write_text(text)
+    assert check_layers.check(tmp_path) == [complaint]
+
+
+def test_layer_check_allows_what_is_below(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "a.c").write_text('#include "net/sock.h"\n#include "io/fdwatch.h"\n#include <ev.h>\n')
+    (tmp_path / "module.c").write_text('#include "loop/loop.h"\n#include "base/state.h"\n')
+    assert check_layers.check(tmp_path) == []
+
+
+def test_c_is_formatted():
+    passes(tool("clang-format"), "--dry-run", "--Werror", *sorted((ROOT / "src").rglob("*.[ch]")))
+
+
+def test_python_is_formatted():
+    passes(tool("ruff"), "format", "--check", *PYTHON)
+
+
+def test_python_is_clean():
+    passes(tool("ruff"), "check", *PYTHON)
+
+
+def test_spelling():
+    passes(tool("codespell"))
+
+
+def test_no_machine_path_in_the_sources():
+    machine = ["/" + "work/", "/" + "root/", "/" + "tmp/w/", "/" + "opt/pypi"]
+    found = []
+    for path in sorted(ROOT.rglob("*")):
+        folders = path.relative_to(ROOT).parts
+        if not path.is_file() or folders[0] in ("build", "dist") or folders[0].startswith((".venv", ".git")):
+            continue
+        if path.suffix in (".c", ".h", ".md", ".py", ".pyi", ".sh", ".toml", ".txt") or path.name == "Makefile":
+            text = path.read_text()
+            found += [f"{path.relative_to(ROOT)}: {place}" for place in machine if place in text]
+    assert found == []
