@@ -10,6 +10,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import chart
@@ -103,7 +104,7 @@ def chosen(names, globs):
 
 
 def run_here(cases, options):
-    """Run one case in this process and print its result as JSON."""
+    """Run one case in this process and print its result, or the exception it ended with, as JSON."""
     name, loop = options.one
     case = cases[chosen(cases, [name])[0]]
     if options.pin:
@@ -112,7 +113,12 @@ def run_here(cases, options):
         new_loop = loops.factory(loop)
     except ImportError as error:
         raise SystemExit(f"{loop}: {error}") from None
-    result = case.run(new_loop, options.seconds, options.operations)
+    try:
+        result = case.run(new_loop, options.seconds, options.operations)
+    except Exception as error:
+        traceback.print_exc()
+        print(json.dumps({"case": case.name, "loop": loop, "error": f"{type(error).__name__}: {error}"}))
+        return 1
     print(json.dumps({"case": case.name, "loop": loop, **result._asdict(), "figure": case.figure(result)}))
     return 0
 
@@ -133,9 +139,10 @@ def run_apart(name, loop, options):
         raise Failed(f"no end within {limit:.0f} s") from None
     if done.returncode < 0:
         raise Failed(f"{signal.Signals(-done.returncode).name} {done.stderr.strip()[-200:]}".strip())
+    printed = json.loads(done.stdout) if done.stdout else {"error": done.stderr.strip()[-200:]}
     if done.returncode:
-        raise Failed((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-    return json.loads(done.stdout)
+        raise Failed(printed["error"] or f"exit status {done.returncode}")
+    return printed
 
 
 def measure(cases, names, options):

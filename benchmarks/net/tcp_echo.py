@@ -30,8 +30,10 @@ def protocol_server(protocol):
     @contextlib.asynccontextmanager
     async def serve(listening):
         server = await asyncio.get_running_loop().create_server(protocol, sock=listening)
-        yield
-        server.close()
+        try:
+            yield
+        finally:
+            server.close()
 
     return serve
 
@@ -48,15 +50,17 @@ async def sock_server(listening):
             tasks.add(loop.create_task(answer(connection)))
 
     async def answer(connection):
-        with connection:
+        with connection, contextlib.suppress(ConnectionError):  # the load generator leaves in the middle of a message
             while data := await loop.sock_recv(connection, 64 * 1024):
                 await loop.sock_sendall(connection, data)
 
     accepting = loop.create_task(accept())
-    yield
-    accepting.cancel()
-    await asyncio.wait({accepting, *tasks})
-    listening.close()
+    try:
+        yield
+    finally:
+        accepting.cancel()
+        await asyncio.wait({accepting, *tasks})
+        listening.close()
 
 
 protocol = echo(protocol_server(Echoing), "tcp_echo.protocol", "TCP echo, Protocol")
