@@ -1,0 +1,132 @@
+"""Every behaviour test runs on stock asyncio first, which proves the test right, and then on asyncloop."""
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def pytest_collection_finish():
+    """Each test collects garbage: leave what was there before all tests out of it, it takes most of the time."""
+    gc.collect()
+    gc.freeze()
+
+
+def new_loop(kind):
+    if kind == "asyncio":
+        return asyncio.SelectorEventLoop()
+    import asyncloop
+
+    return asyncloop.new_event_loop()
+
+
+@pytest.fixture(params=["asyncio", "asyncloop"])
+def kind(request):
+    """The name of the implementation under test."""
+    return request.param
+
+
+@pytest.fixture
+def loop_factory(kind):
+    """Makes loops of the kind under test; the test closes them."""
+    return lambda: new_loop(kind)
+
+
+@pytest.fixture
+def loop(loop_factory):
+    """A fresh loop, closed after the test, whose exception handler must not have been called."""
+    loop = loop_factory()
+    unhandled = []
+    loop.set_exception_handler(lambda loop, context: unhandled.append(context))
+    loop.unhandled = unhandled  # a test that expects reports takes them out
+    yield loop
+    if not loop.is_closed():
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    gc.collect()
+    assert unhandled == []
+
+
+@pytest.fixture
+def run(loop):
+    """Runs a coroutine on the loop to its end, 30 seconds at most."""
+    return lambda coro: loop.run_until_complete(asyncio.wait_for(coro, 30))
+
+
+@pytest.fixture
+def Future(kind):
+    if kind == "asyncio":
+        return asyncio.Future
+    import asyncloop
+
+    return asyncloop.Future
+
+
+@pytest.fixture
+def Task(kind):
+    if kind == "asyncio":
+        return asyncio.Task
+    import asyncloop
+
+    return asyncloop.Task
+
+
+@pytest.fixture
+def future(loop, Future):
+    """A pending future of the kind under test."""
+    return Future(loop=loop)
+
+
+@pytest.fixture
+def turn(loop):
+    """Runs one turn of the loop: what is ready now, not what that makes ready."""
+
+    def turn(times=1):
+        for _ in range(times):
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+
+    return turn
+
+
+@pytest.fixture
+def reports(loop):
+    """Takes what the exception handler was given since the last call."""
+
+    def reports():
+        gc.collect()
+        taken, loop.unhandled[:] = loop.unhandled[:], []
+        return taken
+
+    return reports
+
+
+@pytest.fixture
+def script(kind, tmp_path):
+    """Runs source in its own interpreter, where a crash is no danger, and returns what it printed.
+
+    The source finds `new_loop`, `Future` and `Task` of the kind under test.
+    """
+    module = {"asyncio": "asyncio", "asyncloop": "asyncloop"}[kind]
+    prelude = f"import asyncio\nfrom {module} import Future, Task, new_event_loop as new_loop\n"
+
+    def script(source, *flags, check=True):
+        path = tmp_path / "script.py"
+        path.write_text(prelude + textwrap.dedent(source))
+        done = subprocess.run(
+            [sys.executable, "-X", "faulthandler", *flags, path],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    return script

@@ -1,0 +1,338 @@
+"""Future.add_done_callback and remove_done_callback: when, in which order, in which context."""
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+import threading
+
+import pytest
+
+
+@pytest.fixture
+def seen():
+    return []
+
+
+def test_callback_gets_the_future_in_a_later_turn(future, seen, turn):
+    assert future.add_done_callback(seen.append) is None
+    future.set_result(1)
+    assert seen == []
+    turn()
+    assert seen == [future]
+
+
+@pytest.mark.parametrize("finish", [("set_result", 1), ("set_exception", ValueError()), ("cancel", "why")])
+def test_every_way_to_finish_calls_them(future, seen, turn, finish):
+    future.add_done_callback(seen.append)
+    name, argument = finish
+    getattr(future, name)(argument)
+    turn()
+    assert seen == [future]
+    future._log_traceback = False
+
+
+def test_order_of_callbacks_is_order_of_adding(future, seen, turn, loop):
+    loop.call_soon(seen.append, "before")
+    for i in range(5):
+        future.add_done_callback(lambda _, i=i: seen.append(i))
+    future.set_result(None)
+    loop.call_soon(seen.append, "after")
+    turn()
+    assert seen == ["before", 0, 1, 2, 3, 4, "after"]
+
+
+def test_callback_on_a_done_future_runs_in_the_next_turn(future, seen, turn):
+    future.set_result(1)
+    future.add_done_callback(seen.append)
+    assert seen == []
+    turn()
+    assert seen == [future]
+
+
+def test_same_callback_twice_is_called_twice(future, seen, turn):
+    future.add_done_callback(seen.append)
+    future.add_done_callback(seen.append)
+    future.set_result(1)
+    turn()
+    assert seen == [future, future]
+
+
+def test_callback_added_by_a_callback(future, seen, turn):
+    future.add_done_callback(lambda f: f.add_done_callback(seen.append))
+    future.set_result(1)
+    turn()
+    assert seen == []
+    turn()
+    assert seen == [future]
+
+
+def test_failing_callback_does_not_stop_the_others(future, seen, turn, reports):
+    error = ValueError("x")
+
+    def fail(future):
+        raise error
+
+    future.add_done_callback(fail)
+    future.add_done_callback(seen.append)
+    future.set_result(1)
+    turn()
+    assert seen == [future]
+    (report,) = reports()
+    assert report["exception"] is error
+    assert report["message"].startswith("Exception in callback ")
+    assert "fail" in report["message"]
+    assert isinstance(report["handle"], asyncio.Handle)
+
+
+def test_what_is_not_callable_fails_when_it_is_called(future, turn, reports):
+    future.add_done_callback(42)
+    future.set_result(1)
+    turn()
+    (report,) = reports()
+    assert type(report["exception"]) is TypeError
+    assert str(report["exception"]) == "'int' object is not callable"
+
+
+class TestRemove:
+    def test_returns_how_many(self, future, seen, turn):
+        for _ in range(3):
+            future.add_done_callback(seen.append)
+        future.add_done_callback(print)
+        assert future.remove_done_callback(seen.append) == 3
+        assert future.remove_done_callback(seen.append) == 0
+        assert future.remove_done_callback(print) == 1
+        future.set_result(1)
+        turn()
+        assert seen == []
+
+    @pytest.mark.parametrize("position", range(4))
+    def test_keeps_the_order_of_the_others(self, future, seen, turn, position):
+        callbacks = [lambda _, i=i: seen.append(i) for i in range(4)]
+        for callback in callbacks:
+            future.add_done_callback(callback)
+        assert future.remove_done_callback(callbacks[position]) == 1
+        future.set_result(1)
+        turn()
+        assert seen == [i for i in range(4) if i != position]
+
+    def test_is_too_late_once_done(self, future, seen, turn):
+        future.add_done_callback(seen.append)
+        future.set_result(1)
+        assert future.remove_done_callback(seen.append) == 0
+        turn()
+        assert seen == [future]
+
+    def test_compares_by_equality(self, future):
+        class Callback:
+            def __init__(self, key):
+                self.key = key
+
+            def __eq__(self, other):
+                return self.key == other.key
+
+            def __call__(self, future):
+                pass
+
+        for key in 1, 2, 1:
+            future.add_done_callback(Callback(key))
+        assert future.remove_done_callback(Callback(1)) == 2
+        assert [callback.key for callback, _ in future._callbacks] == [2]
+
+    @pytest.mark.parametrize("count", [1, 2, 5])
+    def test_failing_comparison_is_raised(self, future, count):
+        class Odd:
+            def __eq__(self, other):
+                raise ZeroDivisionError
+
+        for _ in range(count):
+            future.add_done_callback(Odd())
+        with pytest.raises(ZeroDivisionError):
+            future.remove_done_callback(Odd())
+
+    @pytest.mark.parametrize("count", [1, 2, 5])
+    @pytest.mark.parametrize("attack", ["set_result", "cancel", "remove", "add", "init"])
+    def test_comparison_may_change_the_future(self, future, loop, turn, count, attack):
+        class Attacker:
+            attacks = 0
+
+            def __eq__(self, other):
+                Attacker.attacks += 1
+                if Attacker.attacks < 50 and not future.done():
+                    {
+                        "set_result": lambda: future.set_result(1),
+                        "cancel": future.cancel,
+                        "remove": lambda: future.remove_done_callback(print),
+                        "add": lambda: future.add_done_callback(id),
+                        "init": lambda: future.__init__(loop=loop),
+                    }[attack]()
+                return False
+
+            def __call__(self, future):
+                pass
+
+        for _ in range(count):
+            future.add_done_callback(Attacker())
+        future.add_done_callback(id)
+        assert 0 <= future.remove_done_callback(Attacker()) <= count
+        turn()
+
+    @pytest.mark.parametrize("count", [1, 2, 5])
+    def test_comparison_may_remove_everything(self, future, count):
+        class Greedy:
+            active = False
+
+            def __eq__(self, other):
+                if not Greedy.active:
+                    Greedy.active = True
+                    future.remove_done_callback(self)
+                    gc.collect()
+                return True
+
+        for _ in range(count):
+            future.add_done_callback(Greedy())
+        future.remove_done_callback(Greedy())
+        assert not future._callbacks
+
+
+class TestContext:
+    @pytest.fixture
+    def var(self):
+        return contextvars.ContextVar("var", default="outside")
+
+    @pytest.mark.parametrize("done_before", [False, True])
+    def test_given(self, future, turn, seen, var, done_before):
+        context = contextvars.copy_context()
+        context.run(var.set, "inside")
+        if done_before:
+            future.set_result(1)
+        future.add_done_callback(lambda _: seen.append(var.get()), context=context)
+        if not done_before:
+            future.set_result(1)
+        turn()
+        assert seen == ["inside"]
+
+    def test_default_is_a_copy_of_the_context_of_adding(self, future, turn, seen, var):
+        def add(value):
+            var.set(value)
+            future.add_done_callback(lambda _: seen.append(var.get()))
+            var.set("changed afterwards")
+
+        contextvars.copy_context().run(add, 1)
+        contextvars.copy_context().run(add, 2)
+        future.set_result(1)
+        turn()
+        assert seen == [1, 2]
+        assert var.get() == "outside"
+
+    def test_changes_of_one_callback_are_not_seen_by_another(self, future, turn, seen, var):
+        future.add_done_callback(lambda _: var.set("leaked"))
+        future.add_done_callback(lambda _: seen.append(var.get()))
+        future.set_result(1)
+        turn()
+        assert seen == ["outside"]
+
+
+class TestPrivateList:
+    def test_empty(self, future):
+        assert not future._callbacks
+
+    @pytest.mark.parametrize("count", [1, 2, 5])
+    def test_pairs_of_callback_and_context(self, future, count):
+        context = contextvars.copy_context()
+        callbacks = [lambda _: None for _ in range(count)]
+        for callback in callbacks:
+            future.add_done_callback(callback, context=context)
+        assert future._callbacks == [(callback, context) for callback in callbacks]
+
+    def test_waiting_task_stands_in_it(self, future, loop, turn):
+        async def wait():
+            await future
+
+        task = loop.create_task(wait())
+        turn()
+        ((callback, context),) = future._callbacks
+        assert callable(callback)
+        assert isinstance(context, contextvars.Context)
+        future.set_result(1)
+        turn(2)
+        assert task.done()
+        assert not future._callbacks
+
+
+def test_bad_keyword(future):
+    with pytest.raises(TypeError):
+        future.add_done_callback(print, ctx=None)
+    assert not future._callbacks
+
+
+def test_dropping_a_callback_may_run_anything(Future, loop, turn):
+    class Attacker:
+        def __init__(self, future):
+            self.future = future
+
+        def __call__(self, future):
+            pass
+
+        def __del__(self):
+            with contextlib.suppress(RuntimeError):  # stock's Future is not initialised while __init__ clears it
+                self.future.add_done_callback(id)
+                self.future.remove_done_callback(id)
+            gc.collect()
+
+    future = Future(loop=loop)
+    for _ in range(3):
+        callback = Attacker(future)
+        future.add_done_callback(callback)
+        assert future.remove_done_callback(callback) == 1
+        del callback
+    future.add_done_callback(Attacker(future))
+    future.__init__(loop=loop)
+    future.set_result(1)
+    turn()
+
+
+def test_loop_that_refuses_to_schedule(Future, loop, seen):
+    loop.close()
+    future = Future(loop=loop)
+    future.set_result("no callbacks, no loop needed")
+    other = Future(loop=loop)
+    other.add_done_callback(seen.append)
+    with pytest.raises(RuntimeError, match="^Event loop is closed$"):
+        other.set_result(1)
+    assert other.done()
+    assert seen == []
+
+
+def test_call_soon_of_the_loop_is_asked_if_overridden(Future, loop, seen):
+    asked = []
+    loop.call_soon = lambda *args, **kwargs: asked.append((args, kwargs))
+    future = Future(loop=loop)
+    context = contextvars.copy_context()
+    future.add_done_callback(seen.append, context=context)
+    future.set_result(1)
+    assert asked == [((seen.append, future), {"context": context})]
+    del loop.call_soon
+
+
+def test_chain_of_100_000_futures(Future, loop):
+    futures = [Future(loop=loop) for _ in range(100_000)]
+    for one, following in zip(futures, futures[1:], strict=False):
+        one.add_done_callback(lambda f, following=following: following.set_result(f.result() + 1))
+    loop.call_soon(futures[0].set_result, 1)
+    assert loop.run_until_complete(futures[-1]) == 100_000
+
+
+def test_100_000_callbacks_on_one_future(future, loop, turn, seen):
+    for _ in range(100_000):
+        future.add_done_callback(seen.append)
+    future.set_result(1)
+    turn()
+    assert len(seen) == 100_000
+
+
+def test_set_from_a_thread_through_the_loop(future, loop):
+    thread = threading.Thread(target=loop.call_soon_threadsafe, args=(future.set_result, "hello"))
+    loop.call_soon(thread.start)
+    assert loop.run_until_complete(future) == "hello"
+    thread.join()
