@@ -1,0 +1,203 @@
+"""Signal handlers of a loop, through Python's own wakeup descriptor.
+
+    kernel ---> CPython's C handler ---> wakeup socket ---> reader ---> call_soon(callback)
+
+CPython's handler writes the number of each signal into a socket which the loop watches; so a callback runs in the
+loop like any other, and KeyboardInterrupt and handlers of signal.signal() go on working as they do without a loop.
+"""
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+import warnings
+from asyncio import coroutines, events
+from asyncio.log import logger
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+# asyncio.iscoroutinefunction() is deprecated from 3.14, where asyncio itself asks this one.
+_iscoroutinefunction = getattr(coroutines, "_iscoroutinefunction", None) or asyncio.iscoroutinefunction
+
+
+def _ignore(signum: int, frame: FrameType | None) -> None:
+    """Stand as the Python handler of a signal that a loop handles: without one CPython would not tell us of it."""
+
+
+def _check_signal(sig: int) -> None:
+    if not isinstance(sig, int):
+        raise TypeError(f"sig must be an int, not {sig!r}")
+    if sig not in signal.valid_signals():
+        raise ValueError(f"invalid signal number {sig}")
+
+
+def _raise_uncatchable(sig: int, exc: OSError) -> NoReturn:
+    if exc.errno == errno.EINVAL:
+        raise RuntimeError(f"sig {sig} cannot be caught") from exc
+    raise exc
+
+
+class _Wakeup:
+    """What a loop has while it handles signals: the handlers, and the socket that CPython writes the numbers to.
+
+    `previous` is the descriptor it wrote to before, which comes back with stop(). Loops may overlap, so those in use
+    know each other: no descriptor may come back after its loop has closed it.
+    """
+
+    in_use: list["_Wakeup"] = []
+
+    def __init__(self) -> None:
+        self.receiver, self.sender = socket.socketpair()
+        self.receiver.setblocking(False)
+        self.sender.setblocking(False)
+        self.previous = -1
+        self.handlers: dict[int, asyncio.Handle] = {}
+
+    def start(self) -> None:
+        """Have CPython write here, if it does not yet. Raises ValueError outside of the main thread."""
+        fd = self.sender.fileno()
+        previous = signal.set_wakeup_fd(fd)
+        if previous != fd and self not in self.in_use:
+            self.previous = previous
+            self.in_use.append(self)
+
+    def stop(self) -> None:
+        """Have CPython write where it did before, and close the socket."""
+        if self in self.in_use:
+            self.in_use.remove(self)
+            self._restore(self.sender.fileno())
+        self.receiver.close()
+        self.sender.close()
+
+    def _restore(self, fd: int) -> None:
+        for other in self.in_use:
+            if other.previous == fd:
+                other.previous = self.previous
+        try:
+            current = signal.set_wakeup_fd(-1)
+            # Somebody else may have set one since: that one stays.
+            wanted = self.previous if current == fd else current
+            if wanted != -1:
+                signal.set_wakeup_fd(wanted)
+        except (ValueError, OSError) as exc:
+            logger.info("set_wakeup_fd(-1) failed: %s", exc)
+
+    def read(self) -> bytes:
+        """The numbers of the signals that arrived since the last call."""
+        numbers = b""
+        try:
+            while chunk := self.receiver.recv(4096):
+                numbers += chunk
+        except (BlockingIOError, InterruptedError):
+            pass
+        return numbers
+
+
+class SignalHandling(asyncio.AbstractEventLoop):
+    """What Loop inherits for add_signal_handler() and remove_signal_handler(); its close() calls _close_signals()."""
+
+    _signal_wakeup: _Wakeup | None = None  # there is one <=> there are handlers
+
+    if TYPE_CHECKING:
+        # Of asyncio.BaseEventLoop and of the C type.
+        def _check_closed(self) -> None: ...
+        def _add_reader(self, fd: int, callback: Callable[..., object], /, *args: Any) -> asyncio.Handle: ...
+        def _remove_reader(self, fd: int) -> bool: ...
+
+    @property
+    def _signal_handlers(self) -> dict[int, asyncio.Handle]:
+        return {} if self._signal_wakeup is None else self._signal_wakeup.handlers
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Call callback(*args) in the loop whenever a signal arrives; a handler that it has is replaced.
+
+        sig: the number of the signal.
+        callback: a plain function, called in the context of this call.
+
+        Raises TypeError for a coroutine function and for a signal that is no int, ValueError for a number that is no
+        signal's, RuntimeError for a signal that cannot be caught, on a closed loop and outside of the main thread.
+        """
+        if coroutines.iscoroutine(callback) or _iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        _check_signal(sig)
+        self._check_closed()
+        wakeup = self._start_wakeup()
+        wakeup.handlers[sig] = events.Handle(callback, args, self, None)
+        try:
+            signal.signal(sig, _ignore)
+            # As few system calls of the program as possible shall fail with EINTR.
+            signal.siginterrupt(sig, False)
+        except OSError as exc:
+            self._drop_signal(sig)
+            _raise_uncatchable(sig, exc)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Give a signal back: SIGINT to KeyboardInterrupt, others to the system's default action.
+
+        sig: the number of the signal.
+
+        Returns whether it had a handler. Raises as add_signal_handler() does for the signal.
+        """
+        _check_signal(sig)
+        if sig not in self._signal_handlers:
+            return False
+        try:
+            signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
+        except OSError as exc:
+            _raise_uncatchable(sig, exc)
+        finally:
+            self._drop_signal(sig)
+        return True
+
+    def _start_wakeup(self) -> _Wakeup:
+        wakeup = self._signal_wakeup or _Wakeup()
+        try:
+            wakeup.start()
+        except (ValueError, OSError) as exc:  # not the main thread
+            if wakeup is not self._signal_wakeup:
+                wakeup.stop()
+            raise RuntimeError(str(exc)) from None
+        if wakeup is not self._signal_wakeup:
+            self._add_reader(wakeup.receiver.fileno(), self._read_signals)
+            self._signal_wakeup = wakeup
+        return wakeup
+
+    def _drop_signal(self, sig: int) -> None:
+        wakeup = self._signal_wakeup
+        if wakeup is None:
+            return
+        wakeup.handlers.pop(sig, None)
+        if not wakeup.handlers:
+            self._signal_wakeup = None
+            self._remove_reader(wakeup.receiver.fileno())
+            wakeup.stop()
+
+    def _read_signals(self) -> None:
+        numbers = self._signal_wakeup.read() if self._signal_wakeup is not None else b""
+        for sig in numbers:
+            self._handle_signal(sig)
+
+    def _handle_signal(self, sig: int) -> None:
+        handle = self._signal_handlers.get(sig)
+        if handle is None:
+            return  # removed in the meantime
+        if handle.cancelled():
+            self.remove_signal_handler(sig)
+        else:
+            self.call_soon(handle._callback, *handle._args, context=handle._context)
+
+    def _close_signals(self) -> None:
+        """Give all signals back; the loop is closed already, or about to be."""
+        if not sys.is_finalizing():
+            for sig in list(self._signal_handlers):
+                self.remove_signal_handler(sig)
+        elif self._signal_handlers:
+            warnings.warn(
+                f"Closing the loop {self!r} on interpreter shutdown stage, skipping signal handlers removal",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+            self._signal_handlers.clear()
