@@ -79,7 +79,7 @@ def parse(arguments):
 
 
 def default_cores():
-    usable = sorted(os.sched_getaffinity(0))
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return tuple(usable[:2]) if len(usable) > 1 else None
 
 

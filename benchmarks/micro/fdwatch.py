@@ -13,19 +13,20 @@ def noop():
 def reader_event(loop):
     readable, peer = socket.socketpair()
     peer.send(b"x")
+    fd = readable.fileno()
     left = 0
 
     def on_readable():
         nonlocal left
         left -= 1
         if not left:
-            loop.remove_reader(readable)
+            loop.remove_reader(fd)
             loop.stop()
 
     def work(count):
         nonlocal left
         left = count
-        loop.add_reader(readable, on_readable)
+        loop.add_reader(fd, on_readable)
         loop.run_forever()
 
     yield work
@@ -36,15 +37,16 @@ def reader_event(loop):
 @micro("add_reader + remove_reader", operation="a socket watched for a turn of the loop and let go")
 def add_remove(loop):
     quiet, peer = socket.socketpair()
+    fd = quiet.fileno()
     left = 0
 
     def watch():
-        loop.add_reader(quiet, noop)
+        loop.add_reader(fd, noop)
         loop.call_soon(let_go)
 
     def let_go():
         nonlocal left
-        loop.remove_reader(quiet)
+        loop.remove_reader(fd)
         left -= 1
         if left:
             watch()
