@@ -30,7 +30,7 @@ GROUP := $(VENV)/.group-
 
 .PHONY: build run test debug format lint layers types asan refleak bench clean distclean
 
-build: $(BUILT)
+build: $(VENV)/.installed
 
 $(MADE): tools/bootstrap.sh
 	@sh tools/bootstrap.sh $(PYTHON) $(VENV)
@@ -40,13 +40,13 @@ $(GROUP)%: pyproject.toml $(MADE)
 	$(PY) -m pip install -q --group $*
 	@touch $@
 
-$(VENV)/.installed: pyproject.toml setup.py asyncloop/_version.py $(GROUP)build
-	$(PY) -m pip install -q --no-build-isolation --no-deps -e .
-	@touch $@
-
-$(BUILT): $(VENV)/.installed $(SOURCES)
+$(BUILT): setup.py $(SOURCES) $(GROUP)build
 	@rm -f $(VENV)/.built*
 	$(PY) setup.py -q build_ext --inplace
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml asyncloop/_version.py | $(BUILT)
+	$(PY) -m pip install -qq --no-build-isolation --no-deps -e .
 	@touch $@
 
 run: build $(GROUP)examples
@@ -82,8 +82,8 @@ ASAN := build/asan
 ASAN_RUNTIME = $(shell $(CC) -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)
 asan: build $(GROUP)test
 	@mkdir -p $(ASAN)
-	@cd $(ASAN) && rm -rf asyncloop src $(filter-out setup.py,$(PYTHON_SOURCES))
-	cp -Rp LICENSE Makefile MANIFEST.in README.md .clang-format pyproject.toml src $(PYTHON_SOURCES) $(ASAN)
+	@cd $(ASAN) && rm -rf asyncloop docs src $(filter-out setup.py,$(PYTHON_SOURCES))
+	cp -Rp *.md LICENSE Makefile MANIFEST.in .clang-format pyproject.toml docs src $(PYTHON_SOURCES) $(ASAN)
 	cd $(ASAN) && ASYNCLOOP_SANITIZE=1 $(abspath $(PY)) setup.py -q build_ext --inplace
 	cd $(ASAN) && LD_PRELOAD=$(ASAN_RUNTIME) PYTHONPATH=$(abspath $(ASAN)) PYTHONMALLOC=malloc \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \

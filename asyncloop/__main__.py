@@ -79,7 +79,7 @@ def run_script(path: str, args: list[str]) -> None:
     module.__file__ = full
     module.__loader__ = importlib.machinery.SourceFileLoader("__main__", full)
     if sys.version_info < (3, 15):
-        module.__cached__ = None
+        vars(module)["__cached__"] = None
     exec(compile(source, full, "exec", dont_inherit=True), vars(module))
 
 
@@ -88,7 +88,7 @@ def fresh_main() -> types.ModuleType:
     module = types.ModuleType("__main__")
     vars(module)["__builtins__"] = builtins
     if sys.version_info < (3, 14):
-        module.__annotations__ = {}
+        vars(module)["__annotations__"] = {}
     sys.modules["__main__"] = module
     return module
 
