@@ -1,0 +1,547 @@
+"""One step of a task: what the coroutine may return, raise and yield."""
+
+import asyncio
+import gc
+import sys
+import types
+import weakref
+
+import pytest
+
+
+@types.coroutine
+def yield_(value):
+    """Hands value to the task, as only an awaitable's __await__ can."""
+    return (yield value)
+
+
+@pytest.fixture
+def finish(loop, Task):
+    """Runs a coroutine as a task and returns the finished task."""
+
+    def finish(coro):
+        task = Task(coro, loop=loop)
+        loop.run_until_complete(asyncio.wait([task], timeout=10))
+        assert task.done()
+        return task
+
+    return finish
+
+
+@pytest.mark.parametrize("value", [None, 1, (1, 2), (), StopIteration(1), ValueError("v"), asyncio.CancelledError()])
+@pytest.mark.parametrize("suspends", [False, True])
+def test_returned_value_is_the_result(finish, value, suspends):
+    async def main():
+        if suspends:
+            await asyncio.sleep(0)
+        return value
+
+    assert finish(main()).result() is value
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), TimeoutError(), GeneratorExit(), BaseException(), StopAsyncIteration()])
+@pytest.mark.parametrize("suspends", [False, True])
+def test_raised_exception_is_the_exception(finish, error, suspends):
+    async def main():
+        if suspends:
+            await asyncio.sleep(0)
+        raise error
+
+    task = finish(main())
+    assert task.exception() is error
+    assert not task.cancelled()
+
+
+def test_stop_iteration_raised_by_the_coroutine(finish):
+    async def main():
+        raise StopIteration(1)
+
+    task = finish(main())
+    with pytest.raises(RuntimeError, match="^coroutine raised StopIteration$"):
+        task.result()
+
+
+@pytest.mark.parametrize("message", [(), ("why",)])
+def test_raised_cancelled_error_cancels_the_task(finish, message):
+    async def main():
+        raise asyncio.CancelledError(*message)
+
+    task = finish(main())
+    assert task.cancelled()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        task.result()
+    assert raised.value.args == message
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt("x"), SystemExit(3)])
+def test_exit_is_the_exception_and_leaves_the_loop(loop, Task, error, turn):
+    seen = []
+
+    async def leave():
+        raise error
+
+    task = Task(leave(), loop=loop)
+    loop.call_soon(seen.append, "the rest")
+    with pytest.raises(type(error)) as raised:
+        loop.run_forever()
+    assert raised.value is error
+    assert task.done()
+    assert task.exception() is error
+    turn()
+    assert seen == ["the rest"]
+
+
+class TestYielded:
+    def test_none_means_next_turn(self, loop, Task, turn):
+        seen = []
+
+        async def main():
+            for i in range(3):
+                seen.append(i)
+                await yield_(None)
+
+        task = Task(main(), loop=loop)
+        for i in range(1, 4):
+            turn()
+            assert seen == list(range(i))
+        turn()
+        assert task.done()
+
+    @pytest.mark.parametrize("value", [42, "text", (1,), object(), [], True], ids=lambda value: type(value).__name__)
+    def test_nonsense(self, finish, value):
+        async def main():
+            await yield_(value)
+
+        coro = main()
+        task = finish(coro)
+        with pytest.raises(RuntimeError) as raised:
+            task.result()
+        assert str(raised.value).startswith("Task got bad yield: ")
+        assert str(raised.value) == f"Task got bad yield: {value!r}"
+
+    def test_the_coroutine_may_catch_the_complaint(self, finish):
+        async def main():
+            with pytest.raises(RuntimeError, match="bad yield"):
+                await yield_(42)
+            await asyncio.sleep(0)
+            return "went on"
+
+        assert finish(main()).result() == "went on"
+
+    def test_generator(self, finish):
+        def generator():
+            yield
+
+        odd = generator()
+
+        async def main():
+            await yield_(odd)
+
+        with pytest.raises(RuntimeError, match="^yield was used instead of yield from for generator in task <Task "):
+            finish(main()).result()
+
+    def test_future_without_await(self, finish, future):
+        async def main():
+            await yield_(future)
+
+        task = finish(main())
+        with pytest.raises(RuntimeError, match="^yield was used instead of yield from in task <Task ") as raised:
+            task.result()
+        assert str(raised.value).endswith(f"> with {future!r}")
+
+    def test_future_of_another_loop(self, finish, loop_factory, Future):
+        other = loop_factory()
+        foreign = Future(loop=other)
+
+        async def main():
+            await foreign
+
+        task = finish(main())
+        with pytest.raises(RuntimeError) as raised:
+            task.result()
+        assert str(raised.value).startswith("Task <Task pending name=")
+        assert str(raised.value).endswith(f"> got Future {foreign!r} attached to a different loop")
+        other.close()
+
+    def test_done_future_of_another_loop_is_as_good_as_any(self, finish, loop_factory, Future):
+        other = loop_factory()
+        foreign = Future(loop=other)
+        foreign.set_result(3)
+
+        async def main():
+            return await foreign
+
+        assert finish(main()).result() == 3
+        other.close()
+
+    def test_task_awaiting_itself(self, loop, Task):
+        async def main():
+            await task
+
+        task = Task(main(), loop=loop)
+        loop.run_until_complete(asyncio.wait([task], timeout=10))
+        with pytest.raises(RuntimeError) as raised:
+            task.result()
+        assert str(raised.value).startswith("Task cannot await on itself: <Task pending name=")
+
+    def test_object_that_acts_as_a_future(self, finish, loop):
+        """Anything with _asyncio_future_blocking that is not None is a future to a task."""
+
+        class Duck:
+            _asyncio_future_blocking = False
+
+            def __init__(self):
+                self.callbacks = []
+                self.is_done = False
+
+            def get_loop(self):
+                return loop
+
+            def add_done_callback(self, callback, *, context=None):
+                self.callbacks.append((callback, context))
+
+            def set_done(self):
+                self.is_done = True
+                for callback, context in self.callbacks:
+                    loop.call_soon(callback, self, context=context)
+
+            def result(self):
+                return None
+
+            def __await__(self):
+                if not self.is_done:
+                    self._asyncio_future_blocking = True
+                    yield self
+                return "quack"
+
+        async def main():
+            duck = Duck()
+            loop.call_soon(duck.set_done)
+            return await duck
+
+        assert finish(main()).result() == "quack"
+
+    def test_object_whose_blocking_flag_fails(self, lost):
+        class Odd:
+            @property
+            def _asyncio_future_blocking(self):
+                raise ZeroDivisionError
+
+        lost(yield_(Odd()))
+
+    def test_future_that_refuses_callbacks(self, lost, Future, loop):
+        class Odd(Future):
+            def add_done_callback(self, callback, *, context=None):
+                raise ZeroDivisionError
+
+        async def main():
+            await Odd(loop=loop)
+
+        lost(main())
+
+    @pytest.fixture
+    def lost(self, loop, Task, turn, reports):
+        """Runs one step that fails beyond the coroutine: the loop is told, the task stays where it is."""
+
+        async def wrap(awaitable):
+            await awaitable
+
+        def lost(awaitable):
+            coro = wrap(awaitable)
+            task = Task(coro, loop=loop)
+            turn()
+            assert [type(report["exception"]) for report in reports()] == [ZeroDivisionError]
+            assert not task.done()
+            task._log_destroy_pending = False
+            coro.close()
+
+        return lost
+
+
+def test_awaitable_objects(finish):
+    class Awaitable:
+        def __await__(self):
+            yield
+            yield from asyncio.sleep(0).__await__()
+            return (yield from asyncio.sleep(0.001, "done").__await__())
+
+    async def main():
+        return await Awaitable()
+
+    assert finish(main()).result() == "done"
+
+
+def test_async_generators_and_context_managers(finish):
+    class Manager:
+        async def __aenter__(self):
+            await asyncio.sleep(0)
+            return 10
+
+        async def __aexit__(self, *exc):
+            await asyncio.sleep(0)
+            return True
+
+    async def count(n):
+        for i in range(n):
+            await asyncio.sleep(0)
+            yield i
+
+    async def main():
+        async with Manager() as ten:
+            total = sum([i async for i in count(ten)])
+            raise ValueError  # swallowed by __aexit__
+        return total
+
+    assert finish(main()).result() == 45
+
+
+def test_exception_of_a_future_is_thrown_in(finish, future, loop):
+    async def main():
+        try:
+            await future
+        except ValueError as exc:
+            return exc
+
+    error = ValueError("x")
+    loop.call_soon(future.set_exception, error)
+    assert finish(main()).result() is error
+
+
+@pytest.mark.parametrize("count", [10, 1_000])
+def test_tasks_take_turns(loop, run, count):
+    seen = []
+
+    async def step(i):
+        seen.append(i)
+        await asyncio.sleep(0)
+        seen.append(i)
+
+    async def main():
+        await asyncio.gather(*map(step, range(count)))
+
+    run(main())
+    assert seen == [*range(count), *range(count)]
+
+
+def test_woken_tasks_run_in_the_order_of_waking(loop, run, Future):
+    seen = []
+
+    async def wait(future):
+        seen.append(await future)
+
+    async def main():
+        futures = [Future(loop=loop) for _ in range(5)]
+        tasks = [loop.create_task(wait(future)) for future in futures]
+        await asyncio.sleep(0)
+        order = [3, 1, 4, 0, 2]
+        for i in order:
+            futures[i].set_result(i)
+            loop.call_soon(seen.append, f"after {i}")
+        await asyncio.wait(tasks)
+        assert seen == [entry for i in order for entry in (i, f"after {i}")]
+
+    run(main())
+
+
+def test_waiting_tasks_and_callbacks_of_a_future_run_in_one_order(loop, run, future):
+    seen = []
+
+    async def wait(i):
+        await future
+        seen.append(i)
+
+    async def main():
+        future.add_done_callback(lambda _: seen.append("first"))
+        one = loop.create_task(wait(1))
+        await asyncio.sleep(0)
+        future.add_done_callback(lambda _: seen.append("middle"))
+        two = loop.create_task(wait(2))
+        await asyncio.sleep(0)
+        future.add_done_callback(lambda _: seen.append("last"))
+        future.set_result(None)
+        await asyncio.wait([one, two])
+
+    run(main())
+    assert seen == ["first", 1, "middle", 2, "last"]
+
+
+class TestDepth:
+    """Recursion ends in RecursionError, never in a crash; each runs in its own interpreter."""
+
+    def test_100_000_nested_awaits(self, script):
+        done = script("""
+            async def nest(depth):
+                if depth:
+                    return 1 + await nest(depth - 1)
+                return 0
+
+            loop = new_loop()
+            try:
+                loop.run_until_complete(nest(100_000))
+            except RecursionError:
+                print("RecursionError")
+            print(loop.run_until_complete(nest(100)))
+            loop.close()
+        """)
+        assert done.stdout.split() == ["RecursionError", "100"]
+
+    def test_await_chain_near_the_limit_suspends_and_resumes(self, script):
+        done = script("""
+            async def nest(depth, future):
+                if depth:
+                    return 1 + await nest(depth - 1, future)
+                return await future
+
+            loop = new_loop()
+            future = Future(loop=loop)
+            loop.call_later(0.01, future.set_result, 0)
+            print(loop.run_until_complete(nest(700, future)))
+            loop.close()
+        """)
+        assert done.stdout.split() == ["700"]
+
+    def test_chain_of_100_000_tasks(self, script):
+        done = script("""
+            async def link(previous):
+                return 1 + await previous
+
+            loop = new_loop()
+            first = last = Future(loop=loop)
+            for _ in range(100_000):
+                last = loop.create_task(link(last))
+            loop.call_later(0.01, first.set_result, 0)
+            print(loop.run_until_complete(last))
+            loop.close()
+        """)
+        assert done.stdout.split() == ["100000"]
+
+    def test_100_000_nested_futures_iterators(self, script):
+        done = script("""
+            class Nested:
+                def __init__(self, inner):
+                    self.inner = inner
+                def __await__(self):
+                    return (yield from self.inner.__await__())
+
+            loop = new_loop()
+            awaitable = future = Future(loop=loop)
+            future.set_result(5)
+            for _ in range(2_000):
+                awaitable = Nested(awaitable)
+
+            async def main():
+                await awaitable
+            try:
+                loop.run_until_complete(main())
+            except RecursionError:
+                print("RecursionError")
+            loop.close()
+        """)
+        assert done.stdout.split() == ["RecursionError"]
+
+    def test_recursion_of_eager_tasks(self, script):
+        if sys.version_info < (3, 12):
+            pytest.skip("eager tasks came with Python 3.12")
+        done = script("""
+            async def nest(depth):
+                return await Task(nest(depth - 1), loop=loop, eager_start=True) if depth else 0
+
+            async def main():
+                try:
+                    await nest(100_000)
+                except RecursionError:
+                    print("RecursionError")
+
+            loop = new_loop()
+            loop.set_exception_handler(lambda loop, context: None)
+            loop.run_until_complete(main())
+            loop.close()
+        """)
+        assert done.stdout.split() == ["RecursionError"]
+
+
+class TestReentrancy:
+    def test_task_dropped_while_it_runs(self, loop, Task, turn):
+        async def main():
+            tasks.clear()
+            gc.collect()
+            await asyncio.sleep(0)
+            seen.append("went on")
+
+        seen = []
+        tasks = [Task(main(), loop=loop)]
+        watch = weakref.ref(tasks[0])
+        turn(2)
+        assert seen == ["went on"]
+        assert watch() is None
+
+    def test_future_dropped_while_a_task_waits_for_it(self, loop, Task, Future, turn):
+        async def main():
+            future = Future(loop=loop)
+            loop.call_soon(future.set_result, 3)
+            return await future
+
+        task = Task(main(), loop=loop)
+        turn(2)
+        gc.collect()
+        turn()
+        assert task.result() == 3
+
+    @pytest.mark.parametrize("method", ["run_forever", "run_until_complete"])
+    def test_running_the_loop_inside_a_step(self, loop, future, method):
+        async def main():
+            with pytest.raises(RuntimeError, match="^This event loop is already running$"):
+                getattr(loop, method)(*[future] * (method == "run_until_complete"))
+            return "went on"
+
+        assert loop.run_until_complete(main()) == "went on"
+
+    def test_coroutine_driven_by_somebody_else_meanwhile(self, finish):
+        async def main():
+            with pytest.raises(ValueError, match="already executing"):
+                coro.send(None)
+            return "went on"
+
+        coro = main()
+        assert finish(coro).result() == "went on"
+
+    def test_coroutine_closed_before_its_step(self, finish):
+        async def main():
+            pass
+
+        coro = main()
+        coro.close()
+        task = finish(coro)
+        with pytest.raises(RuntimeError, match="^cannot reuse already awaited coroutine$"):
+            task.result()
+
+    def test_coroutine_of_two_tasks(self, loop, Task, finish):
+        async def main():
+            await asyncio.sleep(0)
+
+        coro = main()
+        finish(coro)
+        with pytest.raises(RuntimeError, match="^cannot reuse already awaited coroutine$"):
+            finish(coro).result()
+
+    def test_coroutine_that_ignores_generator_exit(self, loop, Task, turn, reports):
+        """The coroutine is destroyed with its task, and awaits once more."""
+
+        async def main():
+            try:
+                await lonely.pop()
+            finally:
+                await asyncio.sleep(0)
+
+        lonely = [loop.create_future()]
+        task = Task(main(), loop=loop)
+        task._log_destroy_pending = False
+        turn()
+        caught = []
+        hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: caught.append(str(unraisable.exc_value))
+        try:
+            del task
+            gc.collect()
+        finally:
+            sys.unraisablehook = hook
+        assert caught == ["coroutine ignored GeneratorExit"]
