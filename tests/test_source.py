@@ -1,12 +1,15 @@
-"""The house rules are tests: layers, file sizes, formatting, spelling."""
+"""The house rules are tests: layers, file sizes, formatting, spelling, types."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import asyncloop
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ["asyncloop", "benchmarks", "examples", "setup.py", "tests", "tools"]
@@ -22,16 +25,18 @@ def load(path):
 check_layers = load(ROOT / "tools" / "check_layers.py")
 
 
-def tool(name):
-    """The path of a program of the `lint` group, which stands beside the interpreter."""
+def tool(name, group="lint"):
+    """The path of a program that stands beside the interpreter when `group` of pyproject.toml is installed."""
     path = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if path is None:
-        pytest.skip(f"{name} is not installed: pip install --group lint")
+        pytest.skip(f"{name} is not installed: pip install --group {group}")
     return path
 
 
 def passes(*command):
-    done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    package = str(Path(asyncloop.__file__).parents[1])  # for stubtest, which imports it
+    env = os.environ | {"PYTHONPATH": package}
+    done = subprocess.run(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
 
 
@@ -76,6 +81,14 @@ def test_python_is_clean():
 
 def test_spelling():
     passes(tool("codespell"))
+
+
+def test_package_is_typed():
+    passes(tool("mypy", "types"))
+
+
+def test_stub_tells_the_truth():
+    passes(tool("stubtest", "types"), "asyncloop")
 
 
 def test_no_machine_path_in_the_sources():
