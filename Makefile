@@ -49,7 +49,12 @@ $(VENV)/.installed: pyproject.toml asyncloop/_version.py | $(BUILT)
 	$(PY) -m pip install -qq --no-build-isolation --no-deps -e .
 	@touch $@
 
-run: build $(GROUP)examples
+# Who is compared with asyncloop: nice to have, so nothing is compiled for it and nothing fails without it.
+$(VENV)/.peers: pyproject.toml $(MADE)
+	@$(PY) -m pip install -qq --only-binary :all: --group bench || echo "no uvloop for this Python: compared with asyncio alone"
+	@touch $@
+
+run: build $(GROUP)examples $(VENV)/.peers
 	$(PY) examples/fetch.py $(RUN_ARGS)
 
 test: build $(GROUP)test
@@ -92,7 +97,7 @@ asan: build $(GROUP)test
 refleak: build $(GROUP)test
 	$(PY) tests/leaks/run.py $(REFLEAK_ARGS)
 
-bench: build $(GROUP)bench
+bench: build $(VENV)/.peers
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
 
 clean:

@@ -27,7 +27,7 @@ check_layers = load(ROOT / "tools" / "check_layers.py")
 
 def tool(name, group="lint"):
     """The path of a program that stands beside the interpreter when `group` of pyproject.toml is installed."""
-    path = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    path = shutil.which(name, path=str(Path(sys.executable).parent))  # no other: versions are pinned
     if path is None:
         pytest.skip(f"{name} is not installed: pip install --group {group}")
     return path
