@@ -16,6 +16,7 @@ import pkgutil
 import runpy
 import sys
 import types
+from typing import Any
 
 from ._policy import install_silently
 from ._version import __version__
@@ -75,22 +76,22 @@ def run_script(path: str, args: list[str]) -> None:
         sys.exit(2)
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
-    module = fresh_main()
-    module.__file__ = full
-    module.__loader__ = importlib.machinery.SourceFileLoader("__main__", full)
+    names = fresh_main()
+    names["__file__"] = full
+    names["__loader__"] = importlib.machinery.SourceFileLoader("__main__", full)
     if sys.version_info < (3, 15):
-        vars(module)["__cached__"] = None
-    exec(compile(source, full, "exec", dont_inherit=True), vars(module))
+        names["__cached__"] = None
+    exec(compile(source, full, "exec", dont_inherit=True), names)
 
 
-def fresh_main() -> types.ModuleType:
-    """Put an empty module in the place of sys.modules["__main__"], which is this one until then."""
-    module = types.ModuleType("__main__")
-    vars(module)["__builtins__"] = builtins
+def fresh_main() -> dict[str, Any]:
+    """Put an empty module in the place of sys.modules["__main__"], which is this one until then, return its names."""
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    names = vars(module)
+    names["__builtins__"] = builtins
     if sys.version_info < (3, 14):
-        vars(module)["__annotations__"] = {}
-    sys.modules["__main__"] = module
-    return module
+        names["__annotations__"] = {}
+    return names
 
 
 def hide_our_frames(exc: BaseException) -> None:
