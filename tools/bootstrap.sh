@@ -35,7 +35,10 @@ if command -v apt-get >/dev/null; then
     packages=$(missing build-essential "python$minor-dev" "python$minor-venv" libev-dev)
 elif command -v dnf >/dev/null; then
     install="dnf install -y"
-    packages=$(missing gcc "python$minor-devel" "python$minor" libev-devel)
+    case $(/usr/bin/python3 -V 2>/dev/null) in # the system's own has no number in the names of its packages
+        "Python $minor."*) packages=$(missing gcc python3-devel python3 libev-devel) ;;
+        *) packages=$(missing gcc "python$minor-devel" "python$minor" libev-devel) ;;
+    esac
 elif command -v brew >/dev/null; then
     install="brew install"
     packages=$(missing gcc "python@$minor" "python@$minor" libev)
