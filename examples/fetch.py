@@ -10,6 +10,10 @@ The program is the package fetcher/; its __init__.py says what is where.
 # The processes that parse import this file once more (they are spawned, not forked). The guard keeps them from
 # starting a second program, and the import inside it keeps aiohttp, which they do not need, out of them.
 if __name__ == "__main__":
-    from fetcher.app import main
+    import sys
 
+    try:
+        from fetcher.app import main
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error}. This example needs: pip install aiohttp tqdm")
     main()
