@@ -30,6 +30,13 @@ missing() { # compiler headers venv libev
     echo "$4"
 }
 
+as_root=impossible
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    as_root="sudo -n"
+fi
+
 if command -v apt-get >/dev/null; then
     install="apt-get install -y --no-install-recommends"
     packages=$(missing build-essential "python$minor-dev" "python$minor-venv" libev-dev)
@@ -42,36 +49,24 @@ elif command -v dnf >/dev/null; then
 elif command -v brew >/dev/null; then
     install="brew install"
     packages=$(missing gcc "python@$minor" "python@$minor" libev)
+    as_root= # brew refuses to be root
 else
-    install="install by your package manager:"
-    packages=$(missing "a C compiler" "Python's headers" "Python's venv and ensurepip" "libev (4.33 or newer)")
+    install="install"
+    packages=$(missing "a C compiler," "Python's headers," "Python's venv and ensurepip," "libev 4.33 or newer")
+    as_root=impossible
 fi
+packages=$(echo $packages) # in one line
 
 if [ -n "$packages" ]; then
-    packages=$(echo $packages) # in one line
-    sudo=
-    case $install in
-        brew*) may=yes ;;
-        install*) may=no ;;
-        *)
-            if [ "$(id -u)" = 0 ]; then
-                may=yes
-            elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-                may=yes sudo="sudo -n"
-            else
-                may=no sudo=sudo
-            fi
-            ;;
-    esac
-    if [ $may = no ]; then
-        echo "asyncloop needs some packages that are not here, please run: $sudo $install $packages" >&2
+    if [ "$as_root" = impossible ]; then
+        echo "asyncloop cannot be built without what is missing here. As root, please: $install $packages" >&2
         exit 1
     fi
-    echo "$sudo $install $packages"
+    echo "+ $as_root $install $packages"
     case $install in
-        apt-get*) $sudo apt-get update -q || true ;; # a new machine has no lists; a stale mirror need not stop us
+        apt-get*) $as_root apt-get update -q || true ;; # a new machine has no lists; a stale mirror need not stop us
     esac
-    $sudo env DEBIAN_FRONTEND=noninteractive $install $packages
+    $as_root env DEBIAN_FRONTEND=noninteractive $install $packages
 fi
 
 "$python" -m venv --clear "$venv"
