@@ -1,0 +1,272 @@
+"""The interpreter's bookkeeping: all_tasks, current_task, and the functions that keep them."""
+
+import asyncio
+import gc
+import sys
+import threading
+import weakref
+
+import pytest
+
+
+async def forever():
+    await asyncio.get_running_loop().create_future()
+
+
+class TestCurrentTask:
+    def test_inside_a_step(self, loop, Task):
+        async def main():
+            seen = [asyncio.current_task()]
+            await asyncio.sleep(0)
+            seen.append(asyncio.current_task(loop))
+            return seen
+
+        task = Task(main(), loop=loop)
+        assert loop.run_until_complete(task) == [task, task]
+        assert asyncio.current_task(loop) is None
+
+    def test_each_task_sees_itself(self, loop, run):
+        async def own(i):
+            await asyncio.sleep(0.001 * (i % 3))
+            return asyncio.current_task().get_name()
+
+        async def main():
+            tasks = [loop.create_task(own(i), name=str(i)) for i in range(10)]
+            return await asyncio.gather(*tasks)
+
+        assert run(main()) == [str(i) for i in range(10)]
+
+    def test_none_in_a_callback(self, loop, run):
+        async def main():
+            future = loop.create_future()
+            loop.call_soon(lambda: future.set_result(asyncio.current_task()))
+            return await future
+
+        assert run(main()) is None
+
+    def test_none_in_a_done_callback(self, loop, Task):
+        seen = []
+        task = Task(asyncio.sleep(0), loop=loop)
+        task.add_done_callback(lambda _: seen.append(asyncio.current_task()))
+        loop.run_until_complete(task)
+        assert seen == [None]
+
+    def test_needs_a_running_loop(self):
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.current_task()
+
+    def test_none_after_a_failing_step(self, loop, Task, turn):
+        async def leave():
+            raise KeyboardInterrupt
+
+        task = Task(leave(), loop=loop)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert asyncio.current_task(loop) is None
+        assert isinstance(task.exception(), KeyboardInterrupt)
+
+    def test_loop_in_another_thread_has_its_own(self, loop, loop_factory, run):
+        def other():
+            async def main():
+                return asyncio.current_task()
+
+            loop = loop_factory()
+            task = loop.create_task(main())
+            same = loop.run_until_complete(task) is task
+            loop.close()
+            return same
+
+        async def main():
+            me = asyncio.current_task()
+            assert await loop.run_in_executor(None, other)
+            assert asyncio.current_task() is me
+
+        run(main())
+
+
+class TestAllTasks:
+    def test_pending_ones_only(self, loop, Task, turn):
+        one, two = Task(forever(), loop=loop), Task(asyncio.sleep(0), loop=loop)
+        assert asyncio.all_tasks(loop) == {one, two}
+        turn(2)
+        assert asyncio.all_tasks(loop) == {one}
+        one.cancel()
+        assert asyncio.all_tasks(loop) == {one}
+        turn(2)
+        assert asyncio.all_tasks(loop) == set()
+
+    def test_inside_a_task(self, loop, run):
+        async def main():
+            child = loop.create_task(forever())
+            tasks = asyncio.all_tasks()
+            child.cancel()
+            assert tasks == asyncio.all_tasks()
+            assert {asyncio.current_task(), child} <= tasks
+            await asyncio.wait([child])
+            assert child not in asyncio.all_tasks()
+
+        run(main())
+
+    def test_needs_a_running_loop(self):
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.all_tasks()
+
+    def test_other_loops_are_left_out(self, loop, loop_factory, Task, turn):
+        other = loop_factory()
+        mine, theirs = Task(asyncio.sleep(0), loop=loop), Task(asyncio.sleep(0), loop=other)
+        assert asyncio.all_tasks(loop) == {mine}
+        assert asyncio.all_tasks(other) == {theirs}
+        loop.run_until_complete(mine)
+        other.run_until_complete(theirs)
+        other.close()
+
+    def test_stock_tasks_and_ours_together(self, loop, Task):
+        ours, stock = Task(asyncio.sleep(0), loop=loop), asyncio.Task(asyncio.sleep(0), loop=loop)
+        assert asyncio.all_tasks(loop) == {ours, stock}
+        loop.run_until_complete(asyncio.wait([ours, stock]))
+
+    def test_functions_imported_before_and_internals(self, loop, Task):
+        task = Task(asyncio.sleep(0), loop=loop)
+        assert asyncio.tasks.all_tasks(loop) == {task}
+        loop.run_until_complete(task)
+
+    def test_are_held_weakly(self, loop, Task, turn, reports):
+        async def wait_for_nobody():
+            await lonely.pop()
+
+        lonely = [loop.create_future()]
+        task = Task(wait_for_nobody(), loop=loop)
+        watch = weakref.ref(task)
+        task._log_destroy_pending = False
+        turn()
+        del task
+        gc.collect()
+        assert watch() is None
+        assert asyncio.all_tasks(loop) == set()
+
+    def test_while_tasks_come_and_go_in_another_thread(self, loop, loop_factory, run):
+        stop = threading.Event()
+
+        def churn():
+            async def main():
+                while not stop.is_set():
+                    await asyncio.gather(*(asyncio.sleep(0) for _ in range(10)))
+
+            other = loop_factory()
+            other.run_until_complete(main())
+            other.close()
+
+        async def main():
+            churning = loop.run_in_executor(None, churn)
+            for _ in range(100):
+                tasks = asyncio.all_tasks()
+                assert asyncio.current_task() in tasks
+                assert all(task.get_loop() is loop for task in tasks)
+                await asyncio.sleep(0)
+            stop.set()
+            await churning
+
+        run(main())
+
+    def test_many(self, loop, run):
+        async def main():
+            before = asyncio.all_tasks()
+            tasks = {loop.create_task(forever()) for _ in range(1_000)}
+            assert asyncio.all_tasks() - before == tasks
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            assert asyncio.all_tasks() == before
+
+        run(main())
+
+    def test_subclass(self, loop, Task):
+        class Special(Task):
+            pass
+
+        task = Special(asyncio.sleep(0), loop=loop)
+        assert asyncio.all_tasks(loop) == {task}
+        loop.run_until_complete(task)
+
+
+class TestFunctions:
+    """asyncio.tasks._enter_task and friends are documented for makers of task classes."""
+
+    @pytest.fixture
+    def task(self, loop, Task, turn):
+        task = Task(forever(), loop=loop, name="me")
+        turn()
+        yield task
+        task.cancel()
+        turn(2)
+
+    def test_enter_and_leave(self, loop, task):
+        asyncio.tasks._enter_task(loop, task)
+        assert asyncio.current_task(loop) is task
+        asyncio.tasks._leave_task(loop, task)
+        assert asyncio.current_task(loop) is None
+
+    def test_enter_inside_another_task(self, loop, task):
+        async def main():
+            with pytest.raises(RuntimeError, match="^Cannot enter into task .* while another task .* is being executed"):
+                asyncio.tasks._enter_task(loop, task)
+            return asyncio.current_task()
+
+        outer = loop.create_task(main())
+        assert loop.run_until_complete(outer) is outer
+
+    def test_leave_of_a_task_that_is_not_current(self, loop, task):
+        async def main():
+            with pytest.raises(RuntimeError, match="^Leaving task .* does not match the current task"):
+                asyncio.tasks._leave_task(loop, task)
+
+        loop.run_until_complete(main())
+
+    def test_step_while_another_task_is_entered(self, loop, task, Task, turn, caplog):
+        """Somebody forgot to leave: the step of any other task fails, as with stock tasks."""
+        loop.set_exception_handler(None)
+        coro = asyncio.sleep(0)
+        other = Task(coro, loop=loop)
+        other._log_destroy_pending = False
+        asyncio.tasks._enter_task(loop, task)
+        turn()
+        asyncio.tasks._leave_task(loop, task)
+        assert "RuntimeError: Cannot enter into task" in caplog.text
+        assert not other.done()
+        coro.close()
+
+    def test_register_and_unregister_are_repeatable(self, loop, task):
+        asyncio.tasks._unregister_task(task)
+        asyncio.tasks._unregister_task(task)
+        asyncio.tasks._register_task(task)
+        asyncio.tasks._register_task(task)
+        assert asyncio.all_tasks(loop) == {task}
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="came with Python 3.12")
+    def test_swap(self, loop, task):
+        async def main():
+            me = asyncio.current_task()
+            assert asyncio.tasks._swap_current_task(loop, task) is me
+            assert asyncio.current_task() is task
+            assert asyncio.tasks._swap_current_task(loop, me) is task
+            assert asyncio.tasks._swap_current_task(loop, None) is me
+            assert asyncio.current_task() is None
+            asyncio.tasks._swap_current_task(loop, me)
+
+        loop.run_until_complete(main())
+
+    def test_foreign_task_class(self, loop):
+        """A task class that knows only the registering functions."""
+
+        class Foreign:
+            def get_loop(self):
+                return loop
+
+            def done(self):
+                return False
+
+        foreign = Foreign()
+        asyncio.tasks._register_task(foreign)
+        assert foreign in asyncio.all_tasks(loop)
+        asyncio.tasks._unregister_task(foreign)
+        assert foreign not in asyncio.all_tasks(loop)
