@@ -39,7 +39,8 @@ static void
 fdwatch_push(al_loop_head *loop, al_entry *entry)
 {
     if (entry->object != NULL &&
-        al_ready_push(loop, entry->run, entry->object) < 0) {
+        al_ready_push(loop, entry->run, entry->object) < 0)
+    {
         PyErr_Clear(); /* no memory: still ready at the next poll, or lost */
     }
 }
@@ -136,7 +137,8 @@ al_fdwatch_find_object(al_loop_head *loop, PyObject *fileobj)
     for (int fd = 0; fd < loop->fdwatches_size; fd++) {
         al_fdwatch *watch = loop->fdwatches[fd];
         if (watch != NULL && watch->owner == NULL &&
-            TableWatch_CAST(watch)->fileobj == fileobj) {
+            TableWatch_CAST(watch)->fileobj == fileobj)
+        {
             return watch;
         }
     }
@@ -217,7 +219,8 @@ int
 al_fdwatch_open(al_fdwatch *watch, al_loop_head *loop, int fd, PyObject *owner)
 {
     if (al_fdwatch_check_free(loop, fd, owner) < 0 ||
-        fdwatch_reserve(loop, fd) < 0) {
+        fdwatch_reserve(loop, fd) < 0)
+    {
         return -1;
     }
     al_fdwatch *previous = loop->fdwatches[fd];

@@ -34,10 +34,10 @@ fds_fileno(PyObject *fileobj, int *fd)
     if (number == NULL) {
         if (PyErr_ExceptionMatches(PyExc_AttributeError) ||
             PyErr_ExceptionMatches(PyExc_TypeError) ||
-            PyErr_ExceptionMatches(PyExc_ValueError)) {
+            PyErr_ExceptionMatches(PyExc_ValueError))
+        {
             PyErr_Clear();
-            PyErr_Format(PyExc_ValueError, "Invalid file object: %R",
-                         fileobj);
+            PyErr_Format(PyExc_ValueError, "Invalid file object: %R", fileobj);
         }
         return -1;
     }
@@ -67,8 +67,7 @@ static void
 fds_set_invalid(PyObject *fileobj)
 {
     if (PyLong_Check(fileobj)) {
-        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S",
-                     fileobj);
+        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", fileobj);
     }
     else {
         PyErr_SetString(PyExc_ValueError, "Invalid file descriptor: -1");
@@ -215,7 +214,8 @@ fds_add_method(const al_signature *signature, PyObject *op, int event,
         return NULL;
     }
     if (is_public ? fds_free_fileno(loop, args[0], &fd) < 0
-                  : fds_fileno(args[0], &fd) < 0) {
+                  : fds_fileno(args[0], &fd) < 0)
+    {
         return NULL;
     }
     PyObject *handle = fds_add(loop, fd, event, args, nargs);
@@ -240,7 +240,8 @@ fds_remove_method(const al_signature *signature, PyObject *op, int event,
         return NULL;
     }
     if (is_public ? fds_free_fileno(loop, fileobj, &fd) < 0
-                  : fds_fileno(fileobj, &fd) < 0) {
+                  : fds_fileno(fileobj, &fd) < 0)
+    {
         return NULL;
     }
     int rc = fds_remove(loop, fd, event, fileobj);
@@ -260,9 +261,9 @@ static PyObject *
 Loop_add_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "add_reader", AL_ARGS("fd", "callback"), .required = 2,
-        .positional = 2};
+    static const al_signature signature = {"add_reader",
+                                           AL_ARGS("fd", "callback"),
+                                           .required = 2, .positional = 2};
 
     return fds_add_method(&signature, op, EV_READ, true, args, nargs, kwnames);
 }
@@ -278,9 +279,9 @@ static PyObject *
 Loop_add_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "add_writer", AL_ARGS("fd", "callback"), .required = 2,
-        .positional = 2};
+    static const al_signature signature = {"add_writer",
+                                           AL_ARGS("fd", "callback"),
+                                           .required = 2, .positional = 2};
 
     return fds_add_method(&signature, op, EV_WRITE, true, args, nargs,
                           kwnames);
@@ -297,8 +298,8 @@ static PyObject *
 Loop_remove_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "remove_reader", AL_ARGS("fd"), .required = 1, .positional = 1};
+    static const al_signature signature = {"remove_reader", AL_ARGS("fd"),
+                                           .required = 1, .positional = 1};
 
     return fds_remove_method(&signature, op, EV_READ, true, args, nargs,
                              kwnames);
@@ -314,8 +315,8 @@ static PyObject *
 Loop_remove_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "remove_writer", AL_ARGS("fd"), .required = 1, .positional = 1};
+    static const al_signature signature = {"remove_writer", AL_ARGS("fd"),
+                                           .required = 1, .positional = 1};
 
     return fds_remove_method(&signature, op, EV_WRITE, true, args, nargs,
                              kwnames);
@@ -333,9 +334,9 @@ static PyObject *
 Loop__add_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "_add_reader", AL_ARGS("fd", "callback"), .required = 2,
-        .positional = 2};
+    static const al_signature signature = {"_add_reader",
+                                           AL_ARGS("fd", "callback"),
+                                           .required = 2, .positional = 2};
 
     return fds_add_method(&signature, op, EV_READ, false, args, nargs,
                           kwnames);
@@ -350,9 +351,9 @@ static PyObject *
 Loop__add_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "_add_writer", AL_ARGS("fd", "callback"), .required = 2,
-        .positional = 2};
+    static const al_signature signature = {"_add_writer",
+                                           AL_ARGS("fd", "callback"),
+                                           .required = 2, .positional = 2};
 
     return fds_add_method(&signature, op, EV_WRITE, false, args, nargs,
                           kwnames);
@@ -366,8 +367,8 @@ static PyObject *
 Loop__remove_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                     PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "_remove_reader", AL_ARGS("fd"), .required = 1, .positional = 1};
+    static const al_signature signature = {"_remove_reader", AL_ARGS("fd"),
+                                           .required = 1, .positional = 1};
 
     return fds_remove_method(&signature, op, EV_READ, false, args, nargs,
                              kwnames);
@@ -381,8 +382,8 @@ static PyObject *
 Loop__remove_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                     PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "_remove_writer", AL_ARGS("fd"), .required = 1, .positional = 1};
+    static const al_signature signature = {"_remove_writer", AL_ARGS("fd"),
+                                           .required = 1, .positional = 1};
 
     return fds_remove_method(&signature, op, EV_WRITE, false, args, nargs,
                              kwnames);

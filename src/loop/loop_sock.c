@@ -1,0 +1,673 @@
+/* loop_sock.c - sock_recv() and its like: system calls that are awaited.
+ *
+ * Each method makes a SockOp (sock_op.h); here stands what the methods do when
+ * they are awaited and when the descriptor is ready.  Receiving and sending on
+ * a plain socket.socket is one system call; what carries addresses, and every
+ * other kind of socket, goes through the socket's own methods.
+ */
+#include "loop/loop.h"
+
+#include "base/args.h"
+#include "base/errors.h"
+#include "loop/sock_op.h"
+#include "net/sock.h"
+
+/* What is received on the stack before the bytes object is made, whose size
+ * is then exact; more is received straight into an object. */
+#define AL_SOCK_STACK_SIZE 16384
+
+/* --- common to all ------------------------------------------------------ */
+
+/* Look at the socket as asyncio does: 0, or -1 with an exception set. */
+static int
+sock_check(SockOpObject *op)
+{
+    al_loop_head *loop = op->loop;
+
+    if (!op->is_plain) {
+        PyObject *checked = PyObject_CallOneArg(
+            loop->state->imports.check_ssl_socket, op->sock);
+        if (checked == NULL) {
+            return -1;
+        }
+        Py_DECREF(checked);
+    }
+    if (AL_LIKELY(!loop->is_debug)) {
+        return 0;
+    }
+    PyObject *timeout = PyObject_CallMethod(op->sock, "gettimeout", NULL);
+    PyObject *zero = PyLong_FromLong(0);
+    int is_blocking = -1;
+    if (timeout != NULL && zero != NULL) {
+        is_blocking = PyObject_RichCompareBool(timeout, zero, Py_NE);
+    }
+    Py_XDECREF(timeout);
+    Py_XDECREF(zero);
+    if (is_blocking > 0) {
+        PyErr_SetString(PyExc_ValueError, "the socket must be non-blocking");
+    }
+    return is_blocking == 0 ? 0 : -1;
+}
+
+/* The descriptor of a plain socket, -1 once it is closed.
+ * 0, or -1 with an exception set. */
+static int
+sock_fileno(SockOpObject *op, int *fd)
+{
+    PyObject *number =
+        PyObject_CallMethodNoArgs(op->sock, op->loop->state->names.fileno);
+    if (number == NULL) {
+        return -1;
+    }
+    *fd = (int)PyLong_AsLong(number);
+    Py_DECREF(number);
+    return *fd == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* The failure of a system call: NULL, without an exception for "not yet". */
+static PyObject *
+sock_failed(ssize_t n)
+{
+    return al_sock_is_again(n) ? NULL : al_error_set_errno((int)-n);
+}
+
+/* What a method of the socket returned: `result` is handed on, NULL without an
+ * exception says "not yet". */
+static PyObject *
+sock_called(PyObject *result)
+{
+    if (result == NULL && (PyErr_ExceptionMatches(PyExc_BlockingIOError) ||
+                           PyErr_ExceptionMatches(PyExc_InterruptedError)))
+    {
+        PyErr_Clear();
+    }
+    return result;
+}
+
+/* An argument that says how many bytes: 0, or -1 with an exception set. */
+static int
+sock_size(SockOpObject *op, PyObject *argument, const char *method)
+{
+    PyObject *index = PyNumber_Index(argument);
+    if (index == NULL) {
+        return -1;
+    }
+    op->size = PyLong_AsSsize_t(index);
+    Py_DECREF(index);
+    if (op->size < 0 && !PyErr_Occurred()) {
+        PyErr_Format(PyExc_ValueError, "negative buffersize in %s", method);
+    }
+    return op->size < 0 ? -1 : 0;
+}
+
+/* --- sock_recv ---------------------------------------------------------- */
+
+/* -> what recv() gave as exact bytes; NULL as sock_failed() does */
+static PyObject *
+sock_recv_little(int fd, Py_ssize_t size)
+{
+    char stack[AL_SOCK_STACK_SIZE];
+
+    ssize_t n = al_sock_recv(fd, stack, (size_t)size);
+    return n < 0 ? sock_failed(n) : PyBytes_FromStringAndSize(stack, n);
+}
+
+static PyObject *
+sock_recv_much(int fd, Py_ssize_t size)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    ssize_t n = al_sock_recv(fd, PyBytes_AS_STRING(bytes), (size_t)size);
+    if (n < 0) {
+        Py_DECREF(bytes);
+        return sock_failed(n);
+    }
+    if (n < size) {
+        (void)_PyBytes_Resize(&bytes, n); /* on failure NULL and MemoryError */
+    }
+    return bytes;
+}
+
+static PyObject *
+sock_recv_retry(SockOpObject *op)
+{
+    int fd;
+
+    if (!op->is_plain) {
+        return sock_called(
+            PyObject_CallMethod(op->sock, "recv", "O", op->argument));
+    }
+    if (sock_fileno(op, &fd) < 0) {
+        return NULL;
+    }
+    return op->size <= AL_SOCK_STACK_SIZE ? sock_recv_little(fd, op->size)
+                                          : sock_recv_much(fd, op->size);
+}
+
+static PyObject *
+sock_recv_begin(SockOpObject *op)
+{
+    if (sock_check(op) < 0 ||
+        (op->is_plain && sock_size(op, op->argument, "recv") < 0))
+    {
+        return NULL;
+    }
+    return sock_recv_retry(op);
+}
+
+static const al_sock_call sock_recv = {"sock_recv", EV_READ, sock_recv_begin,
+                                       sock_recv_retry, NULL};
+
+/* --- sock_recv_into ----------------------------------------------------- */
+
+static PyObject *
+sock_recv_into_retry(SockOpObject *op)
+{
+    int fd;
+
+    if (!op->is_plain) {
+        return sock_called(
+            PyObject_CallMethod(op->sock, "recv_into", "O", op->argument));
+    }
+    if (sock_fileno(op, &fd) < 0) {
+        return NULL;
+    }
+    ssize_t n = al_sock_recv(fd, op->buffer.buf, (size_t)op->buffer.len);
+    return n < 0 ? sock_failed(n) : PyLong_FromSsize_t(n);
+}
+
+static PyObject *
+sock_recv_into_begin(SockOpObject *op)
+{
+    if (sock_check(op) < 0) {
+        return NULL;
+    }
+    if (op->is_plain &&
+        PyObject_GetBuffer(op->argument, &op->buffer, PyBUF_WRITABLE) < 0)
+    {
+        PyErr_Format(PyExc_TypeError,
+                     "recv_into() argument 1 must be read-write bytes-like "
+                     "object, not %.50s",
+                     Py_TYPE(op->argument)->tp_name);
+        return NULL;
+    }
+    return sock_recv_into_retry(op);
+}
+
+static const al_sock_call sock_recv_into = {"sock_recv_into", EV_READ,
+                                            sock_recv_into_begin,
+                                            sock_recv_into_retry, NULL};
+
+/* --- sock_recvfrom, sock_recvfrom_into ---------------------------------- */
+
+static PyObject *
+sock_recvfrom_retry(SockOpObject *op)
+{
+    return sock_called(
+        PyObject_CallMethod(op->sock, "recvfrom", "O", op->argument));
+}
+
+static PyObject *
+sock_recvfrom_begin(SockOpObject *op)
+{
+    return sock_check(op) < 0 ? NULL : sock_recvfrom_retry(op);
+}
+
+static const al_sock_call sock_recvfrom = {
+    "sock_recvfrom", EV_READ, sock_recvfrom_begin, sock_recvfrom_retry, NULL};
+
+static PyObject *
+sock_recvfrom_into_retry(SockOpObject *op)
+{
+    return sock_called(PyObject_CallMethod(op->sock, "recvfrom_into", "OO",
+                                           op->argument, op->argument2));
+}
+
+static PyObject *
+sock_recvfrom_into_begin(SockOpObject *op)
+{
+    if (sock_check(op) < 0) {
+        return NULL;
+    }
+    int is_given = op->argument2 == NULL ? 0 : PyObject_IsTrue(op->argument2);
+    if (is_given < 0) {
+        return NULL;
+    }
+    if (!is_given) {
+        Py_ssize_t length = PyObject_Size(op->argument);
+        if (length < 0) {
+            return NULL;
+        }
+        Py_XSETREF(op->argument2, PyLong_FromSsize_t(length));
+        if (op->argument2 == NULL) {
+            return NULL;
+        }
+    }
+    return sock_recvfrom_into_retry(op);
+}
+
+static const al_sock_call sock_recvfrom_into = {
+    "sock_recvfrom_into", EV_READ, sock_recvfrom_into_begin,
+    sock_recvfrom_into_retry, NULL};
+
+/* --- sock_sendall ------------------------------------------------------- */
+
+/* Send what is left through the socket's method: the number of bytes, 0 also
+ * for "not yet"; -1 with an exception set. */
+static Py_ssize_t
+sock_send_method(SockOpObject *op)
+{
+    PyObject *view = PyMemoryView_FromObject(op->argument);
+    if (view == NULL) {
+        return -1;
+    }
+    PyObject *rest = PySequence_GetSlice(view, op->size, PY_SSIZE_T_MAX);
+    Py_DECREF(view);
+    if (rest == NULL) {
+        return -1;
+    }
+    PyObject *sent = sock_called(PyObject_CallMethodOneArg(
+        op->sock, op->loop->state->names.send, rest));
+    Py_DECREF(rest);
+    if (sent == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_ssize_t n = PyNumber_AsSsize_t(sent, PyExc_OverflowError);
+    Py_DECREF(sent);
+    return n == -1 && PyErr_Occurred() ? -1 : n;
+}
+
+static PyObject *
+sock_sendall_retry(SockOpObject *op)
+{
+    int fd;
+
+    if (op->is_plain) {
+        if (sock_fileno(op, &fd) < 0) {
+            return NULL;
+        }
+        ssize_t n = al_sock_send(fd, (char *)op->buffer.buf + op->size,
+                                 (size_t)(op->buffer.len - op->size));
+        if (n < 0) {
+            return sock_failed(n);
+        }
+        op->size += n;
+    }
+    else {
+        Py_ssize_t n = sock_send_method(op);
+        if (n < 0) {
+            return NULL;
+        }
+        op->size += n;
+    }
+    return op->size < op->buffer.len ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+sock_sendall_begin(SockOpObject *op)
+{
+    if (sock_check(op) < 0 ||
+        PyObject_GetBuffer(op->argument, &op->buffer, PyBUF_SIMPLE) < 0)
+    {
+        return NULL;
+    }
+    return sock_sendall_retry(op);
+}
+
+static const al_sock_call sock_sendall = {
+    "sock_sendall", EV_WRITE, sock_sendall_begin, sock_sendall_retry, NULL};
+
+/* --- sock_sendto -------------------------------------------------------- */
+
+static PyObject *
+sock_sendto_retry(SockOpObject *op)
+{
+    return sock_called(PyObject_CallMethod(op->sock, "sendto", "OO",
+                                           op->argument, op->argument2));
+}
+
+static PyObject *
+sock_sendto_begin(SockOpObject *op)
+{
+    return sock_check(op) < 0 ? NULL : sock_sendto_retry(op);
+}
+
+static const al_sock_call sock_sendto = {
+    "sock_sendto", EV_WRITE, sock_sendto_begin, sock_sendto_retry, NULL};
+
+/* --- sock_connect ------------------------------------------------------- */
+
+/* An address that needs no resolver: a tuple in the form that the socket
+ * module shows for the family, with a numeric host. */
+static bool
+sock_is_numeric(int family, PyObject *address)
+{
+    al_sockaddr ignored;
+
+    if (!PyTuple_CheckExact(address) ||
+        PyTuple_GET_SIZE(address) != (family == AF_INET ? 2 : 4))
+    {
+        return false;
+    }
+    int rc = al_sockaddr_from_python(&ignored, family, address);
+    if (rc < 0) {
+        PyErr_Clear(); /* asyncio's resolving finds the right words */
+    }
+    return rc == 0;
+}
+
+/* Connect to argument2. */
+static PyObject *
+sock_connect_try(SockOpObject *op)
+{
+    return sock_called(
+        PyObject_CallMethod(op->sock, "connect", "O", op->argument2));
+}
+
+static PyObject *
+sock_connect_retry(SockOpObject *op)
+{
+    PyObject *error = PyObject_CallMethod(op->sock, "getsockopt", "ii",
+                                          SOL_SOCKET, SO_ERROR);
+    if (error == NULL) {
+        return sock_called(NULL);
+    }
+    int errnum = (int)PyLong_AsLong(error);
+    Py_DECREF(error);
+    if (errnum == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (errnum != 0) {
+        return al_error_set_errno_message(errnum, "Connect call failed %S",
+                                          op->argument2);
+    }
+    Py_RETURN_NONE;
+}
+
+/* The coroutine that resolves the address. -> new reference, or NULL. */
+static PyObject *
+sock_resolve(SockOpObject *op, PyObject *family)
+{
+    PyObject *type = PyObject_GetAttrString(op->sock, "type");
+    PyObject *proto = PyObject_GetAttrString(op->sock, "proto");
+    PyObject *resolve =
+        PyObject_GetAttrString((PyObject *)op->loop, "_ensure_resolved");
+    PyObject *args = PyTuple_Pack(1, op->argument);
+    PyObject *kwargs = NULL;
+    PyObject *coro = NULL;
+
+    if (type != NULL && proto != NULL) {
+        kwargs = Py_BuildValue("{sOsOsOsO}", "family", family, "type", type,
+                               "proto", proto, "loop", op->loop);
+    }
+    if (kwargs != NULL && resolve != NULL && args != NULL) {
+        coro = PyObject_Call(resolve, args, kwargs);
+    }
+    Py_XDECREF(kwargs);
+    Py_XDECREF(args);
+    Py_XDECREF(resolve);
+    Py_XDECREF(proto);
+    Py_XDECREF(type);
+    return coro;
+}
+
+static PyObject *
+sock_connect_begin(SockOpObject *op)
+{
+    if (sock_check(op) < 0) {
+        return NULL;
+    }
+    PyObject *attribute = PyObject_GetAttrString(op->sock, "family");
+    if (attribute == NULL) {
+        return NULL;
+    }
+    long family = PyLong_AsLong(attribute);
+    if (family == -1 && PyErr_Occurred()) {
+        goto error;
+    }
+    if ((family == AF_INET || family == AF_INET6) &&
+        !sock_is_numeric((int)family, op->argument))
+    {
+        PyObject *coro = sock_resolve(op, attribute);
+        if (coro == NULL) {
+            goto error;
+        }
+        op->iterator = PyObject_CallMethod(coro, "__await__", NULL);
+        Py_DECREF(coro);
+        Py_DECREF(attribute);
+        return NULL;
+    }
+    Py_DECREF(attribute);
+    op->argument2 = Py_NewRef(op->argument);
+    return sock_connect_try(op);
+
+error:
+    Py_DECREF(attribute);
+    return NULL;
+}
+
+/* `infos` is what getaddrinfo() gives: the first will do. */
+static PyObject *
+sock_connect_resolved(SockOpObject *op, PyObject *infos)
+{
+    PyObject *info = PySequence_GetItem(infos, 0);
+    if (info == NULL) {
+        return NULL;
+    }
+    op->argument2 = PySequence_GetItem(info, 4);
+    Py_DECREF(info);
+    return op->argument2 == NULL ? NULL : sock_connect_try(op);
+}
+
+static const al_sock_call sock_connect = {
+    "sock_connect", EV_WRITE, sock_connect_begin, sock_connect_retry,
+    sock_connect_resolved};
+
+/* --- sock_accept -------------------------------------------------------- */
+
+static PyObject *
+sock_accept_retry(SockOpObject *op)
+{
+    PyObject *pair =
+        sock_called(PyObject_CallMethod(op->sock, "accept", NULL));
+    if (pair == NULL) {
+        return NULL;
+    }
+    PyObject *conn = PySequence_GetItem(pair, 0);
+    PyObject *done = NULL;
+    if (conn != NULL) {
+        done = PyObject_CallMethod(conn, "setblocking", "O", Py_False);
+        Py_DECREF(conn);
+    }
+    if (done == NULL) {
+        Py_DECREF(pair);
+        return NULL;
+    }
+    Py_DECREF(done);
+    return pair;
+}
+
+static PyObject *
+sock_accept_begin(SockOpObject *op)
+{
+    return sock_check(op) < 0 ? NULL : sock_accept_retry(op);
+}
+
+static const al_sock_call sock_accept = {
+    "sock_accept", EV_READ, sock_accept_begin, sock_accept_retry, NULL};
+
+/* --- Python: methods ---------------------------------------------------- */
+
+/* Parse the arguments, make the operation. */
+static PyObject *
+sock_method(PyObject *op, const al_sock_call *call,
+            const al_signature *signature, PyObject *const *args,
+            Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *parsed[3];
+
+    if (al_args_parse(signature, args, nargs, kwnames, parsed) < 0) {
+        return NULL;
+    }
+    return al_sock_op_new(al_loop_head_CAST(op), call, parsed,
+                          signature->positional);
+}
+
+PyDoc_STRVAR(
+    Loop_sock_recv_doc,
+    "sock_recv($self, sock, n)\n--\n\n"
+    "Receive at most n bytes.\n\n"
+    "Returns bytes, empty at the end of the stream. Raises OSError, and\n"
+    "ValueError for a blocking socket in debug mode.");
+
+static PyObject *
+Loop_sock_recv(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames)
+{
+    static const al_signature signature = {"sock_recv", AL_ARGS("sock", "n"),
+                                           .required = 2, .positional = 2};
+
+    return sock_method(op, &sock_recv, &signature, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(Loop_sock_recv_into_doc,
+             "sock_recv_into($self, sock, buf)\n--\n\n"
+             "Receive into a writable buffer.\n\n"
+             "Returns the number of bytes, 0 at the end of the stream. Raises "
+             "OSError, and\n"
+             "ValueError for a blocking socket in debug mode.");
+
+static PyObject *
+Loop_sock_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
+{
+    static const al_signature signature = {"sock_recv_into",
+                                           AL_ARGS("sock", "buf"),
+                                           .required = 2, .positional = 2};
+
+    return sock_method(op, &sock_recv_into, &signature, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(Loop_sock_recvfrom_doc,
+             "sock_recvfrom($self, sock, bufsize)\n--\n\n"
+             "Receive a datagram of at most bufsize bytes.\n\n"
+             "Returns (bytes, address of the sender). Raises OSError, and\n"
+             "ValueError for a blocking socket in debug mode.");
+
+static PyObject *
+Loop_sock_recvfrom(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
+{
+    static const al_signature signature = {"sock_recvfrom",
+                                           AL_ARGS("sock", "bufsize"),
+                                           .required = 2, .positional = 2};
+
+    return sock_method(op, &sock_recvfrom, &signature, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(
+    Loop_sock_recvfrom_into_doc,
+    "sock_recvfrom_into($self, sock, buf, nbytes=0)\n--\n\n"
+    "Receive a datagram into a writable buffer, at most nbytes (0: its "
+    "length).\n\n"
+    "Returns (number of bytes, address of the sender). Raises OSError, and\n"
+    "ValueError for a blocking socket in debug mode.");
+
+static PyObject *
+Loop_sock_recvfrom_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames)
+{
+    static const al_signature signature = {"sock_recvfrom_into",
+                                           AL_ARGS("sock", "buf", "nbytes"),
+                                           .required = 2, .positional = 3};
+
+    return sock_method(op, &sock_recvfrom_into, &signature, args, nargs,
+                       kwnames);
+}
+
+PyDoc_STRVAR(Loop_sock_sendall_doc,
+             "sock_sendall($self, sock, data)\n--\n\n"
+             "Send all bytes of data.\n\n"
+             "Returns None. After an error it is not known how much was sent. "
+             "Raises OSError, and\n"
+             "ValueError for a blocking socket in debug mode.");
+
+static PyObject *
+Loop_sock_sendall(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
+{
+    static const al_signature signature = {"sock_sendall",
+                                           AL_ARGS("sock", "data"),
+                                           .required = 2, .positional = 2};
+
+    return sock_method(op, &sock_sendall, &signature, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(Loop_sock_sendto_doc,
+             "sock_sendto($self, sock, data, address)\n--\n\n"
+             "Send a datagram to an address.\n\n"
+             "Returns the number of bytes sent. Raises OSError, and\n"
+             "ValueError for a blocking socket in debug mode.");
+
+static PyObject *
+Loop_sock_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    static const al_signature signature = {"sock_sendto",
+                                           AL_ARGS("sock", "data", "address"),
+                                           .required = 3, .positional = 3};
+
+    return sock_method(op, &sock_sendto, &signature, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(Loop_sock_connect_doc,
+             "sock_connect($self, sock, address)\n--\n\n"
+             "Connect a socket; a host name is resolved.\n\n"
+             "Returns None. Raises OSError, and\n"
+             "ValueError for a blocking socket in debug mode.");
+
+static PyObject *
+Loop_sock_connect(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
+{
+    static const al_signature signature = {"sock_connect",
+                                           AL_ARGS("sock", "address"),
+                                           .required = 2, .positional = 2};
+
+    return sock_method(op, &sock_connect, &signature, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(Loop_sock_accept_doc,
+             "sock_accept($self, sock)\n--\n\n"
+             "Accept a connection on a listening socket.\n\n"
+             "Returns (non-blocking socket, address of the other end). Raises "
+             "OSError, and\n"
+             "ValueError for a blocking socket in debug mode.");
+
+static PyObject *
+Loop_sock_accept(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    static const al_signature signature = {"sock_accept", AL_ARGS("sock"),
+                                           .required = 1, .positional = 1};
+
+    return sock_method(op, &sock_accept, &signature, args, nargs, kwnames);
+}
+
+#define FASTCALL(function)                                                    \
+    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
+PyMethodDef al_loop_sock_methods[] = {
+    {"sock_recv", FASTCALL(Loop_sock_recv), Loop_sock_recv_doc},
+    {"sock_recv_into", FASTCALL(Loop_sock_recv_into), Loop_sock_recv_into_doc},
+    {"sock_recvfrom", FASTCALL(Loop_sock_recvfrom), Loop_sock_recvfrom_doc},
+    {"sock_recvfrom_into", FASTCALL(Loop_sock_recvfrom_into),
+     Loop_sock_recvfrom_into_doc},
+    {"sock_sendall", FASTCALL(Loop_sock_sendall), Loop_sock_sendall_doc},
+    {"sock_sendto", FASTCALL(Loop_sock_sendto), Loop_sock_sendto_doc},
+    {"sock_connect", FASTCALL(Loop_sock_connect), Loop_sock_connect_doc},
+    {"sock_accept", FASTCALL(Loop_sock_accept), Loop_sock_accept_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,655 @@
+/* sock_op.c - one call of a sock_* method: a coroutine without a frame.
+ *
+ *     await loop.sock_recv(s, 100)
+ *        |  send()     ^ result
+ *        v             |
+ *     begin: recv() ---+ at once, mostly
+ *        | would block
+ *        v
+ *     a future, yielded as `await future` does
+ *        ^
+ *        | result
+ *     retry: recv() <--- ready queue <--- al_fdwatch <--- libev
+ *
+ * While it waits the operation is the reader (writer) of its descriptor in
+ * the loop's table, replacing another one as add_reader() does; so it is
+ * replaced itself without notice, and looks before it acts whether it still
+ * has its place.
+ *
+ * The watch stays until the waiting task has the result, one turn after the
+ * future has: if it goes on receiving, libev need not tell the kernel a thing.
+ *
+ * Invariants
+ *   (1) sock == NULL <=> over (returned, failed, closed): nothing is owned.
+ *   (2) future != NULL => is_started, sock != NULL, and the watch of fd holds
+ *       us unless somebody else took our place.
+ */
+#include "loop/sock_op.h"
+
+#include "base/errors.h"
+#include "io/fdwatch.h"
+#include "sched/report.h"
+#include "task/future.h"
+
+/* --- waiting ------------------------------------------------------------ */
+
+/* Whether the watch of our descriptor is (still) ours. -> it, or NULL */
+static al_fdwatch *
+sock_op_watch(SockOpObject *self)
+{
+    al_fdwatch *watch = al_fdwatch_find(self->loop, self->fd);
+
+    if (watch == NULL) {
+        return NULL;
+    }
+    PyObject *holder = self->call->event == EV_READ ? watch->reader.object
+                                                    : watch->writer.object;
+    return holder == (PyObject *)self ? watch : NULL;
+}
+
+/* Whether the future waits for its result: 1 or 0, -1 with an exception. */
+static int
+sock_op_is_pending(al_state *state, PyObject *future)
+{
+    if (AL_LIKELY(al_future_check(state, future))) {
+        return !al_future_is_done(future);
+    }
+    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    int is_done = done == NULL ? -1 : PyObject_IsTrue(done);
+    Py_XDECREF(done);
+    return is_done < 0 ? -1 : !is_done;
+}
+
+/* Try again, and give what comes of it to the future (which is pending).
+ * 0, or -1 with an exception set, that of retry() only if it is fatal. */
+static int
+sock_op_retry(SockOpObject *self, PyObject *future)
+{
+    int rc = 0;
+
+    self->is_running = true;
+    PyObject *result = self->call->retry(self);
+    self->is_running = false;
+    if (result != NULL) {
+        rc = al_future_resolve(future, result);
+        Py_DECREF(result);
+    }
+    else if (PyErr_Occurred()) {
+        if (al_error_is_fatal()) {
+            return -1;
+        }
+        PyObject *exc = PyErr_GetRaisedException();
+        rc = al_future_fail(future, exc);
+        Py_DECREF(exc);
+    }
+    return rc;
+}
+
+/* al_run_fn: the descriptor is ready. */
+static int
+sock_op_run(al_loop_head *loop, PyObject *op)
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+    PyObject *future = self->future;
+
+    /* Since this was queued it may have been replaced, cancelled, or have got
+     * its result already (then its task is about to run). */
+    if (future == NULL || self->is_running || sock_op_watch(self) == NULL) {
+        return 0;
+    }
+    Py_INCREF(future);
+    int rc = sock_op_is_pending(loop->state, future);
+    if (rc > 0) {
+        rc = sock_op_retry(self, future);
+    }
+    Py_DECREF(future);
+    if (rc == 0) {
+        return 0;
+    }
+    const al_report_item items[] = {{NULL, NULL}};
+    return al_report_exception(
+        (PyObject *)loop, loop->state,
+        PyUnicode_FromFormat("Error in %s()", self->call->name), items);
+}
+
+/* Watch the descriptor: 0, or -1 with an exception set. */
+static int
+sock_op_wait(SockOpObject *self)
+{
+    al_loop_head *loop = self->loop;
+    PyObject *op = (PyObject *)self;
+
+    PyObject *future = al_future_new(loop);
+    if (future == NULL) {
+        return -1;
+    }
+    PyObject *number =
+        PyObject_CallMethodNoArgs(self->sock, loop->state->names.fileno);
+    if (number == NULL) {
+        goto error;
+    }
+    self->fd = PyObject_AsFileDescriptor(number);
+    if (self->fd < 0 || al_fdwatch_check_free(loop, self->fd, number) < 0 ||
+        al_loop_check_closed(loop) < 0)
+    {
+        goto error;
+    }
+    al_fdwatch *watch = al_fdwatch_get(loop, self->fd, self->sock);
+    if (watch == NULL) {
+        goto error;
+    }
+    Py_DECREF(number);
+    self->future = future;
+    return self->call->event == EV_READ
+               ? al_fdwatch_set_reader(watch, sock_op_run, op)
+               : al_fdwatch_set_writer(watch, sock_op_run, op);
+
+error:
+    Py_XDECREF(number);
+    Py_DECREF(future);
+    return -1;
+}
+
+/* It is over: stop watching, let go of everything. */
+static void
+sock_op_finish(SockOpObject *self)
+{
+    PyObject *op = Py_NewRef(self); /* the watch may hold the last one */
+    al_fdwatch *watch = self->future != NULL ? sock_op_watch(self) : NULL;
+
+    if (watch != NULL && self->call->event == EV_READ) {
+        al_fdwatch_clear_reader(watch);
+    }
+    else if (watch != NULL) {
+        al_fdwatch_clear_writer(watch);
+    }
+    PyBuffer_Release(&self->buffer);
+    Py_CLEAR(self->future);
+    Py_CLEAR(self->iterator);
+    Py_CLEAR(self->argument);
+    Py_CLEAR(self->argument2);
+    Py_CLEAR(self->sock); /* by (1) */
+    Py_DECREF(op);
+}
+
+/* --- stepping ----------------------------------------------------------- */
+
+/* Return a result (stolen), or fail with the exception set. */
+static PySendResult
+sock_op_return(SockOpObject *self, PyObject *value, PyObject **result)
+{
+    PyObject *exc = value == NULL ? PyErr_GetRaisedException() : NULL;
+
+    sock_op_finish(self);
+    if (value == NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    *result = value;
+    return value != NULL ? PYGEN_RETURN : PYGEN_ERROR;
+}
+
+static PySendResult
+sock_op_delegate(SockOpObject *self, PyObject *sent, PyObject **result);
+
+/* A step has been made: return, fail or wait. */
+static PySendResult
+sock_op_proceed(SockOpObject *self, PyObject *value, PyObject **result)
+{
+    if (value != NULL || PyErr_Occurred()) {
+        return sock_op_return(self, value, result);
+    }
+    if (self->iterator != NULL) {
+        return sock_op_delegate(self, Py_None, result);
+    }
+    if (sock_op_wait(self) < 0) {
+        return sock_op_return(self, NULL, result);
+    }
+    if (AL_LIKELY(al_future_check_exact(self->loop->state, self->future))) {
+        al_future_set_blocking(self->future);
+        *result = Py_NewRef(self->future);
+        return PYGEN_NEXT;
+    }
+    /* An override of create_future() made it: await it the long way. */
+    self->iterator = PyObject_CallMethod(self->future, "__await__", NULL);
+    if (self->iterator == NULL) {
+        return sock_op_return(self, NULL, result);
+    }
+    return sock_op_delegate(self, Py_None, result);
+}
+
+/* What we delegate to has made a step: go on with what it returned. */
+static PySendResult
+sock_op_delegated(SockOpObject *self, PySendResult step, PyObject **result)
+{
+    if (step == PYGEN_NEXT) {
+        return PYGEN_NEXT;
+    }
+    if (step == PYGEN_ERROR || self->future != NULL) {
+        return sock_op_return(self, *result, result);
+    }
+    PyObject *value = *result;
+    Py_CLEAR(self->iterator);
+    PyObject *outcome = self->call->resolved(self, value);
+    Py_DECREF(value);
+    return sock_op_proceed(self, outcome, result);
+}
+
+static PySendResult
+sock_op_delegate(SockOpObject *self, PyObject *sent, PyObject **result)
+{
+    return sock_op_delegated(self, PyIter_Send(self->iterator, sent, result),
+                             result);
+}
+
+/* The future is done, or somebody sends too early: as in `await future`. */
+static PySendResult
+sock_op_resume(SockOpObject *self, PyObject **result)
+{
+    PyObject *outcome = NULL;
+
+    if (!al_future_is_done(self->future)) {
+        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
+        return sock_op_return(self, NULL, result);
+    }
+    if (al_future_take(self->future, &outcome) > 0) {
+        PyErr_SetObject((PyObject *)Py_TYPE(outcome), outcome);
+        Py_CLEAR(outcome);
+    }
+    return sock_op_return(self, outcome, result);
+}
+
+/* Whether send() or throw() make sense now: 0, or -1 with an exception. */
+static int
+sock_op_check(SockOpObject *self)
+{
+    if (self->is_running) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return -1;
+    }
+    if (self->sock == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot reuse already awaited coroutine");
+        return -1;
+    }
+    return 0;
+}
+
+static PySendResult
+SockOp_am_send(PyObject *op, PyObject *sent, PyObject **result)
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+    PySendResult step;
+
+    *result = NULL;
+    if (sock_op_check(self) < 0) {
+        return PYGEN_ERROR;
+    }
+    if (!self->is_started && sent != Py_None) {
+        PyErr_SetString(PyExc_TypeError,
+                        "can't send non-None value to a just-started "
+                        "coroutine");
+        return PYGEN_ERROR;
+    }
+    /* Whatever runs may let go of us, and must not step us meanwhile. */
+    Py_INCREF(op);
+    self->is_running = true;
+    if (!self->is_started) {
+        self->is_started = true;
+        step = sock_op_proceed(self, self->call->begin(self), result);
+    }
+    else if (self->iterator != NULL) {
+        step = sock_op_delegate(self, sent, result);
+    }
+    else {
+        step = sock_op_resume(self, result);
+    }
+    self->is_running = false;
+    Py_DECREF(op);
+    return step;
+}
+
+/* What tp_iternext returns for the outcome of a step; NULL without an
+ * exception says: returned None. */
+static PyObject *
+sock_op_step_value(PySendResult step, PyObject *result)
+{
+    if (step != PYGEN_RETURN) {
+        return result;
+    }
+    if (result != Py_None) {
+        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+        if (stop != NULL) {
+            PyErr_SetObject(PyExc_StopIteration, stop);
+            Py_DECREF(stop);
+        }
+    }
+    Py_DECREF(result);
+    return NULL;
+}
+
+/* The exception that throw() is called with. -> new reference, or NULL. */
+static PyObject *
+sock_op_thrown(PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs < 1 || nargs > 3) {
+        PyErr_Format(PyExc_TypeError,
+                     "throw expected 1 to 3 arguments, got %zd", nargs);
+        return NULL;
+    }
+    if (AL_THROW_TRIPLE_IS_DEPRECATED && nargs > 1 &&
+        PyErr_WarnEx(PyExc_DeprecationWarning,
+                     "the (type, exc, tb) signature of throw() is "
+                     "deprecated, use the single-arg signature instead.",
+                     1) < 0)
+    {
+        return NULL;
+    }
+    PyObject *type = args[0];
+    PyObject *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
+    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
+    if (PyExceptionInstance_Check(type) && value == NULL) {
+        value = type;
+        type = (PyObject *)Py_TYPE(value);
+    }
+    if (!PyExceptionClass_Check(type)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "exceptions must be classes deriving BaseException "
+                        "or instances of such a class");
+        return NULL;
+    }
+    PyErr_SetObject(type, value);
+    PyObject *exc = PyErr_GetRaisedException();
+    if (traceback != NULL && PyException_SetTraceback(exc, traceback) < 0) {
+        Py_CLEAR(exc);
+    }
+    return exc;
+}
+
+static PyObject *
+SockOp_iternext(PyObject *op)
+{
+    PyObject *result;
+    PySendResult step = SockOp_am_send(op, Py_None, &result);
+
+    return sock_op_step_value(step, result);
+}
+
+static PyObject *
+SockOp_am_await(PyObject *op)
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+
+    if (self->future != NULL || self->iterator != NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "coroutine is being awaited already");
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+/* --- Python: methods ---------------------------------------------------- */
+
+PyDoc_STRVAR(SockOp_send_doc, "send($self, value, /)\n--\n\n"
+                              "Go on to the next wait; value is ignored.");
+
+static PyObject *
+SockOp_send(PyObject *op, PyObject *value)
+{
+    PyObject *result;
+    PySendResult step = SockOp_am_send(op, value, &result);
+
+    result = sock_op_step_value(step, result);
+    if (result == NULL && !PyErr_Occurred()) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    return result;
+}
+
+/* Throw into what we delegate to. */
+static PySendResult
+sock_op_throw_on(SockOpObject *self, PyObject *exc, PyObject **result)
+{
+    PyObject *value = PyObject_CallMethodOneArg(
+        self->iterator, self->loop->state->names.throw, exc);
+    PySendResult step = value != NULL ? PYGEN_NEXT : PYGEN_ERROR;
+
+    if (value == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        PyObject *stop = PyErr_GetRaisedException();
+        value = PyObject_GetAttrString(stop, "value");
+        Py_DECREF(stop);
+        step = value != NULL ? PYGEN_RETURN : PYGEN_ERROR;
+    }
+    *result = value;
+    return sock_op_delegated(self, step, result);
+}
+
+PyDoc_STRVAR(SockOp_throw_doc,
+             "throw($self, type, value=None, traceback=None, /)\n--\n\n"
+             "Stop waiting, with an exception.");
+
+static PyObject *
+SockOp_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+    PyObject *exc = sock_op_thrown(args, nargs);
+
+    if (exc == NULL) {
+        return NULL;
+    }
+    if (sock_op_check(self) < 0) {
+        Py_DECREF(exc);
+        return NULL;
+    }
+    PyObject *result = NULL;
+    Py_INCREF(op);
+    self->is_running = true;
+    self->is_started = true;
+    if (self->iterator != NULL) {
+        PySendResult step = sock_op_throw_on(self, exc, &result);
+        result = sock_op_step_value(step, result);
+        if (result == NULL && !PyErr_Occurred()) {
+            PyErr_SetNone(PyExc_StopIteration);
+        }
+    }
+    else {
+        sock_op_finish(self);
+        PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    }
+    self->is_running = false;
+    Py_DECREF(exc);
+    Py_DECREF(op);
+    return result;
+}
+
+PyDoc_STRVAR(SockOp_close_doc, "close($self, /)\n--\n\n"
+                               "Stop waiting, for good.");
+
+static PyObject *
+SockOp_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+    PyObject *closed = Py_NewRef(Py_None);
+
+    if (self->sock == NULL) {
+        return closed;
+    }
+    if (sock_op_check(self) < 0) {
+        Py_DECREF(closed);
+        return NULL;
+    }
+    self->is_running = true;
+    if (self->iterator != NULL && self->future == NULL) {
+        Py_SETREF(closed, PyObject_CallMethodNoArgs(
+                              self->iterator, self->loop->state->names.close));
+    }
+    self->is_running = false;
+    PyObject *exc = PyErr_GetRaisedException();
+    sock_op_finish(self);
+    PyErr_SetRaisedException(exc);
+    return closed;
+}
+
+static PyObject *
+SockOp_get_name(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString(SockOpObject_CAST(op)->call->name);
+}
+
+static PyObject *
+SockOp_get_qualname(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromFormat("Loop.%s", SockOpObject_CAST(op)->call->name);
+}
+
+static PyObject *
+SockOp_repr(PyObject *op)
+{
+    return PyUnicode_FromFormat("<coroutine object Loop.%s at %p>",
+                                SockOpObject_CAST(op)->call->name, op);
+}
+
+/* --- Python: lifetime --------------------------------------------------- */
+
+PyObject *
+al_sock_op_new(al_loop_head *loop, const al_sock_call *call,
+               PyObject *const *args, int nargs)
+{
+    SockOpObject *self =
+        PyObject_GC_New(SockOpObject, loop->state->SockOpType);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->call = call;
+    self->loop = (al_loop_head *)Py_NewRef(loop);
+    self->sock = Py_NewRef(args[0]);
+    self->argument = nargs > 1 ? Py_XNewRef(args[1]) : NULL;
+    self->argument2 = nargs > 2 ? Py_XNewRef(args[2]) : NULL;
+    self->buffer.obj = NULL;
+    self->size = 0;
+    self->future = NULL;
+    self->iterator = NULL;
+    self->fd = -1;
+    self->is_started = self->is_running = false;
+    self->is_plain = Py_IS_TYPE(
+        args[0], (PyTypeObject *)loop->state->imports.socket_socket);
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+static int
+SockOp_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->sock);
+    Py_VISIT(self->argument);
+    Py_VISIT(self->argument2);
+    Py_VISIT(self->buffer.obj);
+    Py_VISIT(self->future);
+    Py_VISIT(self->iterator);
+    return 0;
+}
+
+static int
+SockOp_clear(PyObject *op)
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+
+    PyBuffer_Release(&self->buffer);
+    Py_CLEAR(self->future);
+    Py_CLEAR(self->iterator);
+    Py_CLEAR(self->argument);
+    Py_CLEAR(self->argument2);
+    Py_CLEAR(self->sock); /* by (1) */
+    return 0;
+}
+
+static void
+SockOp_finalize(PyObject *op)
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+
+    if (self->is_started || self->sock == NULL) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                         "coroutine 'Loop.%s' was never awaited",
+                         self->call->name) < 0)
+    {
+        PyErr_WriteUnraisable(op);
+    }
+    PyErr_SetRaisedException(exc);
+}
+
+static void
+SockOp_dealloc(PyObject *op)
+{
+    SockOpObject *self = SockOpObject_CAST(op);
+    PyTypeObject *type = Py_TYPE(op);
+
+    if (!self->is_started && self->sock != NULL &&
+        PyObject_CallFinalizerFromDealloc(op) < 0)
+    {
+        return;
+    }
+    PyObject_GC_UnTrack(op);
+    (void)SockOp_clear(op);
+    Py_CLEAR(self->loop);
+    PyObject_GC_Del(op);
+    Py_DECREF(type);
+}
+
+/* --- type --------------------------------------------------------------- */
+
+static PyMethodDef SockOp_methods[] = {
+    {"send", SockOp_send, METH_O, SockOp_send_doc},
+    {"throw", (PyCFunction)(void (*)(void))SockOp_throw, METH_FASTCALL,
+     SockOp_throw_doc},
+    {"close", SockOp_close, METH_NOARGS, SockOp_close_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef SockOp_getset[] = {
+    {"__name__", SockOp_get_name, NULL, NULL, NULL},
+    {"__qualname__", SockOp_get_qualname, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(SockOp_doc, "What a sock_* method of the loop returns.\n\n"
+                         "To be awaited once, like a coroutine.");
+
+static PyType_Slot SockOp_slots[] = {
+    {Py_tp_doc, (void *)SockOp_doc},
+    {Py_tp_dealloc, SockOp_dealloc},
+    {Py_tp_finalize, SockOp_finalize},
+    {Py_tp_traverse, SockOp_traverse},
+    {Py_tp_clear, SockOp_clear},
+    {Py_tp_repr, SockOp_repr},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, SockOp_iternext},
+    {Py_tp_methods, SockOp_methods},
+    {Py_tp_getset, SockOp_getset},
+    {Py_am_await, SockOp_am_await},
+    {Py_am_send, SockOp_am_send},
+    {0, NULL},
+};
+
+static PyType_Spec SockOp_spec = {
+    .name = "asyncloop._core.SockOp",
+    .basicsize = sizeof(SockOpObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = SockOp_slots,
+};
+
+int
+al_sock_op_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->SockOpType = al_state_add_type(module, &SockOp_spec, NULL);
+    return state->SockOpType == NULL ? -1 : 0;
+}
