@@ -50,7 +50,8 @@ def wanted(switch):
 
 def build_flags():
     """Arguments for the compiler and for the linker."""
-    compiling = ["-std=c11", "-O3", "-fvisibility=hidden"]
+    # The macro: POSIX and Linux names in every file, also where a system header comes before Python.h.
+    compiling = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden"]
     compiling += ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes"]
     linking = []
     if wanted("DEBUG") or wanted("SANITIZE"):
