@@ -1,0 +1,294 @@
+"""Handle and TimerHandle: what call_soon and call_later return.
+
+Texts are compared with those of stock handles of the running Python, which differ by version.
+"""
+
+import asyncio
+import contextvars
+import functools
+import gc
+import sys
+import weakref
+
+import pytest
+
+
+def nothing(*args):
+    pass
+
+
+@pytest.fixture(params=["call_soon", "call_soon_threadsafe", "call_later", "call_at"])
+def schedule(request, loop):
+    """Schedules a callback in any of the four ways, for now."""
+    return {
+        "call_soon": loop.call_soon,
+        "call_soon_threadsafe": loop.call_soon_threadsafe,
+        "call_later": functools.partial(loop.call_later, 0),
+        "call_at": functools.partial(loop.call_at, loop.time()),
+    }[request.param]
+
+
+class TestAnyHandle:
+    def test_is_a_handle_to_asyncio(self, schedule, loop):
+        handle = schedule(nothing)
+        assert isinstance(handle, asyncio.Handle)
+        assert isinstance(handle, asyncio.TimerHandle) is hasattr(handle, "when")
+        assert type(handle).__name__ == ("TimerHandle" if hasattr(handle, "when") else "Handle")
+
+    def test_runs_once(self, schedule, turn):
+        seen = []
+        handle = schedule(seen.append, 1)
+        turn(3)
+        assert seen == [1]
+        assert not handle.cancelled()
+
+    @pytest.mark.parametrize("args", [(), (1,), (1, 2), (1, 2, 3), tuple(range(50)), ((1, 2),), (None,)], ids=len)
+    def test_arguments(self, schedule, turn, args):
+        seen = []
+        schedule(lambda *args: seen.append(args), *args)
+        turn()
+        assert seen == [args]
+
+    def test_cancel(self, schedule, turn):
+        seen = []
+        handle = schedule(seen.append, 1)
+        assert handle.cancelled() is False
+        assert handle.cancel() is None
+        assert handle.cancelled() is True
+        turn()
+        assert seen == []
+
+    def test_cancel_twice_and_after_running(self, schedule, turn):
+        handle = schedule(nothing)
+        handle.cancel()
+        handle.cancel()
+        handle = schedule(nothing)
+        turn()
+        handle.cancel()
+        assert handle.cancelled()
+
+    def test_cancel_of_itself_while_running(self, schedule, turn):
+        seen = []
+
+        def callback(argument):
+            handle.cancel()
+            gc.collect()
+            seen.append((handle.cancelled(), argument))
+
+        handle = schedule(callback, [1])
+        turn()
+        assert seen == [(True, [1])]
+
+    def test_cancel_drops_callback_and_arguments(self, schedule):
+        class Argument:
+            pass
+
+        argument = Argument()
+        watch = weakref.ref(argument)
+        handle = schedule(nothing, argument)
+        del argument
+        assert watch() is not None
+        handle.cancel()
+        assert watch() is None
+
+    def test_dropped_handle_runs_all_the_same(self, schedule, turn):
+        seen = []
+        schedule(seen.append, 1)
+        gc.collect()
+        turn()
+        assert seen == [1]
+
+    def test_callback_is_dropped_after_running(self, schedule, turn):
+        class Callback:
+            def __call__(self):
+                pass
+
+        callback = Callback()
+        watch = weakref.ref(callback)
+        schedule(callback)
+        del callback
+        turn()
+        assert watch() is None
+
+    def test_private_names(self, schedule, loop):
+        handle = schedule(nothing, 1, 2)
+        assert handle._callback is nothing
+        assert handle._args == (1, 2)
+        assert handle._cancelled is False
+        assert handle._loop is loop
+        assert isinstance(handle._context, contextvars.Context)
+        handle.cancel()
+        assert handle._callback is None
+        assert handle._args is None
+        assert handle._cancelled is True
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="came with Python 3.12")
+    def test_get_context(self, schedule):
+        context = contextvars.copy_context()
+        assert schedule(nothing, context=context).get_context() is context
+
+    def test_weak_reference(self, schedule):
+        handle = schedule(nothing)
+        assert weakref.ref(handle)() is handle
+
+    def test_methods_take_no_arguments(self, schedule):
+        handle = schedule(nothing)
+        for method in handle.cancel, handle.cancelled:
+            with pytest.raises(TypeError):
+                method(1)
+        assert not handle.cancelled()
+
+    @pytest.mark.parametrize("attack", ["cancel", "close", "schedule"])
+    def test_dropping_arguments_may_run_anything(self, loop_factory, attack):
+        class Attacker:
+            def __del__(self):
+                match attack:
+                    case "cancel":
+                        handle.cancel()
+                    case "close":
+                        loop.close()
+                    case "schedule":
+                        loop.call_soon(nothing)
+                gc.collect()
+
+        loop = loop_factory()
+        handle = loop.call_soon(nothing, Attacker())
+        handle.cancel()
+        gc.collect()
+        loop.close()
+
+
+class TestRepr:
+    @pytest.fixture(params=[False, True], ids=["", "debug"])
+    def debug(self, request, loop):
+        loop.set_debug(request.param)
+        return request.param
+
+    @pytest.mark.parametrize("args", [(), (1, "two"), ("x" * 1000,)], ids=len)
+    def test_pending(self, loop, debug, args):
+        handle, stock = loop.call_soon(nothing, *args), asyncio.Handle(nothing, args, loop)
+        assert repr(handle) == repr(stock)
+        assert repr(handle).startswith("<Handle nothing(")
+        assert ("created at" in repr(handle)) is debug
+
+    @pytest.mark.parametrize("callback", [nothing, functools.partial(nothing, 1, b=2), len, [].append, 42])
+    def test_callbacks(self, loop, callback):
+        loop.set_debug(False)
+        handle = loop.call_soon(callback)
+        assert repr(handle) == repr(asyncio.Handle(callback, (), loop))
+        handle.cancel()
+
+    def test_cancelled(self, loop, debug):
+        handle, stock = loop.call_soon(nothing, 1), asyncio.Handle(nothing, (1,), loop)
+        handle.cancel()
+        stock.cancel()
+        assert repr(handle) == repr(stock)
+        assert repr(handle).startswith("<Handle cancelled")
+
+    def test_timer(self, loop, debug):
+        when = loop.time() + 100
+        handle, stock = loop.call_at(when, nothing), asyncio.TimerHandle(when, nothing, (), loop)
+        assert repr(handle) == repr(stock)
+        assert repr(handle).startswith(f"<TimerHandle when={when} nothing(")
+        handle.cancel()
+        stock.cancel()
+        assert repr(handle) == repr(stock)
+        assert repr(handle).startswith(f"<TimerHandle cancelled when={when}")
+
+    def test_failing_repr_of_an_argument(self, loop):
+        class Odd:
+            def __repr__(self):
+                raise ZeroDivisionError
+
+        loop.set_debug(True)
+        assert "nothing(" in repr(loop.call_soon(nothing, Odd()))
+
+    def test_source_traceback(self, loop, debug):
+        handle = loop.call_soon(nothing)
+        if debug:
+            assert handle._source_traceback[-1].name == "test_source_traceback"
+        else:
+            assert handle._source_traceback is None
+
+
+class TestTimerHandle:
+    def test_when(self, loop):
+        assert loop.call_at(loop.time() + 12.5, nothing).when() == pytest.approx(loop.time() + 12.5, abs=1)
+        when = loop.time() + 99
+        handle = loop.call_at(when, nothing)
+        assert handle.when() == handle._when == when
+        handle.cancel()
+        assert handle.when() == when
+
+    def test_when_of_call_later(self, loop):
+        before = loop.time()
+        when = loop.call_later(10, nothing).when()
+        assert before + 10 <= when <= loop.time() + 10
+
+    def test_order_is_by_deadline(self, loop):
+        base = loop.time() + 100
+        early, late = loop.call_at(base, nothing), loop.call_at(base + 1, nothing)
+        assert early < late
+        assert early <= late
+        assert late > early
+        assert late >= early
+        assert not early > late
+        assert not early >= late
+        assert sorted([late, early]) == [early, late]
+
+    def test_equality_is_by_content(self, loop):
+        when = loop.time() + 100
+        one, two = loop.call_at(when, nothing, 1), loop.call_at(when, nothing, 1)
+        assert one == two
+        assert one <= two
+        assert one >= two
+        assert hash(one) == hash(two) == hash(when)
+        assert one != loop.call_at(when + 1, nothing, 1)
+        assert one != loop.call_at(when, len, 1)
+        assert one != loop.call_at(when, nothing, 2)
+        two.cancel()
+        assert one != two
+
+    def test_compares_with_stock_handles(self, loop):
+        when = loop.time() + 100
+        mine = loop.call_at(when, nothing)
+        assert mine == asyncio.TimerHandle(when, nothing, (), loop)
+        assert mine < asyncio.TimerHandle(when + 1, nothing, (), loop)
+
+    def test_does_not_compare_with_anything_else(self, loop):
+        handle = loop.call_at(loop.time() + 100, nothing)
+        assert (handle == 1) is False
+        assert (handle != 1) is True
+        assert handle != loop.call_soon(nothing)
+        for compare in "__lt__", "__le__", "__gt__", "__ge__", "__eq__":
+            assert getattr(handle, compare)(1) is NotImplemented
+        with pytest.raises(TypeError):
+            handle < 1  # noqa: B015
+
+    def test_failing_comparison_of_arguments_is_raised(self, loop):
+        class Odd:
+            def __eq__(self, other):
+                raise ZeroDivisionError
+
+        when = loop.time() + 100
+        one, two = (loop.call_at(when, nothing, Odd()) for _ in range(2))
+        with pytest.raises(ZeroDivisionError):
+            one == two  # noqa: B015
+
+
+def test_plain_handles_compare_by_identity(loop):
+    one, two = loop.call_soon(nothing), loop.call_soon(nothing)
+    assert one == one
+    assert one != two
+    assert len({one, two}) == 2
+
+
+def test_handles_are_not_mixed_up_when_memory_is_reused(loop, turn):
+    seen = []
+    for i in range(100):
+        loop.call_soon(seen.append, i)
+        loop.call_soon(nothing).cancel()
+        loop.call_later(0, seen.append, 100 + i)
+        loop.call_later(100, seen.append, "never").cancel()
+        turn()
+    assert seen == [value for i in range(100) for value in (i, 100 + i)]
