@@ -6,12 +6,17 @@
  * A libev callback only pushes to the ready queue.  So no exception has to
  * cross libev, and no user code can free a watcher libev still looks at.
  *
+ * Programs close descriptors while they are watched.  The kernel forgets them
+ * then, but libev aborts the process when it has to tell the kernel about one
+ * (an assertion in its epoll, poll and other backends).  So before a poll the
+ * watches that changed are looked at: what is closed is not watched any more.
+ *
  * Invariants
- *   (1) loop->fdwatches[fd] is the one watch of fd, and watch->loop == loop.
+ *   (1) table->watches[fd] is the one watch of fd, and watch->loop == loop.
  *   (2) ev_is_active(&io) => exactly the events of the entries set are
  *       watched. It is inactive with an entry set only after the descriptor
  *       turned out to be closed.
- *   (3) owner == NULL <=> the table made the watch (a TableWatch).
+ *   (3) owner == NULL <=> the table made the watch (an OwnWatch).
  *   (4) A watch of the table without entries is not active; it stays in the
  *       table, to be used again, until the loop is closed or a transport
  *       takes the descriptor over.
@@ -19,21 +24,47 @@
 #include "io/fdwatch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#if defined(__linux__)
+#    include <sys/epoll.h>
+#    include <unistd.h>
+#endif
 
 #include "base/errors.h"
 #include "io/wakeup.h"
 #include "sched/ready.h"
 
+typedef struct al_fdtable {
+    al_fdwatch **watches; /* by descriptor; owned table. A watch is owned by
+                           * the table or embedded in its user, by (3) */
+    int size;
+    al_list changed;    /* heads the watches' `changed` */
+    ev_prepare prepare; /* active while there are changed watches */
+    ev_fork fork;       /* the kernel's state is about to be made anew */
+} al_fdtable;
+
 /* What the table makes itself. */
 typedef struct {
     al_fdwatch base;
     PyObject *fileobj; /* owned while an entry is set, else NULL */
-} TableWatch;
+} OwnWatch;
 
-#define TableWatch_CAST(watch) ((TableWatch *)(watch))
+#define OwnWatch_CAST(watch) ((OwnWatch *)(watch))
+
+static inline al_fdwatch *
+fdwatch_from_changed(al_list *node)
+{
+    return (al_fdwatch *)((char *)node - offsetof(al_fdwatch, changed));
+}
 
 /* --- libev -------------------------------------------------------------- */
+
+static bool
+fdwatch_is_open(al_fdwatch *watch)
+{
+    return fcntl(watch->io.fd, F_GETFD) >= 0;
+}
 
 static void
 fdwatch_push(al_loop_head *loop, al_entry *entry)
@@ -41,7 +72,7 @@ fdwatch_push(al_loop_head *loop, al_entry *entry)
     if (entry->object != NULL &&
         al_ready_push(loop, entry->run, entry->object) < 0)
     {
-        PyErr_Clear(); /* no memory: still ready at the next poll, or lost */
+        PyErr_Clear(); /* no memory: it is still ready at the next poll */
     }
 }
 
@@ -51,11 +82,10 @@ fdwatch_on_ready(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
     al_fdwatch *watch = (al_fdwatch *)io;
     al_loop_head *loop = watch->loop;
 
-    if (AL_UNLIKELY(revents & EV_ERROR) && watch->owner == NULL) {
-        /* libev has stopped the watcher, because the descriptor is closed:
-         * for asyncio it is silent from then on. A transport goes on below
-         * and learns by the error of its next system call. */
-        return;
+    if (AL_UNLIKELY(revents & EV_ERROR) && watch->owner == NULL &&
+        !fdwatch_is_open(watch))
+    {
+        return; /* libev has stopped it; silent from now on, as in asyncio */
     }
     loop->events++;
     if (revents & EV_READ) {
@@ -64,6 +94,75 @@ fdwatch_on_ready(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
     if (revents & EV_WRITE) {
         fdwatch_push(loop, &watch->writer);
     }
+}
+
+/* The descriptor was closed by somebody. */
+static void
+fdwatch_lose(al_fdwatch *watch)
+{
+    al_loop_head *loop = watch->loop;
+
+    ev_io_stop(loop->ev, &watch->io);
+    if (watch->owner == NULL) {
+        return; /* silent from now on, as in asyncio */
+    }
+    /* A transport learns by the error of its next system call. */
+    fdwatch_push(loop, &watch->reader);
+    fdwatch_push(loop, &watch->writer);
+    ev_async_send(loop->ev, &loop->wakeup); /* this poll must not block */
+}
+
+/* Before libev tells the kernel what has changed. */
+static void
+fdwatch_on_prepare(struct ev_loop *ev, ev_prepare *prepare, int revents)
+{
+    al_fdtable *table = (al_fdtable *)prepare->data;
+    al_list *node;
+
+    (void)revents;
+    while ((node = table->changed.next) != &table->changed) {
+        al_fdwatch *watch = fdwatch_from_changed(node);
+        uint8_t events = watch->io.events & (EV_READ | EV_WRITE);
+
+        al_list_remove(node);
+        if ((watch->is_fresh || events != watch->polled) &&
+            ev_is_active(&watch->io) && !fdwatch_is_open(watch))
+        {
+            fdwatch_lose(watch);
+        }
+        watch->polled = ev_is_active(&watch->io) ? events : 0;
+        watch->is_fresh = false;
+    }
+    ev_prepare_stop(ev, prepare);
+}
+
+/* In a child process, or when libev lost track: all is told anew. */
+static void
+fdwatch_on_fork(struct ev_loop *Py_UNUSED(ev), ev_fork *watcher,
+                int Py_UNUSED(revents))
+{
+    al_fdtable *table = (al_fdtable *)watcher->data;
+
+    for (int fd = 0; fd < table->size; fd++) {
+        al_fdwatch *watch = table->watches[fd];
+        if (watch != NULL && ev_is_active(&watch->io) &&
+            !fdwatch_is_open(watch))
+        {
+            fdwatch_lose(watch);
+        }
+    }
+}
+
+static void
+fdwatch_note_change(al_fdwatch *watch)
+{
+    al_fdtable *table = watch->loop->fdtable;
+
+    if (al_list_is_linked(&watch->changed)) {
+        return;
+    }
+    al_list_append(&table->changed, &watch->changed);
+    ev_prepare_start(watch->loop->ev, &table->prepare);
 }
 
 /* Make libev watch what (2) says. */
@@ -84,60 +183,90 @@ fdwatch_sync(al_fdwatch *watch)
     if (wanted) {
         ev_io_start(loop->ev, &watch->io);
     }
+    fdwatch_note_change(watch);
     al_wakeup_if_blocked(loop); /* called by another thread: it polls anew */
-}
-
-static void
-fdwatch_init(al_fdwatch *watch, al_loop_head *loop, int fd, PyObject *owner)
-{
-    ev_io_init(&watch->io, fdwatch_on_ready, fd, EV_NONE);
-    watch->loop = loop;
-    watch->reader.object = watch->writer.object = NULL;
-    watch->owner = owner;
-    loop->fdwatches[fd] = watch;
 }
 
 /* --- the table ---------------------------------------------------------- */
 
 /* Make room for `fd`: 0, or -1 with MemoryError set. */
 static int
-fdwatch_reserve(al_loop_head *loop, int fd)
+fdtable_reserve(al_fdtable *table, int fd)
 {
-    if (fd < loop->fdwatches_size) {
+    if (fd < table->size) {
         return 0;
     }
     /* A descriptor is the lowest free number: doubling suits it. */
-    int size = loop->fdwatches_size > 0 ? loop->fdwatches_size : 16;
+    int size = table->size > 0 ? table->size : 16;
     while (size <= fd) {
         size *= 2;
     }
-    al_fdwatch **table = loop->fdwatches;
-    PyMem_Resize(table, al_fdwatch *, size);
-    if (table == NULL) {
+    al_fdwatch **watches = table->watches;
+    PyMem_Resize(watches, al_fdwatch *, size);
+    if (watches == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    for (int i = loop->fdwatches_size; i < size; i++) {
-        table[i] = NULL;
+    for (int i = table->size; i < size; i++) {
+        watches[i] = NULL;
     }
-    loop->fdwatches = table;
-    loop->fdwatches_size = size;
+    table->watches = watches;
+    table->size = size;
     return 0;
+}
+
+/* The loop's table, made at the first use, with room for `fd`.
+ * -> borrowed, or NULL with MemoryError set. */
+static al_fdtable *
+fdtable_get(al_loop_head *loop, int fd)
+{
+    al_fdtable *table = loop->fdtable;
+
+    if (table == NULL) {
+        table = PyMem_New(al_fdtable, 1);
+        if (table == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        table->watches = NULL;
+        table->size = 0;
+        al_list_init(&table->changed);
+        ev_prepare_init(&table->prepare, fdwatch_on_prepare);
+        ev_fork_init(&table->fork, fdwatch_on_fork);
+        table->prepare.data = table->fork.data = table;
+        ev_fork_start(loop->ev, &table->fork);
+        loop->fdtable = table;
+    }
+    return fdtable_reserve(table, fd) < 0 ? NULL : table;
+}
+
+static void
+fdtable_enter(al_fdtable *table, al_fdwatch *watch, al_loop_head *loop, int fd,
+              PyObject *owner)
+{
+    *watch = (al_fdwatch){.loop = loop, .owner = owner, .is_fresh = true};
+    ev_io_init(&watch->io, fdwatch_on_ready, fd, EV_NONE);
+    table->watches[fd] = watch;
 }
 
 al_fdwatch *
 al_fdwatch_find(al_loop_head *loop, int fd)
 {
-    return fd >= 0 && fd < loop->fdwatches_size ? loop->fdwatches[fd] : NULL;
+    al_fdtable *table = loop->fdtable;
+
+    return table != NULL && fd >= 0 && fd < table->size ? table->watches[fd]
+                                                        : NULL;
 }
 
 al_fdwatch *
 al_fdwatch_find_object(al_loop_head *loop, PyObject *fileobj)
 {
-    for (int fd = 0; fd < loop->fdwatches_size; fd++) {
-        al_fdwatch *watch = loop->fdwatches[fd];
+    al_fdtable *table = loop->fdtable;
+
+    for (int fd = 0; table != NULL && fd < table->size; fd++) {
+        al_fdwatch *watch = table->watches[fd];
         if (watch != NULL && watch->owner == NULL &&
-            TableWatch_CAST(watch)->fileobj == fileobj)
+            OwnWatch_CAST(watch)->fileobj == fileobj)
         {
             return watch;
         }
@@ -167,19 +296,53 @@ al_fdwatch_check_free(al_loop_head *loop, int fd, PyObject *fileobj)
     return is_closing > 0 ? 0 : -1;
 }
 
-/* Whether a descriptor can be polled: 0, or -1 with OSError set. libev takes
- * files without a poll function for always ready and would spin. */
+/* Whether a descriptor that is neither a socket nor a pipe can be polled: 0,
+ * or the errno. libev takes what epoll refuses for always ready and would
+ * spin: ask the kernel before libev does. */
+#if defined(__linux__)
+
+static int
+fdwatch_probe(int fd)
+{
+    struct epoll_event event = {0};
+    int result = 0;
+
+    int probe = epoll_create1(EPOLL_CLOEXEC);
+    if (probe < 0) {
+        return errno;
+    }
+    if (epoll_ctl(probe, EPOLL_CTL_ADD, fd, &event) < 0) {
+        result = errno;
+    }
+    close(probe);
+    return result;
+}
+
+#else
+
+static int
+fdwatch_probe(int Py_UNUSED(fd))
+{
+    return 0;
+}
+
+#endif
+
+/* 0, or -1 with OSError set. */
 static int
 fdwatch_check_pollable(int fd)
 {
     struct stat status;
+    int errnum = 0;
 
     if (fstat(fd, &status) < 0) {
-        al_error_set_errno(errno);
-        return -1;
+        errnum = errno;
     }
-    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
-        al_error_set_errno(EPERM);
+    else if (!S_ISSOCK(status.st_mode) && !S_ISFIFO(status.st_mode)) {
+        errnum = fdwatch_probe(fd);
+    }
+    if (errnum != 0) {
+        al_error_set_errno(errnum);
         return -1;
     }
     return 0;
@@ -189,28 +352,33 @@ al_fdwatch *
 al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
 {
     /* First of all: no table is made for descriptor 2,000,000,000. */
-    if (fdwatch_check_pollable(fd) < 0 || fdwatch_reserve(loop, fd) < 0) {
+    if (fdwatch_check_pollable(fd) < 0) {
         return NULL;
     }
-    al_fdwatch *watch = loop->fdwatches[fd];
+    al_fdtable *table = fdtable_get(loop, fd);
+    if (table == NULL) {
+        return NULL;
+    }
+    al_fdwatch *watch = table->watches[fd];
     if (watch == NULL) {
-        TableWatch *made = PyMem_New(TableWatch, 1);
+        OwnWatch *made = PyMem_New(OwnWatch, 1);
         if (made == NULL) {
             PyErr_NoMemory();
             return NULL;
         }
         made->fileobj = NULL;
         watch = &made->base;
-        fdwatch_init(watch, loop, fd, NULL);
+        fdtable_enter(table, watch, loop, fd, NULL);
     }
     else {
-        /* Setting the descriptor anew has libev tell the kernel again, which
-         * has forgotten it if it was closed meanwhile. */
+        /* Setting the descriptor has libev tell the kernel again, which has
+         * forgotten it if it was closed meanwhile. */
         ev_io_stop(loop->ev, &watch->io);
         ev_io_set(&watch->io, fd, EV_NONE);
+        watch->is_fresh = true;
     }
     if (watch->owner == NULL) {
-        Py_XSETREF(TableWatch_CAST(watch)->fileobj, Py_NewRef(fileobj));
+        Py_XSETREF(OwnWatch_CAST(watch)->fileobj, Py_NewRef(fileobj));
     }
     return watch;
 }
@@ -218,16 +386,17 @@ al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
 int
 al_fdwatch_open(al_fdwatch *watch, al_loop_head *loop, int fd, PyObject *owner)
 {
-    if (al_fdwatch_check_free(loop, fd, owner) < 0 ||
-        fdwatch_reserve(loop, fd) < 0)
-    {
+    if (al_fdwatch_check_free(loop, fd, owner) < 0) {
         return -1;
     }
-    al_fdwatch *previous = loop->fdwatches[fd];
-    if (previous != NULL) {
-        al_fdwatch_close(previous);
+    al_fdtable *table = fdtable_get(loop, fd);
+    if (table == NULL) {
+        return -1;
     }
-    fdwatch_init(watch, loop, fd, owner);
+    if (table->watches[fd] != NULL) {
+        al_fdwatch_close(table->watches[fd]);
+    }
+    fdtable_enter(table, watch, loop, fd, owner);
     return 0;
 }
 
@@ -244,11 +413,12 @@ al_fdwatch_close(al_fdwatch *watch)
     PyObject *fileobj = NULL;
 
     ev_io_stop(loop->ev, &watch->io);
-    loop->fdwatches[watch->io.fd] = NULL;
+    al_list_remove(&watch->changed);
+    loop->fdtable->watches[watch->io.fd] = NULL;
     watch->loop = NULL;
     watch->reader.object = watch->writer.object = NULL;
     if (watch->owner == NULL) {
-        fileobj = TableWatch_CAST(watch)->fileobj;
+        fileobj = OwnWatch_CAST(watch)->fileobj;
         PyMem_Free(watch);
     }
     Py_XDECREF(reader); /* last: may run anything */
@@ -259,26 +429,35 @@ al_fdwatch_close(al_fdwatch *watch)
 void
 al_fdwatch_close_all(al_loop_head *loop)
 {
-    for (int fd = 0; fd < loop->fdwatches_size; fd++) {
-        if (loop->fdwatches[fd] != NULL) {
-            al_fdwatch_close(loop->fdwatches[fd]);
+    al_fdtable *table = loop->fdtable;
+
+    if (table == NULL) {
+        return;
+    }
+    for (int fd = 0; fd < table->size; fd++) {
+        if (table->watches[fd] != NULL) {
+            al_fdwatch_close(table->watches[fd]);
         }
     }
-    PyMem_Free(loop->fdwatches);
-    loop->fdwatches = NULL;
-    loop->fdwatches_size = 0;
+    ev_prepare_stop(loop->ev, &table->prepare);
+    ev_fork_stop(loop->ev, &table->fork);
+    loop->fdtable = NULL;
+    PyMem_Free(table->watches);
+    PyMem_Free(table);
 }
 
 int
 al_fdwatch_traverse_all(al_loop_head *loop, visitproc visit, void *arg)
 {
-    for (int fd = 0; fd < loop->fdwatches_size; fd++) {
-        al_fdwatch *watch = loop->fdwatches[fd];
+    al_fdtable *table = loop->fdtable;
+
+    for (int fd = 0; table != NULL && fd < table->size; fd++) {
+        al_fdwatch *watch = table->watches[fd];
         if (watch != NULL) {
             Py_VISIT(watch->reader.object);
             Py_VISIT(watch->writer.object);
             if (watch->owner == NULL) {
-                Py_VISIT(TableWatch_CAST(watch)->fileobj);
+                Py_VISIT(OwnWatch_CAST(watch)->fileobj);
             }
         }
     }
@@ -310,9 +489,11 @@ fdwatch_clear(al_fdwatch *watch, al_entry *entry)
     }
     entry->object = NULL;
     fdwatch_sync(watch);
-    if (watch->owner == NULL && !ev_is_active(&watch->io)) {
-        fileobj = TableWatch_CAST(watch)->fileobj;
-        TableWatch_CAST(watch)->fileobj = NULL;
+    if (watch->owner == NULL && watch->reader.object == NULL &&
+        watch->writer.object == NULL)
+    {
+        fileobj = OwnWatch_CAST(watch)->fileobj;
+        OwnWatch_CAST(watch)->fileobj = NULL;
     }
     Py_DECREF(old); /* last: may run anything, and free the watch */
     Py_XDECREF(fileobj);
@@ -347,9 +528,11 @@ al_fdwatch_clear_writer(al_fdwatch *watch)
 void
 al_fdwatch_clear_object(al_loop_head *loop, PyObject *object)
 {
-    /* Clearing may run anything: look the watch up again each time. */
-    for (int fd = 0; fd < loop->fdwatches_size; fd++) {
-        al_fdwatch *watch = loop->fdwatches[fd];
+    al_fdtable *table = loop->fdtable;
+
+    /* Clearing may run anything: look everything up again each time. */
+    for (int fd = 0; table != NULL && fd < table->size; fd++) {
+        al_fdwatch *watch = table->watches[fd];
         if (watch != NULL && watch->reader.object == object) {
             al_fdwatch_clear_reader(watch);
         }
@@ -357,5 +540,6 @@ al_fdwatch_clear_object(al_loop_head *loop, PyObject *object)
         if (watch != NULL && watch->writer.object == object) {
             al_fdwatch_clear_writer(watch);
         }
+        table = loop->fdtable;
     }
 }

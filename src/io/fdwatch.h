@@ -2,6 +2,7 @@
 #ifndef AL_IO_FDWATCH_H
 #define AL_IO_FDWATCH_H
 
+#include "base/list.h"
 #include "sched/loop_head.h"
 
 /* One descriptor of one loop. Either embedded in its user (a transport, a
@@ -12,6 +13,9 @@ typedef struct al_fdwatch {
     al_entry reader;    /* queued when readable; object NULL <=> none */
     al_entry writer;    /* queued when writable; object NULL <=> none */
     PyObject *owner;    /* borrowed transport it is embedded in, else NULL */
+    al_list changed;    /* linked <=> changed since the last poll */
+    uint8_t polled;     /* the events that the last poll was for */
+    bool is_fresh;      /* the kernel is to be told, whatever it knows */
 } al_fdwatch;
 
 /* Whether add_reader() and its like may use `fd`: 0, or -1 with RuntimeError
@@ -50,14 +54,15 @@ al_fdwatch *
 al_fdwatch_find_object(al_loop_head *loop, PyObject *fileobj);
 
 /* Queue {run, object} whenever the descriptor is readable (writable), until
- * replaced or cleared; takes a reference to `object`.
+ * replaced or cleared; takes a reference to `object`. A transport's entries
+ * are queued once more when its descriptor turns out to be closed.
  * 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_fdwatch_set_reader(al_fdwatch *watch, al_run_fn run, PyObject *object);
 AL_NODISCARD int
 al_fdwatch_set_writer(al_fdwatch *watch, al_run_fn run, PyObject *object);
 
-/* Stop that again. May free the watch. */
+/* Stop that again. May run any code. */
 void
 al_fdwatch_clear_reader(al_fdwatch *watch);
 void
