@@ -1,0 +1,44 @@
+"""Makes asyncio.all_tasks() see our pending tasks, which asyncio's own set of tasks does not hold.
+
+That set costs more per task than all the rest of making one, so the C code keeps a list instead
+(src/task/registry.c). all_tasks() finds it because the set object itself is given an __iter__ that walks the list
+too; thereby it holds for code that imported all_tasks() or the set before us, as well.
+"""
+
+import asyncio
+import contextvars
+import types
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from . import _core
+
+
+class _Tasks(weakref.WeakSet[Any]):
+    """asyncio's set of tasks, and ours."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        yield from _core._pending_tasks()
+
+
+def extend_all_tasks() -> None:
+    """Give asyncio's set of tasks its new __iter__."""
+    name = "_scheduled_tasks" if hasattr(asyncio.tasks, "_scheduled_tasks") else "_all_tasks"
+    getattr(asyncio.tasks, name).__class__ = _Tasks
+
+
+def learn_task_layout() -> None:
+    """Show the C code a stock task, so that it finds the fields of asyncio's part of ours."""
+
+    async def nothing() -> None:
+        pass
+
+    loop: Any = types.SimpleNamespace(call_soon=lambda *args, context: None, get_debug=lambda: False)
+    context = contextvars.Context()
+    coro = nothing()
+    task = asyncio.Task(coro, loop=loop, context=context)
+    _core._learn_task_layout(task, coro, context)
+    coro.close()
+    task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -1,0 +1,139 @@
+/* compat.h - where CPython 3.11 to 3.15 differ, and nowhere else.
+ *
+ * Two kinds of things live here: shims that give an older CPython the API of
+ * a newer one, and constants that name a change of asyncio's own behaviour,
+ * so that the code which follows it reads `if (AL_UNCANCEL_CLEARS)` and not a
+ * version number.  (The interpreter's books on tasks differ so much that they
+ * have a file of their own, task/registry.c.) */
+#ifndef AL_BASE_COMPAT_H
+#define AL_BASE_COMPAT_H
+
+#ifndef _GNU_SOURCE
+#    define _GNU_SOURCE /* clock_gettime, accept4 ... under -std=c11 */
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#if PY_VERSION_HEX < 0x030B0000
+#    error "asyncloop needs CPython 3.11 or newer"
+#endif
+
+#define AL_NODISCARD __attribute__((warn_unused_result))
+#define AL_LIKELY(x) __builtin_expect(!!(x), 1)
+#define AL_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* --- asyncio's behaviour by version ------------------------------------- */
+
+/* set_exception(StopIteration) becomes a RuntimeError instead of failing. */
+#define AL_STOPITERATION_IS_WRAPPED (PY_VERSION_HEX >= 0x030C0000)
+/* throw(type, value, traceback) is deprecated. */
+#define AL_THROW_TRIPLE_IS_DEPRECATED (PY_VERSION_HEX >= 0x030C0000)
+/* Task() knows eager_start, Task.get_coro() may be None. */
+#define AL_HAS_EAGER_START (PY_VERSION_HEX >= 0x030C0000)
+/* uncancel() to zero takes back a cancellation not delivered yet. */
+#define AL_UNCANCEL_CLEARS (PY_VERSION_HEX >= 0x030D0000)
+/* create_task() hands any keyword argument on to the factory or the Task. */
+#define AL_CREATE_TASK_KWARGS (PY_VERSION_HEX >= 0x030D0300)
+/* format_helpers._format_callback_source() takes debug=. */
+#define AL_FORMAT_CALLBACK_TAKES_DEBUG (PY_VERSION_HEX >= 0x030D0000)
+/* Server._attach() and _detach() are told which transport it is about. */
+#define AL_SERVER_KNOWS_TRANSPORTS (PY_VERSION_HEX >= 0x030D0000)
+/* Transport.writelines() is a method of its own and no write() of all. */
+#define AL_HAS_WRITELINES (PY_VERSION_HEX >= 0x030C0000)
+/* What Transport.write() says it wants. */
+#if PY_VERSION_HEX >= 0x030E0000
+#    define AL_WRITE_WANTS "a bytes, bytearray, or memoryview object"
+#else
+#    define AL_WRITE_WANTS "a bytes-like object"
+#endif
+/* A heap type's instances own their type through the base's dealloc: from
+ * 3.12 _asyncio.Future is a heap type itself, before it is static. */
+#define AL_FUTURE_BASE_IS_HEAP (PY_VERSION_HEX >= 0x030C0000)
+
+/* --- API shims ---------------------------------------------------------- */
+
+#if PY_VERSION_HEX < 0x030C0000
+
+/* The exception set, as one normalised object with its traceback; clears it.
+ * -> new reference, or NULL when none is set. */
+static inline PyObject *
+PyErr_GetRaisedException(void)
+{
+    PyObject *type, *value, *traceback;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        (void)PyException_SetTraceback(value, traceback);
+    }
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+/* Set the exception again; steals `exc`, which may be NULL. */
+static inline void
+PyErr_SetRaisedException(PyObject *exc)
+{
+    if (exc == NULL) {
+        PyErr_Restore(NULL, NULL, NULL);
+        return;
+    }
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exc)), exc,
+                  PyException_GetTraceback(exc));
+}
+
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+
+static inline int
+PyObject_GetOptionalAttr(PyObject *object, PyObject *name, PyObject **result)
+{
+    *result = PyObject_GetAttr(object, name);
+    if (*result != NULL) {
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
+static inline int
+PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **result)
+{
+    *result = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    return *result != NULL ? 1 : (PyErr_Occurred() ? -1 : 0);
+}
+
+static inline int
+Py_IsFinalizing(void)
+{
+    return _Py_IsFinalizing();
+}
+
+static inline int
+PyUnicode_EqualToUTF8(PyObject *unicode, const char *string)
+{
+    return PyUnicode_CompareWithASCIIString(unicode, string) == 0;
+}
+
+#endif
+
+#if PY_VERSION_HEX < 0x030E0000
+
+/* From 3.14 the interpreter's own dealloc guards against deep recursion. */
+#    define AL_TRASHCAN_BEGIN(op, dealloc) Py_TRASHCAN_BEGIN(op, dealloc)
+#    define AL_TRASHCAN_END Py_TRASHCAN_END
+#else
+#    define AL_TRASHCAN_BEGIN(op, dealloc) {
+#    define AL_TRASHCAN_END }
+#endif
+
+#endif

@@ -1,0 +1,25 @@
+/* errors.h - exceptions: from errno, and handled or fatal. */
+#ifndef AL_BASE_ERRORS_H
+#define AL_BASE_ERRORS_H
+
+#include "base/compat.h"
+
+/* Whether the exception now set ends run_forever(): SystemExit or
+ * KeyboardInterrupt, which asyncio lets through everywhere. */
+int
+al_error_is_fatal(void);
+
+/* Set OSError (the subclass that belongs to `errnum`). Returns NULL. */
+PyObject *
+al_error_set_errno(int errnum);
+
+/* Set OSError(errnum, message). Returns NULL. */
+PyObject *
+al_error_set_errno_message(int errnum, const char *format, ...);
+
+/* Set RuntimeError, TypeError ... from the exception `exc` as its cause and
+ * context, as `raise type(message) from exc` does; steals `exc`. */
+void
+al_error_set_from(PyObject *exc, PyObject *type, const char *message);
+
+#endif

@@ -1,0 +1,61 @@
+/* names.h - the interned strings that the C code looks up or passes on.
+ *
+ * AL_NAMES(X) calls X(name) once for each; the module state owns them as
+ * state->names.name. */
+#ifndef AL_BASE_NAMES_H
+#define AL_BASE_NAMES_H
+
+#define AL_NAMES(X)                                                           \
+    X(__name__)                                                               \
+    X(debug)                                                                  \
+    X(_repr_info)                                                             \
+    X(_check_thread)                                                          \
+    X(_check_callback)                                                        \
+    X(_asyncio_future_blocking)                                               \
+    X(_detach)                                                                \
+    X(_attach)                                                                \
+    X(_fut_waiter)                                                            \
+    X(_loop)                                                                  \
+    X(_source_traceback)                                                      \
+    X(add_done_callback)                                                      \
+    X(buffer_updated)                                                         \
+    X(call_at)                                                                \
+    X(call_exception_handler)                                                 \
+    X(call_later)                                                             \
+    X(call_soon)                                                              \
+    X(call_soon_threadsafe)                                                   \
+    X(cancel)                                                                 \
+    X(close)                                                                  \
+    X(connection_lost)                                                        \
+    X(connection_made)                                                        \
+    X(context)                                                                \
+    X(create_future)                                                          \
+    X(create_task)                                                            \
+    X(data_received)                                                          \
+    X(eager_start)                                                            \
+    X(eof_received)                                                           \
+    X(exception)                                                              \
+    X(fileno)                                                                 \
+    X(future)                                                                 \
+    X(get_buffer)                                                             \
+    X(get_debug)                                                              \
+    X(get_loop)                                                               \
+    X(handle)                                                                 \
+    X(loop)                                                                   \
+    X(message)                                                                \
+    X(name)                                                                   \
+    X(pause_writing)                                                          \
+    X(peername)                                                               \
+    X(protocol)                                                               \
+    X(resume_writing)                                                         \
+    X(send)                                                                   \
+    X(set_name)                                                               \
+    X(socket)                                                                 \
+    X(sockname)                                                               \
+    X(source_traceback)                                                       \
+    X(task)                                                                   \
+    X(throw)                                                                  \
+    X(time)                                                                   \
+    X(transport)
+
+#endif

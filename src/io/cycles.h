@@ -1,0 +1,66 @@
+/* cycles.h - the cheapest clock there is, to bound how long polls are skipped.
+ *
+ * Its unit is the processor's business: compare differences only with
+ * al_cycles_budget(). */
+#ifndef AL_IO_CYCLES_H
+#define AL_IO_CYCLES_H
+
+#include <stdint.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+
+static inline uint64_t
+al_cycles(void)
+{
+    return __builtin_ia32_rdtsc();
+}
+
+/* 20 to 60 microseconds on processors from 5 down to 1.6 GHz. */
+static inline uint64_t
+al_cycles_budget(void)
+{
+    return 100000;
+}
+
+#elif defined(__aarch64__)
+
+static inline uint64_t
+al_cycles(void)
+{
+    uint64_t ticks;
+
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+}
+
+static inline uint64_t
+al_cycles_budget(void)
+{
+    uint64_t per_second;
+
+    __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(per_second));
+    return per_second / 33000; /* 30 microseconds */
+}
+
+#else
+
+#    include <time.h>
+
+static inline uint64_t
+al_cycles(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t
+al_cycles_budget(void)
+{
+    return 30000; /* nanoseconds */
+}
+
+#endif
+
+#endif

@@ -1,0 +1,411 @@
+/* loop.c - the type: new, attributes, lifetime, table of methods.
+ *
+ * asyncloop.Loop is `class Loop(_core.Loop, ..., asyncio.BaseEventLoop)`: what
+ * is hot or does I/O is here, what is cold is inherited from asyncio.  The
+ * attributes of BaseEventLoop that C code works with are data descriptors of
+ * this type (Loop_getset), the others are left to Python; none is both. */
+#include "loop/loop.h"
+
+#include <string.h>
+
+#include "base/args.h"
+#include "io/fdwatch.h"
+#include "sched/ready.h"
+#include "sched/timers.h"
+#include "task/registry.h"
+#include "task/task.h"
+
+/* --- overrides (design D13) ---------------------------------------------- */
+
+/* The public methods that C code bypasses, and the flag of each. */
+static const struct {
+    const char *name;
+    uint32_t flag;
+} loop_bypassed[] = {
+    {"call_soon", AL_OVERRIDES_CALL_SOON},
+    {"time", AL_OVERRIDES_TIME},
+    {"call_at", AL_OVERRIDES_CALL_AT},
+    {"get_debug", AL_OVERRIDES_GET_DEBUG},
+    {"create_future", AL_OVERRIDES_CREATE_FUTURE},
+};
+
+/* Find those that a Python subclass has defined: 0, or -1. */
+static int
+loop_find_overrides(al_loop_head *head, PyTypeObject *type)
+{
+    head->overrides = 0;
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_bypassed); i++) {
+        const char *name = loop_bypassed[i].name;
+        PyObject *ours =
+            PyObject_GetAttrString((PyObject *)head->state->LoopType, name);
+        PyObject *theirs = PyObject_GetAttrString((PyObject *)type, name);
+        if (ours != theirs) {
+            head->overrides |= loop_bypassed[i].flag;
+        }
+        Py_XDECREF(ours);
+        Py_XDECREF(theirs);
+        if (ours == NULL || theirs == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+Loop_setattro(PyObject *op, PyObject *name, PyObject *value)
+{
+    al_loop_head *head = al_loop_head_CAST(op);
+
+    if (PyObject_GenericSetAttr(op, name, value) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_bypassed); i++) {
+        if (PyUnicode_EqualToUTF8(name, loop_bypassed[i].name)) {
+            int rc = 0;
+            if (value != NULL) {
+                head->overrides |= loop_bypassed[i].flag;
+            }
+            else { /* deleted: what the class says holds again */
+                rc = loop_find_overrides(head, Py_TYPE(op));
+            }
+            al_loop_update_direct(head);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* --- attributes ---------------------------------------------------------- */
+
+static PyObject *
+Loop_get_debug(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(al_loop_head_CAST(op)->is_debug);
+}
+
+static PyObject *
+Loop_get__debug(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(al_loop_head_CAST(op)->is_debug);
+}
+
+/* A flag from Python: 0, or -1 with an exception set. */
+static int
+loop_set_flag(PyObject *op, PyObject *value, bool *flag)
+{
+    int is_true = value == NULL ? 0 : PyObject_IsTrue(value);
+    if (is_true < 0) {
+        return -1;
+    }
+    *flag = is_true;
+    al_loop_update_direct(al_loop_head_CAST(op));
+    return 0;
+}
+
+static int
+Loop_set__debug(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    return loop_set_flag(op, value, &al_loop_head_CAST(op)->is_debug);
+}
+
+static PyObject *
+Loop_get__closed(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(al_loop_head_CAST(op)->is_closed);
+}
+
+static int
+Loop_set__closed(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    return loop_set_flag(op, value, &al_loop_head_CAST(op)->is_closed);
+}
+
+static PyObject *
+Loop_get__stopping(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(al_loop_head_CAST(op)->is_stopping);
+}
+
+static int
+Loop_set__stopping(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    return loop_set_flag(op, value, &al_loop_head_CAST(op)->is_stopping);
+}
+
+static PyObject *
+Loop_get__thread_id(PyObject *op, void *Py_UNUSED(closure))
+{
+    unsigned long thread_id = al_loop_head_CAST(op)->thread_id;
+
+    return thread_id == 0 ? Py_NewRef(Py_None)
+                          : PyLong_FromUnsignedLong(thread_id);
+}
+
+static int
+Loop_set__thread_id(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    unsigned long thread_id = 0;
+
+    if (value != NULL && value != Py_None) {
+        thread_id = PyLong_AsUnsignedLong(value);
+        if (thread_id == (unsigned long)-1 && PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    al_loop_head_CAST(op)->thread_id = thread_id;
+    return 0;
+}
+
+static PyObject *
+Loop_get__task_factory(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *factory = al_loop_head_CAST(op)->task_factory;
+
+    return Py_NewRef(factory != NULL ? factory : Py_None);
+}
+
+static int
+Loop_set__task_factory(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    Py_XSETREF(al_loop_head_CAST(op)->task_factory,
+               Py_XNewRef(value == Py_None ? NULL : value));
+    return 0;
+}
+
+static PyObject *
+Loop_get__current_handle(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *handle = al_loop_head_CAST(op)->current_handle;
+
+    return Py_NewRef(handle != NULL ? handle : Py_None);
+}
+
+static int
+Loop_set__current_handle(PyObject *op, PyObject *value,
+                         void *Py_UNUSED(closure))
+{
+    Py_XSETREF(al_loop_head_CAST(op)->current_handle,
+               Py_XNewRef(value == Py_None ? NULL : value));
+    return 0;
+}
+
+/* --- new, init ----------------------------------------------------------- */
+
+static PyObject *
+Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+         PyObject *Py_UNUSED(kwargs))
+{
+    PyObject *op = type->tp_alloc(type, 0);
+    if (op == NULL) {
+        return NULL;
+    }
+    al_loop_head *head = al_loop_head_CAST(op);
+    head->state = al_state_from_type(type);
+    head->leave_task = al_registry_leave;
+    head->step = al_task_run;
+    head->is_closed = true; /* until __init__ */
+    if (loop_find_overrides(head, type) < 0) {
+        Py_DECREF(op);
+        return NULL;
+    }
+    return op;
+}
+
+static const struct {
+    const char *name;
+    unsigned int flag;
+} loop_backends[] = {
+    {"epoll", EVBACKEND_EPOLL},       {"poll", EVBACKEND_POLL},
+    {"select", EVBACKEND_SELECT},     {"kqueue", EVBACKEND_KQUEUE},
+    {"port", EVBACKEND_PORT},         {"linuxaio", EVBACKEND_LINUXAIO},
+    {"iouring", EVBACKEND_IOURING},
+};
+
+/* The EVBACKEND_ flag of a name: 0, or -1 with an exception set. */
+static int
+loop_find_backend(PyObject *name, unsigned int *flag)
+{
+    *flag = 0;
+    if (name == NULL || name == Py_None) {
+        return 0;
+    }
+    if (!PyUnicode_Check(name)) {
+        PyErr_Format(PyExc_TypeError, "backend must be a str or None, not %.100s",
+                     Py_TYPE(name)->tp_name);
+        return -1;
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_backends); i++) {
+        if (!PyUnicode_EqualToUTF8(name, loop_backends[i].name)) {
+            continue;
+        }
+        if (!(ev_supported_backends() & loop_backends[i].flag)) {
+            PyErr_Format(PyExc_ValueError,
+                         "libev has no %R backend on this platform", name);
+            return -1;
+        }
+        *flag = loop_backends[i].flag;
+        return 0;
+    }
+    PyErr_Format(PyExc_ValueError, "unknown backend %R", name);
+    return -1;
+}
+
+static int
+Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static const al_signature signature = {"Loop", AL_ARGS("backend"), 0, 0,
+                                           0};
+    LoopObject *self = LoopObject_CAST(op);
+    PyObject *backend;
+    unsigned int flag;
+
+    if (al_args_parse_tuple(&signature, args, kwargs, &backend) < 0 ||
+        loop_find_backend(backend, &flag) < 0) {
+        return -1;
+    }
+    if (self->head.ev != NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Loop.__init__() was called twice");
+        return -1;
+    }
+    if (al_loop_make_reactor(self, flag) < 0) {
+        return -1;
+    }
+    self->head.is_closed = false;
+    al_loop_update_direct(&self->head);
+    return 0;
+}
+
+/* --- lifetime ------------------------------------------------------------ */
+
+static int
+Loop_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    al_loop_head *head = al_loop_head_CAST(op);
+
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(head->current_task);
+    Py_VISIT(head->current_handle);
+    Py_VISIT(head->task_factory);
+    int rc = al_ready_traverse(&head->ready, visit, arg);
+    if (rc == 0) {
+        rc = al_timers_traverse(&head->timers, visit, arg);
+    }
+    return rc != 0 ? rc : al_fdwatch_traverse_all(head, visit, arg);
+}
+
+static int
+Loop_clear(PyObject *op)
+{
+    al_loop_head *head = al_loop_head_CAST(op);
+
+    al_loop_release(LoopObject_CAST(op));
+    Py_CLEAR(head->current_handle);
+    Py_CLEAR(head->task_factory);
+    return 0;
+}
+
+static void
+Loop_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+
+    PyObject_GC_UnTrack(op);
+    (void)Loop_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* --- type ---------------------------------------------------------------- */
+
+PyDoc_STRVAR(Loop_doc,
+             "Loop(*, backend=None)\n--\n\n"
+             "The part of asyncloop.Loop that is C.\n\n"
+             "`backend` names a way libev waits for descriptors (\"epoll\", "
+             "\"poll\",\n\"select\", \"kqueue\" ...), None the best there is. "
+             "Raises ValueError for one\nthat libev does not have here.");
+
+PyDoc_STRVAR(Loop_get_debug_doc,
+             "get_debug($self, /)\n--\n\n"
+             "Return True if the event loop is in debug mode.");
+
+static PyGetSetDef Loop_getset[] = {
+    {"_debug", Loop_get__debug, Loop_set__debug, NULL, NULL},
+    {"_closed", Loop_get__closed, Loop_set__closed, NULL, NULL},
+    {"_stopping", Loop_get__stopping, Loop_set__stopping, NULL, NULL},
+    {"_thread_id", Loop_get__thread_id, Loop_set__thread_id, NULL, NULL},
+    {"_task_factory", Loop_get__task_factory, Loop_set__task_factory, NULL,
+     NULL},
+    {"_current_handle", Loop_get__current_handle, Loop_set__current_handle,
+     NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyMemberDef Loop_members[] = {
+    {"_clock_resolution", T_DOUBLE, offsetof(al_loop_head, clock_resolution),
+     0, NULL},
+    {NULL, 0, 0, 0, NULL}};
+
+static PyMethodDef loop_own_methods[] = {
+    {"get_debug", Loop_get_debug, METH_NOARGS, Loop_get_debug_doc},
+    {NULL, NULL, 0, NULL}};
+
+/* The methods of all topics in one table, which the type keeps using: made
+ * once, in the module state's lifetime. -> owned by the caller, or NULL. */
+static PyMethodDef *
+loop_collect_methods(void)
+{
+    PyMethodDef *topics[] = {
+        loop_own_methods,     al_loop_run_methods,  al_loop_sched_methods,
+        al_loop_fds_methods,  al_loop_sock_methods, al_loop_net_methods,
+    };
+    size_t count = 1;
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {
+        for (PyMethodDef *method = topics[i]; method->ml_name; method++) {
+            count++;
+        }
+    }
+    PyMethodDef *table = PyMem_New(PyMethodDef, count);
+    if (table == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    PyMethodDef *next = table;
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {
+        for (PyMethodDef *method = topics[i]; method->ml_name; method++) {
+            *next++ = *method;
+        }
+    }
+    *next = (PyMethodDef){NULL, NULL, 0, NULL};
+    return table;
+}
+
+int
+al_loop_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->loop_methods = loop_collect_methods();
+    if (state->loop_methods == NULL) {
+        return -1;
+    }
+    PyType_Slot slots[] = {{Py_tp_doc, (void *)Loop_doc},
+                           {Py_tp_new, Loop_new},
+                           {Py_tp_init, Loop_init},
+                           {Py_tp_setattro, Loop_setattro},
+                           {Py_tp_methods, state->loop_methods},
+                           {Py_tp_getset, Loop_getset},
+                           {Py_tp_members, Loop_members},
+                           {Py_tp_traverse, Loop_traverse},
+                           {Py_tp_clear, Loop_clear},
+                           {Py_tp_dealloc, Loop_dealloc},
+                           {0, NULL}};
+    PyType_Spec spec = {
+        .name = "asyncloop._core.Loop",
+        .basicsize = sizeof(LoopObject),
+        .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                  Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE),
+        .slots = slots,
+    };
+    state->LoopType = al_state_add_type(module, &spec, NULL);
+    return state->LoopType == NULL ? -1 : 0;
+}

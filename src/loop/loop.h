@@ -1,0 +1,39 @@
+/* loop.h - the whole loop; only loop/ sees it. */
+#ifndef AL_LOOP_LOOP_H
+#define AL_LOOP_LOOP_H
+
+#include "sched/loop_head.h"
+
+typedef struct {
+    al_loop_head head;
+    PyThreadState *tstate; /* saved around a poll that blocks, else NULL */
+    /* Polls are paid for (design D6): how many turns may pass without one. */
+    uint32_t turns_skipped; /* since the last poll */
+    uint32_t turns_to_skip; /* until the next poll */
+    uint32_t idle_polls;    /* polls in a row that found nothing */
+    uint64_t last_poll;     /* in al_cycles() */
+} LoopObject;
+
+#define LoopObject_CAST(op) ((LoopObject *)(op))
+
+/* The methods of one topic, entered into the type by loop.c. */
+extern PyMethodDef al_loop_run_methods[];
+extern PyMethodDef al_loop_sched_methods[];
+extern PyMethodDef al_loop_fds_methods[];
+extern PyMethodDef al_loop_sock_methods[];
+extern PyMethodDef al_loop_net_methods[];
+
+/* loop_run.c: make libev's loop with the given EVBACKEND_ flag (0: the best
+ * there is). 0, or -1 with ValueError or OSError set. */
+AL_NODISCARD int
+al_loop_make_reactor(LoopObject *self, unsigned int backend);
+
+/* loop_run.c: close, drop everything. May be called twice. */
+void
+al_loop_release(LoopObject *self);
+
+/* Create the type and store it in the module state. */
+AL_NODISCARD int
+al_loop_init_type(PyObject *module);
+
+#endif

@@ -1,0 +1,134 @@
+/* loop_net.c - what BaseEventLoop's create_connection() and create_server()
+ * call to get C objects: the hooks it keeps for its subclasses. */
+#include "loop/loop.h"
+
+#include "base/args.h"
+#include "net/listener.h"
+#include "net/sock_transport.h"
+
+/* Set NotImplementedError naming the method. Returns NULL. */
+static PyObject *
+net_not_implemented(const char *what)
+{
+    PyErr_Format(PyExc_NotImplementedError, "%s is not supported yet", what);
+    return NULL;
+}
+
+PyDoc_STRVAR(Loop__make_socket_transport_doc,
+             "_make_socket_transport($self, sock, protocol, waiter=None, *, "
+             "extra=None,\n"
+             "                       server=None, context=None)\n--\n\n"
+             "Return a transport for a connected stream socket. It owns the "
+             "socket.\nconnection_made() is called in the next turn, then the "
+             "waiter gets its result.");
+
+static PyObject *
+Loop__make_socket_transport(PyObject *op, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const al_signature signature = {
+        "_make_socket_transport",
+        AL_ARGS("sock", "protocol", "waiter", "extra", "server", "context"),
+        .required = 2, .positional = 3};
+    al_loop_head *loop = al_loop_head_CAST(op);
+    PyObject *a[6];
+
+    if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    int fd = al_listener_fileno(loop->state, a[0]);
+    if (fd < 0) {
+        return NULL;
+    }
+    al_sock_transport_parts parts = {
+        .fd = fd,
+        .sock = a[0],
+        .protocol = a[1],
+        .waiter = a[2],
+        .extra = a[3],
+        .server = a[4],
+        .context = a[5] == Py_None ? NULL : a[5],
+    };
+    return al_sock_transport_new(loop, &parts);
+}
+
+static PyObject *
+Loop__make_ssl_transport(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(args),
+                         PyObject *Py_UNUSED(kwargs))
+{
+    return net_not_implemented("_make_ssl_transport() (TLS)");
+}
+
+PyDoc_STRVAR(Loop__start_serving_doc,
+             "_start_serving($self, protocol_factory, sock, sslcontext=None, "
+             "server=None,\n"
+             "               backlog=100, ssl_handshake_timeout=None,\n"
+             "               ssl_shutdown_timeout=None, context=None)\n--\n\n"
+             "Accept connections on a listening socket, up to `backlog` of "
+             "them in a turn.");
+
+static PyObject *
+Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
+{
+    static const al_signature signature = {
+        "_start_serving",
+        AL_ARGS("protocol_factory", "sock", "sslcontext", "server", "backlog",
+                "ssl_handshake_timeout", "ssl_shutdown_timeout", "context"),
+        .required = 2, .positional = 8};
+    PyObject *a[8];
+    long backlog = 100;
+
+    if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    if (a[2] != NULL && a[2] != Py_None) {
+        return net_not_implemented("_start_serving() with sslcontext (TLS)");
+    }
+    if (a[4] != NULL) {
+        backlog = PyLong_AsLong(a[4]);
+        if (backlog == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    al_listener_parts parts = {
+        .factory = a[0],
+        .sock = a[1],
+        .server = a[3],
+        .context = a[7],
+        .backlog = backlog < 0 ? 0 : backlog > 65535 ? 65535 : (int)backlog,
+    };
+    if (al_listener_start(al_loop_head_CAST(op), &parts) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Loop__stop_serving_doc,
+             "_stop_serving($self, sock, /)\n--\n\n"
+             "Accept no more connections on a listening socket, and close "
+             "it.");
+
+static PyObject *
+Loop__stop_serving(PyObject *op, PyObject *sock)
+{
+    if (al_listener_stop(al_loop_head_CAST(op), sock) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+
+PyMethodDef al_loop_net_methods[] = {
+    {"_make_socket_transport",
+     (PyCFunction)(void (*)(void))Loop__make_socket_transport, AL_KEYWORDS,
+     Loop__make_socket_transport_doc},
+    {"_make_ssl_transport",
+     (PyCFunction)(void (*)(void))Loop__make_ssl_transport,
+     METH_VARARGS | METH_KEYWORDS, NULL},
+    {"_start_serving", (PyCFunction)(void (*)(void))Loop__start_serving,
+     AL_KEYWORDS, Loop__start_serving_doc},
+    {"_stop_serving", Loop__stop_serving, METH_O, Loop__stop_serving_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,339 @@
+/* loop_run.c - one turn of the loop, and running turn after turn.
+ *
+ *     1  poll: may it be skipped? must it block?    libev: fds, wake-ups
+ *              what is ready enters the ready queue
+ *     2  timers that are due enter the ready queue
+ *     3  run what is in the ready queue now, but nothing it adds
+ *
+ * No user code runs inside libev: its callbacks only fill the queue.  The GIL
+ * is released around a poll that blocks, and only then.
+ *
+ * A poll costs more than a short turn.  While turns keep the loop busy and
+ * polls find nothing, some are skipped: few turns, few microseconds (design
+ * D6), so that I/O never starves; and the first polls after anything happened
+ * are never skipped.
+ *
+ * Invariant
+ *   (1) head.is_blocked  <=>  the GIL is released inside a poll; set and
+ *       cleared with the GIL held, so a thread that pushes sees the truth. */
+#include "loop/loop.h"
+
+#include <errno.h>
+
+#include "base/errors.h"
+#include "io/cycles.h"
+#include "io/fdwatch.h"
+#include "io/wakeup.h"
+#include "sched/ready.h"
+#include "sched/timers.h"
+
+/* Polls that find nothing before any is skipped; and the most that are. */
+#define LOOP_IDLE_POLLS 16
+#define LOOP_MOST_SKIPPED 7
+
+/* What libev could not do in this thread's poll: an errno, 0 <=> nothing. Its
+ * callback for that is the process's and is told no loop. */
+static _Thread_local int loop_poll_error;
+
+static void
+loop_on_syserr(const char *Py_UNUSED(message))
+{
+    loop_poll_error = errno;
+}
+
+static void
+loop_on_release(struct ev_loop *ev) EV_NOEXCEPT
+{
+    LoopObject *self = (LoopObject *)ev_userdata(ev);
+
+    if (self->head.is_blocked) {
+        self->tstate = PyEval_SaveThread();
+    }
+}
+
+static void
+loop_on_acquire(struct ev_loop *ev) EV_NOEXCEPT
+{
+    LoopObject *self = (LoopObject *)ev_userdata(ev);
+
+    if (self->tstate != NULL) {
+        PyEval_RestoreThread(self->tstate);
+        self->tstate = NULL;
+    }
+}
+
+/* --- the poll ------------------------------------------------------------ */
+
+static inline bool
+loop_may_skip_poll(LoopObject *self)
+{
+    if (self->turns_skipped >= self->turns_to_skip ||
+        al_cycles() - self->last_poll > al_cycles_budget()) {
+        return false;
+    }
+    self->turns_skipped++;
+    return true;
+}
+
+/* A poll is over: decide how many turns may go without one. */
+static inline void
+loop_plan_polls(LoopObject *self, bool found)
+{
+    self->turns_skipped = 0;
+    if (found) {
+        self->idle_polls = 0;
+        self->turns_to_skip = 0;
+    }
+    else if (self->idle_polls < LOOP_IDLE_POLLS) {
+        self->idle_polls++;
+    }
+    else {
+        self->turns_to_skip =
+            Py_MIN(2 * self->turns_to_skip + 1, LOOP_MOST_SKIPPED);
+        self->last_poll = al_cycles();
+    }
+}
+
+/* Wait `seconds` at most for something to happen: 0, or -1. */
+static int
+loop_poll_blocking(LoopObject *self, double seconds)
+{
+    al_loop_head *head = &self->head;
+
+    /* Another thread may ask what runs here: nothing. */
+    if (al_loop_leave_task(head) < 0 || PyErr_CheckSignals() < 0) {
+        return -1;
+    }
+    if (head->ready.count > 0) { /* a signal handler's doing */
+        return 0;
+    }
+    al_timers_watch(head, seconds);
+    head->is_blocked = true; /* (1) */
+    ev_run(head->ev, EVRUN_ONCE);
+    head->is_blocked = false;
+    al_timers_unwatch(head);
+    return PyErr_CheckSignals();
+}
+
+/* 0, or -1 with an exception set. */
+static int
+loop_poll(LoopObject *self)
+{
+    al_loop_head *head = &self->head;
+    uint32_t events = head->events;
+    double seconds = 0;
+    int rc = 0;
+
+    if (head->ready.count == 0 && !head->is_stopping &&
+        al_timers_wait(head, &seconds) < 0) {
+        return -1;
+    }
+    loop_poll_error = 0;
+    if (seconds > 0) {
+        rc = loop_poll_blocking(self, seconds);
+    }
+    else {
+        ev_run(head->ev, EVRUN_NOWAIT);
+    }
+    loop_plan_polls(self, seconds > 0 || head->events != events);
+    if (AL_UNLIKELY(loop_poll_error != 0) && rc == 0) {
+        al_error_set_errno(loop_poll_error);
+        rc = -1;
+    }
+    return rc;
+}
+
+/* --- turns --------------------------------------------------------------- */
+
+/* 0, or -1 with SystemExit, KeyboardInterrupt or a failure of the loop set. */
+static inline int
+loop_turn(LoopObject *self)
+{
+    al_loop_head *head = &self->head;
+
+    if ((head->ready.count == 0 || !loop_may_skip_poll(self)) &&
+        loop_poll(self) < 0) {
+        return -1;
+    }
+    if (head->timers.count > 0 && al_timers_collect(head) < 0) {
+        return -1;
+    }
+    return al_ready_run_turn(head);
+}
+
+static int
+loop_check_open(LoopObject *self)
+{
+    if (self->head.ev == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        self->head.is_closed
+                            ? "Event loop is closed"
+                            : "Loop.__init__() was not called");
+        return -1;
+    }
+    return 0;
+}
+
+/* The end of a run: no task is the current one. Keeps the exception. */
+static int
+loop_end_run(LoopObject *self, int rc)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+
+    if (al_loop_leave_task(&self->head) < 0) {
+        if (raised == NULL) {
+            return -1;
+        }
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(raised);
+    return rc;
+}
+
+static PyObject *
+Loop__run_until_stopped(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    LoopObject *self = LoopObject_CAST(op);
+    int rc = 0;
+
+    if (loop_check_open(self) < 0) {
+        return NULL;
+    }
+    self->idle_polls = 0;
+    self->turns_to_skip = 0;
+    do {
+        rc = loop_turn(self);
+    } while (rc == 0 && !self->head.is_stopping);
+    if (loop_end_run(self, rc) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Loop__run_once_doc,
+             "_run_once($self, /)\n--\n\n"
+             "Run one turn: poll, queue what is due, run what was queued.");
+
+static PyObject *
+Loop__run_once(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    LoopObject *self = LoopObject_CAST(op);
+
+    if (loop_check_open(self) < 0) {
+        return NULL;
+    }
+    self->turns_to_skip = 0;
+    if (loop_end_run(self, loop_turn(self)) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Loop_stop_doc,
+             "stop($self, /)\n--\n\n"
+             "Stop running the event loop.\n\n"
+             "What is queued already still runs in this turn.");
+
+static PyObject *
+Loop_stop(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    LoopObject_CAST(op)->head.is_stopping = true;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Loop_is_running_doc,
+             "is_running($self, /)\n--\n\n"
+             "Return True if the event loop is running.");
+
+static PyObject *
+Loop_is_running(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(LoopObject_CAST(op)->head.thread_id != 0);
+}
+
+PyDoc_STRVAR(Loop_is_closed_doc, "is_closed($self, /)\n--\n\n"
+                                 "Return True if the event loop was closed.");
+
+static PyObject *
+Loop_is_closed(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(LoopObject_CAST(op)->head.is_closed);
+}
+
+PyDoc_STRVAR(Loop__release_doc,
+             "_release($self, /)\n--\n\n"
+             "Drop what is queued, timed and watched, and libev's loop.\n\n"
+             "The last act of close(). Raises RuntimeError while running.");
+
+static PyObject *
+Loop__release(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    LoopObject *self = LoopObject_CAST(op);
+
+    if (self->head.thread_id != 0) {
+        PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
+        return NULL;
+    }
+    al_loop_release(self);
+    Py_RETURN_NONE;
+}
+
+/* --- the ev_loop --------------------------------------------------------- */
+
+int
+al_loop_make_reactor(LoopObject *self, unsigned int backend)
+{
+    al_loop_head *head = &self->head;
+
+    ev_set_syserr_cb(loop_on_syserr);
+    loop_poll_error = 0;
+    head->ev = ev_loop_new(EVFLAG_NOENV | backend);
+    if (head->ev == NULL) {
+        if (backend != 0) {
+            PyErr_SetString(PyExc_ValueError,
+                            "libev cannot use this backend here");
+        }
+        else {
+            al_error_set_errno(loop_poll_error ? loop_poll_error : ENOMEM);
+        }
+        return -1;
+    }
+    ev_set_userdata(head->ev, self);
+    ev_set_loop_release_cb(head->ev, loop_on_release, loop_on_acquire);
+    ev_timer_init(&head->timers.watcher, NULL, 0.0, 0.0);
+    al_wakeup_start(head);
+    return 0;
+}
+
+void
+al_loop_release(LoopObject *self)
+{
+    al_loop_head *head = &self->head;
+
+    head->is_closed = true;
+    al_loop_update_direct(head);
+    if (head->ev == NULL) {
+        return;
+    }
+    /* Each may run destructors, which find a closed loop. */
+    al_ready_clear(&head->ready);
+    al_timers_clear(head);
+    al_fdwatch_close_all(head);
+    al_ready_clear(&head->ready); /* what they pushed all the same */
+    Py_CLEAR(head->current_task);
+    if (head->ev != NULL) { /* none of them released us */
+        struct ev_loop *ev = head->ev;
+        al_wakeup_stop(head);
+        head->ev = NULL;
+        ev_loop_destroy(ev);
+    }
+}
+
+PyMethodDef al_loop_run_methods[] = {
+    {"_run_until_stopped", Loop__run_until_stopped, METH_NOARGS, NULL},
+    {"_run_once", Loop__run_once, METH_NOARGS, Loop__run_once_doc},
+    {"stop", Loop_stop, METH_NOARGS, Loop_stop_doc},
+    {"is_running", Loop_is_running, METH_NOARGS, Loop_is_running_doc},
+    {"is_closed", Loop_is_closed, METH_NOARGS, Loop_is_closed_doc},
+    {"_release", Loop__release, METH_NOARGS, Loop__release_doc},
+    {NULL, NULL, 0, NULL}};

@@ -1,0 +1,366 @@
+/* loop_sched.c - what to run and when: call_soon() and its like, futures and
+ * tasks, the clock. */
+#include "loop/loop.h"
+
+#include "io/wakeup.h"
+#include "sched/handle.h"
+#include "sched/ready.h"
+#include "sched/timers.h"
+#include "task/task.h"
+
+/* --- arguments ----------------------------------------------------------- */
+
+/* callback(*args) in a context, as each of these methods is given it. */
+typedef struct {
+    PyObject *callback;    /* borrowed */
+    PyObject *const *args; /* borrowed */
+    Py_ssize_t nargs;
+    PyObject *context; /* borrowed, NULL <=> none given */
+} sched_call;
+
+/* Parse (*leading, callback, *args, context=None): 0, or -1 with TypeError
+ * set. */
+static inline int
+sched_parse(const char *function, Py_ssize_t leading, PyObject *const *args,
+            Py_ssize_t nargs, PyObject *kwnames, sched_call *call)
+{
+    call->context = NULL;
+    if (AL_UNLIKELY(kwnames != NULL)) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
+            PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+            if (!PyUnicode_EqualToUTF8(name, "context")) {
+                PyErr_Format(PyExc_TypeError,
+                             "%s() got an unexpected keyword argument '%U'",
+                             function, name);
+                return -1;
+            }
+            call->context = args[nargs + i];
+        }
+        if (call->context == Py_None) {
+            call->context = NULL;
+        }
+    }
+    if (AL_UNLIKELY(nargs <= leading)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() missing %zd required positional argument%s",
+                     function, leading + 1 - nargs,
+                     leading + 1 - nargs == 1 ? "" : "s");
+        return -1;
+    }
+    call->callback = args[leading];
+    call->args = args + leading + 1;
+    call->nargs = nargs - leading - 1;
+    return 0;
+}
+
+/* What debug mode checks of a method that is to be given a callback, in the
+ * loop's thread unless `any_thread`. 0, or -1 with an exception set. */
+static int
+sched_check_debug(al_loop_head *head, PyObject *callback, const char *method,
+                  bool any_thread)
+{
+    al_state *state = head->state;
+    PyObject *result;
+
+    if (!any_thread) {
+        result = PyObject_CallMethodNoArgs((PyObject *)head,
+                                           state->names._check_thread);
+        if (result == NULL) {
+            return -1;
+        }
+        Py_DECREF(result);
+    }
+    result = PyObject_CallMethod((PyObject *)head, "_check_callback", "Os",
+                                 callback, method);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* The loop is open, and debug mode has no objection: 0, or -1. */
+static inline int
+sched_check(al_loop_head *head, PyObject *callback, const char *method,
+            bool any_thread)
+{
+    if (al_loop_check_closed(head) < 0) {
+        return -1;
+    }
+    return AL_LIKELY(!head->is_debug)
+               ? 0
+               : sched_check_debug(head, callback, method, any_thread);
+}
+
+/* --- call_soon ----------------------------------------------------------- */
+
+PyDoc_STRVAR(Loop_call_soon_doc,
+             "call_soon($self, callback, /, *args, context=None)\n--\n\n"
+             "Call callback(*args) in the next turn of the loop.\n\n"
+             "Callbacks run in the order they are scheduled, each in "
+             "`context`, a\ncontextvars.Context (default: a copy of the "
+             "current one). Returns an\nasyncio.Handle. Raises RuntimeError "
+             "if the loop is closed.");
+
+static PyObject *
+Loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames)
+{
+    al_loop_head *head = al_loop_head_CAST(op);
+    sched_call call;
+
+    if (sched_parse("call_soon", 0, args, nargs, kwnames, &call) < 0 ||
+        sched_check(head, call.callback, "call_soon", false) < 0) {
+        return NULL;
+    }
+    return al_handle_call_soon(head, call.callback, call.args, call.nargs,
+                               call.context);
+}
+
+PyDoc_STRVAR(
+    Loop_call_soon_threadsafe_doc,
+    "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n"
+    "Like call_soon(), from any thread: wakes the loop if it sleeps.");
+
+static PyObject *
+Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames)
+{
+    al_loop_head *head = al_loop_head_CAST(op);
+    sched_call call;
+
+    if (sched_parse("call_soon_threadsafe", 0, args, nargs, kwnames, &call) <
+            0 ||
+        sched_check(head, call.callback, "call_soon_threadsafe", true) < 0) {
+        return NULL;
+    }
+    PyObject *handle = al_handle_call_soon(head, call.callback, call.args,
+                                           call.nargs, call.context);
+    if (handle != NULL) {
+        al_wakeup_if_blocked(head);
+    }
+    return handle;
+}
+
+/* --- call_later, call_at ------------------------------------------------- */
+
+/* -> new TimerHandle, armed, or NULL with an exception set. */
+static PyObject *
+sched_call_at(al_loop_head *head, double when, const sched_call *call)
+{
+    if (sched_check(head, call->callback, "call_at", false) < 0) {
+        return NULL;
+    }
+    PyObject *handle = al_timer_handle_new(head, when, call->callback,
+                                           call->args, call->nargs,
+                                           call->context);
+    if (handle != NULL &&
+        al_timers_arm(head, TimerHandleObject_CAST(handle)) < 0) {
+        Py_CLEAR(handle);
+    }
+    return handle;
+}
+
+/* Seconds from a number: 0, or -1 with TypeError set. */
+static inline int
+sched_seconds(PyObject *number, const char *if_none, double *seconds)
+{
+    if (AL_UNLIKELY(number == Py_None)) {
+        PyErr_SetString(PyExc_TypeError, if_none);
+        return -1;
+    }
+    *seconds = PyFloat_AsDouble(number);
+    return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+PyDoc_STRVAR(Loop_call_at_doc,
+             "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+             "Call callback(*args) when loop.time() reaches `when` (seconds)."
+             "\n\nReturns an asyncio.TimerHandle.");
+
+static PyObject *
+Loop_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    sched_call call;
+    double when;
+
+    if (sched_parse("call_at", 1, args, nargs, kwnames, &call) < 0 ||
+        sched_seconds(args[0], "when cannot be None", &when) < 0) {
+        return NULL;
+    }
+    return sched_call_at(al_loop_head_CAST(op), when, &call);
+}
+
+/* self.call_at(when, ...), which is overridden. */
+static PyObject *
+sched_call_at_overridden(al_loop_head *head, double when,
+                         PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    Py_ssize_t total =
+        nargs + (kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject **stack = PyMem_New(PyObject *, (size_t)total + 1);
+    PyObject *deadline = PyFloat_FromDouble(when);
+    PyObject *handle = NULL;
+
+    if (stack == NULL) {
+        PyErr_NoMemory();
+    }
+    else if (deadline != NULL) {
+        stack[0] = (PyObject *)head;
+        stack[1] = deadline;
+        for (Py_ssize_t i = 1; i < total; i++) {
+            stack[i + 1] = args[i];
+        }
+        handle = PyObject_VectorcallMethod(head->state->names.call_at, stack,
+                                           (size_t)nargs + 1, kwnames);
+    }
+    Py_XDECREF(deadline);
+    PyMem_Free(stack);
+    return handle;
+}
+
+PyDoc_STRVAR(
+    Loop_call_later_doc,
+    "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+    "Call callback(*args) after `delay` seconds.\n\n"
+    "Returns an asyncio.TimerHandle.");
+
+static PyObject *
+Loop_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
+{
+    al_loop_head *head = al_loop_head_CAST(op);
+    sched_call call;
+    double delay, now;
+
+    if (sched_parse("call_later", 1, args, nargs, kwnames, &call) < 0 ||
+        sched_seconds(args[0], "delay must not be None", &delay) < 0 ||
+        al_timers_now(head, &now) < 0) {
+        return NULL;
+    }
+    if (AL_UNLIKELY(head->overrides & AL_OVERRIDES_CALL_AT)) {
+        return sched_call_at_overridden(head, now + delay, args, nargs,
+                                        kwnames);
+    }
+    return sched_call_at(head, now + delay, &call);
+}
+
+PyDoc_STRVAR(Loop_time_doc,
+             "time($self, /)\n--\n\n"
+             "Return the loop's clock in seconds: time.monotonic().");
+
+static PyObject *
+Loop_time(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(ignored))
+{
+    return PyFloat_FromDouble(al_timers_clock());
+}
+
+/* --- futures and tasks --------------------------------------------------- */
+
+PyDoc_STRVAR(Loop_create_future_doc,
+             "create_future($self, /)\n--\n\n"
+             "Return a new asyncloop.Future of this loop.");
+
+static PyObject *
+Loop_create_future(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return al_future_make(al_loop_head_CAST(op));
+}
+
+/* Whether Task() of this Python is given what create_task() got: 1 and the
+ * value of each argument; 0 where asyncio's own create_task() is to decide
+ * (a factory, arguments it must complain about). */
+static inline int
+sched_task_arguments(al_loop_head *head, PyObject *const *args,
+                     Py_ssize_t nargs, PyObject *kwnames, PyObject **name,
+                     PyObject **context, PyObject **eager_start)
+{
+    *name = *context = *eager_start = NULL;
+    if (head->task_factory != NULL || nargs != 1) {
+        return 0;
+    }
+    Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; i < nkw; i++) {
+        PyObject *key = PyTuple_GET_ITEM(kwnames, i);
+        if (PyUnicode_EqualToUTF8(key, "name")) {
+            *name = args[nargs + i];
+        }
+        else if (PyUnicode_EqualToUTF8(key, "context")) {
+            *context = args[nargs + i];
+        }
+        else if (AL_CREATE_TASK_KWARGS &&
+                 PyUnicode_EqualToUTF8(key, "eager_start")) {
+            *eager_start = args[nargs + i];
+        }
+        else {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* BaseEventLoop.create_task(self, ...) as the running Python has it. */
+static PyObject *
+sched_create_task_as_base(PyObject *op, al_state *state, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t total =
+        nargs + (kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject **stack = PyMem_New(PyObject *, (size_t)total + 2);
+    if (stack == NULL) {
+        return PyErr_NoMemory();
+    }
+    stack[0] = state->imports.BaseEventLoop;
+    stack[1] = op;
+    for (Py_ssize_t i = 0; i < total; i++) {
+        stack[i + 2] = args[i];
+    }
+    PyObject *task = PyObject_VectorcallMethod(
+        state->names.create_task, stack, (size_t)nargs + 2, kwnames);
+    PyMem_Free(stack);
+    return task;
+}
+
+PyDoc_STRVAR(
+    Loop_create_task_doc,
+    "create_task($self, coro, /, *, name=None, context=None, **kwargs)\n"
+    "--\n\n"
+    "Schedule a coroutine to run as a Task, and return the task.\n\n"
+    "It is made by the task factory if there is one, with whatever the "
+    "running\nPython's create_task() hands on. `name` is the task's name, "
+    "`context` the\ncontextvars.Context it runs in (default: a copy of the "
+    "current one).");
+
+static PyObject *
+Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    al_loop_head *head = al_loop_head_CAST(op);
+    PyObject *name, *context, *eager;
+
+    if (AL_UNLIKELY(!sched_task_arguments(head, args, nargs, kwnames, &name,
+                                          &context, &eager))) {
+        return sched_create_task_as_base(op, head->state, args, nargs,
+                                         kwnames);
+    }
+    int eager_start = eager == NULL ? 0 : PyObject_IsTrue(eager);
+    if (eager_start < 0 || al_loop_check_closed(head) < 0) {
+        return NULL;
+    }
+    return al_task_new(head, args[0], name, context, eager_start);
+}
+
+PyMethodDef al_loop_sched_methods[] = {
+    {"call_soon", (PyCFunction)(void (*)(void))Loop_call_soon,
+     METH_FASTCALL | METH_KEYWORDS, Loop_call_soon_doc},
+    {"call_soon_threadsafe",
+     (PyCFunction)(void (*)(void))Loop_call_soon_threadsafe,
+     METH_FASTCALL | METH_KEYWORDS, Loop_call_soon_threadsafe_doc},
+    {"call_at", (PyCFunction)(void (*)(void))Loop_call_at,
+     METH_FASTCALL | METH_KEYWORDS, Loop_call_at_doc},
+    {"call_later", (PyCFunction)(void (*)(void))Loop_call_later,
+     METH_FASTCALL | METH_KEYWORDS, Loop_call_later_doc},
+    {"time", Loop_time, METH_NOARGS, Loop_time_doc},
+    {"create_future", Loop_create_future, METH_NOARGS, Loop_create_future_doc},
+    {"create_task", (PyCFunction)(void (*)(void))Loop_create_task,
+     METH_FASTCALL | METH_KEYWORDS, Loop_create_task_doc},
+    {NULL, NULL, 0, NULL}};

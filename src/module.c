@@ -1,0 +1,74 @@
+/* module.c - builds asyncloop._core from its layers, bottom to top. */
+#include "base/state.h"
+
+#include "loop/loop.h"
+#include "loop/sock_op.h"
+#include "net/listener.h"
+#include "net/sock_transport.h"
+#include "sched/handle.h"
+#include "task/registry.h"
+#include "task/task.h"
+
+static int
+module_exec(PyObject *module)
+{
+    static int (*const steps[])(PyObject *) = {
+        al_state_init,
+        al_handle_init_types,
+        al_future_init_type,
+        al_future_iter_init_type,
+        al_task_init_type,
+        al_registry_init,
+        al_sock_transport_init_type,
+        al_listener_init_type,
+        al_sock_op_init_type,
+        al_sock_transport_init_type,
+        al_listener_init_type,
+        al_sock_op_init_type,
+        al_loop_init_type,
+    };
+
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(steps); i++) {
+        if (steps[i](module) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    (void)al_state_clear((PyObject *)module);
+    /* Types use it until the last of them is gone, and they hold us. */
+    PyMem_Free(al_state_from_module((PyObject *)module)->loop_methods);
+}
+
+static PyMethodDef module_methods[] = {
+    {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
+    {"_learn_task_layout", al_registry_learn_layout, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL}};
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec},
+                                          {0, NULL}};
+
+struct PyModuleDef al_module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "asyncloop._core",
+    .m_doc = "The C part of asyncloop.",
+    .m_size = sizeof(al_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = al_state_traverse,
+    .m_clear = al_state_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void);
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&al_module_def);
+}

@@ -1,0 +1,449 @@
+/* listener.c - a listening socket that makes transports.
+ *
+ *     fd readable ---> ready queue ---> accept4 until drained or `backlog`
+ *                                          | each: protocol_factory()
+ *                                          v
+ *                                   SocketTransport
+ *
+ * A connection costs no Python socket object and no task: asyncio needs its
+ * task only to wait for a TLS handshake.
+ *
+ * Out of descriptors or memory, the kernel would keep reporting the socket as
+ * readable: accepting stops then for a second.
+ *
+ * Invariants
+ *   (1) Accepting <=> the loop's watch of fd has this listener as its reader.
+ *       The watch owns it; during the pause above a timer does.
+ *   (2) fd is used only while (1) holds: who stops serving closes it, and the
+ *       number may be another socket's at once.
+ */
+#include "net/listener.h"
+
+#include "base/errors.h"
+#include "io/fdwatch.h"
+#include "net/sock.h"
+#include "net/sock_transport.h"
+#include "sched/report.h"
+
+#define AL_ACCEPT_RETRY_DELAY 1 /* seconds */
+
+typedef struct {
+    PyObject_HEAD
+    al_loop_head *loop; /* owned */
+    PyObject *factory;  /* owned */
+    PyObject *sock;     /* owned: the listening socket */
+    PyObject *server;   /* owned, NULL <=> none */
+    PyObject *context;  /* owned: each connection gets a copy */
+    int fd;
+    int backlog;
+    int family; /* of the socket, and so of its connections */
+    int type;
+    int proto;
+} ListenerObject;
+
+#define ListenerObject_CAST(op) ((ListenerObject *)(op))
+
+/* Whether (1) holds. */
+static bool
+listener_is_accepting(ListenerObject *self)
+{
+    al_fdwatch *watch = al_fdwatch_find(self->loop, self->fd);
+
+    return watch != NULL && watch->reader.object == (PyObject *)self;
+}
+
+/* --- errors ------------------------------------------------------------- */
+
+/* Report the exception now set, showing the listening socket.
+ * 0, or -1 with SystemExit or KeyboardInterrupt set. */
+static int
+listener_report(ListenerObject *self, const char *message)
+{
+    al_state *state = self->loop->state;
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *sock =
+        PyObject_CallOneArg(state->imports.TransportSocket, self->sock);
+    if (sock == NULL) {
+        PyErr_Clear();
+    }
+    al_report_item items[] = {{state->names.socket, sock}, {NULL, NULL}};
+    PyErr_SetRaisedException(exc);
+    int rc = al_report_exception((PyObject *)self->loop, state,
+                                 PyUnicode_FromString(message), items);
+    Py_XDECREF(sock);
+    return rc;
+}
+
+static int
+listener_is_out_of_resource(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOBUFS ||
+           errnum == ENOMEM;
+}
+
+/* Stop, and try again in a while. 0, or -1 with an exception set. */
+static int
+listener_back_off(ListenerObject *self)
+{
+    PyObject *loop = (PyObject *)self->loop;
+
+    if (listener_report(self, "socket.accept() out of system resource") < 0) {
+        return -1;
+    }
+    if (!listener_is_accepting(self)) {
+        return 0; /* the exception handler has stopped us */
+    }
+    PyObject *resume = PyObject_GetAttrString((PyObject *)self, "_resume");
+    PyObject *delay = PyLong_FromLong(AL_ACCEPT_RETRY_DELAY);
+    PyObject *handle = NULL;
+    if (resume != NULL && delay != NULL) {
+        handle = PyObject_CallMethodObjArgs(
+            loop, self->loop->state->names.call_later, delay, resume, NULL);
+    }
+    Py_XDECREF(delay);
+    Py_XDECREF(resume);
+    if (handle == NULL) {
+        return -1;
+    }
+    Py_DECREF(handle);
+    if (listener_is_accepting(self)) { /* call_later() may be anybody's */
+        al_fdwatch_clear_reader(al_fdwatch_find(self->loop, self->fd));
+    }
+    return 0;
+}
+
+/* accept4 failed: 0, or -1 with an exception set. */
+static int
+listener_fail(ListenerObject *self, int errnum)
+{
+    al_error_set_errno(errnum);
+    return listener_is_out_of_resource(errnum)
+               ? listener_back_off(self)
+               : listener_report(self, "Accept failed on a socket");
+}
+
+/* --- connections -------------------------------------------------------- */
+
+/* "got a new connection", in debug mode. */
+static void
+listener_log(ListenerObject *self, PyObject *transport)
+{
+    al_state *state = self->loop->state;
+    PyObject *result = NULL;
+    PyObject *address = PyObject_CallMethod(transport, "get_extra_info", "O",
+                                            state->names.peername);
+    if (address != NULL) {
+        result = PyObject_CallMethod(
+            state->imports.logger, "debug", "sOOO",
+            "%r got a new connection from %r: %r",
+            self->server == NULL ? Py_None : self->server, address, transport);
+        Py_DECREF(address);
+    }
+    if (result == NULL) {
+        PyErr_WriteUnraisable(transport);
+    }
+    Py_XDECREF(result);
+}
+
+/* A connection that did not come about: asyncio tells in debug mode only.
+ * 0, or -1 with SystemExit or KeyboardInterrupt set. */
+static int
+listener_drop(ListenerObject *self, int fd, PyObject *protocol)
+{
+    al_state *state = self->loop->state;
+
+    al_sock_close(fd);
+    if (al_error_is_fatal()) {
+        return -1;
+    }
+    if (!self->loop->is_debug) {
+        PyErr_Clear();
+        return 0;
+    }
+    al_report_item items[] = {{state->names.protocol, protocol}, {NULL, NULL}};
+    return al_report_exception(
+        (PyObject *)self->loop, state,
+        PyUnicode_FromString(
+            "Error on transport creation for incoming connection"),
+        items);
+}
+
+/* Make protocol and transport, in `context`. 0, or -1 with an exception set:
+ * then the descriptor is the caller's. */
+static int
+listener_make_transport(ListenerObject *self, int fd,
+                        const al_sockaddr *peername, PyObject *context,
+                        PyObject **protocol)
+{
+    *protocol = PyObject_CallNoArgs(self->factory);
+    if (*protocol == NULL) {
+        return -1;
+    }
+    al_sock_transport_parts parts = {
+        .fd = fd,
+        .family = self->family,
+        .type = self->type,
+        .proto = self->proto,
+        .peername = peername,
+        .protocol = *protocol,
+        .server = self->server,
+        .context = context,
+    };
+    PyObject *transport = al_sock_transport_new(self->loop, &parts);
+    if (transport == NULL) {
+        return -1;
+    }
+    if (self->loop->is_debug) {
+        listener_log(self, transport);
+    }
+    Py_DECREF(transport); /* the ready queue owns it */
+    return 0;
+}
+
+/* Take over an accepted descriptor: 0, or -1 with SystemExit or
+ * KeyboardInterrupt set. */
+static int
+listener_welcome(ListenerObject *self, int fd, const al_sockaddr *peername)
+{
+    PyObject *protocol = NULL;
+
+    PyObject *context = PyContext_Copy(self->context);
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        return listener_drop(self, fd, NULL);
+    }
+    int rc =
+        listener_make_transport(self, fd, peername, context, &protocol);
+    PyObject *raised = PyErr_GetRaisedException();
+    if (PyContext_Exit(context) < 0) {
+        PyErr_WriteUnraisable(context);
+    }
+    if (rc < 0) {
+        PyErr_SetRaisedException(raised);
+        rc = listener_drop(self, fd, protocol);
+    }
+    Py_XDECREF(protocol);
+    Py_DECREF(context);
+    return rc;
+}
+
+/* al_run_fn: somebody is waiting. */
+static int
+listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    ListenerObject *self = ListenerObject_CAST(op);
+
+    /* The kernel queues one connection more than `backlog`. Each factory call
+     * may stop us: by (2). */
+    for (int i = 0; i <= self->backlog && listener_is_accepting(self); i++) {
+        al_sockaddr peername;
+        int fd = al_sock_accept(self->fd, &peername);
+        if (fd == -ECONNABORTED) {
+            continue; /* gave up while it was waiting */
+        }
+        if (fd < 0) {
+            return al_sock_is_again(fd) ? 0 : listener_fail(self, -fd);
+        }
+        if (listener_welcome(self, fd, &peername) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- start and stop ----------------------------------------------------- */
+
+int
+al_listener_fileno(al_state *state, PyObject *sock)
+{
+    PyObject *number = PyObject_CallMethodNoArgs(sock, state->names.fileno);
+    if (number == NULL) {
+        return -1;
+    }
+    long fd = PyLong_AsLong(number);
+    Py_DECREF(number);
+    if (fd == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (fd < 0 || fd > INT_MAX) {
+        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
+        return -1;
+    }
+    return (int)fd;
+}
+
+static int
+listener_number(PyObject *sock, const char *name, int *number)
+{
+    PyObject *object = PyObject_GetAttrString(sock, name);
+    if (object == NULL) {
+        return -1;
+    }
+    long value = PyLong_AsLong(object);
+    Py_DECREF(object);
+    if (value == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    *number = (int)value;
+    return 0;
+}
+
+/* Make (1) hold: 0, or -1 with an exception set. */
+static int
+listener_watch(ListenerObject *self)
+{
+    if (al_loop_check_closed(self->loop) < 0 ||
+        al_fdwatch_check_free(self->loop, self->fd, self->sock) < 0) {
+        return -1;
+    }
+    al_fdwatch *watch = al_fdwatch_get(self->loop, self->fd, self->sock);
+    if (watch == NULL) {
+        return -1;
+    }
+    return al_fdwatch_set_reader(watch, listener_run, (PyObject *)self);
+}
+
+int
+al_listener_start(al_loop_head *loop, const al_listener_parts *parts)
+{
+    PyTypeObject *type = loop->state->ListenerType;
+
+    ListenerObject *self = ListenerObject_CAST(type->tp_alloc(type, 0));
+    if (self == NULL) {
+        return -1;
+    }
+    self->loop = al_loop_head_CAST(Py_NewRef((PyObject *)loop));
+    self->factory = Py_NewRef(parts->factory);
+    self->sock = Py_NewRef(parts->sock);
+    self->server = parts->server == Py_None ? NULL : Py_XNewRef(parts->server);
+    self->backlog = parts->backlog;
+    self->context = parts->context == NULL || parts->context == Py_None
+                        ? PyContext_CopyCurrent()
+                        : Py_NewRef(parts->context);
+    self->fd = al_listener_fileno(loop->state, parts->sock);
+    int rc = -1;
+    if (self->context != NULL && self->fd >= 0 &&
+        listener_number(parts->sock, "family", &self->family) == 0 &&
+        listener_number(parts->sock, "type", &self->type) == 0 &&
+        listener_number(parts->sock, "proto", &self->proto) == 0) {
+        rc = listener_watch(self);
+    }
+    Py_DECREF(self); /* the watch owns it */
+    return rc;
+}
+
+int
+al_listener_stop(al_loop_head *loop, PyObject *sock)
+{
+    al_state *state = loop->state;
+
+    int fd = al_listener_fileno(state, sock);
+    if (fd >= 0) {
+        al_fdwatch *watch = al_fdwatch_find(loop, fd);
+        if (watch != NULL) {
+            al_fdwatch_clear_reader(watch);
+        }
+    }
+    else if (PyErr_ExceptionMatches(PyExc_ValueError)) {
+        PyErr_Clear(); /* closed already */
+    }
+    else {
+        return -1;
+    }
+    PyObject *result = PyObject_CallMethodNoArgs(sock, state->names.close);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* --- Python ------------------------------------------------------------- */
+
+/* The timer's callback. Who has stopped serving meanwhile has closed the
+ * socket. */
+static PyObject *
+Listener__resume(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    ListenerObject *self = ListenerObject_CAST(op);
+
+    int fd = al_listener_fileno(self->loop->state, self->sock);
+    if (fd < 0 && PyErr_ExceptionMatches(PyExc_ValueError)) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    if (fd < 0 || (fd == self->fd && listener_watch(self) < 0)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+Listener_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    ListenerObject *self = ListenerObject_CAST(op);
+
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT((PyObject *)self->loop);
+    Py_VISIT(self->factory);
+    Py_VISIT(self->sock);
+    Py_VISIT(self->server);
+    Py_VISIT(self->context);
+    return 0;
+}
+
+static int
+Listener_clear(PyObject *op)
+{
+    ListenerObject *self = ListenerObject_CAST(op);
+
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->factory);
+    Py_CLEAR(self->sock);
+    Py_CLEAR(self->server);
+    Py_CLEAR(self->context);
+    return 0;
+}
+
+static void
+Listener_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+
+    PyObject_GC_UnTrack(op);
+    (void)Listener_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* --- type --------------------------------------------------------------- */
+
+static PyMethodDef Listener_methods[] = {
+    {"_resume", Listener__resume, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot Listener_slots[] = {
+    {Py_tp_methods, Listener_methods},
+    {Py_tp_traverse, Listener_traverse},
+    {Py_tp_clear, Listener_clear},
+    {Py_tp_dealloc, Listener_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec Listener_spec = {
+    .name = "asyncloop._core.Listener",
+    .basicsize = sizeof(ListenerObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+              Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    .slots = Listener_slots,
+};
+
+int
+al_listener_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->ListenerType = al_state_add_type(module, &Listener_spec, NULL);
+    return state->ListenerType == NULL ? -1 : 0;
+}

@@ -1,0 +1,175 @@
+/* protocol.c - the user's protocol, as a transport calls it.
+ *
+ *     recv ---> sock_read ---> al_protocol ---> Protocol.data_received()
+ *
+ * The only place that calls protocols.  What is called for every message is
+ * bound once; what happens once in a connection is looked up when it happens.
+ *
+ * Invariants
+ *   (1) A bound method set here is one of self->object.
+ *   (2) Every call holds a reference to the method it calls: the method may
+ *       switch the protocol or end the transport.
+ */
+#include "net/protocol.h"
+
+int
+al_protocol_set(al_protocol *self, al_state *state, PyObject *object)
+{
+    int is_buffered =
+        PyObject_IsInstance(object, state->imports.asyncio_BufferedProtocol);
+    if (is_buffered < 0) {
+        return -1;
+    }
+    al_protocol old = *self;
+    *self = (al_protocol){
+        .object = Py_NewRef(object),
+        .is_buffered = is_buffered,
+    };
+    al_protocol_clear(&old);
+    return 0;
+}
+
+void
+al_protocol_clear(al_protocol *self)
+{
+    al_protocol old = *self;
+
+    *self = (al_protocol){0};
+    Py_XDECREF(old.data_received);
+    Py_XDECREF(old.get_buffer);
+    Py_XDECREF(old.buffer_updated);
+    Py_XDECREF(old.object);
+}
+
+int
+al_protocol_traverse(al_protocol *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->object);
+    Py_VISIT(self->data_received);
+    Py_VISIT(self->get_buffer);
+    Py_VISIT(self->buffer_updated);
+    return 0;
+}
+
+/* Call a method that is bound once. `argument` is stolen, and NULL after a
+ * failure to make it. -> its result, a new reference, or NULL. */
+static PyObject *
+protocol_call_bound(al_protocol *self, PyObject **method, PyObject *name,
+                    PyObject *argument)
+{
+    PyObject *result = NULL;
+
+    if (argument == NULL) {
+        return NULL;
+    }
+    if (*method == NULL) {
+        PyObject *object = self->object;
+        PyObject *bound = PyObject_GetAttr(object, name);
+        if (bound == NULL) {
+            Py_DECREF(argument);
+            return NULL;
+        }
+        /* The lookup itself may have switched the protocol (a property). */
+        if (AL_LIKELY(self->object == object)) {
+            Py_XSETREF(*method, bound);
+        }
+        else {
+            result = PyObject_CallOneArg(bound, argument);
+            Py_DECREF(bound);
+            Py_DECREF(argument);
+            return result;
+        }
+    }
+    PyObject *held = Py_NewRef(*method); /* by (2) */
+    result = PyObject_CallOneArg(held, argument);
+    Py_DECREF(held);
+    Py_DECREF(argument);
+    return result;
+}
+
+/* Whether a call went well; its result does not matter. */
+static int
+protocol_result(PyObject *result)
+{
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* Call a method without argument (NULL) or with one. */
+static PyObject *
+protocol_call(al_protocol *self, PyObject *name, PyObject *argument)
+{
+    PyObject *object = Py_NewRef(self->object); /* by (2) */
+    PyObject *result =
+        argument == NULL ? PyObject_CallMethodNoArgs(object, name)
+                         : PyObject_CallMethodOneArg(object, name, argument);
+    Py_DECREF(object);
+    return result;
+}
+
+int
+al_protocol_connection_made(al_protocol *self, al_state *state,
+                            PyObject *transport)
+{
+    return protocol_result(
+        protocol_call(self, state->names.connection_made, transport));
+}
+
+int
+al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc)
+{
+    return protocol_result(
+        protocol_call(self, state->names.connection_lost, exc));
+}
+
+int
+al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data)
+{
+    return protocol_result(protocol_call_bound(self, &self->data_received,
+                                               state->names.data_received,
+                                               Py_NewRef(data)));
+}
+
+PyObject *
+al_protocol_get_buffer(al_protocol *self, al_state *state)
+{
+    return protocol_call_bound(self, &self->get_buffer,
+                               state->names.get_buffer, PyLong_FromLong(-1));
+}
+
+int
+al_protocol_buffer_updated(al_protocol *self, al_state *state, size_t size)
+{
+    return protocol_result(protocol_call_bound(self, &self->buffer_updated,
+                                               state->names.buffer_updated,
+                                               PyLong_FromSize_t(size)));
+}
+
+int
+al_protocol_eof_received(al_protocol *self, al_state *state)
+{
+    PyObject *result = protocol_call(self, state->names.eof_received, NULL);
+    if (result == NULL) {
+        return -1;
+    }
+    int keep_open = PyObject_IsTrue(result);
+    Py_DECREF(result);
+    return keep_open;
+}
+
+int
+al_protocol_pause_writing(al_protocol *self, al_state *state)
+{
+    return protocol_result(
+        protocol_call(self, state->names.pause_writing, NULL));
+}
+
+int
+al_protocol_resume_writing(al_protocol *self, al_state *state)
+{
+    return protocol_result(
+        protocol_call(self, state->names.resume_writing, NULL));
+}

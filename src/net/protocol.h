@@ -1,0 +1,59 @@
+/* protocol.h - the user's protocol, as a transport calls it.
+ *
+ * The seam for whatever stands between a transport and the user, such as TLS:
+ * a transport hands bytes to its al_protocol and to nothing else. */
+#ifndef AL_NET_PROTOCOL_H
+#define AL_NET_PROTOCOL_H
+
+#include "base/state.h"
+
+#include <stdbool.h>
+
+/* All zero is no protocol. The methods are bound when they are first needed
+ * and let go with the protocol. */
+typedef struct {
+    PyObject *object;         /* owned, NULL <=> none (any more) */
+    PyObject *data_received;  /* owned; NULL: not bound yet */
+    PyObject *get_buffer;     /* owned; NULL: not bound yet */
+    PyObject *buffer_updated; /* owned; NULL: not bound yet */
+    bool is_buffered;         /* an asyncio.BufferedProtocol */
+} al_protocol;
+
+/* Talk to `object` from now on. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_protocol_set(al_protocol *self, al_state *state, PyObject *object);
+
+void
+al_protocol_clear(al_protocol *self);
+
+int
+al_protocol_traverse(al_protocol *self, visitproc visit, void *arg);
+
+/* The calls. Each may run anything, also replace or clear *self.
+ * 0, or -1 with the exception of the method set. */
+AL_NODISCARD int
+al_protocol_connection_made(al_protocol *self, al_state *state,
+                            PyObject *transport);
+/* `exc` is None for an orderly end. */
+AL_NODISCARD int
+al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc);
+AL_NODISCARD int
+al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data);
+AL_NODISCARD int
+al_protocol_buffer_updated(al_protocol *self, al_state *state, size_t size);
+AL_NODISCARD int
+al_protocol_pause_writing(al_protocol *self, al_state *state);
+AL_NODISCARD int
+al_protocol_resume_writing(al_protocol *self, al_state *state);
+
+/* Whether the protocol wants the transport to stay open: 1 / 0, or -1 with
+ * the exception of the method set. */
+AL_NODISCARD int
+al_protocol_eof_received(al_protocol *self, al_state *state);
+
+/* What get_buffer(-1) returned. -> new reference, or NULL with its exception
+ * set. */
+AL_NODISCARD PyObject *
+al_protocol_get_buffer(al_protocol *self, al_state *state);
+
+#endif

@@ -1,0 +1,115 @@
+/* sock.c - system calls on sockets that never block.
+ *
+ * Every transfer asks for MSG_DONTWAIT: a socket that somebody has set to
+ * blocking meanwhile must not stop the loop, which holds the GIL here. */
+#include "net/sock.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef MSG_NOSIGNAL
+#    define AL_SOCK_SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)
+#else
+#    define AL_SOCK_SEND_FLAGS MSG_DONTWAIT
+#endif
+
+/* What a system call returned, or -errno. */
+static inline ssize_t
+sock_result(ssize_t n)
+{
+    return n < 0 ? -errno : n;
+}
+
+#if defined(__APPLE__)
+
+int
+al_sock_accept(int fd, al_sockaddr *peer)
+{
+    peer->size = sizeof(peer->any);
+    int conn = accept(fd, &peer->any.sa, &peer->size);
+    if (conn < 0) {
+        return -errno;
+    }
+    if (fcntl(conn, F_SETFD, FD_CLOEXEC) < 0 ||
+        fcntl(conn, F_SETFL, O_NONBLOCK) < 0) {
+        int errnum = errno;
+        close(conn);
+        return -errnum;
+    }
+    return conn;
+}
+
+#else
+
+int
+al_sock_accept(int fd, al_sockaddr *peer)
+{
+    peer->size = sizeof(peer->any);
+    return (int)sock_result(accept4(fd, &peer->any.sa, &peer->size,
+                                    SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
+#endif
+
+ssize_t
+al_sock_recv(int fd, void *data, size_t size)
+{
+    return sock_result(recv(fd, data, size, MSG_DONTWAIT));
+}
+
+ssize_t
+al_sock_send(int fd, const void *data, size_t size)
+{
+    return sock_result(send(fd, data, size, AL_SOCK_SEND_FLAGS));
+}
+
+ssize_t
+al_sock_sendv(int fd, struct iovec *iov, int count)
+{
+    struct msghdr message = {.msg_iov = iov};
+
+    if (count == 1) {
+        return al_sock_send(fd, iov->iov_base, iov->iov_len);
+    }
+    message.msg_iovlen = (size_t)count;
+    return sock_result(sendmsg(fd, &message, AL_SOCK_SEND_FLAGS));
+}
+
+int
+al_sock_shutdown_write(int fd)
+{
+    return (int)sock_result(shutdown(fd, SHUT_WR));
+}
+
+void
+al_sock_set_nodelay(int fd)
+{
+    int on = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+int
+al_sock_name(int fd, al_sockaddr *name)
+{
+    name->size = sizeof(name->any);
+    return (int)sock_result(getsockname(fd, &name->any.sa, &name->size));
+}
+
+int
+al_sock_peer(int fd, al_sockaddr *peer)
+{
+    peer->size = sizeof(peer->any);
+    return (int)sock_result(getpeername(fd, &peer->any.sa, &peer->size));
+}
+
+void
+al_sock_close(int fd)
+{
+    /* Also after EINTR the descriptor is gone: closing again could hit
+     * another that was opened meanwhile. */
+    (void)close(fd);
+}

@@ -1,0 +1,55 @@
+/* sock.h - system calls on sockets that never block.
+ *
+ * All return >= 0, or -errno; none touches Python. */
+#ifndef AL_NET_SOCK_H
+#define AL_NET_SOCK_H
+
+#include "net/sockaddr.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Whether a result means: not now, ask when the descriptor is ready. */
+static inline bool
+al_sock_is_again(ssize_t n)
+{
+    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
+}
+
+/* Accept one connection: its descriptor, non-blocking and close-on-exec, and
+ * the address of the other end. */
+AL_NODISCARD int
+al_sock_accept(int fd, al_sockaddr *peer);
+
+/* Read up to `size` bytes; 0 is the end of the stream. */
+AL_NODISCARD ssize_t
+al_sock_recv(int fd, void *data, size_t size);
+
+/* Write what the kernel takes now. */
+AL_NODISCARD ssize_t
+al_sock_send(int fd, const void *data, size_t size);
+AL_NODISCARD ssize_t
+al_sock_sendv(int fd, struct iovec *iov, int count);
+
+/* Tell the other end that nothing more will come. */
+AL_NODISCARD int
+al_sock_shutdown_write(int fd);
+
+/* Send small writes at once. What is not TCP does so anyway. */
+void
+al_sock_set_nodelay(int fd);
+
+/* The address of this end, of the other end. */
+AL_NODISCARD int
+al_sock_name(int fd, al_sockaddr *name);
+AL_NODISCARD int
+al_sock_peer(int fd, al_sockaddr *peer);
+
+/* Close the descriptor, whatever happens. */
+void
+al_sock_close(int fd);
+
+#endif

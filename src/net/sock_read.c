@@ -1,0 +1,258 @@
+/* sock_read.c - the read side of a socket transport.
+ *
+ *     fd readable ---> ready queue ---> al_sock_read_run()
+ *                                          | one recv
+ *                                          v
+ *                      al_protocol: data_received(bytes), or
+ *                                   get_buffer(), buffer_updated(n)
+ *
+ * One read a turn: what is left makes the descriptor readable again, so that
+ * no connection starves another.  A read that filled less than it could have
+ * needs no second one to learn that there is no more.
+ *
+ * Small messages go through one buffer that all transports share and that
+ * stays in the cache; the bytes object is exactly as large as the message.  A
+ * connection that fills the buffer is carrying bulk: it is read straight into
+ * bytes objects of about the size it delivers, which saves the copy.
+ *
+ * Invariants
+ *   (1) The shared buffer is used between recv and the copy only, with no call
+ *       into Python in between.
+ *   (2) No protocol method is called unless al_sock_read_is_on(): it may have
+ *       been paused or closed after this read was queued.
+ */
+#include "base/errors.h"
+#include "net/sock.h"
+#include "net/sock_transport.h"
+
+#define AL_READ_SHARED ((size_t)64 * 1024)
+#define AL_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
+
+/* --- end of stream and errors ------------------------------------------- */
+
+static int
+sock_read_fail(SocketTransportObject *self, int errnum)
+{
+    al_error_set_errno(errnum);
+    return al_transport_fatal_error(&self->base,
+                                    "Fatal read error on socket transport");
+}
+
+static int
+sock_read_eof(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+
+    if (base->loop->is_debug) {
+        al_transport_debug(base, "%r received EOF");
+    }
+    int keep_open = al_protocol_eof_received(&base->protocol, base->state);
+    if (keep_open < 0) {
+        return al_transport_fatal_error(
+            base, "Fatal error: protocol.eof_received() call failed.");
+    }
+    if (keep_open) {
+        /* The end of the stream stays readable: it would spin. */
+        al_fdwatch_clear_reader(&self->watch);
+        return 0;
+    }
+    return al_sock_transport_close(self);
+}
+
+/* --- Protocol ----------------------------------------------------------- */
+
+/* Learn from a read that got `n` bytes of `size` how much to ask for. */
+static void
+sock_read_adapt(SocketTransportObject *self, size_t n, size_t size)
+{
+    if (n == size) {
+        self->read_size = size * 2 < AL_READ_MAX ? size * 2 : AL_READ_MAX;
+    }
+    else if (n <= AL_READ_SHARED / 2) {
+        self->read_size = 0;
+    }
+}
+
+/* Receive into the shared buffer. -> n as of recv; *data is a new reference,
+ * NULL with an exception set if there is no memory. */
+static ssize_t
+sock_read_shared(SocketTransportObject *self, PyObject **data)
+{
+    char *buffer = self->base.state->recv_buffer;
+
+    ssize_t n = al_sock_recv(self->fd, buffer, AL_READ_SHARED);
+    if (n > 0) {
+        *data = PyBytes_FromStringAndSize(buffer, n); /* by (1) */
+        if (AL_UNLIKELY((size_t)n == AL_READ_SHARED)) {
+            sock_read_adapt(self, (size_t)n, AL_READ_SHARED);
+        }
+    }
+    return n;
+}
+
+/* The same, straight into a bytes object. */
+static ssize_t
+sock_read_straight(SocketTransportObject *self, PyObject **data)
+{
+    size_t size = self->read_size;
+
+    *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (*data == NULL) {
+        return 1; /* whatever: there is no data */
+    }
+    ssize_t n = al_sock_recv(self->fd, PyBytes_AS_STRING(*data), size);
+    if (n <= 0) {
+        Py_CLEAR(*data);
+        return n;
+    }
+    sock_read_adapt(self, (size_t)n, size);
+    if ((size_t)n < size) {
+        (void)_PyBytes_Resize(data, n); /* NULL with an exception set */
+    }
+    return n;
+}
+
+static int
+sock_read_bytes(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+    PyObject *data = NULL;
+
+    ssize_t n = self->read_size == 0 ? sock_read_shared(self, &data)
+                                     : sock_read_straight(self, &data);
+    if (n < 0) {
+        return al_sock_is_again(n) ? 0 : sock_read_fail(self, (int)-n);
+    }
+    if (n == 0) {
+        return sock_read_eof(self);
+    }
+    if (data == NULL) {
+        return al_transport_fatal_error(
+            base, "Fatal read error on socket transport");
+    }
+    int rc = al_protocol_data_received(&base->protocol, base->state, data);
+    Py_DECREF(data);
+    if (AL_UNLIKELY(rc < 0)) {
+        return al_transport_fatal_error(
+            base, "Fatal error: protocol.data_received() call failed.");
+    }
+    return 0;
+}
+
+/* --- BufferedProtocol --------------------------------------------------- */
+
+/* Make the exception what sock.recv_into(buffer) raises, if that is the one
+ * who objects. -> the message of the failure. */
+static const char *
+sock_read_bad_buffer(PyObject *buffer)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+
+    if (PyObject_Size(buffer) < 0) { /* asyncio's own check, which is first */
+        Py_DECREF(exc);
+        return "Fatal error: protocol.get_buffer() call failed.";
+    }
+    Py_DECREF(exc);
+    PyErr_Format(PyExc_TypeError,
+                 "recv_into() argument 1 must be read-write bytes-like "
+                 "object, not %.100s",
+                 Py_TYPE(buffer)->tp_name);
+    return "Fatal read error on socket transport";
+}
+
+/* Receive into what get_buffer() gave. -> n as of recv; or, for a `*message`
+ * that is not NULL, its exception is set. */
+static ssize_t
+sock_read_into(SocketTransportObject *self, PyObject *buffer,
+               const char **message)
+{
+    Py_buffer view;
+    ssize_t n = 0;
+
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
+        *message = sock_read_bad_buffer(buffer);
+        return 0;
+    }
+    if (view.len == 0) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "get_buffer() returned an empty buffer");
+        *message = "Fatal error: protocol.get_buffer() call failed.";
+    }
+    else if (!self->owns_fd) { /* get_buffer() had a way to end us */
+        n = -EAGAIN;
+    }
+    else {
+        n = al_sock_recv(self->fd, view.buf, (size_t)view.len);
+    }
+    PyBuffer_Release(&view);
+    return n;
+}
+
+static int
+sock_read_buffered(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+    const char *message = NULL;
+
+    PyObject *buffer = al_protocol_get_buffer(&base->protocol, base->state);
+    if (buffer == NULL) {
+        return al_transport_fatal_error(
+            base, "Fatal error: protocol.get_buffer() call failed.");
+    }
+    ssize_t n = sock_read_into(self, buffer, &message);
+    Py_DECREF(buffer);
+    if (message != NULL) {
+        return al_transport_fatal_error(base, message);
+    }
+    if (n < 0) {
+        return al_sock_is_again(n) ? 0 : sock_read_fail(self, (int)-n);
+    }
+    if (n == 0) {
+        return sock_read_eof(self);
+    }
+    if (al_protocol_buffer_updated(&base->protocol, base->state, (size_t)n) <
+        0) {
+        return al_transport_fatal_error(
+            base, "Fatal error: protocol.buffer_updated() call failed.");
+    }
+    return 0;
+}
+
+/* --- reading ------------------------------------------------------------ */
+
+int
+al_sock_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+    TransportObject *base = &self->base;
+
+    if (!al_sock_read_is_on(self)) {
+        return 0; /* by (2) */
+    }
+    if (al_transport_enter(base) < 0) {
+        return al_transport_fatal_error(
+            base, "Fatal read error on socket transport");
+    }
+    int rc = base->protocol.is_buffered ? sock_read_buffered(self)
+                                        : sock_read_bytes(self);
+    return al_transport_leave(base, rc);
+}
+
+int
+al_sock_read_start(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+
+    if (al_loop_check_closed(base->loop) < 0) {
+        return -1;
+    }
+    if (base->state->recv_buffer == NULL) {
+        base->state->recv_buffer = PyMem_Malloc(AL_READ_SHARED);
+        if (base->state->recv_buffer == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return al_fdwatch_set_reader(&self->watch, al_sock_read_run,
+                                 (PyObject *)self);
+}

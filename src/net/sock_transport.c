@@ -1,0 +1,618 @@
+/* sock_transport.c - TCP and Unix stream transports: type, start and close.
+ *
+ *     a connected socket ---> al_sock_transport_new()
+ *                                  | next turn
+ *                       connection_made(), start reading, wake the waiter
+ *                                  |
+ *               sock_read.c, sock_write.c, until transport.c ends it
+ *
+ * An accepted connection is a bare descriptor. The socket object that
+ * get_extra_info("socket") shows is made when somebody asks, and closes the
+ * descriptor from then on.
+ *
+ * Invariants
+ *   (1) owns_fd <=> the descriptor is open and this object closes it: through
+ *       sock if that is set.
+ *   (2) The watch is out of the loop's table before the descriptor is closed.
+ */
+#include "net/sock_transport.h"
+
+#include "base/errors.h"
+#include "net/sock.h"
+#include "task/future.h"
+
+/* --- what transport.c asks of us ---------------------------------------- */
+
+static size_t
+sock_transport_pending(TransportObject *base)
+{
+    return ((SocketTransportObject *)base)->outgoing.size;
+}
+
+static void
+sock_transport_stop(TransportObject *base)
+{
+    SocketTransportObject *self = (SocketTransportObject *)base;
+
+    al_fdwatch_clear_reader(&self->watch);
+    al_fdwatch_clear_writer(&self->watch);
+    al_chunks_clear(&self->outgoing);
+}
+
+static void
+sock_transport_release(TransportObject *base)
+{
+    SocketTransportObject *self = (SocketTransportObject *)base;
+
+    al_fdwatch_close(&self->watch); /* by (2) */
+    Py_CLEAR(self->waiter);
+    if (!self->owns_fd) {
+        return;
+    }
+    self->owns_fd = false;
+    if (self->sock == NULL) {
+        al_sock_close(self->fd);
+        return;
+    }
+    PyObject *result =
+        PyObject_CallMethodNoArgs(self->sock, base->state->names.close);
+    if (result == NULL) {
+        PyErr_WriteUnraisable(self->sock);
+    }
+    Py_XDECREF(result);
+}
+
+/* The socket object of an accepted connection: -> new reference, or NULL. */
+static PyObject *
+sock_transport_make_sock(SocketTransportObject *self)
+{
+    PyObject *type = self->base.state->imports.socket_socket;
+
+    if (self->owns_fd) {
+        return PyObject_CallFunction(type, "iiii", self->family, self->type,
+                                     self->proto, self->fd);
+    }
+    /* Asked for too late: one that is closed, as asyncio shows it. */
+    PyObject *sock = PyObject_CallFunction(type, "iii", self->family,
+                                           self->type, self->proto);
+    PyObject *result =
+        sock == NULL ? NULL : PyObject_CallMethod(sock, "close", NULL);
+    if (result == NULL) {
+        Py_CLEAR(sock);
+    }
+    Py_XDECREF(result);
+    return sock;
+}
+
+static PyObject *
+sock_transport_make_extra(TransportObject *base, PyObject *name)
+{
+    SocketTransportObject *self = (SocketTransportObject *)base;
+    al_state *state = base->state;
+    al_sockaddr *address;
+
+    if (!PyUnicode_Check(name)) {
+        return NULL;
+    }
+    if (PyUnicode_Compare(name, state->names.socket) == 0) {
+        PyObject *sock = self->sock != NULL ? Py_NewRef(self->sock)
+                                            : sock_transport_make_sock(self);
+        if (sock == NULL) {
+            return NULL;
+        }
+        if (self->sock == NULL) {
+            self->sock = Py_NewRef(sock);
+        }
+        PyObject *shown =
+            PyObject_CallOneArg(state->imports.TransportSocket, sock);
+        Py_DECREF(sock);
+        return shown;
+    }
+    if (PyUnicode_Compare(name, state->names.sockname) == 0) {
+        address = self->sockname;
+    }
+    else if (PyUnicode_Compare(name, state->names.peername) == 0) {
+        address = self->peername;
+    }
+    else {
+        return NULL;
+    }
+    return address == NULL ? Py_NewRef(Py_None)
+                           : al_sockaddr_to_python(address);
+}
+
+static const al_transport_kind sock_transport_kind = {
+    .pending = sock_transport_pending,
+    .stop = sock_transport_stop,
+    .release = sock_transport_release,
+    .make_extra = sock_transport_make_extra,
+};
+
+/* --- start -------------------------------------------------------------- */
+
+/* Let what made us go on: 0, or -1 with an exception set. */
+static int
+sock_transport_wake(SocketTransportObject *self)
+{
+    PyObject *waiter = self->waiter;
+
+    if (waiter == NULL) {
+        return 0;
+    }
+    self->waiter = NULL;
+    int rc = al_future_resolve(waiter, Py_None);
+    Py_DECREF(waiter);
+    return rc;
+}
+
+/* al_run_fn: the three steps that asyncio queues one after another. A failure
+ * of one does not keep the next from happening. */
+static int
+sock_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+    TransportObject *base = &self->base;
+    PyObject *raised = NULL;
+
+    if (base->phase == AL_TRANSPORT_CLOSED) {
+        return 0; /* the loop was closed and the transport finalised */
+    }
+    PyObject *protocol = Py_NewRef(base->protocol.object);
+    int rc = al_transport_enter(base);
+    if (rc == 0) {
+        rc = al_transport_leave(
+            base,
+            al_protocol_connection_made(&base->protocol, base->state, op));
+    }
+    if (rc < 0 && al_transport_report_callback(base, protocol,
+                                               "connection_made", op) < 0) {
+        raised = PyErr_GetRaisedException();
+    }
+    Py_DECREF(protocol);
+
+    /* connection_made() may have paused, closed or aborted us. */
+    if (al_sock_read_is_on(self) && al_sock_read_start(self) < 0 &&
+        al_transport_fatal_error(
+            base, "Fatal read error on socket transport") < 0) {
+        Py_XSETREF(raised, PyErr_GetRaisedException());
+    }
+    if (sock_transport_wake(self) < 0) {
+        PyErr_WriteUnraisable(op);
+    }
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+        return -1;
+    }
+    return 0;
+}
+
+/* Take down what the kernel knows about the connection. 0, or -1 with
+ * MemoryError set. */
+static int
+sock_transport_look(SocketTransportObject *self, const al_sockaddr *peername)
+{
+    al_sockaddr address;
+
+    if (al_sock_name(self->fd, &address) == 0) {
+        int family = address.any.sa.sa_family;
+        if (family == AF_INET || family == AF_INET6) {
+            al_sock_set_nodelay(self->fd);
+        }
+        self->sockname = al_sockaddr_copy(&address);
+        if (self->sockname == NULL) {
+            return -1;
+        }
+    }
+    if (peername == NULL && al_sock_peer(self->fd, &address) == 0) {
+        peername = &address;
+    }
+    if (peername != NULL) {
+        self->peername = al_sockaddr_copy(peername);
+        if (self->peername == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* 0, or -1 with an exception set; then the descriptor is not ours. */
+static int
+sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
+                    const al_sock_transport_parts *parts)
+{
+    TransportObject *base = &self->base;
+
+    self->fd = parts->fd;
+    self->family = parts->family;
+    self->type = parts->type;
+    self->proto = parts->proto;
+    if (al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
+        al_transport_init(base, &sock_transport_kind, loop, parts->protocol,
+                          parts->extra, parts->context) < 0 ||
+        sock_transport_look(self, parts->peername) < 0 ||
+        al_transport_attach(base, parts->server) < 0) {
+        return -1;
+    }
+    self->sock = Py_XNewRef(parts->sock);
+    if (parts->waiter != NULL && parts->waiter != Py_None) {
+        self->waiter = Py_NewRef(parts->waiter);
+    }
+    self->owns_fd = true;
+    return 0;
+}
+
+PyObject *
+al_sock_transport_new(al_loop_head *loop, const al_sock_transport_parts *parts)
+{
+    PyTypeObject *type = loop->state->SocketTransportType;
+
+    SocketTransportObject *self =
+        SocketTransportObject_CAST(type->tp_alloc(type, 0));
+    if (self == NULL) {
+        return NULL;
+    }
+    if (al_loop_check_closed(loop) < 0 ||
+        sock_transport_init(self, loop, parts) < 0 ||
+        al_transport_call_soon(&self->base, sock_transport_run_begin,
+                               "_begin") < 0) {
+        /* Not begun, not ours: the caller closes it. */
+        Py_CLEAR(self->sock);
+        self->owns_fd = false;
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* --- close -------------------------------------------------------------- */
+
+int
+al_sock_transport_close(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+
+    if (!al_transport_is_open(base)) {
+        return 0;
+    }
+    base->phase = AL_TRANSPORT_CLOSING;
+    al_fdwatch_clear_reader(&self->watch);
+    if (self->outgoing.count > 0) {
+        return 0; /* sock_write.c will come back to it */
+    }
+    al_fdwatch_clear_writer(&self->watch);
+    return al_transport_lose(base, NULL);
+}
+
+/* --- Python: methods ---------------------------------------------------- */
+
+PyDoc_STRVAR(SocketTransport_close_doc,
+             "close($self, /)\n--\n\n"
+             "Send what is queued, then end the connection: no more data is "
+             "received,\nconnection_lost(None) follows.");
+
+static PyObject *
+SocketTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (al_sock_transport_close(SocketTransportObject_CAST(op)) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(SocketTransport_is_reading_doc,
+             "is_reading($self, /)\n--\n\n"
+             "Return whether the transport is receiving: neither paused nor "
+             "closing.");
+
+static PyObject *
+SocketTransport_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(
+        al_sock_read_is_on(SocketTransportObject_CAST(op)));
+}
+
+PyDoc_STRVAR(SocketTransport_pause_reading_doc,
+             "pause_reading($self, /)\n--\n\n"
+             "Hand no data to the protocol until resume_reading(). May be "
+             "called twice.");
+
+static PyObject *
+SocketTransport_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    if (!al_sock_read_is_on(self)) {
+        Py_RETURN_NONE;
+    }
+    self->is_paused = true;
+    al_fdwatch_clear_reader(&self->watch);
+    if (self->base.loop->is_debug) {
+        al_transport_debug(&self->base, "%r pauses reading");
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(SocketTransport_resume_reading_doc,
+             "resume_reading($self, /)\n--\n\n"
+             "Receive again after pause_reading(). May be called twice.");
+
+static PyObject *
+SocketTransport_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    if (!al_transport_is_open(&self->base) || !self->is_paused) {
+        Py_RETURN_NONE;
+    }
+    self->is_paused = false;
+    if (al_sock_read_start(self) < 0) {
+        return NULL;
+    }
+    if (self->base.loop->is_debug) {
+        al_transport_debug(&self->base, "%r resumes reading");
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(SocketTransport_can_write_eof_doc,
+             "can_write_eof($self, /)\n--\n\n"
+             "Return True: the sending half can be closed alone.");
+
+static PyObject *
+SocketTransport_can_write_eof(PyObject *Py_UNUSED(op),
+                              PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+SocketTransport__begin(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (sock_transport_run_begin(NULL, op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(SocketTransport_write_doc,
+             "write($self, data, /)\n--\n\n"
+             "Send bytes, a bytearray or a memoryview, without blocking: what "
+             "the kernel does\nnot take now is queued. Raises TypeError for "
+             "other types, RuntimeError after\nwrite_eof().");
+PyDoc_STRVAR(SocketTransport_writelines_doc,
+             "writelines($self, list_of_data, /)\n--\n\n"
+             "Send all bytes-like objects of an iterable, in one system call "
+             "if the kernel takes\nthem. Raises TypeError for other items, "
+             "RuntimeError after write_eof().");
+PyDoc_STRVAR(SocketTransport_write_eof_doc,
+             "write_eof($self, /)\n--\n\n"
+             "Close the sending half when all is sent; data may still be "
+             "received.");
+PyDoc_STRVAR(SocketTransport_abort_doc,
+             "abort($self, /)\n--\n\n"
+             "End the connection without sending what is queued; "
+             "connection_lost(None)\nfollows.");
+PyDoc_STRVAR(SocketTransport_is_closing_doc,
+             "is_closing($self, /)\n--\n\n"
+             "Return whether the transport is closing or closed.");
+PyDoc_STRVAR(SocketTransport_get_protocol_doc,
+             "get_protocol($self, /)\n--\n\n"
+             "Return the protocol, None after connection_lost().");
+PyDoc_STRVAR(SocketTransport_set_protocol_doc,
+             "set_protocol($self, protocol, /)\n--\n\n"
+             "Talk to another protocol from now on; its connection_made() is "
+             "not called.");
+PyDoc_STRVAR(SocketTransport_get_extra_info_doc,
+             "get_extra_info($self, name, default=None)\n--\n\n"
+             "Return what is known under a name: \"socket\", \"sockname\", "
+             "\"peername\"; else the\ndefault.");
+PyDoc_STRVAR(SocketTransport_get_write_buffer_size_doc,
+             "get_write_buffer_size($self, /)\n--\n\n"
+             "Return the number of bytes queued: written, and not taken by the "
+             "kernel yet.");
+PyDoc_STRVAR(SocketTransport_get_write_buffer_limits_doc,
+             "get_write_buffer_limits($self, /)\n--\n\n"
+             "Return the limits for flow control in bytes, as (low, high).");
+PyDoc_STRVAR(SocketTransport_set_write_buffer_limits_doc,
+             "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"
+             "Pause the protocol's writing when more than `high` bytes are "
+             "queued, resume it\nwhen not more than `low` are. Defaults: 64 "
+             "KiB, or four times low; a quarter of high.\nRaises ValueError "
+             "unless high >= low >= 0.");
+
+#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+
+static PyMethodDef SocketTransport_methods[] = {
+    {"write", al_sock_write_py_write, METH_O, SocketTransport_write_doc},
+    {"writelines", al_sock_write_py_writelines, METH_O,
+     SocketTransport_writelines_doc},
+    {"write_eof", al_sock_write_py_write_eof, METH_NOARGS,
+     SocketTransport_write_eof_doc},
+    {"can_write_eof", SocketTransport_can_write_eof, METH_NOARGS,
+     SocketTransport_can_write_eof_doc},
+    {"close", SocketTransport_close, METH_NOARGS, SocketTransport_close_doc},
+    {"abort", al_transport_py_abort, METH_NOARGS, SocketTransport_abort_doc},
+    {"is_closing", al_transport_py_is_closing, METH_NOARGS,
+     SocketTransport_is_closing_doc},
+    {"is_reading", SocketTransport_is_reading, METH_NOARGS,
+     SocketTransport_is_reading_doc},
+    {"pause_reading", SocketTransport_pause_reading, METH_NOARGS,
+     SocketTransport_pause_reading_doc},
+    {"resume_reading", SocketTransport_resume_reading, METH_NOARGS,
+     SocketTransport_resume_reading_doc},
+    {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
+     SocketTransport_get_protocol_doc},
+    {"set_protocol", al_transport_py_set_protocol, METH_O,
+     SocketTransport_set_protocol_doc},
+    {"get_extra_info", (PyCFunction)(void (*)(void))
+                           al_transport_py_get_extra_info,
+     AL_KEYWORDS, SocketTransport_get_extra_info_doc},
+    {"get_write_buffer_size", al_transport_py_get_write_buffer_size,
+     METH_NOARGS, SocketTransport_get_write_buffer_size_doc},
+    {"get_write_buffer_limits", al_transport_py_get_write_buffer_limits,
+     METH_NOARGS, SocketTransport_get_write_buffer_limits_doc},
+    {"set_write_buffer_limits", (PyCFunction)(void (*)(void))
+                                    al_transport_py_set_write_buffer_limits,
+     AL_KEYWORDS, SocketTransport_set_write_buffer_limits_doc},
+    /* Not for users: asyncio's TLS and a call_soon() that is overridden. */
+    {"_force_close", al_transport_py_force_close, METH_O, NULL},
+    {"_begin", SocketTransport__begin, METH_NOARGS, NULL},
+    {"_call_connection_lost", al_transport_py_call_connection_lost,
+     METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef SocketTransport_members[] = {
+    AL_TRANSPORT_MEMBERS,
+    {"_sock_fd", T_INT, offsetof(SocketTransportObject, fd), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyObject *
+SocketTransport_repr(PyObject *op)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+    TransportObject *base = &self->base;
+    const char *phase = "";
+
+    switch (base->phase) {
+    case AL_TRANSPORT_OPEN:
+        break;
+    case AL_TRANSPORT_CLOSING:
+        phase = " closing";
+        break;
+    case AL_TRANSPORT_CLOSED:
+        phase = " closed";
+        break;
+    }
+    if (base->loop == NULL || base->loop->is_closed) {
+        return PyUnicode_FromFormat("<asyncloop.SocketTransport%s fd=%d>",
+                                    phase, self->fd);
+    }
+    return PyUnicode_FromFormat(
+        "<asyncloop.SocketTransport%s fd=%d read=%s write=<%s, bufsize=%zu>>",
+        phase, self->fd,
+        self->watch.reader.object != NULL ? "polling" : "idle",
+        self->watch.writer.object != NULL ? "polling" : "idle",
+        self->outgoing.size);
+}
+
+/* --- Python: lifetime --------------------------------------------------- */
+
+static int
+SocketTransport_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    /* The references of the watch's entries are the loop's, which visits
+     * them; queued bytes refer to nothing. */
+    Py_VISIT(self->sock);
+    Py_VISIT(self->waiter);
+    return al_transport_traverse(&self->base, visit, arg);
+}
+
+static int
+SocketTransport_clear(PyObject *op)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    al_fdwatch_close(&self->watch);
+    al_chunks_clear(&self->outgoing);
+    Py_CLEAR(self->sock);
+    Py_CLEAR(self->waiter);
+    al_transport_clear(&self->base);
+    return 0;
+}
+
+static void
+SocketTransport_finalize(PyObject *op)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    if (self->owns_fd) {
+        al_transport_finalize(&self->base);
+    }
+}
+
+static void
+SocketTransport_dealloc(PyObject *op)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+    PyTypeObject *type = Py_TYPE(op);
+
+    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return; /* the warning has brought it back to life */
+    }
+    PyObject_GC_UnTrack(op);
+    if (self->base.weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    (void)SocketTransport_clear(op);
+    PyMem_Free(self->sockname);
+    PyMem_Free(self->peername);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* --- type --------------------------------------------------------------- */
+
+PyDoc_STRVAR(SocketTransport_doc,
+             "A connected TCP or Unix socket as an asyncio.Transport.");
+
+static PyType_Slot SocketTransport_slots[] = {
+    {Py_tp_doc, (void *)SocketTransport_doc},
+    {Py_tp_methods, SocketTransport_methods},
+    {Py_tp_members, SocketTransport_members},
+    {Py_tp_getset, al_transport_getset},
+    {Py_tp_repr, SocketTransport_repr},
+    {Py_tp_traverse, SocketTransport_traverse},
+    {Py_tp_clear, SocketTransport_clear},
+    {Py_tp_finalize, SocketTransport_finalize},
+    {Py_tp_dealloc, SocketTransport_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec SocketTransport_spec = {
+    .name = "asyncloop._core.SocketTransport",
+    .basicsize = sizeof(SocketTransportObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+              Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    .slots = SocketTransport_slots,
+};
+
+/* What BaseEventLoop.start_tls() and sendfile() ask the class.
+ * 0, or -1 with an exception set. */
+static int
+sock_transport_set_abilities(PyObject *type)
+{
+    PyObject *constants = PyImport_ImportModule("asyncio.constants");
+    PyObject *modes = NULL;
+    PyObject *mode = NULL;
+    int rc = -1;
+
+    if (constants != NULL &&
+        (modes = PyObject_GetAttrString(constants, "_SendfileMode")) != NULL &&
+        (mode = PyObject_GetAttrString(modes, "FALLBACK")) != NULL &&
+        PyObject_SetAttrString(type, "_sendfile_compatible", mode) == 0 &&
+        PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) == 0) {
+        rc = 0;
+    }
+    Py_XDECREF(mode);
+    Py_XDECREF(modes);
+    Py_XDECREF(constants);
+    return rc;
+}
+
+int
+al_sock_transport_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+    PyTypeObject *type =
+        al_transport_add_type(module, &SocketTransport_spec,
+                              state->imports.asyncio_FlowControlMixin);
+    if (type == NULL) {
+        return -1;
+    }
+    state->SocketTransportType = type;
+    return sock_transport_set_abilities((PyObject *)type);
+}

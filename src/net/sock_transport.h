@@ -1,0 +1,87 @@
+/* sock_transport.h - TCP and Unix stream transports. */
+#ifndef AL_NET_SOCK_TRANSPORT_H
+#define AL_NET_SOCK_TRANSPORT_H
+
+#include "base/chunks.h"
+#include "io/fdwatch.h"
+#include "net/sockaddr.h"
+#include "net/transport.h"
+
+typedef struct {
+    TransportObject base;
+    al_fdwatch watch; /* in the loop's table from the start to the end */
+    int fd;           /* kept for the repr when it is closed */
+    bool owns_fd;     /* <=> it is open, and ours to close */
+    bool is_paused;   /* pause_reading() was called last */
+    bool is_eof;      /* write_eof() was called */
+    /* The socket of `fd`, then the one who closes it. Owned; NULL for an
+     * accepted connection until somebody asks for it. */
+    PyObject *sock;
+    int family; /* what that socket will be made of */
+    int type;
+    int proto;
+    al_sockaddr *sockname; /* owned memory, NULL <=> unknown */
+    al_sockaddr *peername; /* owned memory, NULL <=> unknown */
+    PyObject *waiter;      /* owned future, NULL <=> none or woken */
+    /* Bytes to ask for at the next read, straight into a bytes object; 0: the
+     * shared buffer is large enough. */
+    size_t read_size;
+    al_chunks outgoing; /* what the kernel did not take yet */
+} SocketTransportObject;
+
+#define SocketTransportObject_CAST(op) ((SocketTransportObject *)(op))
+
+/* What a new transport is made of; all borrowed. */
+typedef struct {
+    int fd;
+    PyObject *sock; /* NULL: family, type and proto tell what it is */
+    int family;
+    int type;
+    int proto;
+    const al_sockaddr *peername; /* NULL: ask the kernel */
+    PyObject *protocol;
+    PyObject *waiter;  /* future to wake when it has begun, or NULL, None */
+    PyObject *extra;   /* dict, or NULL, None */
+    PyObject *server;  /* or NULL, None */
+    PyObject *context; /* or NULL: a copy of the current one */
+} al_sock_transport_parts;
+
+/* A transport that will call connection_made() in the next turn. From then on
+ * the descriptor is its own; after a failure it is still the caller's.
+ * -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_sock_transport_new(al_loop_head *loop, const al_sock_transport_parts *parts);
+
+/* transport.close(): no more reading; the end comes when all is sent.
+ * 0, or -1 with RuntimeError set (closed loop). */
+AL_NODISCARD int
+al_sock_transport_close(SocketTransportObject *self);
+
+/* sock_read.c: reads once, an al_run_fn, queued whenever there is something
+ * to read. */
+AL_NODISCARD int
+al_sock_read_run(al_loop_head *loop, PyObject *op);
+
+/* Let it be queued from now on. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_sock_read_start(SocketTransportObject *self);
+
+static inline bool
+al_sock_read_is_on(const SocketTransportObject *self)
+{
+    return al_transport_is_open(&self->base) && !self->is_paused;
+}
+
+/* sock_write.c: the methods of its side. */
+PyObject *
+al_sock_write_py_write(PyObject *op, PyObject *data);
+PyObject *
+al_sock_write_py_writelines(PyObject *op, PyObject *list);
+PyObject *
+al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
+
+/* Create the type and store it in the module state. */
+AL_NODISCARD int
+al_sock_transport_init_type(PyObject *module);
+
+#endif

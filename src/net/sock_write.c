@@ -1,0 +1,298 @@
+/* sock_write.c - the write side of a socket transport.
+ *
+ *     write(data) ---> send                       all gone: the usual case
+ *                        | what the kernel did not take
+ *                        v
+ *                     outgoing ---> (fd writable) ---> sendmsg
+ *
+ * As in asyncio a write() is on its way when it returns, and only what the
+ * kernel did not take counts as queued; so a protocol is paused by a slow
+ * peer and never by its own speed.
+ *
+ * Invariants
+ *   (1) outgoing is not empty => the writer entry is set, or the connection
+ *       is lost, or the loop is closed.
+ *   (2) Nothing is sent past what is queued: bytes leave in order.
+ */
+#include "base/errors.h"
+#include "net/sock.h"
+#include "net/sock_transport.h"
+
+#define AL_WRITE_IOV 1024 /* what Linux takes in one call (IOV_MAX) */
+
+static int
+sock_write_fail(SocketTransportObject *self, int errnum)
+{
+    al_error_set_errno(errnum);
+    return al_transport_fatal_error(&self->base,
+                                    "Fatal write error on socket transport");
+}
+
+/* Send from the queue once. 0, or -1 with an exception to be raised set; the
+ * connection may be lost afterwards. */
+static int
+sock_write_flush(SocketTransportObject *self)
+{
+    struct iovec iov[AL_WRITE_IOV];
+
+    int count = al_chunks_iovec(&self->outgoing, iov, AL_WRITE_IOV);
+    ssize_t n = al_sock_sendv(self->fd, iov, count);
+    if (n >= 0) {
+        al_chunks_consume(&self->outgoing, (size_t)n);
+        return 0;
+    }
+    return al_sock_is_again(n) ? 0 : sock_write_fail(self, (int)-n);
+}
+
+/* All is sent. 0, or -1 with an exception to be raised set. */
+static int
+sock_write_drained(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+
+    al_fdwatch_clear_writer(&self->watch);
+    if (base->phase == AL_TRANSPORT_CLOSING) {
+        base->lost = 1;
+        return al_transport_run_lost(base->loop, (PyObject *)self);
+    }
+    if (self->is_eof) {
+        int rc = al_sock_shutdown_write(self->fd);
+        return rc < 0 ? sock_write_fail(self, -rc) : 0;
+    }
+    return 0;
+}
+
+/* al_run_fn: the descriptor is writable. */
+static int
+sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    if (self->base.lost > 0 || self->outgoing.count == 0) {
+        return 0; /* queued before an error or a flush by writelines() */
+    }
+    if (sock_write_flush(self) < 0) {
+        return -1;
+    }
+    if (self->base.lost > 0) {
+        return 0;
+    }
+    int rc = al_flow_maybe_resume(&self->base); /* may write, close, abort */
+    if (self->outgoing.count > 0 || self->base.lost > 0) {
+        return rc;
+    }
+    PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    rc = sock_write_drained(self);
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+        rc = -1;
+    }
+    return rc;
+}
+
+/* Make (1) hold before something is queued. 0, or -1 with an exception set. */
+static int
+sock_write_watch(SocketTransportObject *self)
+{
+    if (self->watch.writer.object != NULL) {
+        return 0;
+    }
+    if (al_loop_check_closed(self->base.loop) < 0) {
+        return -1;
+    }
+    return al_fdwatch_set_writer(&self->watch, sock_write_run,
+                                 (PyObject *)self);
+}
+
+/* Whether a write() is for the void: 1, counted and from some on warned about;
+ * 0 if there is somebody to write to. */
+static int
+sock_write_is_lost(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+
+    if (AL_LIKELY(base->lost == 0)) {
+        return 0;
+    }
+    if (base->lost >= AL_TRANSPORT_LOST_WRITES) {
+        al_transport_warn(base, "socket.send() raised exception.");
+    }
+    base->lost++;
+    return 1;
+}
+
+/* Send or queue `size` bytes at `data`, which are `bytes` if that is not NULL.
+ * 0, or -1 with an exception set. */
+static int
+sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
+           size_t size)
+{
+    size_t sent = 0;
+
+    if (size == 0 || sock_write_is_lost(self)) {
+        return 0;
+    }
+    if (AL_LIKELY(self->outgoing.count == 0)) { /* by (2) */
+        ssize_t n = al_sock_send(self->fd, data, size);
+        if (AL_LIKELY(n == (ssize_t)size)) {
+            return 0;
+        }
+        if (n < 0 && !al_sock_is_again(n)) {
+            return sock_write_fail(self, (int)-n);
+        }
+        sent = n < 0 ? 0 : (size_t)n;
+    }
+    if (sock_write_watch(self) < 0) {
+        return -1;
+    }
+    int rc = bytes != NULL
+                 ? al_chunks_push(&self->outgoing, bytes, sent)
+                 : al_chunks_push_copy(&self->outgoing, data + sent,
+                                       size - sent);
+    if (rc < 0) {
+        return -1; /* a writer with nothing to do is harmless */
+    }
+    return al_flow_maybe_pause(&self->base);
+}
+
+/* --- Python: methods ---------------------------------------------------- */
+
+/* Set RuntimeError and return -1 after write_eof(). */
+static int
+sock_write_check_eof(SocketTransportObject *self, const char *method)
+{
+    if (AL_LIKELY(!self->is_eof)) {
+        return 0;
+    }
+    PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()",
+                 method);
+    return -1;
+}
+
+PyObject *
+al_sock_write_py_write(PyObject *op, PyObject *data)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+    Py_buffer view;
+
+    if (AL_LIKELY(PyBytes_Check(data))) {
+        if (sock_write_check_eof(self, "write") < 0 ||
+            sock_write(self, data, PyBytes_AS_STRING(data),
+                       (size_t)PyBytes_GET_SIZE(data)) < 0) {
+            return NULL;
+        }
+        Py_RETURN_NONE;
+    }
+    if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
+        return PyErr_Format(PyExc_TypeError,
+                            "data argument must be " AL_WRITE_WANTS
+                            ", not '%.100s'",
+                            Py_TYPE(data)->tp_name);
+    }
+    if (sock_write_check_eof(self, "write") < 0) {
+        return NULL;
+    }
+    int rc;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        /* Not contiguous: that is how asyncio treats what send() raises. */
+        rc = sock_write_is_lost(self)
+                 ? (PyErr_Clear(), 0)
+                 : al_transport_fatal_error(
+                       &self->base, "Fatal write error on socket transport");
+    }
+    else {
+        rc = sock_write(self, NULL, view.buf, (size_t)view.len);
+        PyBuffer_Release(&view);
+    }
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* 0, or -1 with an exception set. */
+static int
+sock_write_collect(al_chunks *batch, PyObject *data)
+{
+    Py_buffer view;
+
+    if (PyBytes_Check(data)) {
+        return al_chunks_push(batch, data, 0);
+    }
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    int rc = al_chunks_push_copy(batch, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return rc;
+}
+
+/* Queue `batch` and send at once what goes in one call; what was queued before
+ * waits for the descriptor anyway. 0, or -1 with an exception set. */
+static int
+sock_write_batch(SocketTransportObject *self, al_chunks *batch)
+{
+    bool is_first = self->outgoing.count == 0;
+
+    if (batch->count == 0 || sock_write_is_lost(self)) {
+        return 0;
+    }
+    if (al_chunks_take(&self->outgoing, batch) < 0) {
+        return -1;
+    }
+    if (is_first && sock_write_flush(self) < 0) {
+        return -1;
+    }
+    if (self->base.lost > 0 || self->outgoing.count == 0) {
+        return 0;
+    }
+    return sock_write_watch(self) < 0 ? -1 : al_flow_maybe_pause(&self->base);
+}
+
+PyObject *
+al_sock_write_py_writelines(PyObject *op, PyObject *list)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+    al_chunks batch = {0};
+
+    if (sock_write_check_eof(self,
+                             AL_HAS_WRITELINES ? "writelines" : "write") < 0) {
+        return NULL;
+    }
+    /* A tuple of our own: a buffer written in Python could change the list. */
+    PyObject *items = PySequence_Tuple(list);
+    if (items == NULL) {
+        return NULL;
+    }
+    int rc = 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyTuple_GET_SIZE(items); i++) {
+        rc = sock_write_collect(&batch, PyTuple_GET_ITEM(items, i));
+    }
+    Py_DECREF(items);
+    if (rc == 0) {
+        rc = sock_write_batch(self, &batch);
+    }
+    al_chunks_clear(&batch);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+al_sock_write_py_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    if (!al_transport_is_open(&self->base) || self->is_eof) {
+        Py_RETURN_NONE;
+    }
+    self->is_eof = true;
+    if (self->outgoing.count == 0) {
+        int rc = al_sock_shutdown_write(self->fd);
+        if (rc < 0) {
+            return al_error_set_errno(-rc);
+        }
+    }
+    Py_RETURN_NONE;
+}

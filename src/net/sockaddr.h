@@ -1,0 +1,41 @@
+/* sockaddr.h - socket addresses: Python's form <-> the kernel's. */
+#ifndef AL_NET_SOCKADDR_H
+#define AL_NET_SOCKADDR_H
+
+#include "base/compat.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+typedef struct {
+    socklen_t size; /* bytes used of `any`; 0 <=> no address */
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    } any;
+} al_sockaddr;
+
+/* The address as the socket module shows it: (host, port), (host, port,
+ * flowinfo, scope id), a path (str), an abstract name (bytes), or None for no
+ * address. -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_sockaddr_to_python(const al_sockaddr *self);
+
+/* As much of the address as is used, on the heap: to be freed by PyMem_Free().
+ * NULL with MemoryError set on failure. */
+AL_NODISCARD al_sockaddr *
+al_sockaddr_copy(const al_sockaddr *self);
+
+/* Fill the address from what a user passes to connect() or sendto() on a
+ * socket of `family`, without asking a resolver:
+ *   0   done
+ *   1   left to the socket module (no exception): a host that is a name, a
+ *       scope by name, a family other than AF_INET, AF_INET6 and AF_UNIX
+ *   -1  the address is wrong: TypeError, OverflowError or OSError is set. */
+AL_NODISCARD int
+al_sockaddr_from_python(al_sockaddr *self, int family, PyObject *address);
+
+#endif

@@ -1,0 +1,594 @@
+/* transport.c - what every transport has in common.
+ *
+ *     OPEN --- close(), abort(), an error ---> CLOSING
+ *                                                 |  what is queued is sent
+ *                                                 |  (abort, error: dropped)
+ *                                     al_transport_lose(): lost > 0
+ *                                                 |  next turn
+ *                        connection_lost(), release ---> CLOSED
+ *
+ * Invariants
+ *   (1) lost > 0 => phase is not OPEN, and connection_lost() is scheduled or
+ *       was called; it is called once.
+ *   (2) CLOSED <=> loop == NULL <=> protocol.object == NULL (except while
+ *       the garbage collector clears).
+ */
+#include "net/transport.h"
+
+#include "base/args.h"
+#include "base/errors.h"
+#include "sched/ready.h"
+#include "sched/report.h"
+
+int
+al_transport_init(TransportObject *self, const al_transport_kind *kind,
+                  al_loop_head *loop, PyObject *protocol, PyObject *extra,
+                  PyObject *context)
+{
+    self->kind = kind;
+    self->state = loop->state;
+    al_flow_init(&self->flow);
+    if (context != NULL) {
+        self->context = Py_NewRef(context);
+    }
+    else if ((self->context = PyContext_CopyCurrent()) == NULL) {
+        return -1;
+    }
+    if (extra != NULL && extra != Py_None) {
+        if (!PyDict_Check(extra)) {
+            PyErr_Format(PyExc_TypeError, "extra must be a dict, not %.100s",
+                         Py_TYPE(extra)->tp_name);
+            return -1;
+        }
+        self->extra = Py_NewRef(extra);
+    }
+    if (al_protocol_set(&self->protocol, loop->state, protocol) < 0) {
+        return -1;
+    }
+    self->loop = al_loop_head_CAST(Py_NewRef((PyObject *)loop));
+    return 0;
+}
+
+int
+al_transport_attach(TransportObject *self, PyObject *server)
+{
+    if (server == NULL || server == Py_None) {
+        return 0;
+    }
+    PyObject *name = self->state->names._attach;
+    PyObject *result =
+        AL_SERVER_KNOWS_TRANSPORTS
+            ? PyObject_CallMethodOneArg(server, name, (PyObject *)self)
+            : PyObject_CallMethodNoArgs(server, name);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    self->server = Py_NewRef(server);
+    return 0;
+}
+
+int
+al_transport_call_soon(TransportObject *self, al_run_fn run,
+                       const char *method)
+{
+    if (AL_LIKELY(self->loop->is_direct)) {
+        return al_ready_push(self->loop, run, (PyObject *)self);
+    }
+    /* Closed, in debug mode, or call_soon() is overridden: it knows. */
+    PyObject *result = NULL;
+    PyObject *callback = PyObject_GetAttrString((PyObject *)self, method);
+    if (callback != NULL) {
+        result = PyObject_CallMethodOneArg((PyObject *)self->loop,
+                                           self->state->names.call_soon,
+                                           callback);
+        Py_DECREF(callback);
+    }
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+int
+al_transport_leave(TransportObject *self, int rc)
+{
+    PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
+
+    if (PyContext_Exit(self->context) < 0) {
+        Py_XDECREF(raised); /* somebody else's enter without exit */
+        return -1;
+    }
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+    }
+    return rc;
+}
+
+/* --- telling the user --------------------------------------------------- */
+
+static void
+transport_log(TransportObject *self, const char *level, PyObject *args,
+              PyObject *exc)
+{
+    PyObject *saved = PyErr_GetRaisedException();
+    PyObject *result = NULL;
+    PyObject *kwargs = NULL;
+    PyObject *log = PyObject_GetAttrString(self->state->imports.logger, level);
+
+    if (log != NULL && args != NULL &&
+        (exc == NULL ||
+         (kwargs = Py_BuildValue("{sO}", "exc_info", exc)) != NULL)) {
+        result = PyObject_Call(log, args, kwargs);
+    }
+    if (result == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(log);
+    Py_XDECREF(args);
+    PyErr_SetRaisedException(saved);
+}
+
+void
+al_transport_debug(TransportObject *self, const char *format)
+{
+    transport_log(self, "debug", Py_BuildValue("(sO)", format, self), NULL);
+}
+
+void
+al_transport_warn(TransportObject *self, const char *text)
+{
+    transport_log(self, "warning", Py_BuildValue("(s)", text), NULL);
+}
+
+int
+al_transport_report(TransportObject *self, PyObject *message)
+{
+    al_state *state = self->state;
+    if (self->loop == NULL) {
+        /* A protocol method that was called outside of the loop has run the
+         * loop, and that has closed us. */
+        Py_XDECREF(message);
+        PyErr_WriteUnraisable((PyObject *)self);
+        return 0;
+    }
+    PyObject *loop = Py_NewRef((PyObject *)self->loop);
+    PyObject *protocol = Py_XNewRef(self->protocol.object);
+    al_report_item items[] = {
+        {state->names.transport, (PyObject *)self},
+        {state->names.protocol, protocol},
+        {NULL, NULL},
+    };
+    int rc = al_report_exception(loop, state, message, items);
+    Py_XDECREF(protocol);
+    Py_DECREF(loop);
+    return rc;
+}
+
+int
+al_transport_report_callback(TransportObject *self, PyObject *object,
+                             const char *method, PyObject *argument)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *message = NULL;
+    PyObject *args = PyTuple_Pack(1, argument);
+    PyObject *callback = PyObject_GetAttrString(object, method);
+
+    if (args != NULL && callback != NULL) {
+        PyObject *source = PyObject_CallFunctionObjArgs(
+            self->state->imports.format_callback_source, callback, args, NULL);
+        if (source != NULL) {
+            message = PyUnicode_FromFormat("Exception in callback %U", source);
+            Py_DECREF(source);
+        }
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(callback);
+    if (message == NULL) { /* a broken repr must not hide the error */
+        PyErr_Clear();
+        message = PyUnicode_FromFormat("Exception in callback %s()", method);
+    }
+    PyErr_SetRaisedException(exc);
+    return al_transport_report(self, message);
+}
+
+/* --- the end ------------------------------------------------------------ */
+
+int
+al_transport_lose(TransportObject *self, PyObject *exc)
+{
+    assert(self->lost == 0);
+    self->phase = AL_TRANSPORT_CLOSING;
+    self->lost = 1;
+    Py_XSETREF(self->lost_exc, Py_XNewRef(exc == Py_None ? NULL : exc));
+    return al_transport_call_soon(self, al_transport_run_lost,
+                                  "_call_connection_lost");
+}
+
+int
+al_transport_force_close(TransportObject *self, PyObject *exc)
+{
+    if (self->lost > 0) {
+        return 0;
+    }
+    /* stop() drops references: what that runs must find us closing. */
+    self->phase = AL_TRANSPORT_CLOSING;
+    self->kind->stop(self);
+    return self->lost > 0 ? 0 : al_transport_lose(self, exc);
+}
+
+int
+al_transport_fatal_error(TransportObject *self, const char *message)
+{
+    if (al_error_is_fatal()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    if (PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
+        if (self->loop != NULL && self->loop->is_debug) {
+            transport_log(self, "debug",
+                          Py_BuildValue("(sOs)", "%r: %s", self, message),
+                          exc);
+        }
+    }
+    else {
+        PyErr_SetRaisedException(Py_NewRef(exc));
+        if (al_transport_report(self, PyUnicode_FromString(message)) < 0) {
+            Py_DECREF(exc);
+            return -1;
+        }
+    }
+    int rc = al_transport_force_close(self, exc);
+    Py_DECREF(exc);
+    return rc;
+}
+
+/* Let go of the server: 0, or -1 with an exception set. */
+static int
+transport_detach(TransportObject *self)
+{
+    PyObject *server = self->server;
+    if (server == NULL) {
+        return 0;
+    }
+    self->server = NULL;
+    PyObject *name = self->state->names._detach;
+    PyObject *result =
+        AL_SERVER_KNOWS_TRANSPORTS
+            ? PyObject_CallMethodOneArg(server, name, (PyObject *)self)
+            : PyObject_CallMethodNoArgs(server, name);
+    Py_DECREF(server);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* What stays when connection_lost() was called, whether or not it raised. */
+static void
+transport_release(TransportObject *self)
+{
+    self->phase = AL_TRANSPORT_CLOSED;
+    self->kind->release(self);
+    al_protocol_clear(&self->protocol);
+    Py_CLEAR(self->lost_exc);
+    Py_CLEAR(self->loop);
+}
+
+int
+al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    TransportObject *self = TransportObject_CAST(op);
+    int rc;
+
+    if (self->phase == AL_TRANSPORT_CLOSED) {
+        return 0; /* the loop was closed and the transport finalised */
+    }
+    PyObject *exc =
+        Py_NewRef(self->lost_exc == NULL ? Py_None : self->lost_exc);
+    rc = al_transport_enter(self);
+    if (rc == 0) {
+        rc = al_transport_leave(
+            self,
+            al_protocol_connection_lost(&self->protocol, self->state, exc));
+    }
+    if (rc < 0) {
+        /* Reported first, as we know the loop and the protocol no more after
+         * the release, which nothing may prevent. */
+        rc = al_transport_report_callback(self, op, "_call_connection_lost",
+                                          exc);
+    }
+    Py_DECREF(exc);
+
+    PyObject *raised = PyErr_GetRaisedException();
+    al_loop_head *loop = al_loop_head_CAST(Py_NewRef((PyObject *)self->loop));
+    transport_release(self);
+    if (transport_detach(self) < 0 && raised == NULL) {
+        al_report_item items[] = {{self->state->names.transport, op},
+                                  {NULL, NULL}};
+        rc = al_report_exception(
+            (PyObject *)loop, self->state,
+            PyUnicode_FromString("Exception in callback Server._detach()"),
+            items);
+    }
+    Py_DECREF(loop);
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+    }
+    return rc;
+}
+
+/* --- Python: methods ---------------------------------------------------- */
+
+PyObject *
+al_transport_py_abort(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (al_transport_force_close(TransportObject_CAST(op), NULL) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+al_transport_py_force_close(PyObject *op, PyObject *exc)
+{
+    if (al_transport_force_close(TransportObject_CAST(op), exc) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+al_transport_py_call_connection_lost(PyObject *op,
+                                     PyObject *Py_UNUSED(ignored))
+{
+    if (al_transport_run_lost(NULL, op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+al_transport_py_is_closing(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(!al_transport_is_open(TransportObject_CAST(op)));
+}
+
+PyObject *
+al_transport_py_get_protocol(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *protocol = TransportObject_CAST(op)->protocol.object;
+
+    return Py_NewRef(protocol == NULL ? Py_None : protocol);
+}
+
+PyObject *
+al_transport_py_set_protocol(PyObject *op, PyObject *protocol)
+{
+    TransportObject *self = TransportObject_CAST(op);
+
+    /* By (2) one that is CLOSED keeps none: nobody would call it or let go of
+     * it again. */
+    if (self->phase != AL_TRANSPORT_CLOSED &&
+        al_protocol_set(&self->protocol, self->state, protocol) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* The dict of extra information, made if there is none: borrowed, or NULL. */
+static PyObject *
+transport_extra(TransportObject *self)
+{
+    if (self->extra == NULL) {
+        self->extra = PyDict_New();
+    }
+    return self->extra;
+}
+
+/* -> new reference, NULL without an exception if there is none. */
+static PyObject *
+transport_get_extra(TransportObject *self, PyObject *name)
+{
+    PyObject *value = NULL;
+
+    if (transport_extra(self) == NULL ||
+        PyDict_GetItemRef(self->extra, name, &value) != 0) {
+        return value;
+    }
+    value = self->kind->make_extra(self, name);
+    if (value != NULL && PyDict_SetItem(self->extra, name, value) < 0) {
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
+PyObject *
+al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
+                               Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const al_signature signature = {
+        "get_extra_info", AL_ARGS("name", "default"), .required = 1,
+        .positional = 2};
+    PyObject *a[2];
+
+    if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    PyObject *value = transport_get_extra(TransportObject_CAST(op), a[0]);
+    if (value == NULL && !PyErr_Occurred()) {
+        value = Py_NewRef(a[1] == NULL ? Py_None : a[1]);
+    }
+    return value;
+}
+
+PyObject *
+al_transport_py_get_write_buffer_size(PyObject *op,
+                                      PyObject *Py_UNUSED(ignored))
+{
+    TransportObject *self = TransportObject_CAST(op);
+
+    return PyLong_FromSize_t(self->kind->pending(self));
+}
+
+PyObject *
+al_transport_py_get_write_buffer_limits(PyObject *op,
+                                        PyObject *Py_UNUSED(ignored))
+{
+    TransportObject *self = TransportObject_CAST(op);
+
+    return Py_BuildValue("(nn)", (Py_ssize_t)self->flow.low,
+                         (Py_ssize_t)self->flow.high);
+}
+
+PyObject *
+al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
+                                        Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const al_signature signature = {
+        "set_write_buffer_limits", AL_ARGS("high", "low"), .positional = 2};
+    TransportObject *self = TransportObject_CAST(op);
+    PyObject *a[2];
+
+    if (al_args_parse(&signature, args, nargs, kwnames, a) < 0 ||
+        al_flow_set_limits(&self->flow, a[0], a[1]) < 0 ||
+        al_flow_maybe_pause(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- Python: what asyncio's own Python code reads ----------------------- */
+
+static PyObject *
+Transport_get_loop(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *loop = (PyObject *)TransportObject_CAST(op)->loop;
+
+    return Py_NewRef(loop == NULL ? Py_None : loop);
+}
+
+static PyObject *
+Transport_get_protocol(PyObject *op, void *Py_UNUSED(closure))
+{
+    return al_transport_py_get_protocol(op, NULL);
+}
+
+static PyObject *
+Transport_get_extra(PyObject *op, void *Py_UNUSED(closure))
+{
+    TransportObject *self = TransportObject_CAST(op);
+    al_state *state = self->state;
+    PyObject *names[] = {state->names.socket, state->names.sockname,
+                         state->names.peername};
+
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
+        PyObject *value = transport_get_extra(self, names[i]);
+        if (value == NULL && PyErr_Occurred()) {
+            return NULL;
+        }
+        Py_XDECREF(value);
+    }
+    return Py_NewRef(self->extra);
+}
+
+static PyObject *
+Transport_get_protocol_paused(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(TransportObject_CAST(op)->flow.is_paused);
+}
+
+static PyObject *
+Transport_get_high_water(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSize_t(TransportObject_CAST(op)->flow.high);
+}
+
+static PyObject *
+Transport_get_low_water(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSize_t(TransportObject_CAST(op)->flow.low);
+}
+
+PyGetSetDef al_transport_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {"_extra", Transport_get_extra, NULL, NULL, NULL},
+    {"_high_water", Transport_get_high_water, NULL, NULL, NULL},
+    {"_loop", Transport_get_loop, NULL, NULL, NULL},
+    {"_low_water", Transport_get_low_water, NULL, NULL, NULL},
+    {"_protocol", Transport_get_protocol, NULL, NULL, NULL},
+    {"_protocol_paused", Transport_get_protocol_paused, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* --- Python: lifetime --------------------------------------------------- */
+
+void
+al_transport_finalize(TransportObject *self)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+
+    if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed transport %R",
+                              self) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    self->lost++;
+    self->kind->stop(self);
+    transport_release(self);
+    if (transport_detach(self) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    PyErr_SetRaisedException(raised);
+}
+
+int
+al_transport_traverse(TransportObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    for (int i = 0; i < AL_TRANSPORT_BASE_SLOTS; i++) {
+        Py_VISIT(self->base_slots[i]);
+    }
+    Py_VISIT(self->dict);
+    Py_VISIT((PyObject *)self->loop);
+    Py_VISIT(self->context);
+    Py_VISIT(self->server);
+    Py_VISIT(self->extra);
+    Py_VISIT(self->lost_exc);
+    return al_protocol_traverse(&self->protocol, visit, arg);
+}
+
+void
+al_transport_clear(TransportObject *self)
+{
+    for (int i = 0; i < AL_TRANSPORT_BASE_SLOTS; i++) {
+        Py_CLEAR(self->base_slots[i]);
+    }
+    al_protocol_clear(&self->protocol);
+    Py_CLEAR(self->dict);
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->server);
+    Py_CLEAR(self->extra);
+    Py_CLEAR(self->lost_exc);
+}
+
+PyTypeObject *
+al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base)
+{
+    PyTypeObject *base_type = (PyTypeObject *)base;
+
+    /* The base is a Python class with __slots__ and nothing else, so all that
+     * lies between the object's head and its end are object pointers. */
+    if (base_type->tp_basicsize > (Py_ssize_t)offsetof(TransportObject, dict) ||
+        base_type->tp_dictoffset != 0 || base_type->tp_weaklistoffset != 0) {
+        PyErr_Format(PyExc_ImportError,
+                     "the layout of asyncio's %s is not known to asyncloop",
+                     base_type->tp_name);
+        return NULL;
+    }
+    return al_state_add_type(module, spec, base);
+}

@@ -1,0 +1,188 @@
+/* transport.h - what every transport has in common.
+ *
+ * Who keeps whom alive: a transport owns its loop (until it is CLOSED), its
+ * context, protocol and server. It is owned by its user, and by the loop as
+ * long as something will happen to it: by the ready queue until it has begun
+ * and again until connection_lost() was called, by its watch's entries while
+ * it reads or has bytes to send. One that is paused and has nothing to send
+ * is the user's alone; dropped, it warns and closes its descriptor. */
+#ifndef AL_NET_TRANSPORT_H
+#define AL_NET_TRANSPORT_H
+
+#include "net/flow.h"
+#include "net/protocol.h"
+#include "sched/loop_head.h"
+
+/* The slots of asyncio's classes that ours derive from lie in front of our
+ * fields. They stay empty (our attributes of the same names come first) unless
+ * somebody fills them through asyncio's own descriptors. */
+#define AL_TRANSPORT_BASE_SLOTS 5
+
+/* asyncio warns from the fifth write on that goes into the void. */
+#define AL_TRANSPORT_LOST_WRITES 5
+
+typedef enum {
+    AL_TRANSPORT_OPEN,
+    AL_TRANSPORT_CLOSING, /* close() or an error: it will be lost */
+    AL_TRANSPORT_CLOSED,  /* connection_lost() was called, all is released */
+} al_transport_phase;
+
+typedef struct TransportObject TransportObject;
+
+/* What differs between sockets, pipes and TLS. */
+typedef struct {
+    /* Bytes queued for sending. */
+    size_t (*pending)(TransportObject *self);
+    /* No more events, and what is queued for sending is dropped. */
+    void (*stop)(TransportObject *self);
+    /* Close the descriptor; once. */
+    void (*release)(TransportObject *self);
+    /* Extra information that is made when asked for. -> new reference; NULL
+     * without an exception: there is none of that name. */
+    PyObject *(*make_extra)(TransportObject *self, PyObject *name);
+} al_transport_kind;
+
+struct TransportObject {
+    PyObject_HEAD
+    PyObject *base_slots[AL_TRANSPORT_BASE_SLOTS]; /* owned, or NULL */
+    PyObject *dict;       /* owned, NULL until used */
+    PyObject *weakrefs;   /* borrowed list head */
+    al_state *state;      /* borrowed: our type keeps the module alive */
+    const al_transport_kind *kind;
+    al_loop_head *loop;   /* owned, NULL <=> CLOSED */
+    PyObject *context;    /* owned: the protocol is called in it */
+    al_protocol protocol; /* empty <=> CLOSED */
+    PyObject *server;     /* owned, NULL <=> none or detached from it */
+    PyObject *extra;      /* owned dict, NULL until needed */
+    PyObject *lost_exc;   /* owned: what connection_lost() will get, or NULL */
+    al_flow flow;
+    al_transport_phase phase;
+    unsigned lost; /* > 0 <=> connection_lost() is scheduled or done; counts
+                    * the writes since */
+};
+
+#define TransportObject_CAST(op) ((TransportObject *)(op))
+
+/* Fill the common fields of a new, zeroed object; `extra` (a dict that the
+ * transport goes on to use) may be NULL or None, `context` NULL: a copy of
+ * the current one. All borrowed. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_transport_init(TransportObject *self, const al_transport_kind *kind,
+                  al_loop_head *loop, PyObject *protocol, PyObject *extra,
+                  PyObject *context);
+
+/* Enter the transport into its server (borrowed; NULL or None: it has none).
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_transport_attach(TransportObject *self, PyObject *server);
+
+static inline bool
+al_transport_is_open(const TransportObject *self)
+{
+    return self->phase == AL_TRANSPORT_OPEN;
+}
+
+/* Queue run(self) for the next turn; where that has to go through
+ * loop.call_soon(), self.method().
+ * 0, or -1 with an exception set (RuntimeError on a closed loop). */
+AL_NODISCARD int
+al_transport_call_soon(TransportObject *self, al_run_fn run,
+                       const char *method);
+
+/* Enter the transport's context to call its protocol: 0, or -1 with an
+ * exception set. Leave it again with the rc of what was done meanwhile (and
+ * its exception, if it is -1) -> rc. */
+AL_NODISCARD static inline int
+al_transport_enter(TransportObject *self)
+{
+    return PyContext_Enter(self->context);
+}
+
+AL_NODISCARD int
+al_transport_leave(TransportObject *self, int rc);
+
+/* Hand the exception now set to the loop's exception handler, with the
+ * transport and its protocol; `message` is stolen, NULL after a failure.
+ * 0, or -1 with SystemExit or KeyboardInterrupt set. */
+AL_NODISCARD int
+al_transport_report(TransportObject *self, PyObject *message);
+
+/* The same with asyncio's "Exception in callback ..." for object.method(arg).
+ */
+AL_NODISCARD int
+al_transport_report_callback(TransportObject *self, PyObject *object,
+                             const char *method, PyObject *argument);
+
+/* End the connection for the exception now set: an OSError is what connections
+ * die of and logged in debug mode only, all others are reported.
+ * 0, or -1 with an exception to be raised set. */
+AL_NODISCARD int
+al_transport_fatal_error(TransportObject *self, const char *message);
+
+/* Let connection_lost(exc) be called in the next turn, at once or after what
+ * is queued is dropped; `exc` is borrowed, NULL for None.
+ * 0, or -1 with RuntimeError set (closed loop). */
+AL_NODISCARD int
+al_transport_lose(TransportObject *self, PyObject *exc);
+AL_NODISCARD int
+al_transport_force_close(TransportObject *self, PyObject *exc);
+
+/* Call connection_lost() now and release everything: an al_run_fn. */
+AL_NODISCARD int
+al_transport_run_lost(al_loop_head *loop, PyObject *op);
+
+/* logger.debug(format, self) and logger.warning(text); what fails is
+ * unraisable. */
+void
+al_transport_debug(TransportObject *self, const char *format);
+void
+al_transport_warn(TransportObject *self, const char *text);
+
+/* Warn about a transport that nobody closed, and release it. */
+void
+al_transport_finalize(TransportObject *self);
+
+int
+al_transport_traverse(TransportObject *self, visitproc visit, void *arg);
+void
+al_transport_clear(TransportObject *self);
+
+/* Methods and attributes, to be listed in the tables of each type. */
+PyObject *
+al_transport_py_abort(PyObject *op, PyObject *ignored);
+PyObject *
+al_transport_py_force_close(PyObject *op, PyObject *exc);
+PyObject *
+al_transport_py_call_connection_lost(PyObject *op, PyObject *ignored);
+PyObject *
+al_transport_py_is_closing(PyObject *op, PyObject *ignored);
+PyObject *
+al_transport_py_get_protocol(PyObject *op, PyObject *ignored);
+PyObject *
+al_transport_py_set_protocol(PyObject *op, PyObject *protocol);
+PyObject *
+al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
+                               Py_ssize_t nargs, PyObject *kwnames);
+PyObject *
+al_transport_py_get_write_buffer_size(PyObject *op, PyObject *ignored);
+PyObject *
+al_transport_py_get_write_buffer_limits(PyObject *op, PyObject *ignored);
+PyObject *
+al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
+                                        Py_ssize_t nargs, PyObject *kwnames);
+extern PyGetSetDef al_transport_getset[];
+
+#define AL_TRANSPORT_MEMBERS                                                  \
+    {"__dictoffset__", T_PYSSIZET, offsetof(TransportObject, dict), READONLY, \
+     NULL},                                                                   \
+    {                                                                         \
+        "__weaklistoffset__", T_PYSSIZET, offsetof(TransportObject, weakrefs),\
+            READONLY, NULL                                                    \
+    }
+
+/* Create a transport type that derives from asyncio's `base` (borrowed) and
+ * store it in the module under its name. -> new reference, or NULL. */
+AL_NODISCARD PyTypeObject *
+al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base);
+
+#endif

@@ -1,0 +1,638 @@
+/* handle.c - asyncio.Handle and TimerHandle: a callback that waits.
+ *
+ *     call_soon(cb) ----------------------> ready queue ---> al_handle_run()
+ *     call_later(s, cb) ---> timers ---due----^
+ *
+ * cancel() does not search the ready queue: it empties the handle, and running
+ * an empty handle is a no-op.  That drops the callback's references (often a
+ * cycle) at once.  An armed TimerHandle also leaves the timers at once.
+ *
+ * To isinstance() ours are asyncio's own classes: __class__ says so.  Their
+ * layout is ours, and what is cold (repr, comparison) is asyncio's own code
+ * run on our attributes.
+ *
+ * Invariants
+ *   (1) callback == NULL  <=>  no arguments  <=>  is_cancelled (or cleared by
+ *       the garbage collector).
+ *   (2) All of it runs with the GIL held; cancel() may come from any thread,
+ *       running only from the loop's. */
+#include "sched/handle.h"
+
+#include "sched/ready.h"
+#include "sched/report.h"
+#include "sched/timers.h"
+
+/* --- making ------------------------------------------------------------- */
+
+static inline Py_ssize_t
+handle_slots(const HandleObject *self)
+{
+    return self->count > AL_HANDLE_INLINE_ARGS ? 1 : self->count;
+}
+
+/* Store the arguments: 0, or -1 with MemoryError set. */
+static inline int
+handle_take_arguments(HandleObject *self, PyObject *const *args,
+                      Py_ssize_t nargs)
+{
+    self->count = 0;
+    if (AL_UNLIKELY(nargs > AL_HANDLE_INLINE_ARGS)) {
+        PyObject *tuple = PyTuple_New(nargs);
+        if (tuple == NULL) {
+            return -1;
+        }
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+        }
+        self->arguments[0] = tuple;
+    }
+    else {
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            self->arguments[i] = Py_NewRef(args[i]);
+        }
+    }
+    self->count = nargs;
+    return 0;
+}
+
+/* Fill a fresh object: it is consumed on failure.
+ * -> `self` tracked, or NULL with an exception set. */
+static inline PyObject *
+handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
+            PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    self->loop = (al_loop_head *)Py_NewRef((PyObject *)loop);
+    self->callback = Py_NewRef(callback);
+    self->context =
+        context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
+    self->source_traceback = NULL;
+    self->repr = NULL;
+    self->weakrefs = NULL;
+    self->is_cancelled = false;
+    if (handle_take_arguments(self, args, nargs) < 0 ||
+        self->context == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    if (AL_UNLIKELY(loop->is_debug)) {
+        /* Ends at the caller of call_soon(): C code has no frame. */
+        self->source_traceback =
+            PyObject_CallNoArgs(loop->state->imports.extract_stack);
+        if (self->source_traceback == NULL) {
+            Py_DECREF(self);
+            return NULL;
+        }
+    }
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+PyObject *
+al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
+              Py_ssize_t nargs, PyObject *context)
+{
+    al_state *state = loop->state;
+    PyObject *self = al_freelist_pop(&state->handles, state->HandleType);
+
+    if (self == NULL) {
+        self = (PyObject *)PyObject_GC_New(HandleObject, state->HandleType);
+        if (self == NULL) {
+            return NULL;
+        }
+    }
+    return handle_fill((HandleObject *)self, loop, callback, args, nargs,
+                       context);
+}
+
+PyObject *
+al_timer_handle_new(al_loop_head *loop, double when, PyObject *callback,
+                    PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    al_state *state = loop->state;
+    PyObject *self =
+        al_freelist_pop(&state->timer_handles, state->TimerHandleType);
+
+    if (self == NULL) {
+        self = (PyObject *)PyObject_GC_New(TimerHandleObject,
+                                           state->TimerHandleType);
+        if (self == NULL) {
+            return NULL;
+        }
+    }
+    TimerHandleObject_CAST(self)->when = when;
+    TimerHandleObject_CAST(self)->index = -1;
+    return handle_fill((HandleObject *)self, loop, callback, args, nargs,
+                       context);
+}
+
+PyObject *
+al_handle_call_soon(al_loop_head *loop, PyObject *callback,
+                    PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    PyObject *handle = al_handle_new(loop, callback, args, nargs, context);
+
+    if (handle != NULL && al_ready_push(loop, al_handle_run, handle) < 0) {
+        Py_CLEAR(handle);
+    }
+    return handle;
+}
+
+/* --- running and cancelling --------------------------------------------- */
+
+static PyObject *
+handle_arguments(const HandleObject *self)
+{
+    if (self->count > AL_HANDLE_INLINE_ARGS) {
+        return Py_NewRef(self->arguments[0]);
+    }
+    PyObject *tuple = PyTuple_New(self->count);
+    for (Py_ssize_t i = 0; tuple != NULL && i < self->count; i++) {
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(self->arguments[i]));
+    }
+    return tuple;
+}
+
+/* "Exception in callback ..." -> new str, or NULL with an exception set. */
+static PyObject *
+handle_failure_message(HandleObject *self)
+{
+    al_state *state = self->loop->state;
+    PyObject *arguments = handle_arguments(self);
+    if (arguments == NULL) {
+        return NULL;
+    }
+    PyObject *stack[3] = {self->callback ? self->callback : Py_None, arguments,
+                          self->loop->is_debug ? Py_True : Py_False};
+    PyObject *kwnames = NULL;
+    PyObject *source = NULL;
+    if (AL_FORMAT_CALLBACK_TAKES_DEBUG) {
+        kwnames = PyTuple_Pack(1, state->names.debug);
+    }
+    if (kwnames != NULL || !AL_FORMAT_CALLBACK_TAKES_DEBUG) {
+        source = PyObject_Vectorcall(state->imports.format_callback_source,
+                                     stack, 2, kwnames);
+    }
+    Py_XDECREF(kwnames);
+    Py_DECREF(arguments);
+    if (source == NULL) {
+        return NULL;
+    }
+    PyObject *message = PyUnicode_FromFormat("Exception in callback %S",
+                                             source);
+    Py_DECREF(source);
+    return message;
+}
+
+/* The callback raised: tell the exception handler. */
+static int
+handle_report(HandleObject *self)
+{
+    al_state *state = self->loop->state;
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *message = NULL;
+
+    if (!PyErr_GivenExceptionMatches(exc, PyExc_SystemExit) &&
+        !PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt)) {
+        message = handle_failure_message(self);
+        if (message == NULL) { /* a broken repr: report that instead */
+            Py_DECREF(exc);
+            exc = PyErr_GetRaisedException();
+            message = PyUnicode_FromString("Exception in callback");
+        }
+    }
+    PyErr_SetRaisedException(exc);
+    if (message == NULL) {
+        return -1;
+    }
+    const al_report_item items[] = {
+        {state->names.handle, (PyObject *)self},
+        {state->names.source_traceback, self->source_traceback},
+        {NULL, NULL}};
+    return al_report_exception((PyObject *)self->loop, state, message, items);
+}
+
+/* Call the callback with the arguments: -> its result, or NULL. */
+static inline PyObject *
+handle_call(HandleObject *self)
+{
+    /* The callback may cancel its own handle, which drops callback and
+     * arguments under our feet: hold them for the duration of the call. */
+    PyObject *callback = Py_NewRef(self->callback);
+    PyObject *stack[AL_HANDLE_INLINE_ARGS + 1]; /* [0] is the callee's */
+    Py_ssize_t slots = handle_slots(self);
+    PyObject *result;
+
+    for (Py_ssize_t i = 0; i < slots; i++) {
+        stack[i + 1] = Py_NewRef(self->arguments[i]);
+    }
+    if (AL_UNLIKELY(self->count > AL_HANDLE_INLINE_ARGS)) {
+        result = PyObject_Call(callback, stack[1], NULL);
+    }
+    else {
+        result = PyObject_Vectorcall(
+            callback, stack + 1,
+            (size_t)slots | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    for (Py_ssize_t i = 0; i < slots; i++) {
+        Py_DECREF(stack[i + 1]);
+    }
+    Py_DECREF(callback);
+    return result;
+}
+
+int
+al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
+{
+    HandleObject *self = HandleObject_CAST(handle);
+
+    if (self->callback == NULL) { /* by (1) */
+        return 0;
+    }
+    PyObject *context = Py_NewRef(self->context);
+    PyObject *result = NULL;
+    if (PyContext_Enter(context) == 0) {
+        result = handle_call(self);
+        if (PyContext_Exit(context) < 0) {
+            Py_CLEAR(result);
+        }
+    }
+    Py_DECREF(context);
+    if (AL_UNLIKELY(result == NULL)) {
+        return handle_report(self);
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* Drop callback and arguments. */
+static inline void
+handle_empty(HandleObject *self)
+{
+    PyObject *callback = self->callback;
+    PyObject *arguments[AL_HANDLE_INLINE_ARGS];
+    Py_ssize_t slots = handle_slots(self);
+
+    /* All at once, by (1), and only then let go: that may run anything. */
+    for (Py_ssize_t i = 0; i < slots; i++) {
+        arguments[i] = self->arguments[i];
+        self->arguments[i] = NULL;
+    }
+    self->callback = NULL;
+    self->count = 0;
+    Py_XDECREF(callback);
+    for (Py_ssize_t i = 0; i < slots; i++) {
+        Py_XDECREF(arguments[i]);
+    }
+}
+
+int
+al_handle_cancel(HandleObject *self)
+{
+    if (self->is_cancelled) {
+        return 0;
+    }
+    self->is_cancelled = true;
+    if (Py_IS_TYPE((PyObject *)self, self->loop->state->TimerHandleType)) {
+        al_timers_disarm(self->loop, (TimerHandleObject *)self);
+    }
+    if (AL_UNLIKELY(self->loop->is_debug)) {
+        /* "Executing <Handle ...> took 2.5 seconds" wants the callback. */
+        PyObject *repr = PyObject_Repr((PyObject *)self);
+        if (repr == NULL) {
+            return -1;
+        }
+        Py_XSETREF(self->repr, repr);
+    }
+    handle_empty(self);
+    return 0;
+}
+
+/* --- Python: methods ---------------------------------------------------- */
+
+PyDoc_STRVAR(Handle_cancel_doc,
+             "cancel($self, /)\n--\n\n"
+             "Cancel the callback: it will not run.\n\n"
+             "Cancelling twice, or after it has run, does nothing.");
+
+static PyObject *
+Handle_cancel(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (al_handle_cancel(HandleObject_CAST(op)) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Handle_cancelled_doc, "cancelled($self, /)\n--\n\n"
+                                   "Return True if it was cancelled.");
+
+static PyObject *
+Handle_cancelled(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(HandleObject_CAST(op)->is_cancelled);
+}
+
+PyDoc_STRVAR(Handle_get_context_doc,
+             "get_context($self, /)\n--\n\n"
+             "Return the contextvars.Context the callback runs in.");
+
+static PyObject *
+Handle_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(HandleObject_CAST(op)->context);
+}
+
+static PyObject *
+Handle__run(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Py_INCREF(op);
+    int rc = al_handle_run(HandleObject_CAST(op)->loop, op);
+    Py_DECREF(op);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Handle__repr_info(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    al_state *state = HandleObject_CAST(op)->loop->state;
+
+    return PyObject_CallMethodOneArg(state->imports.asyncio_Handle,
+                                     state->names._repr_info, op);
+}
+
+static PyObject *
+TimerHandle__repr_info(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    al_state *state = HandleObject_CAST(op)->loop->state;
+
+    return PyObject_CallMethodOneArg(state->imports.asyncio_TimerHandle,
+                                     state->names._repr_info, op);
+}
+
+static PyObject *
+Handle_repr(PyObject *op)
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    return PyObject_CallMethod(self->loop->state->imports.asyncio_Handle,
+                               "__repr__", "O", op);
+}
+
+PyDoc_STRVAR(TimerHandle_when_doc,
+             "when($self, /)\n--\n\n"
+             "Return the deadline, in seconds of loop.time().");
+
+static PyObject *
+TimerHandle_when(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyFloat_FromDouble(TimerHandleObject_CAST(op)->when);
+}
+
+static PyObject *
+TimerHandle_richcompare(PyObject *op, PyObject *other, int operation)
+{
+    static const char *const names[] = {[Py_LT] = "__lt__", [Py_LE] = "__le__",
+                                        [Py_EQ] = "__eq__", [Py_NE] = "__ne__",
+                                        [Py_GT] = "__gt__", [Py_GE] = "__ge__"};
+    HandleObject *self = HandleObject_CAST(op);
+
+    return PyObject_CallMethod(self->loop->state->imports.asyncio_TimerHandle,
+                               names[operation], "OO", op, other);
+}
+
+static Py_hash_t
+TimerHandle_hash(PyObject *op)
+{
+    PyObject *when = PyFloat_FromDouble(TimerHandleObject_CAST(op)->when);
+    if (when == NULL) {
+        return -1;
+    }
+    Py_hash_t hash = PyObject_Hash(when);
+    Py_DECREF(when);
+    return hash;
+}
+
+/* --- Python: attributes ------------------------------------------------- */
+
+static PyObject *
+Handle_get___class__(PyObject *op, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(
+        HandleObject_CAST(op)->loop->state->imports.asyncio_Handle);
+}
+
+static PyObject *
+TimerHandle_get___class__(PyObject *op, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(
+        HandleObject_CAST(op)->loop->state->imports.asyncio_TimerHandle);
+}
+
+static PyObject *
+Handle_get__args(PyObject *op, void *Py_UNUSED(closure))
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    if (self->callback == NULL) {
+        Py_RETURN_NONE;
+    }
+    return handle_arguments(self);
+}
+
+static PyObject *
+TimerHandle_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(TimerHandleObject_CAST(op)->index >= 0);
+}
+
+/* --- Python: lifetime --------------------------------------------------- */
+
+static int
+Handle_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->callback);
+    Py_VISIT(self->context);
+    Py_VISIT(self->source_traceback);
+    Py_VISIT(self->repr);
+    for (Py_ssize_t i = 0; i < handle_slots(self); i++) {
+        Py_VISIT(self->arguments[i]);
+    }
+    return 0;
+}
+
+static int
+Handle_clear(PyObject *op)
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    /* The loop and the context stay: methods count on them, and neither can
+     * close a cycle through us alone once the callback is gone. */
+    Py_CLEAR(self->source_traceback);
+    Py_CLEAR(self->repr);
+    handle_empty(self);
+    return 0;
+}
+
+/* Let go of everything and keep the memory in `list` if there is room. */
+static void
+handle_dealloc(PyObject *op, al_freelist *(*list_of)(al_state *))
+{
+    HandleObject *self = HandleObject_CAST(op);
+    PyTypeObject *type = Py_TYPE(op);
+    al_state *state = self->loop->state;
+
+    PyObject_GC_UnTrack(op);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    (void)Handle_clear(op);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->loop);
+    if (!al_freelist_push(list_of(state), op)) {
+        PyObject_GC_Del(op);
+    }
+    Py_DECREF(type); /* a heap type is owned by its instances */
+}
+
+static al_freelist *
+handle_freelist(al_state *state)
+{
+    return &state->handles;
+}
+
+static al_freelist *
+timer_handle_freelist(al_state *state)
+{
+    return &state->timer_handles;
+}
+
+static void
+Handle_dealloc(PyObject *op)
+{
+    handle_dealloc(op, handle_freelist);
+}
+
+static void
+TimerHandle_dealloc(PyObject *op)
+{
+    handle_dealloc(op, timer_handle_freelist);
+}
+
+/* --- types -------------------------------------------------------------- */
+
+#define HANDLE_METHODS                                                        \
+    {"cancel", Handle_cancel, METH_NOARGS, Handle_cancel_doc},                \
+        {"cancelled", Handle_cancelled, METH_NOARGS, Handle_cancelled_doc},   \
+        {"get_context", Handle_get_context, METH_NOARGS,                      \
+         Handle_get_context_doc},                                             \
+        {"_run", Handle__run, METH_NOARGS, NULL}
+
+#define HANDLE_MEMBERS                                                        \
+    {"_loop", T_OBJECT, offsetof(HandleObject, loop), READONLY, NULL},        \
+        {"_callback", T_OBJECT, offsetof(HandleObject, callback), READONLY,   \
+         NULL},                                                               \
+        {"_context", T_OBJECT, offsetof(HandleObject, context), READONLY,     \
+         NULL},                                                               \
+        {"_source_traceback", T_OBJECT,                                       \
+         offsetof(HandleObject, source_traceback), 0, NULL},                  \
+        {"_repr", T_OBJECT, offsetof(HandleObject, repr), READONLY, NULL},    \
+        {"_cancelled", T_BOOL, offsetof(HandleObject, is_cancelled),          \
+         READONLY, NULL},                                                     \
+        {"__weaklistoffset__", T_PYSSIZET, offsetof(HandleObject, weakrefs),  \
+         READONLY, NULL}
+
+static PyMethodDef Handle_methods[] = {
+    HANDLE_METHODS,
+    {"_repr_info", Handle__repr_info, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL}};
+
+static PyMethodDef TimerHandle_methods[] = {
+    HANDLE_METHODS,
+    {"_repr_info", TimerHandle__repr_info, METH_NOARGS, NULL},
+    {"when", TimerHandle_when, METH_NOARGS, TimerHandle_when_doc},
+    {NULL, NULL, 0, NULL}};
+
+static PyMemberDef Handle_members[] = {HANDLE_MEMBERS, {NULL, 0, 0, 0, NULL}};
+
+static PyMemberDef TimerHandle_members[] = {
+    HANDLE_MEMBERS,
+    {"_when", T_DOUBLE, offsetof(TimerHandleObject, when), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL}};
+
+static PyGetSetDef Handle_getset[] = {
+    {"__class__", Handle_get___class__, NULL, NULL, NULL},
+    {"_args", Handle_get__args, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyGetSetDef TimerHandle_getset[] = {
+    {"__class__", TimerHandle_get___class__, NULL, NULL, NULL},
+    {"_args", Handle_get__args, NULL, NULL, NULL},
+    {"_scheduled", TimerHandle_get__scheduled, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+PyDoc_STRVAR(Handle_doc, "What loop.call_soon() returns: an asyncio.Handle.");
+PyDoc_STRVAR(TimerHandle_doc, "What loop.call_later() and loop.call_at() "
+                              "return: an asyncio.TimerHandle.");
+
+static PyType_Slot Handle_type_slots[] = {
+    {Py_tp_doc, (void *)Handle_doc},
+    {Py_tp_repr, Handle_repr},
+    {Py_tp_methods, Handle_methods},
+    {Py_tp_members, Handle_members},
+    {Py_tp_getset, Handle_getset},
+    {Py_tp_traverse, Handle_traverse},
+    {Py_tp_clear, Handle_clear},
+    {Py_tp_dealloc, Handle_dealloc},
+    {0, NULL}};
+
+static PyType_Slot TimerHandle_type_slots[] = {
+    {Py_tp_doc, (void *)TimerHandle_doc},
+    {Py_tp_repr, Handle_repr},
+    {Py_tp_richcompare, TimerHandle_richcompare},
+    {Py_tp_hash, TimerHandle_hash},
+    {Py_tp_methods, TimerHandle_methods},
+    {Py_tp_members, TimerHandle_members},
+    {Py_tp_getset, TimerHandle_getset},
+    {Py_tp_traverse, Handle_traverse},
+    {Py_tp_clear, Handle_clear},
+    {Py_tp_dealloc, TimerHandle_dealloc},
+    {0, NULL}};
+
+#define HANDLE_FLAGS                                                          \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |     \
+     Py_TPFLAGS_DISALLOW_INSTANTIATION)
+
+static PyType_Spec Handle_spec = {
+    .name = "asyncloop._core.Handle",
+    .basicsize = sizeof(HandleObject),
+    .flags = HANDLE_FLAGS,
+    .slots = Handle_type_slots,
+};
+
+static PyType_Spec TimerHandle_spec = {
+    .name = "asyncloop._core.TimerHandle",
+    .basicsize = sizeof(TimerHandleObject),
+    .flags = HANDLE_FLAGS,
+    .slots = TimerHandle_type_slots,
+};
+
+int
+al_handle_init_types(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->HandleType = al_state_add_type(module, &Handle_spec, NULL);
+    if (state->HandleType == NULL) {
+        return -1;
+    }
+    state->TimerHandleType =
+        al_state_add_type(module, &TimerHandle_spec, NULL);
+    return state->TimerHandleType == NULL ? -1 : 0;
+}

@@ -1,0 +1,74 @@
+/* handle.h - asyncio.Handle and TimerHandle: a callback that waits. */
+#ifndef AL_SCHED_HANDLE_H
+#define AL_SCHED_HANDLE_H
+
+#include "sched/loop_head.h"
+
+#define AL_HANDLE_INLINE_ARGS 3
+
+typedef struct {
+    PyObject_HEAD
+    al_loop_head *loop;         /* owned */
+    PyObject *callback;         /* owned, NULL <=> cancelled */
+    PyObject *context;          /* owned, never NULL */
+    PyObject *source_traceback; /* owned, debug mode only, else NULL */
+    PyObject *repr; /* owned, what repr said before cancel() in debug mode */
+    /* Up to three arguments live here, more in a tuple at arguments[0]. Each
+     * owned; all NULL <=> cancelled. */
+    PyObject *arguments[AL_HANDLE_INLINE_ARGS];
+    Py_ssize_t count; /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
+    PyObject *weakrefs; /* the interpreter's list */
+    bool is_cancelled;
+} HandleObject;
+
+typedef struct {
+    HandleObject base;
+    double when; /* seconds of loop.time() */
+    /* Its place in loop->timers.heap, -1 <=> not (or no longer) armed. */
+    Py_ssize_t index;
+} TimerHandleObject;
+
+#define HandleObject_CAST(op) ((HandleObject *)(op))
+#define TimerHandleObject_CAST(op) ((TimerHandleObject *)(op))
+
+static inline bool
+al_handle_check(al_state *state, PyObject *op)
+{
+    return Py_IS_TYPE(op, state->HandleType) ||
+           Py_IS_TYPE(op, state->TimerHandleType);
+}
+
+/* A handle that will call callback(*args) in `context` (all borrowed; context
+ * NULL: a copy of the current one).
+ * -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
+              Py_ssize_t nargs, PyObject *context);
+
+/* The same for a TimerHandle, not armed yet. */
+AL_NODISCARD PyObject *
+al_timer_handle_new(al_loop_head *loop, double when, PyObject *callback,
+                    PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *context);
+
+/* Queue callback(*args) as call_soon() does, without its checks.
+ * -> new reference to the handle, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_handle_call_soon(al_loop_head *loop, PyObject *callback,
+                    PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *context);
+
+/* al_run_fn of handles. */
+AL_NODISCARD int
+al_handle_run(al_loop_head *loop, PyObject *handle);
+
+/* Cancel: never run it, drop its references, take it off the timers.
+ * 0, or -1 with an exception set (by a repr in debug mode). */
+AL_NODISCARD int
+al_handle_cancel(HandleObject *self);
+
+/* Create both types and store them in the module state. */
+AL_NODISCARD int
+al_handle_init_types(PyObject *module);
+
+#endif

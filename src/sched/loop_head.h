@@ -1,0 +1,119 @@
+/* loop_head.h - the part of the loop that lower layers may see.
+ *
+ * LoopObject (loop/loop.h) begins with it, so a Future can queue its callbacks
+ * and a transport can watch a descriptor without knowing the loop. */
+#ifndef AL_SCHED_LOOP_HEAD_H
+#define AL_SCHED_LOOP_HEAD_H
+
+#include "base/state.h"
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct al_loop_head al_loop_head;
+struct al_fdtable; /* io/fdwatch.c */
+
+/* Runs what was queued. 0, or -1 with SystemExit or KeyboardInterrupt set:
+ * every other exception of user code is reported by the function itself. */
+typedef int (*al_run_fn)(al_loop_head *loop, PyObject *object);
+
+/* What waits for its turn: handles, task steps, readable transports ... */
+typedef struct {
+    al_run_fn run;
+    PyObject *object; /* owned */
+} al_entry;
+
+/* FIFO of entries: a ring of `mask + 1` places. */
+typedef struct {
+    al_entry *ring; /* owned, NULL while capacity is 0 */
+    size_t capacity; /* 0 or a power of two */
+    size_t head;
+    size_t count;
+} al_ready;
+
+typedef struct {
+    double when;      /* seconds of loop.time() */
+    uint64_t sequence; /* order of arming, for equal deadlines */
+    PyObject *handle; /* owned TimerHandle */
+} al_deadline;
+
+/* 4-ary heap of deadlines. */
+typedef struct {
+    al_deadline *heap; /* owned */
+    Py_ssize_t count;
+    Py_ssize_t capacity;
+    uint64_t sequence;
+    ev_timer watcher; /* for the earliest deadline, active only in a poll */
+} al_timers;
+
+/* Public methods that C fast paths bypass, noticed when they are assigned on
+ * an instance or defined by a Python subclass (design D13). */
+enum {
+    AL_OVERRIDES_CALL_SOON = 1 << 0,
+    AL_OVERRIDES_TIME = 1 << 1,
+    AL_OVERRIDES_CALL_AT = 1 << 2,
+    AL_OVERRIDES_GET_DEBUG = 1 << 3,
+    AL_OVERRIDES_CREATE_FUTURE = 1 << 4,
+};
+
+struct al_loop_head {
+    PyObject_HEAD
+    al_state *state;    /* borrowed: our type keeps the module alive */
+    struct ev_loop *ev; /* owned, NULL <=> closed */
+    al_ready ready;
+    al_timers timers;
+
+    /* A task that stepped last and is still what asyncio.current_task() says;
+     * owned, NULL <=> none. Whoever runs anything else leaves it first. */
+    PyObject *current_task;
+    int (*leave_task)(al_loop_head *loop); /* task/registry.c, set by loop/ */
+    al_run_fn step;                        /* task/task_step.c, likewise */
+
+    ev_async wakeup;               /* io/wakeup.c */
+    struct al_fdtable *fdtable; /* io/fdwatch.c: owned, NULL <=> none yet */
+
+    PyObject *current_handle; /* owned, debug mode only, else NULL */
+    PyObject *task_factory;   /* owned, NULL <=> none */
+    unsigned long thread_id;  /* 0 <=> not running */
+    double clock_resolution;  /* seconds */
+    uint32_t events;          /* what polls have found so far; wraps */
+    uint32_t overrides;       /* AL_OVERRIDES_... */
+    bool is_debug;
+    bool is_closed;
+    bool is_stopping;
+    bool is_blocked; /* in a poll, without the GIL: wake it after a push */
+    /* <=> not closed, not debug, call_soon not overridden: an entry may be
+     * pushed without going through loop.call_soon(). */
+    bool is_direct;
+};
+
+#define al_loop_head_CAST(op) ((al_loop_head *)(op))
+
+/* To be called after each change of what is_direct depends on. */
+static inline void
+al_loop_update_direct(al_loop_head *loop)
+{
+    loop->is_direct = !loop->is_closed && !loop->is_debug &&
+                      !(loop->overrides & AL_OVERRIDES_CALL_SOON);
+}
+
+/* Nothing runs (or something that is no task does): 0, or -1. */
+static inline int
+al_loop_leave_task(al_loop_head *loop)
+{
+    return loop->current_task == NULL ? 0 : loop->leave_task(loop);
+}
+
+/* Set RuntimeError("Event loop is closed") and return -1 if it is, else 0. */
+static inline int
+al_loop_check_closed(al_loop_head *loop)
+{
+    if (AL_UNLIKELY(loop->is_closed)) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    return 0;
+}
+
+#endif

@@ -1,0 +1,113 @@
+/* ready.c - the ready queue: one FIFO of everything that runs next.
+ *
+ *     call_soon, woken tasks, fds, due timers ---> ring ---> run(object)
+ *
+ * Invariants
+ *   (1) The entries are ring[(head + i) & (capacity - 1)] for 0 <= i < count.
+ *   (2) An entry is taken out before it runs, so running it may push, clear
+ *       or grow the ring. */
+#include "sched/ready.h"
+
+#include "sched/handle.h"
+#include "sched/report.h"
+#include "sched/timers.h"
+
+int
+al_ready_grow(al_ready *ready)
+{
+    size_t capacity = ready->capacity == 0 ? 64 : ready->capacity * 2;
+    al_entry *ring = PyMem_New(al_entry, capacity);
+    if (ring == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < ready->count; i++) {
+        ring[i] = ready->ring[(ready->head + i) & (ready->capacity - 1)];
+    }
+    PyMem_Free(ready->ring);
+    ready->ring = ring;
+    ready->capacity = capacity;
+    ready->head = 0;
+    return 0;
+}
+
+/* Take out the first entry, with its reference. */
+static inline al_entry
+ready_pop(al_ready *ready)
+{
+    al_entry entry = ready->ring[ready->head];
+
+    ready->head = (ready->head + 1) & (ready->capacity - 1);
+    ready->count--;
+    return entry;
+}
+
+/* Run one entry as debug mode wants it: its handle is known to the exception
+ * handler, and it is logged when it took too long. */
+static int
+ready_run_debug(al_loop_head *loop, al_entry entry)
+{
+    bool is_handle = al_handle_check(loop->state, entry.object);
+    if (is_handle) {
+        Py_XSETREF(loop->current_handle, Py_NewRef(entry.object));
+    }
+    double start = al_timers_clock();
+    int rc = entry.run(loop, entry.object);
+    double seconds = al_timers_clock() - start;
+    Py_CLEAR(loop->current_handle);
+    if (rc == 0) {
+        rc = al_report_slow(loop, entry.object, seconds);
+    }
+    return rc;
+}
+
+int
+al_ready_run_turn(al_loop_head *loop)
+{
+    al_ready *ready = &loop->ready;
+    size_t todo = ready->count;
+
+    for (; todo > 0 && ready->count > 0; todo--) {
+        al_entry entry = ready_pop(ready); /* by (2) */
+        int rc;
+
+        if (loop->current_task != NULL && entry.run != loop->step &&
+            loop->leave_task(loop) < 0) {
+            Py_DECREF(entry.object);
+            return -1;
+        }
+        if (AL_UNLIKELY(loop->is_debug)) {
+            rc = ready_run_debug(loop, entry);
+        }
+        else {
+            rc = entry.run(loop, entry.object);
+        }
+        Py_DECREF(entry.object);
+        if (AL_UNLIKELY(rc < 0)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void
+al_ready_clear(al_ready *ready)
+{
+    /* Dropping an object may run code that pushes: take one at a time. */
+    while (ready->count > 0) {
+        al_entry entry = ready_pop(ready);
+        Py_DECREF(entry.object);
+    }
+    PyMem_Free(ready->ring);
+    *ready = (al_ready){0};
+}
+
+int
+al_ready_traverse(al_ready *ready, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < ready->count; i++) {
+        Py_VISIT(ready->ring[(ready->head + i) & (ready->capacity - 1)]
+                     .object);
+    }
+    return 0;
+}

@@ -1,0 +1,44 @@
+/* ready.h - the ready queue: one FIFO of everything that runs next. */
+#ifndef AL_SCHED_READY_H
+#define AL_SCHED_READY_H
+
+#include "sched/loop_head.h"
+
+/* Make room for one more entry. 0, or -1 with MemoryError set. */
+AL_NODISCARD int
+al_ready_grow(al_ready *ready);
+
+/* Queue an entry at the end; takes a reference to `object`. Needs the GIL and
+ * nothing else: any thread may push (and then has to wake the loop).
+ * 0, or -1 with MemoryError set. */
+static inline int
+al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
+{
+    al_ready *ready = &loop->ready;
+
+    if (AL_UNLIKELY(ready->count == ready->capacity) &&
+        al_ready_grow(ready) < 0) {
+        return -1;
+    }
+    al_entry *entry =
+        &ready->ring[(ready->head + ready->count) & (ready->capacity - 1)];
+    entry->run = run;
+    entry->object = Py_NewRef(object);
+    ready->count++;
+    return 0;
+}
+
+/* Run what is queued now, but nothing queued meanwhile: one turn.
+ * 0, or -1 with SystemExit or KeyboardInterrupt set; then the rest of the
+ * turn stays queued. */
+AL_NODISCARD int
+al_ready_run_turn(al_loop_head *loop);
+
+/* Drop everything queued without running it. */
+void
+al_ready_clear(al_ready *ready);
+
+int
+al_ready_traverse(al_ready *ready, visitproc visit, void *arg);
+
+#endif

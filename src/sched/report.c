@@ -1,0 +1,140 @@
+/* report.c - telling the user: the exception handler and the slow log.
+ *
+ * The only caller of loop.call_exception_handler(). */
+#include "sched/report.h"
+
+#include "base/errors.h"
+#include "sched/handle.h"
+
+/* -> new context dict. `message` is stolen. */
+static PyObject *
+report_context(al_state *state, PyObject *message, PyObject *exc,
+               const al_report_item *items)
+{
+    PyObject *context = PyDict_New();
+    if (message == NULL || context == NULL ||
+        PyDict_SetItem(context, state->names.message, message) < 0) {
+        goto error;
+    }
+    if (exc != NULL &&
+        PyDict_SetItem(context, state->names.exception, exc) < 0) {
+        goto error;
+    }
+    for (; items->key != NULL; items++) {
+        if (items->value != NULL &&
+            PyDict_SetItem(context, items->key, items->value) < 0) {
+            goto error;
+        }
+    }
+    Py_DECREF(message);
+    return context;
+
+error:
+    Py_XDECREF(context);
+    Py_XDECREF(message);
+    return NULL;
+}
+
+/* Make the context and call the handler: 0, or -1 with any exception set. */
+static int
+report_call(PyObject *loop, al_state *state, PyObject *message, PyObject *exc,
+            const al_report_item *items)
+{
+    PyObject *context = report_context(state, message, exc, items);
+    if (context == NULL) {
+        return -1;
+    }
+    PyObject *result = PyObject_CallMethodOneArg(
+        loop, state->names.call_exception_handler, context);
+    Py_DECREF(context);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+int
+al_report_exception(PyObject *loop, al_state *state, PyObject *message,
+                    const al_report_item *items)
+{
+    if (message != NULL && al_error_is_fatal()) {
+        Py_DECREF(message);
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int rc = report_call(loop, state, message, exc, items);
+    Py_XDECREF(exc);
+    if (rc < 0 && !al_error_is_fatal()) {
+        /* A handler of call_exception_handler's own contract never raises
+         * anything else; an overridden one might. */
+        PyErr_WriteUnraisable(loop);
+        rc = 0;
+    }
+    return rc;
+}
+
+void
+al_report_unraisable(PyObject *loop, al_state *state, PyObject *message,
+                     PyObject *exc, const al_report_item *items)
+{
+    PyObject *saved = PyErr_GetRaisedException();
+
+    if (message == NULL ||
+        report_call(loop, state, message, exc, items) < 0) {
+        PyErr_WriteUnraisable(loop);
+    }
+    PyErr_SetRaisedException(saved);
+}
+
+/* "Executing %s took %.3f seconds": what %s is. */
+static PyObject *
+report_describe(al_state *state, PyObject *object)
+{
+    if (al_handle_check(state, object)) {
+        return PyObject_CallOneArg(state->imports.format_handle, object);
+    }
+    return PyObject_Repr(object);
+}
+
+/* 0, or -1 with any exception set. */
+static int
+report_log_slow(al_loop_head *loop, PyObject *object, double seconds)
+{
+    int is_slow = -1;
+    PyObject *limit =
+        PyObject_GetAttrString((PyObject *)loop, "slow_callback_duration");
+    PyObject *duration = PyFloat_FromDouble(seconds);
+    if (limit != NULL && duration != NULL) {
+        is_slow = PyObject_RichCompareBool(duration, limit, Py_GE);
+    }
+    Py_XDECREF(limit);
+    if (is_slow <= 0) {
+        Py_XDECREF(duration);
+        return is_slow;
+    }
+    PyObject *text = report_describe(loop->state, object);
+    PyObject *result = NULL;
+    if (text != NULL) {
+        result = PyObject_CallMethod(loop->state->imports.logger, "warning",
+                                     "sOO", "Executing %s took %.3f seconds",
+                                     text, duration);
+    }
+    Py_XDECREF(text);
+    Py_DECREF(duration);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int
+al_report_slow(al_loop_head *loop, PyObject *object, double seconds)
+{
+    if (report_log_slow(loop, object, seconds) == 0) {
+        return 0;
+    }
+    if (al_error_is_fatal()) {
+        return -1;
+    }
+    PyErr_WriteUnraisable(object);
+    return 0;
+}

@@ -1,0 +1,35 @@
+/* report.h - telling the user: the exception handler and the slow log. */
+#ifndef AL_SCHED_REPORT_H
+#define AL_SCHED_REPORT_H
+
+#include "sched/loop_head.h"
+
+/* One more pair of the context dict for the exception handler; `key` is
+ * interned by the module state; a NULL value leaves the pair out. */
+typedef struct {
+    PyObject *key;   /* borrowed */
+    PyObject *value; /* borrowed, may be NULL */
+} al_report_item;
+
+/* Hand the exception now set to loop.call_exception_handler() together with
+ * `message` (stolen, may be NULL after a failure to make it) and the items
+ * (ended by a NULL key). Clears the exception.
+ * 0, or -1 with SystemExit or KeyboardInterrupt set: either the exception was
+ * one of them, which is not reported, or the handler raised one. */
+AL_NODISCARD int
+al_report_exception(PyObject *loop, al_state *state, PyObject *message,
+                    const al_report_item *items);
+
+/* Call loop.call_exception_handler(context) with `exc` (borrowed, may be NULL
+ * for none) from a finaliser: whatever goes wrong is unraisable, the exception
+ * now set (if any) is kept. `message` is stolen. */
+void
+al_report_unraisable(PyObject *loop, al_state *state, PyObject *message,
+                     PyObject *exc, const al_report_item *items);
+
+/* In debug mode log an entry that ran longer than loop.slow_callback_duration
+ * seconds. 0, or -1 with SystemExit or KeyboardInterrupt set. */
+AL_NODISCARD int
+al_report_slow(al_loop_head *loop, PyObject *object, double seconds);
+
+#endif

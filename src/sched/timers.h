@@ -1,0 +1,50 @@
+/* timers.h - deadlines: what call_later() and call_at() wait for. */
+#ifndef AL_SCHED_TIMERS_H
+#define AL_SCHED_TIMERS_H
+
+#include "sched/handle.h"
+#include "sched/loop_head.h"
+
+/* time.monotonic(): seconds. */
+double
+al_timers_clock(void);
+
+/* The loop's clock in seconds: the monotonic clock, or what an overridden
+ * loop.time() says. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_timers_now(al_loop_head *loop, double *now);
+
+/* Arm a handle for its `when`; takes a reference to it.
+ * 0, or -1 with MemoryError set. */
+AL_NODISCARD int
+al_timers_arm(al_loop_head *loop, TimerHandleObject *handle);
+
+/* Take an armed handle off the heap and drop the heap's reference. */
+void
+al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle);
+
+/* Queue the handles that are due, in the order of their deadlines.
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_timers_collect(al_loop_head *loop);
+
+/* Seconds until the first deadline, negative where it has passed; HUGE_VAL
+ * without one. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_timers_wait(al_loop_head *loop, double *seconds);
+
+/* Let the next poll end in so many seconds (HUGE_VAL: never); unwatch after
+ * the poll. */
+void
+al_timers_watch(al_loop_head *loop, double seconds);
+void
+al_timers_unwatch(al_loop_head *loop);
+
+/* Drop all deadlines. */
+void
+al_timers_clear(al_loop_head *loop);
+
+int
+al_timers_traverse(al_timers *timers, visitproc visit, void *arg);
+
+#endif

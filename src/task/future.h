@@ -1,0 +1,194 @@
+/* future.h - asyncloop.Future, and the part of a Task that is a Future.
+ *
+ * Both are subclasses of asyncio's C classes, so that isinstance() holds, with
+ * a state of their own behind the base's:
+ *
+ *     op --> | _asyncio.Future or Task (al_future_offset bytes) | al_future |
+ *                                                                al_task ...
+ *
+ * al_future_of(op) steps from the object to its state. The offset is the same
+ * for both types, so every function here takes either. */
+#ifndef AL_TASK_FUTURE_H
+#define AL_TASK_FUTURE_H
+
+#include "sched/loop_head.h"
+
+typedef enum {
+    AL_FUTURE_PENDING,
+    AL_FUTURE_CANCELLED,
+    AL_FUTURE_FINISHED, /* has a result */
+    AL_FUTURE_FAILED,   /* has an exception; FINISHED to Python */
+} al_future_state;
+
+typedef struct {
+    PyObject *loop; /* owned, NULL <=> __init__ has not run */
+    /* The first of those who wait. A Task of ours waits as itself; then
+     * context0 is NULL. */
+    PyObject *callback0; /* owned, NULL <=> nobody, or all in callbacks */
+    PyObject *context0;  /* owned, NULL <=> callback0 is a Task or NULL */
+    PyObject *callbacks; /* owned list of (callback, context), or NULL */
+    /* FINISHED: the result. FAILED: the exception. CANCELLED: the
+     * CancelledError to raise next, or NULL. PENDING: NULL. Owned. */
+    PyObject *outcome;
+    PyObject *traceback; /* owned, FAILED: to be restored at first raise */
+    PyObject *cancel_message;   /* owned or NULL */
+    PyObject *source_traceback; /* owned list, debug mode only, else NULL */
+    uint8_t state;              /* al_future_state */
+    bool is_ours;       /* loop is an al_loop_head of this module */
+    bool is_blocking;   /* _asyncio_future_blocking: is being awaited */
+    bool log_traceback; /* its exception was not retrieved yet */
+} al_future;
+
+/* The size of the base part. Written once, when the first interpreter imports
+ * us: it is a property of the process's _asyncio, not of an interpreter. */
+extern Py_ssize_t al_future_offset;
+
+static inline al_future *
+al_future_of(PyObject *op)
+{
+    return (al_future *)((char *)op + al_future_offset);
+}
+
+/* Whether `op` is exactly our Future or Task, whose methods nobody has
+ * overridden: C code may work on its state. */
+static inline bool
+al_future_check_exact(const al_state *state, PyObject *op)
+{
+    return Py_IS_TYPE(op, state->FutureType) ||
+           Py_IS_TYPE(op, state->TaskType);
+}
+
+static inline bool
+al_future_check(const al_state *state, PyObject *op)
+{
+    return al_future_check_exact(state, op) ||
+           PyObject_TypeCheck(op, state->FutureType) ||
+           PyObject_TypeCheck(op, state->TaskType);
+}
+
+/* What loop.create_future() makes, through an override of it if there is one.
+ * -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_future_new(al_loop_head *loop);
+
+/* The body of loop.create_future(). -> new reference, or NULL. */
+AL_NODISCARD PyObject *
+al_future_make(al_loop_head *loop);
+
+/* The following take any future of ours (al_future_check). */
+
+static inline bool
+al_future_is_done(PyObject *op)
+{
+    return al_future_of(op)->state != AL_FUTURE_PENDING;
+}
+
+/* As `await` does before it yields the future. */
+static inline void
+al_future_set_blocking(PyObject *op)
+{
+    al_future_of(op)->is_blocking = true;
+}
+
+/* set_result() and set_exception() on a pending future.
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_future_set_result(PyObject *op, PyObject *result);
+AL_NODISCARD int
+al_future_set_exception(PyObject *op, PyObject *exception);
+
+/* The same for a future that may be done (cancelled) already: then nothing
+ * happens. Works for foreign futures that create_future() made, too. */
+AL_NODISCARD int
+al_future_resolve(PyObject *op, PyObject *result);
+AL_NODISCARD int
+al_future_fail(PyObject *op, PyObject *exception);
+
+/* Cancel as Future.cancel() does: 1 if it was pending, else 0; -1 with an
+ * exception set. `message` is borrowed and may be NULL. */
+AL_NODISCARD int
+al_future_cancel(PyObject *op, PyObject *message);
+
+/* The CancelledError to raise, once. -> new reference, or NULL. */
+AL_NODISCARD PyObject *
+al_future_make_cancelled_error(PyObject *op);
+
+/* Take the outcome: 0 and a new reference to the result; 1 and a new reference
+ * to the exception to be raised, with its traceback; -1 with another exception
+ * set (InvalidStateError while pending). Counts as retrieved. */
+AL_NODISCARD int
+al_future_take(PyObject *op, PyObject **outcome);
+
+/* Let callback(op) be called in `context` when done (both borrowed).
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context);
+
+/* Let `task`, a Task of ours on the same loop, step when op is done.
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_future_add_waiter(PyObject *op, PyObject *task);
+
+/* Schedule function(argument) in `context` on the future's loop, whosever it
+ * is. `argument` may be NULL. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
+                    PyObject *context);
+
+/* The module state of a future that has a loop. */
+static inline al_state *
+al_future_state_of(PyObject *op)
+{
+    al_future *self = al_future_of(op);
+
+    return self->is_ours ? al_loop_head_CAST(self->loop)->state
+                         : al_state_from_type(Py_TYPE(op));
+}
+
+/* Set RuntimeError and return -1 where __init__ has not run, else 0. */
+static inline int
+al_future_check_init(PyObject *op)
+{
+    if (AL_UNLIKELY(al_future_of(op)->loop == NULL)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Future object is not initialized.");
+        return -1;
+    }
+    return 0;
+}
+
+/* --- what Task shares --------------------------------------------------- */
+
+/* Begin (again): `loop` None or NULL means the current event loop.
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_future_init(PyObject *op, al_state *state, PyObject *loop);
+
+int
+al_future_traverse(PyObject *op, visitproc visit, void *arg);
+void
+al_future_clear(PyObject *op);
+void
+al_future_finalize(PyObject *op);
+
+/* Deallocate an object of the type whose tp_dealloc and tp_clear are given:
+ * the finaliser, our state, then the base's dealloc. */
+void
+al_future_dealloc(PyObject *op, destructor dealloc, inquiry clear);
+
+/* The asyncio class that the type with this tp_dealloc derives from, for an
+ * object of the type or of a Python class derived from it. -> borrowed */
+PyTypeObject *
+al_future_base(PyObject *op, destructor dealloc);
+
+/* Create the type and store it in the module state. */
+AL_NODISCARD int
+al_future_init_type(PyObject *module);
+
+/* future_iter.c: what `await op` iterates. -> new reference, or NULL. */
+AL_NODISCARD PyObject *
+al_future_iter_new(PyObject *op);
+AL_NODISCARD int
+al_future_iter_init_type(PyObject *module);
+
+#endif

@@ -1,0 +1,547 @@
+/* future_methods.c - Future to Python: methods, attributes, type. */
+#include "task/future_methods.h"
+
+#include "base/args.h"
+#include "task/task.h"
+
+/* --- methods that Task shares ------------------------------------------- */
+
+const char Future_result_doc[] =
+    "result($self, /)\n--\n\n"
+    "Return the result this future represents.\n\n"
+    "Raises CancelledError if it was cancelled, the exception if one was "
+    "set,\nInvalidStateError if it is not done yet.";
+
+PyObject *
+Future_result(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *outcome;
+
+    if (al_future_of(op)->loop == NULL) {
+        PyErr_SetString(al_future_state_of(op)->imports.InvalidStateError,
+                        "Future object is not initialized.");
+        return NULL;
+    }
+    int rc = al_future_take(op, &outcome);
+    if (rc < 0) {
+        return NULL;
+    }
+    if (rc > 0) {
+        PyErr_SetObject((PyObject *)Py_TYPE(outcome), outcome);
+        Py_DECREF(outcome);
+        return NULL;
+    }
+    return outcome;
+}
+
+const char Future_exception_doc[] =
+    "exception($self, /)\n--\n\n"
+    "Return the exception that was set on this future, or None.\n\n"
+    "Raises CancelledError if it was cancelled, InvalidStateError if it is\n"
+    "not done yet.";
+
+PyObject *
+Future_exception(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    al_future *self = al_future_of(op);
+    al_state *state = al_future_state_of(op);
+
+    if (self->loop == NULL) {
+        PyErr_SetString(state->imports.InvalidStateError,
+                        "Future object is not initialized.");
+        return NULL;
+    }
+    switch ((al_future_state)self->state) {
+    case AL_FUTURE_FINISHED:
+        Py_RETURN_NONE;
+    case AL_FUTURE_FAILED:
+        self->log_traceback = false;
+        return Py_NewRef(self->outcome);
+    case AL_FUTURE_CANCELLED: {
+        PyObject *exc = al_future_make_cancelled_error(op);
+        if (exc != NULL) {
+            PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+            Py_DECREF(exc);
+        }
+        return NULL;
+    }
+    case AL_FUTURE_PENDING:
+        break;
+    }
+    PyErr_SetString(state->imports.InvalidStateError, "Exception is not set.");
+    return NULL;
+}
+
+const char Future_add_done_callback_doc[] =
+    "add_done_callback($self, fn, /, *, context=<unrepresentable>)\n--\n\n"
+    "Add a callback to be run when the future becomes done.\n\n"
+    "It is called with the future as its only argument, by call_soon(), in\n"
+    "`context` (default: a copy of the current one). If the future is done\n"
+    "already, it is scheduled at once.";
+
+PyObject *
+Future_add_done_callback(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    static const al_signature signature = {
+        "add_done_callback", AL_ARGS("fn", "context"), 1, 1, 1};
+    PyObject *given[2];
+    PyObject *context;
+
+    if (al_args_parse(&signature, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    if (al_future_of(op)->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "uninitialized Future object");
+        return NULL;
+    }
+    context = given[1] != NULL ? Py_NewRef(given[1]) : PyContext_CopyCurrent();
+    if (context == NULL) {
+        return NULL;
+    }
+    int rc = al_future_add_callback(op, given[0], context);
+    Py_DECREF(context);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+const char Future_remove_done_callback_doc[] =
+    "remove_done_callback($self, fn, /)\n--\n\n"
+    "Remove all instances of a callback from the \"call when done\" list.\n\n"
+    "Returns the number of callbacks removed.";
+
+/* callback0 as Python sees it. -> new reference, or NULL. */
+static PyObject *
+future_first_callback(const al_future *self)
+{
+    return self->context0 == NULL ? al_task_wakeup_method(self->callback0)
+                                  : Py_NewRef(self->callback0);
+}
+
+/* Remove `function` from callback0: the count removed, or -1. */
+static int
+future_remove_first(al_future *self, PyObject *function)
+{
+    PyObject *held = Py_XNewRef(self->callback0);
+    if (held == NULL) {
+        return 0;
+    }
+    PyObject *callback = future_first_callback(self);
+    int equal = callback == NULL ? -1
+                                 : PyObject_RichCompareBool(callback, function,
+                                                            Py_EQ);
+    Py_XDECREF(callback);
+    /* The comparison may have run anything: is it still there? */
+    if (equal > 0 && self->callback0 == held) {
+        Py_CLEAR(self->callback0);
+        Py_CLEAR(self->context0);
+    }
+    Py_DECREF(held);
+    return equal;
+}
+
+/* Those of `callbacks` that are not `function`: a new list, or NULL. */
+static PyObject *
+future_other_callbacks(PyObject *callbacks, PyObject *function)
+{
+    PyObject *others = PyList_New(0);
+
+    for (Py_ssize_t i = 0;
+         others != NULL && i < PyList_GET_SIZE(callbacks); i++) {
+        PyObject *pair = Py_NewRef(PyList_GET_ITEM(callbacks, i));
+        int equal = PyObject_RichCompareBool(PyTuple_GET_ITEM(pair, 0),
+                                             function, Py_EQ);
+        if (equal < 0 || (equal == 0 && PyList_Append(others, pair) < 0)) {
+            Py_CLEAR(others);
+        }
+        Py_DECREF(pair);
+    }
+    return others;
+}
+
+PyObject *
+Future_remove_done_callback(PyObject *op, PyObject *function)
+{
+    al_future *self = al_future_of(op);
+
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
+    Py_ssize_t removed = future_remove_first(self, function);
+    if (removed < 0 || self->callbacks == NULL) {
+        return removed < 0 ? NULL : PyLong_FromSsize_t(removed);
+    }
+    PyObject *callbacks = Py_NewRef(self->callbacks);
+    PyObject *others = future_other_callbacks(callbacks, function);
+    if (others == NULL) {
+        Py_DECREF(callbacks);
+        return NULL;
+    }
+    removed += PyList_GET_SIZE(callbacks) - PyList_GET_SIZE(others);
+    if (self->callbacks == callbacks) { /* not done meanwhile */
+        if (PyList_GET_SIZE(others) == 0) {
+            Py_CLEAR(others);
+        }
+        Py_SETREF(self->callbacks, others);
+    }
+    else {
+        Py_DECREF(others);
+    }
+    Py_DECREF(callbacks);
+    return PyLong_FromSsize_t(removed);
+}
+
+const char Future_cancelled_doc[] = "cancelled($self, /)\n--\n\n"
+                                    "Return True if it was cancelled.";
+
+PyObject *
+Future_cancelled(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(al_future_of(op)->state == AL_FUTURE_CANCELLED);
+}
+
+const char Future_done_doc[] =
+    "done($self, /)\n--\n\n"
+    "Return True if it has a result or an exception, or was cancelled.";
+
+PyObject *
+Future_done(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(al_future_of(op)->state != AL_FUTURE_PENDING);
+}
+
+const char Future_get_loop_doc[] =
+    "get_loop($self, /)\n--\n\n"
+    "Return the event loop the future is bound to.";
+
+PyObject *
+Future_get_loop(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(al_future_of(op)->loop);
+}
+
+const char Future__make_cancelled_error_doc[] =
+    "_make_cancelled_error($self, /)\n--\n\n"
+    "Create the CancelledError to raise if the future is cancelled.";
+
+PyObject *
+Future__make_cancelled_error(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return al_future_make_cancelled_error(op);
+}
+
+/* --- attributes that Task shares ---------------------------------------- */
+
+PyObject *
+Future_get__state(PyObject *op, void *Py_UNUSED(closure))
+{
+    static const char *const names[] = {
+        [AL_FUTURE_PENDING] = "PENDING",
+        [AL_FUTURE_CANCELLED] = "CANCELLED",
+        [AL_FUTURE_FINISHED] = "FINISHED",
+        [AL_FUTURE_FAILED] = "FINISHED",
+    };
+
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
+    return PyUnicode_InternFromString(names[al_future_of(op)->state]);
+}
+
+PyObject *
+Future_get__result(PyObject *op, void *Py_UNUSED(closure))
+{
+    al_future *self = al_future_of(op);
+
+    return Py_NewRef(self->state == AL_FUTURE_FINISHED ? self->outcome
+                                                       : Py_None);
+}
+
+PyObject *
+Future_get__exception(PyObject *op, void *Py_UNUSED(closure))
+{
+    al_future *self = al_future_of(op);
+
+    return Py_NewRef(self->state == AL_FUTURE_FAILED ? self->outcome
+                                                     : Py_None);
+}
+
+PyObject *
+Future_get__callbacks(PyObject *op, void *Py_UNUSED(closure))
+{
+    al_future *self = al_future_of(op);
+
+    if (self->callback0 == NULL) {
+        return self->callbacks == NULL ? Py_NewRef(Py_None)
+                                       : PySequence_List(self->callbacks);
+    }
+    PyObject *callback = future_first_callback(self);
+    if (callback == NULL) {
+        return NULL;
+    }
+    PyObject *list =
+        Py_BuildValue("[(NO)]", callback,
+                      self->context0 != NULL
+                          ? self->context0
+                          : al_task_of(self->callback0)->context);
+    if (list != NULL && self->callbacks != NULL &&
+        PyList_SetSlice(list, 1, 1, self->callbacks) < 0) {
+        Py_CLEAR(list);
+    }
+    return list;
+}
+
+PyObject *
+Future_get__loop(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *loop = al_future_of(op)->loop;
+
+    return Py_NewRef(loop != NULL ? loop : Py_None);
+}
+
+PyObject *
+Future_get__cancel_message(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *message = al_future_of(op)->cancel_message;
+
+    return Py_NewRef(message != NULL ? message : Py_None);
+}
+
+int
+Future_set__cancel_message(PyObject *op, PyObject *value,
+                           void *Py_UNUSED(closure))
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+        return -1;
+    }
+    Py_XSETREF(al_future_of(op)->cancel_message, Py_NewRef(value));
+    return 0;
+}
+
+PyObject *
+Future_get__source_traceback(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *traceback = al_future_of(op)->source_traceback;
+
+    return Py_NewRef(traceback != NULL ? traceback : Py_None);
+}
+
+int
+al_future_bool_attribute(PyObject *value)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+        return -1;
+    }
+    return PyObject_IsTrue(value);
+}
+
+PyObject *
+Future_get__log_traceback(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(al_future_of(op)->log_traceback);
+}
+
+int
+Future_set__log_traceback(PyObject *op, PyObject *value,
+                          void *Py_UNUSED(closure))
+{
+    int is_true = al_future_bool_attribute(value);
+    if (is_true > 0) {
+        PyErr_SetString(PyExc_ValueError,
+                        "_log_traceback can only be set to False");
+    }
+    if (is_true != 0) {
+        return -1;
+    }
+    al_future_of(op)->log_traceback = false;
+    return 0;
+}
+
+PyObject *
+Future_get__asyncio_future_blocking(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(al_future_of(op)->is_blocking);
+}
+
+int
+Future_set__asyncio_future_blocking(PyObject *op, PyObject *value,
+                                    void *Py_UNUSED(closure))
+{
+    if (al_future_check_init(op) < 0) {
+        return -1;
+    }
+    int is_true = al_future_bool_attribute(value);
+    if (is_true < 0) {
+        return -1;
+    }
+    al_future_of(op)->is_blocking = is_true;
+    return 0;
+}
+
+/* --- methods of Future alone -------------------------------------------- */
+
+PyDoc_STRVAR(Future_doc,
+             "Future(*, loop=None)\n--\n\n"
+             "An awaitable whose result somebody else sets: asyncio.Future.\n\n"
+             "`loop` is the event loop it belongs to, by default the current "
+             "one.");
+
+static int
+Future_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static const al_signature signature = {"Future", AL_ARGS("loop"), 0, 0, 0};
+    PyObject *loop;
+
+    if (al_args_parse_tuple(&signature, args, kwargs, &loop) < 0) {
+        return -1;
+    }
+    return al_future_init(op, al_state_from_type(Py_TYPE(op)), loop);
+}
+
+PyDoc_STRVAR(Future_set_result_doc,
+             "set_result($self, result, /)\n--\n\n"
+             "Mark the future done and set its result.\n\n"
+             "Raises InvalidStateError if it is done already.");
+
+static PyObject *
+Future_set_result(PyObject *op, PyObject *result)
+{
+    if (al_future_set_result(op, result) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Future_set_exception_doc,
+             "set_exception($self, exception, /)\n--\n\n"
+             "Mark the future done and set an exception (a class or an "
+             "instance).\n\n"
+             "Raises InvalidStateError if it is done already.");
+
+static PyObject *
+Future_set_exception(PyObject *op, PyObject *exception)
+{
+    if (al_future_set_exception(op, exception) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Future_cancel_doc,
+             "cancel($self, /, msg=None)\n--\n\n"
+             "Cancel the future and schedule its callbacks.\n\n"
+             "Returns False if it is done already, else True. `msg` becomes "
+             "the\nargument of the CancelledError.");
+
+static PyObject *
+Future_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    static const al_signature signature = {"cancel", AL_ARGS("msg"), 0, 1, 0};
+    PyObject *message;
+
+    if (al_args_parse(&signature, args, nargs, kwnames, &message) < 0 ||
+        al_future_check_init(op) < 0) {
+        return NULL;
+    }
+    int rc = al_future_cancel(op, message);
+    return rc < 0 ? NULL : PyBool_FromLong(rc);
+}
+
+static PyObject *
+Future_repr(PyObject *op)
+{
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
+    return PyObject_CallOneArg(al_future_state_of(op)->imports.future_repr,
+                               op);
+}
+
+/* --- lifetime ----------------------------------------------------------- */
+
+static void
+Future_dealloc(PyObject *op);
+
+static int
+Future_traverse(PyObject *op, visitproc visit, void *arg)
+{
+#if !AL_FUTURE_BASE_IS_HEAP
+    Py_VISIT(Py_TYPE(op));
+#endif
+    int rc = al_future_traverse(op, visit, arg);
+    return rc != 0 ? rc
+                   : al_future_base(op, Future_dealloc)
+                         ->tp_traverse(op, visit, arg);
+}
+
+static int
+Future_clear(PyObject *op)
+{
+    al_future_clear(op);
+    return al_future_base(op, Future_dealloc)->tp_clear(op);
+}
+
+static void
+Future_dealloc(PyObject *op)
+{
+    al_future_dealloc(op, Future_dealloc, Future_clear);
+}
+
+/* --- type --------------------------------------------------------------- */
+
+static PyMethodDef Future_methods[] = {
+    AL_FUTURE_COMMON_METHODS,
+    {"set_result", Future_set_result, METH_O, Future_set_result_doc},
+    {"set_exception", Future_set_exception, METH_O, Future_set_exception_doc},
+    {"cancel", (PyCFunction)(void (*)(void))Future_cancel,
+     METH_FASTCALL | METH_KEYWORDS, Future_cancel_doc},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef Future_getset[] = {AL_FUTURE_COMMON_GETSET,
+                                      {NULL, NULL, NULL, NULL, NULL}};
+
+static PyType_Slot Future_slots[] = {
+    {Py_tp_doc, (void *)Future_doc},
+    {Py_tp_init, Future_init},
+    {Py_tp_repr, Future_repr},
+    {Py_tp_iter, al_future_iter_new},
+    {Py_am_await, al_future_iter_new},
+    {Py_tp_methods, Future_methods},
+    {Py_tp_getset, Future_getset},
+    {Py_tp_traverse, Future_traverse},
+    {Py_tp_clear, Future_clear},
+    {Py_tp_finalize, al_future_finalize},
+    {Py_tp_dealloc, Future_dealloc},
+    {0, NULL}};
+
+static const PyType_Spec Future_spec = {
+    .name = "asyncloop._core.Future",
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
+              Py_TPFLAGS_IMMUTABLETYPE),
+    .slots = Future_slots,
+};
+
+int
+al_future_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+    PyTypeObject *task_base = (PyTypeObject *)state->imports.asyncio_Task;
+    PyType_Spec spec = Future_spec;
+
+    al_future_offset = (task_base->tp_basicsize + 7) & ~(Py_ssize_t)7;
+    spec.basicsize = (int)(al_future_offset + (Py_ssize_t)sizeof(al_future));
+    state->FutureType =
+        al_state_add_type(module, &spec, state->imports.asyncio_Future);
+    return state->FutureType == NULL ? -1 : 0;
+}

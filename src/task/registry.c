@@ -1,0 +1,324 @@
+/* registry.c - the interpreter's books: which task runs, which are pending.
+ *
+ *                      current_task()                    all_tasks()
+ *     3.11 - 3.13      dict _asyncio._current_tasks      our list (*)
+ *     3.14 -           thread state, by _swap_current_task()
+ *
+ * (*) asyncio's set of tasks costs more per task than all the rest of making
+ * one.  Ours are in a list of the module state instead, and the set object of
+ * asyncio.tasks is given an __iter__ that walks the list, too
+ * (asyncloop/_registry.py).
+ *
+ * Leaving is lazy: when a step ends, its task stays the current one until
+ * something else runs (sched/ready.c), the loop blocks or it stops.  So a task
+ * that steps again, or another of ours that follows, costs one call, not two.
+ *
+ * Invariants
+ *   (1) loop->current_task == T  <=>  the interpreter's books say T for loop,
+ *       and it was us who entered it.
+ *   (2) A node is in the list  =>  its task is pending and not being
+ *       deallocated; the list borrows. */
+#include "task/registry.h"
+
+/* --- pending tasks ------------------------------------------------------ */
+
+void
+al_registry_add(al_state *state, PyObject *task)
+{
+    al_task *self = al_task_of(task);
+
+    al_list_remove(&self->pending); /* __init__ called again */
+    al_list_append(&state->pending_tasks, &self->pending);
+}
+
+void
+al_registry_remove(PyObject *task)
+{
+    al_list_remove(&al_task_of(task)->pending);
+}
+
+PyObject *
+al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    al_list *head = &al_state_from_module(module)->pending_tasks;
+    Py_ssize_t count = 0;
+
+    /* Two passes, as allocating the list may collect garbage: tasks. */
+    for (al_list *node = head->next; node != head; node = node->next) {
+        count++;
+    }
+    PyObject *tasks = PyList_New(count);
+    if (tasks == NULL) {
+        return NULL;
+    }
+    Py_ssize_t i = 0;
+    for (al_list *node = head->next; node != head && i < count;
+         node = node->next) {
+        PyList_SET_ITEM(tasks, i, Py_NewRef(al_task_from_pending(node)));
+        i++;
+    }
+    if (i < count && PyList_SetSlice(tasks, i, count, NULL) < 0) {
+        Py_CLEAR(tasks);
+    }
+    return tasks;
+}
+
+/* --- the current task, up to 3.13 --------------------------------------- */
+
+#if PY_VERSION_HEX < 0x030E0000
+
+static int
+registry_set_current(al_state *state, PyObject *loop, PyObject *task)
+{
+    return PyDict_SetItem(state->current_tasks, loop, task);
+}
+
+/* Like _asyncio._enter_task(): there must not be another one. */
+static int
+registry_enter_first(al_state *state, PyObject *loop, PyObject *task)
+{
+    PyObject *current =
+        PyDict_SetDefault(state->current_tasks, loop, task); /* borrowed */
+    if (current == task) {
+        return 0;
+    }
+    if (current != NULL) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "Cannot enter into task %R while another task %R is "
+                     "being executed.",
+                     task, current);
+    }
+    return -1;
+}
+
+/* Forget the current task; that somebody else did so already is no error. */
+static int
+registry_clear_current(al_state *state, PyObject *loop)
+{
+    if (PyDict_DelItem(state->current_tasks, loop) == 0) {
+        return 0;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
+PyObject *
+al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
+{
+    PyObject *previous;
+
+    if (PyDict_GetItemRef(state->current_tasks, loop, &previous) < 0) {
+        return NULL;
+    }
+    int rc = task == NULL || task == Py_None
+                 ? registry_clear_current(state, loop)
+                 : registry_set_current(state, loop, task);
+    if (rc < 0) {
+        Py_XDECREF(previous);
+        return NULL;
+    }
+    return previous != NULL ? previous : Py_NewRef(Py_None);
+}
+
+static int
+registry_import(al_state *state, PyObject *asyncio)
+{
+    state->current_tasks = PyObject_GetAttrString(asyncio, "_current_tasks");
+    return state->current_tasks == NULL ? -1 : 0;
+}
+
+/* --- the current task, from 3.14 ---------------------------------------- */
+
+#else
+
+PyObject *
+al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
+{
+    PyObject *stack[2] = {loop, task != NULL ? task : Py_None};
+
+    return PyObject_Vectorcall(state->swap_current_task, stack, 2, NULL);
+}
+
+static int
+registry_set_current(al_state *state, PyObject *loop, PyObject *task)
+{
+    PyObject *previous = al_registry_swap(state, loop, task);
+    Py_XDECREF(previous);
+    return previous == NULL ? -1 : 0;
+}
+
+static int
+registry_enter_first(al_state *state, PyObject *loop, PyObject *task)
+{
+    PyObject *previous = al_registry_swap(state, loop, task);
+    if (previous == NULL) {
+        return -1;
+    }
+    if (AL_LIKELY(previous == Py_None)) {
+        Py_DECREF(previous);
+        return 0;
+    }
+    int rc = registry_set_current(state, loop, previous);
+    if (rc == 0) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "Cannot enter into task %R while another task %R is "
+                     "being executed.",
+                     task, previous);
+    }
+    Py_DECREF(previous);
+    return -1;
+}
+
+static int
+registry_clear_current(al_state *state, PyObject *loop)
+{
+    return registry_set_current(state, loop, Py_None);
+}
+
+static int
+registry_import(al_state *state, PyObject *asyncio)
+{
+    state->swap_current_task =
+        PyObject_GetAttrString(asyncio, "_swap_current_task");
+    return state->swap_current_task == NULL ? -1 : 0;
+}
+
+#endif
+
+/* --- entering and leaving ----------------------------------------------- */
+
+int
+al_registry_enter(al_loop_head *loop, PyObject *task)
+{
+    PyObject *previous = loop->current_task;
+
+    if (previous == task) {
+        return 0;
+    }
+    if (previous == NULL) {
+        if (registry_enter_first(loop->state, (PyObject *)loop, task) < 0) {
+            return -1;
+        }
+    }
+    else if (registry_set_current(loop->state, (PyObject *)loop, task) < 0) {
+        return -1;
+    }
+    loop->current_task = Py_NewRef(task); /* (1) */
+    Py_XDECREF(previous);
+    return 0;
+}
+
+int
+al_registry_leave(al_loop_head *loop)
+{
+    PyObject *previous = loop->current_task;
+
+    if (previous == NULL) {
+        return 0;
+    }
+    int rc = registry_clear_current(loop->state, (PyObject *)loop);
+    loop->current_task = NULL;
+    Py_DECREF(previous);
+    return rc;
+}
+
+/* Call one of asyncio's own functions that keep the books. */
+static int
+registry_call(const char *function, PyObject *loop, PyObject *task)
+{
+    PyObject *asyncio = PyImport_ImportModule("_asyncio");
+    if (asyncio == NULL) {
+        return -1;
+    }
+    PyObject *result =
+        PyObject_CallMethod(asyncio, function, "OO", loop, task);
+    Py_DECREF(asyncio);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int
+al_registry_enter_foreign(al_state *Py_UNUSED(state), PyObject *loop,
+                          PyObject *task)
+{
+    return registry_call("_enter_task", loop, task);
+}
+
+int
+al_registry_leave_foreign(al_state *Py_UNUSED(state), PyObject *loop,
+                          PyObject *task)
+{
+    return registry_call("_leave_task", loop, task);
+}
+
+/* --- asyncio's own part of our tasks ------------------------------------ */
+
+static void
+registry_fill_field(PyObject *task, Py_ssize_t offset, PyObject *value)
+{
+    if (offset != 0) {
+        PyObject **field = (PyObject **)((char *)task + offset);
+        Py_XSETREF(*field, Py_XNewRef(value));
+    }
+}
+
+void
+al_registry_fill_base(al_state *state, PyObject *task)
+{
+    al_task *self = al_task_of(task);
+
+    registry_fill_field(task, state->base_coro_offset, self->coro);
+    registry_fill_field(task, state->base_context_offset, self->context);
+}
+
+/* Where in a stock task the pointer `value` is: its offset, 0 if it is not
+ * there or there more than once. */
+static Py_ssize_t
+registry_find_field(PyObject *specimen, PyObject *value)
+{
+    Py_ssize_t end = Py_TYPE(specimen)->tp_basicsize;
+    Py_ssize_t found = 0;
+
+    for (Py_ssize_t offset = (Py_ssize_t)sizeof(PyObject);
+         offset + (Py_ssize_t)sizeof(PyObject *) <= end;
+         offset += (Py_ssize_t)sizeof(PyObject *)) {
+        if (*(PyObject **)((char *)specimen + offset) == value) {
+            if (found != 0) {
+                return 0;
+            }
+            found = offset;
+        }
+    }
+    return found;
+}
+
+PyObject *
+al_registry_learn_layout(PyObject *module, PyObject *args)
+{
+    al_state *state = al_state_from_module(module);
+    PyObject *specimen, *coro, *context;
+
+    if (!PyArg_ParseTuple(args, "O!OO:_learn_task_layout",
+                          state->imports.asyncio_Task, &specimen, &coro,
+                          &context)) {
+        return NULL;
+    }
+    state->base_coro_offset = registry_find_field(specimen, coro);
+    state->base_context_offset = registry_find_field(specimen, context);
+    Py_RETURN_NONE;
+}
+
+int
+al_registry_init(PyObject *module)
+{
+    PyObject *asyncio = PyImport_ImportModule("_asyncio");
+    if (asyncio == NULL) {
+        return -1;
+    }
+    int rc = registry_import(al_state_from_module(module), asyncio);
+    Py_DECREF(asyncio);
+    return rc;
+}

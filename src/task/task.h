@@ -1,0 +1,70 @@
+/* task.h - asyncloop.Task: a coroutine that a loop steps. */
+#ifndef AL_TASK_TASK_H
+#define AL_TASK_TASK_H
+
+#include "base/list.h"
+#include "task/future.h"
+
+typedef struct {
+    al_future future;     /* first: al_future_of() works on tasks */
+    PyObject *coro;       /* owned; NULL <=> eagerly finished, or no init */
+    PyObject *context;    /* owned contextvars.Context; NULL <=> no init */
+    PyObject *name;       /* owned str; NULL <=> "Task-<number>", not made */
+    PyObject *fut_waiter; /* owned, what it waits for; NULL <=> nothing */
+    al_list pending;      /* in state->pending_tasks while not done */
+    uint64_t number;
+    int32_t cancels; /* cancel() minus uncancel() */
+    bool must_cancel; /* the next step throws CancelledError */
+    bool log_destroy_pending;
+} al_task;
+
+static inline al_task *
+al_task_of(PyObject *op)
+{
+    return (al_task *)al_future_of(op);
+}
+
+/* The object a pending-list node belongs to. */
+static inline PyObject *
+al_task_from_pending(al_list *node)
+{
+    return (PyObject *)((char *)node - offsetof(al_task, pending) -
+                        al_future_offset);
+}
+
+/* What loop.create_task() makes when there is no factory: `name` and
+ * `context` may be NULL or None, `eager_start` says what was passed.
+ * -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
+            PyObject *context, bool eager_start);
+
+/* Request cancellation: 1, 0 if it is done already; -1 with an exception set.
+ * `message` is borrowed, None for none. */
+AL_NODISCARD int
+al_task_cancel(PyObject *op, PyObject *message);
+
+/* --- task_step.c -------------------------------------------------------- */
+
+/* al_run_fn of tasks: run the coroutine to its next await. */
+AL_NODISCARD int
+al_task_run(al_loop_head *loop, PyObject *task);
+
+/* Queue the first step, or the next. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_task_step_soon(PyObject *task);
+
+/* Run the first step now. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_task_start_eagerly(PyObject *task);
+
+/* The callable that stands for a waiting task wherever Python sees it (as a
+ * done callback): wakes the task. -> new reference, or NULL. */
+AL_NODISCARD PyObject *
+al_task_wakeup_method(PyObject *task);
+
+/* Create the type and store it in the module state. */
+AL_NODISCARD int
+al_task_init_type(PyObject *module);
+
+#endif

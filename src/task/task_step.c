@@ -1,0 +1,599 @@
+/* task_step.c - one step of a task: resume the coroutine, look at what it
+ * yields.
+ *
+ *     ready queue --> al_task_run --> in its context, as the current task:
+ *         send(None) or throw(exception of what it waited for)
+ *             returns     -> result         raises  -> exception, cancelled
+ *             a future    -> wait for it    None    -> queue again
+ *             else        -> RuntimeError is thrown into it, one turn later
+ *
+ * The short way serves our futures on our loops: the Task itself is what the
+ * ready queue holds and what the future wakes.  In debug mode, on a loop whose
+ * call_soon() is overridden, on anybody else's loop and with anybody else's
+ * futures everything goes through the public methods, with callables bound to
+ * the task, as asyncio does it.
+ *
+ * Invariant
+ *   (1) While a step runs nobody else holds the only reference to the task:
+ *       its caller has one. */
+#include "task/task.h"
+
+#include "base/errors.h"
+#include "sched/handle.h"
+#include "sched/ready.h"
+#include "sched/report.h"
+#include "task/registry.h"
+
+/* --- the callables that stand for a task --------------------------------- */
+
+static PyObject *
+Task_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs);
+static PyObject *
+Task_wakeup(PyObject *op, PyObject *future);
+
+static PyMethodDef task_step_method = {
+    "TaskStepMethWrapper", (PyCFunction)(void (*)(void))Task_step,
+    METH_FASTCALL, "The next step of a task, an exception to throw at most."};
+
+static PyMethodDef task_wakeup_method = {
+    "task_wakeup", Task_wakeup, METH_O, "Tells a task that a future is done."};
+
+PyObject *
+al_task_wakeup_method(PyObject *task)
+{
+    return PyCFunction_New(&task_wakeup_method, task);
+}
+
+/* Schedule a step by call_soon(): with `exc` to throw, if not NULL. */
+static int
+task_call_step_soon(PyObject *op, PyObject *exc)
+{
+    PyObject *step = PyCFunction_New(&task_step_method, op);
+    if (step == NULL) {
+        return -1;
+    }
+    int rc = al_future_call_soon(op, step, exc, al_task_of(op)->context);
+    Py_DECREF(step);
+    return rc;
+}
+
+int
+al_task_step_soon(PyObject *op)
+{
+    al_future *self = al_future_of(op);
+
+    if (AL_LIKELY(self->is_ours &&
+                  al_loop_head_CAST(self->loop)->is_direct)) {
+        return al_ready_push(al_loop_head_CAST(self->loop), al_task_run, op);
+    }
+    return task_call_step_soon(op, NULL);
+}
+
+/* The coroutine yielded something that it must not: throw RuntimeError into
+ * it. `message` is stolen, NULL after a failure to make it. */
+static int
+task_fail_soon(PyObject *op, PyObject *message)
+{
+    if (message == NULL) {
+        return -1;
+    }
+    PyObject *exc = PyObject_CallOneArg(PyExc_RuntimeError, message);
+    Py_DECREF(message);
+    if (exc == NULL) {
+        return -1;
+    }
+    int rc = task_call_step_soon(op, exc);
+    Py_DECREF(exc);
+    return rc;
+}
+
+/* --- what the coroutine yielded ------------------------------------------ */
+
+static int
+task_fail_foreign_loop(PyObject *op, PyObject *future)
+{
+    return task_fail_soon(
+        op, PyUnicode_FromFormat(
+                "Task %R got Future %R attached to a different loop", op,
+                future));
+}
+
+static int
+task_fail_not_awaited(PyObject *op, PyObject *future)
+{
+    return task_fail_soon(
+        op, PyUnicode_FromFormat("yield was used instead of yield from in "
+                                 "task %R with %R",
+                                 op, future));
+}
+
+static int
+task_fail_self(PyObject *op)
+{
+    return task_fail_soon(
+        op, PyUnicode_FromFormat("Task cannot await on itself: %R", op));
+}
+
+/* A cancellation came while the coroutine ran: pass it on to what it now
+ * waits for. `cancelled` says whether that took it: 1, 0, or -1. */
+static int
+task_hand_on_cancel(al_task *self, int cancelled)
+{
+    if (cancelled > 0) {
+        self->must_cancel = false;
+    }
+    return cancelled < 0 ? -1 : 0;
+}
+
+/* Wait for a future of ours: 0, or -1 with an exception set. */
+static inline int
+task_wait(PyObject *op, al_state *state, PyObject *future)
+{
+    al_task *self = al_task_of(op);
+    al_future *awaited = al_future_of(future);
+
+    if (AL_UNLIKELY(awaited->loop != self->future.loop)) {
+        return task_fail_foreign_loop(op, future);
+    }
+    if (AL_UNLIKELY(!awaited->is_blocking)) {
+        return task_fail_not_awaited(op, future);
+    }
+    awaited->is_blocking = false;
+    if (AL_LIKELY(self->future.is_ours)) {
+        if (al_future_add_waiter(future, op) < 0) {
+            return -1;
+        }
+    }
+    else {
+        PyObject *wakeup = al_task_wakeup_method(op);
+        if (wakeup == NULL) {
+            return -1;
+        }
+        int rc = al_future_add_callback(future, wakeup, self->context);
+        Py_DECREF(wakeup);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    Py_XSETREF(self->fut_waiter, Py_NewRef(future));
+    if (AL_UNLIKELY(self->must_cancel)) {
+        PyObject *message = self->future.cancel_message;
+        message = message != NULL ? message : Py_None;
+        return task_hand_on_cancel(
+            self, Py_IS_TYPE(future, state->TaskType)
+                      ? al_task_cancel(future, message)
+                      : al_future_cancel(future, message));
+    }
+    return 0;
+}
+
+/* The loop of a future of any make. -> new reference, or NULL. */
+static PyObject *
+task_loop_of(al_state *state, PyObject *future)
+{
+    PyObject *get_loop;
+
+    if (PyObject_GetOptionalAttr(future, state->names.get_loop, &get_loop) <
+        0) {
+        return NULL;
+    }
+    if (get_loop == NULL) {
+        return PyObject_GetAttr(future, state->names._loop);
+    }
+    PyObject *loop = PyObject_CallNoArgs(get_loop);
+    Py_DECREF(get_loop);
+    return loop;
+}
+
+/* future.add_done_callback(wakeup, context=self.context): 0, or -1. */
+static int
+task_add_to_foreign(PyObject *op, al_state *state, PyObject *future)
+{
+    PyObject *wakeup = al_task_wakeup_method(op);
+    if (wakeup == NULL) {
+        return -1;
+    }
+    PyObject *stack[3] = {future, wakeup, al_task_of(op)->context};
+    PyObject *result = PyObject_VectorcallMethod(
+        state->names.add_done_callback, stack, 2, state->context_kwnames);
+    Py_DECREF(wakeup);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Wait for a future of another make. `blocking` is its
+ * _asyncio_future_blocking. 0, or -1 with an exception set. */
+static int
+task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
+                  PyObject *blocking)
+{
+    al_task *self = al_task_of(op);
+    PyObject *loop = task_loop_of(state, future);
+    if (loop == NULL) {
+        return -1;
+    }
+    Py_DECREF(loop); /* only compared */
+    if (loop != self->future.loop) {
+        return task_fail_foreign_loop(op, future);
+    }
+    int is_blocking = PyObject_IsTrue(blocking);
+    if (is_blocking <= 0) {
+        return is_blocking < 0 ? -1 : task_fail_not_awaited(op, future);
+    }
+    if (PyObject_SetAttr(future, state->names._asyncio_future_blocking,
+                         Py_False) < 0 ||
+        task_add_to_foreign(op, state, future) < 0) {
+        return -1;
+    }
+    Py_XSETREF(self->fut_waiter, Py_NewRef(future));
+    if (!self->must_cancel) {
+        return 0;
+    }
+    PyObject *message = self->future.cancel_message;
+    PyObject *result = PyObject_CallMethod(
+        future, "cancel", "O", message != NULL ? message : Py_None);
+    if (result == NULL) {
+        return -1;
+    }
+    int cancelled = PyObject_IsTrue(result);
+    Py_DECREF(result);
+    return task_hand_on_cancel(self, cancelled);
+}
+
+/* 0, or -1 with an exception set. */
+static int
+task_yielded(PyObject *op, al_state *state, PyObject *result)
+{
+    PyObject *blocking;
+
+    if (AL_UNLIKELY(result == op)) {
+        return task_fail_self(op);
+    }
+    if (AL_LIKELY(al_future_check_exact(state, result))) {
+        return task_wait(op, state, result);
+    }
+    if (result == Py_None) { /* a bare yield: let the others run */
+        return al_task_step_soon(op);
+    }
+    if (PyObject_GetOptionalAttr(
+            result, state->names._asyncio_future_blocking, &blocking) < 0) {
+        return -1;
+    }
+    if (blocking != NULL && blocking != Py_None) {
+        int rc = task_wait_foreign(op, state, result, blocking);
+        Py_DECREF(blocking);
+        return rc;
+    }
+    Py_XDECREF(blocking);
+    if (PyGen_CheckExact(result)) {
+        return task_fail_soon(
+            op, PyUnicode_FromFormat("yield was used instead of yield from "
+                                     "for generator in task %R with %R",
+                                     op, result));
+    }
+    return task_fail_soon(
+        op, PyUnicode_FromFormat("Task got bad yield: %R", result));
+}
+
+/* --- how the coroutine ended --------------------------------------------- */
+
+static int
+task_returned(PyObject *op, PyObject *result)
+{
+    al_task *self = al_task_of(op);
+
+    al_registry_remove(op);
+    if (AL_UNLIKELY(self->must_cancel)) {
+        /* Cancelled in its last step: nothing was there to throw it into. */
+        self->must_cancel = false;
+        PyObject *message = Py_XNewRef(self->future.cancel_message);
+        int rc = al_future_cancel(op, message);
+        Py_XDECREF(message);
+        return rc < 0 ? -1 : 0;
+    }
+    return al_future_set_result(op, result);
+}
+
+/* The coroutine raised what is now set: 0, or -1 with an exception set. */
+static int
+task_raised(PyObject *op, al_state *state)
+{
+    al_future *self = al_future_of(op);
+    PyObject *exc = PyErr_GetRaisedException();
+
+    if (PyErr_GivenExceptionMatches(exc, state->imports.CancelledError)) {
+        al_registry_remove(op);
+        Py_XSETREF(self->outcome, exc); /* to be raised by who awaits us */
+        return al_future_cancel(op, NULL) < 0 ? -1 : 0;
+    }
+    if (al_future_set_exception(op, exc) < 0) {
+        Py_DECREF(exc);
+        return -1;
+    }
+    al_registry_remove(op);
+    if (PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt) ||
+        PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)) {
+        PyErr_SetRaisedException(exc);
+        return -1;
+    }
+    Py_DECREF(exc);
+    return 0;
+}
+
+/* --- the step ------------------------------------------------------------ */
+
+/* What to throw: `exc` (stolen, may be NULL), or a CancelledError if one is
+ * due. 0, or -1 with an exception set. */
+static int
+task_choose_exception(PyObject *op, al_state *state, PyObject **exc)
+{
+    al_task *self = al_task_of(op);
+
+    self->must_cancel = false;
+    if (*exc != NULL &&
+        PyErr_GivenExceptionMatches(*exc, state->imports.CancelledError)) {
+        return 0;
+    }
+    Py_XSETREF(*exc, al_future_make_cancelled_error(op));
+    return *exc == NULL ? -1 : 0;
+}
+
+/* coro.throw(exc): as PyIter_Send(). */
+static PySendResult
+task_throw(al_state *state, PyObject *coro, PyObject *exc, PyObject **result)
+{
+    *result = PyObject_CallMethodOneArg(coro, state->names.throw, exc);
+    if (*result != NULL) {
+        return PYGEN_NEXT;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return PYGEN_ERROR;
+    }
+    PyObject *stop = PyErr_GetRaisedException();
+    *result = Py_NewRef(((PyStopIterationObject *)stop)->value);
+    Py_DECREF(stop);
+    return PYGEN_RETURN;
+}
+
+/* Resume the coroutine, with `exc` (stolen) if not NULL; the context is
+ * entered, the task is the current one. 0, or -1 with an exception set. */
+static int
+task_step(PyObject *op, al_state *state, PyObject *exc)
+{
+    al_task *self = al_task_of(op);
+    PyObject *result;
+    PySendResult sent;
+    int rc = -1;
+
+    if (AL_UNLIKELY(self->future.state != AL_FUTURE_PENDING)) {
+        PyErr_Format(state->imports.InvalidStateError,
+                     "__step(): already done: %R, %R", op,
+                     exc != NULL ? exc : Py_None);
+        Py_XDECREF(exc);
+        return -1;
+    }
+    if (AL_UNLIKELY(self->must_cancel) &&
+        task_choose_exception(op, state, &exc) < 0) {
+        return -1;
+    }
+    PyObject *waiter = self->fut_waiter;
+    PyObject *coro = Py_NewRef(self->coro);
+    self->fut_waiter = NULL;
+    Py_XDECREF(waiter);
+    if (AL_LIKELY(exc == NULL)) {
+        sent = PyIter_Send(coro, Py_None, &result);
+    }
+    else {
+        sent = task_throw(state, coro, exc, &result);
+        Py_DECREF(exc);
+    }
+    Py_DECREF(coro);
+    switch (sent) {
+    case PYGEN_NEXT:
+        rc = task_yielded(op, state, result);
+        Py_DECREF(result);
+        break;
+    case PYGEN_RETURN:
+        rc = task_returned(op, result);
+        Py_DECREF(result);
+        break;
+    case PYGEN_ERROR:
+        rc = task_raised(op, state);
+        break;
+    }
+    return rc;
+}
+
+/* The step as the current task; the context is entered. `exc` is stolen. */
+static int
+task_step_as_current(PyObject *op, PyObject *exc)
+{
+    al_future *self = al_future_of(op);
+    al_state *state = al_future_state_of(op);
+
+    if (AL_LIKELY(self->is_ours)) {
+        /* It is left when something else runs: task/registry.c. */
+        if (al_registry_enter(al_loop_head_CAST(self->loop), op) < 0) {
+            Py_XDECREF(exc);
+            return -1;
+        }
+        return task_step(op, state, exc);
+    }
+    PyObject *loop = Py_NewRef(self->loop);
+    int rc = al_registry_enter_foreign(state, loop, op);
+    if (rc < 0) {
+        Py_XDECREF(exc);
+    }
+    else {
+        rc = task_step(op, state, exc);
+        PyObject *raised = PyErr_GetRaisedException();
+        if (al_registry_leave_foreign(state, loop, op) < 0) {
+            rc = -1;
+            Py_XDECREF(raised);
+        }
+        else {
+            PyErr_SetRaisedException(raised);
+        }
+    }
+    Py_DECREF(loop);
+    return rc;
+}
+
+/* The step itself failed, or SystemExit came: report it as asyncio reports the
+ * failure of the callback. 0, or -1 with a fatal exception set. */
+static int
+task_report(PyObject *op)
+{
+    al_state *state = al_future_state_of(op);
+    PyObject *message = NULL;
+
+    if (!al_error_is_fatal()) {
+        PyObject *exc = PyErr_GetRaisedException();
+        message = PyUnicode_FromFormat("Exception in callback %s of %R",
+                                       task_step_method.ml_name, op);
+        if (message == NULL) {
+            PyErr_Clear();
+            message = PyUnicode_FromString("Exception in callback");
+        }
+        PyErr_SetRaisedException(exc);
+    }
+    if (message == NULL) {
+        return -1;
+    }
+    const al_report_item items[] = {{state->names.task, op}, {NULL, NULL}};
+    return al_report_exception(al_future_of(op)->loop, state, message, items);
+}
+
+/* The exception of the future of ours that woke the task, if it failed.
+ * 0 with *exc a new reference or NULL; -1 with an exception set. */
+static inline int
+task_take_waiter_exception(al_task *self, al_state *state, PyObject **exc)
+{
+    PyObject *waiter = self->fut_waiter;
+
+    *exc = NULL;
+    if (waiter == NULL || !al_future_check_exact(state, waiter) ||
+        al_future_of(waiter)->state == AL_FUTURE_PENDING ||
+        al_future_of(waiter)->state == AL_FUTURE_FINISHED) {
+        return 0;
+    }
+    return al_future_take(waiter, exc) < 0 ? -1 : 0;
+}
+
+int
+al_task_run(al_loop_head *loop, PyObject *op)
+{
+    al_task *self = al_task_of(op);
+    PyObject *context = Py_NewRef(self->context);
+    PyObject *exc;
+    int rc = -1;
+
+    if (PyContext_Enter(context) == 0) {
+        if (al_registry_enter(loop, op) == 0 &&
+            task_take_waiter_exception(self, loop->state, &exc) == 0) {
+            rc = task_step(op, loop->state, exc);
+        }
+        if (PyContext_Exit(context) < 0) {
+            rc = -1;
+        }
+    }
+    Py_DECREF(context);
+    return AL_LIKELY(rc == 0) ? 0 : task_report(op);
+}
+
+int
+al_task_start_eagerly(PyObject *op)
+{
+    al_task *self = al_task_of(op);
+    al_state *state = al_future_state_of(op);
+    PyObject *loop = self->future.loop;
+    PyObject *previous = al_registry_swap(state, loop, op);
+    if (previous == NULL) {
+        return -1;
+    }
+    /* The books are right again when we return, so loop->current_task, which
+     * says what they said before, needs no change. */
+    PyObject *context = Py_NewRef(self->context);
+    int rc = -1;
+    al_registry_add(state, op);
+    if (PyContext_Enter(context) == 0) {
+        rc = task_step(op, state, NULL);
+        if (PyContext_Exit(context) < 0) {
+            rc = -1;
+        }
+    }
+    Py_DECREF(context);
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *current = al_registry_swap(state, loop, previous);
+    Py_DECREF(previous);
+    if (current == NULL) {
+        Py_XDECREF(raised);
+        return -1;
+    }
+    Py_DECREF(current);
+    if (self->future.state != AL_FUTURE_PENDING) {
+        Py_CLEAR(self->coro);
+        al_registry_fill_base(state, op);
+    }
+    PyErr_SetRaisedException(raised);
+    return rc;
+}
+
+/* --- Python: the callables ----------------------------------------------- */
+
+static PyObject *
+Task_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs > 1) {
+        PyErr_SetString(PyExc_TypeError,
+                        "function takes one positional argument at most");
+        return NULL;
+    }
+    PyObject *exc = nargs == 1 ? Py_NewRef(args[0]) : NULL;
+    if (task_step_as_current(op, exc) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* What a done future of any make raises: 0 with *exc a new reference or NULL;
+ * -1 with a fatal exception set. */
+static int
+task_exception_of(al_state *state, PyObject *future, PyObject **exc)
+{
+    PyObject *result;
+
+    *exc = NULL;
+    if (al_future_check_exact(state, future)) {
+        int rc = al_future_take(future, &result);
+        if (rc > 0) {
+            *exc = result; /* moved */
+            return 0;
+        }
+        if (rc == 0) {
+            Py_DECREF(result);
+            return 0;
+        }
+    }
+    else {
+        result = PyObject_CallMethod(future, "result", NULL);
+        if (result != NULL) {
+            Py_DECREF(result);
+            return 0;
+        }
+    }
+    *exc = PyErr_GetRaisedException();
+    return 0;
+}
+
+static PyObject *
+Task_wakeup(PyObject *op, PyObject *future)
+{
+    PyObject *exc;
+
+    if (task_exception_of(al_future_state_of(op), future, &exc) < 0 ||
+        task_step_as_current(op, exc) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
