@@ -137,7 +137,7 @@ sock_recv_retry(SockOpObject *op)
 
     if (!op->is_plain) {
         return sock_called(
-            PyObject_CallMethod(op->sock, "recv", "O", op->argument));
+            PyObject_CallMethod(op->sock, "recv", "(O)", op->argument));
     }
     if (sock_fileno(op, &fd) < 0) {
         return NULL;
@@ -169,7 +169,7 @@ sock_recv_into_retry(SockOpObject *op)
 
     if (!op->is_plain) {
         return sock_called(
-            PyObject_CallMethod(op->sock, "recv_into", "O", op->argument));
+            PyObject_CallMethod(op->sock, "recv_into", "(O)", op->argument));
     }
     if (sock_fileno(op, &fd) < 0) {
         return NULL;
@@ -206,7 +206,7 @@ static PyObject *
 sock_recvfrom_retry(SockOpObject *op)
 {
     return sock_called(
-        PyObject_CallMethod(op->sock, "recvfrom", "O", op->argument));
+        PyObject_CallMethod(op->sock, "recvfrom", "(O)", op->argument));
 }
 
 static PyObject *
@@ -363,7 +363,7 @@ static PyObject *
 sock_connect_try(SockOpObject *op)
 {
     return sock_called(
-        PyObject_CallMethod(op->sock, "connect", "O", op->argument2));
+        PyObject_CallMethod(op->sock, "connect", "(O)", op->argument2));
 }
 
 static PyObject *
@@ -478,7 +478,7 @@ sock_accept_retry(SockOpObject *op)
     PyObject *conn = PySequence_GetItem(pair, 0);
     PyObject *done = NULL;
     if (conn != NULL) {
-        done = PyObject_CallMethod(conn, "setblocking", "O", Py_False);
+        done = PyObject_CallMethod(conn, "setblocking", "(O)", Py_False);
         Py_DECREF(conn);
     }
     if (done == NULL) {
