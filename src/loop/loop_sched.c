@@ -10,46 +10,79 @@
 
 /* --- arguments ----------------------------------------------------------- */
 
-/* callback(*args) in a context, as each of these methods is given it. */
+/* ([number,] callback, *args, context=None) as these methods are given it. */
 typedef struct {
+    PyObject *number;      /* borrowed delay or deadline, if there is one */
     PyObject *callback;    /* borrowed */
     PyObject *const *args; /* borrowed */
     Py_ssize_t nargs;
     PyObject *context; /* borrowed, NULL <=> none given */
 } sched_call;
 
-/* Parse (*leading, callback, *args, context=None): 0, or -1 with TypeError
- * set. */
-static inline int
-sched_parse(const char *function, Py_ssize_t leading, PyObject *const *args,
-            Py_ssize_t nargs, PyObject *kwnames, sched_call *call)
+/* Take one keyword argument: 0, or -1 with TypeError set. */
+static int
+sched_take_keyword(const char *function, const char *number_name,
+                   PyObject *name, PyObject *value, sched_call *call)
 {
-    call->context = NULL;
-    if (AL_UNLIKELY(kwnames != NULL)) {
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
-            PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-            if (!PyUnicode_EqualToUTF8(name, "context")) {
-                PyErr_Format(PyExc_TypeError,
-                             "%s() got an unexpected keyword argument '%U'",
-                             function, name);
-                return -1;
-            }
-            call->context = args[nargs + i];
-        }
-        if (call->context == Py_None) {
-            call->context = NULL;
-        }
+    PyObject **place = NULL;
+
+    if (PyUnicode_EqualToUTF8(name, "context")) {
+        call->context = value == Py_None ? NULL : value;
+        return 0;
     }
-    if (AL_UNLIKELY(nargs <= leading)) {
+    if (PyUnicode_EqualToUTF8(name, "callback")) {
+        place = &call->callback;
+    }
+    else if (number_name != NULL && PyUnicode_EqualToUTF8(name, number_name)) {
+        place = &call->number;
+    }
+    if (place == NULL || *place != NULL) {
         PyErr_Format(PyExc_TypeError,
-                     "%s() missing %zd required positional argument%s",
-                     function, leading + 1 - nargs,
-                     leading + 1 - nargs == 1 ? "" : "s");
+                     place == NULL
+                         ? "%s() got an unexpected keyword argument '%U'"
+                         : "%s() got multiple values for argument '%U'",
+                     function, name);
         return -1;
     }
-    call->callback = args[leading];
-    call->args = args + leading + 1;
-    call->nargs = nargs - leading - 1;
+    *place = value;
+    return 0;
+}
+
+/* Parse the arguments; `number_name` is NULL for a method without a number.
+ * 0, or -1 with TypeError set. */
+static inline int
+sched_parse(const char *function, const char *number_name,
+            PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+            sched_call *call)
+{
+    Py_ssize_t given = 0;
+
+    *call = (sched_call){NULL, NULL, NULL, 0, NULL};
+    if (number_name != NULL && given < nargs) {
+        call->number = args[given++];
+    }
+    if (given < nargs) {
+        call->callback = args[given++];
+    }
+    call->args = args + given;
+    call->nargs = nargs - given;
+    if (AL_UNLIKELY(kwnames != NULL)) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
+            if (sched_take_keyword(function, number_name,
+                                   PyTuple_GET_ITEM(kwnames, i),
+                                   args[nargs + i], call) < 0) {
+                return -1;
+            }
+        }
+    }
+    if (AL_UNLIKELY(call->callback == NULL ||
+                    (number_name != NULL && call->number == NULL))) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() missing required positional argument: '%s'",
+                     function,
+                     call->callback == NULL ? "callback" : number_name);
+        return -1;
+    }
     return 0;
 }
 
@@ -106,7 +139,7 @@ Loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     al_loop_head *head = al_loop_head_CAST(op);
     sched_call call;
 
-    if (sched_parse("call_soon", 0, args, nargs, kwnames, &call) < 0 ||
+    if (sched_parse("call_soon", NULL, args, nargs, kwnames, &call) < 0 ||
         sched_check(head, call.callback, "call_soon", false) < 0) {
         return NULL;
     }
@@ -126,7 +159,7 @@ Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
     al_loop_head *head = al_loop_head_CAST(op);
     sched_call call;
 
-    if (sched_parse("call_soon_threadsafe", 0, args, nargs, kwnames, &call) <
+    if (sched_parse("call_soon_threadsafe", NULL, args, nargs, kwnames, &call) <
             0 ||
         sched_check(head, call.callback, "call_soon_threadsafe", true) < 0) {
         return NULL;
@@ -170,6 +203,26 @@ sched_seconds(PyObject *number, const char *if_none, double *seconds)
     return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
+/* now + delay: what that is, is the number's business. 0, or -1. */
+static inline int
+sched_deadline(PyObject *delay, double now, double *when)
+{
+    if (AL_LIKELY(PyFloat_CheckExact(delay) || delay == Py_None)) {
+        int rc = sched_seconds(delay, "delay must not be None", when);
+        *when += now;
+        return rc;
+    }
+    PyObject *start = PyFloat_FromDouble(now);
+    PyObject *sum = start == NULL ? NULL : PyNumber_Add(start, delay);
+    Py_XDECREF(start);
+    if (sum == NULL) {
+        return -1;
+    }
+    int rc = sched_seconds(sum, "when cannot be None", when);
+    Py_DECREF(sum);
+    return rc;
+}
+
 PyDoc_STRVAR(Loop_call_at_doc,
              "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
              "Call callback(*args) when loop.time() reaches `when` (seconds)."
@@ -182,8 +235,8 @@ Loop_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     sched_call call;
     double when;
 
-    if (sched_parse("call_at", 1, args, nargs, kwnames, &call) < 0 ||
-        sched_seconds(args[0], "when cannot be None", &when) < 0) {
+    if (sched_parse("call_at", "when", args, nargs, kwnames, &call) < 0 ||
+        sched_seconds(call.number, "when cannot be None", &when) < 0) {
         return NULL;
     }
     return sched_call_at(al_loop_head_CAST(op), when, &call);
@@ -192,12 +245,9 @@ Loop_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 /* self.call_at(when, ...), which is overridden. */
 static PyObject *
 sched_call_at_overridden(al_loop_head *head, double when,
-                         PyObject *const *args, Py_ssize_t nargs,
-                         PyObject *kwnames)
+                         const sched_call *call)
 {
-    Py_ssize_t total =
-        nargs + (kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0);
-    PyObject **stack = PyMem_New(PyObject *, (size_t)total + 1);
+    PyObject **stack = PyMem_New(PyObject *, (size_t)call->nargs + 4);
     PyObject *deadline = PyFloat_FromDouble(when);
     PyObject *handle = NULL;
 
@@ -205,13 +255,17 @@ sched_call_at_overridden(al_loop_head *head, double when,
         PyErr_NoMemory();
     }
     else if (deadline != NULL) {
-        stack[0] = (PyObject *)head;
-        stack[1] = deadline;
-        for (Py_ssize_t i = 1; i < total; i++) {
-            stack[i + 1] = args[i];
+        size_t total = 0;
+        stack[total++] = (PyObject *)head;
+        stack[total++] = deadline;
+        stack[total++] = call->callback;
+        for (Py_ssize_t i = 0; i < call->nargs; i++) {
+            stack[total++] = call->args[i];
         }
+        stack[total] = call->context != NULL ? call->context : Py_None;
         handle = PyObject_VectorcallMethod(head->state->names.call_at, stack,
-                                           (size_t)nargs + 1, kwnames);
+                                           total,
+                                           head->state->context_kwnames);
     }
     Py_XDECREF(deadline);
     PyMem_Free(stack);
@@ -230,18 +284,17 @@ Loop_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     al_loop_head *head = al_loop_head_CAST(op);
     sched_call call;
-    double delay, now;
+    double now, when;
 
-    if (sched_parse("call_later", 1, args, nargs, kwnames, &call) < 0 ||
-        sched_seconds(args[0], "delay must not be None", &delay) < 0 ||
-        al_timers_now(head, &now) < 0) {
+    if (sched_parse("call_later", "delay", args, nargs, kwnames, &call) < 0 ||
+        al_timers_now(head, &now) < 0 ||
+        sched_deadline(call.number, now, &when) < 0) {
         return NULL;
     }
     if (AL_UNLIKELY(head->overrides & AL_OVERRIDES_CALL_AT)) {
-        return sched_call_at_overridden(head, now + delay, args, nargs,
-                                        kwnames);
+        return sched_call_at_overridden(head, when, &call);
     }
-    return sched_call_at(head, now + delay, &call);
+    return sched_call_at(head, when, &call);
 }
 
 PyDoc_STRVAR(Loop_time_doc,
