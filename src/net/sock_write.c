@@ -169,6 +169,20 @@ sock_write_check_eof(SocketTransportObject *self, const char *method)
     return -1;
 }
 
+/* Set TypeError. Returns NULL. */
+static PyObject *
+sock_write_refuse(SocketTransportObject *self, PyObject *data)
+{
+    PyObject *name = PyObject_GetAttr((PyObject *)Py_TYPE(data),
+                                      self->base.state->names.__name__);
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "data argument must be " AL_WRITE_WANTS ", not %R", name);
+        Py_DECREF(name);
+    }
+    return NULL;
+}
+
 PyObject *
 al_sock_write_py_write(PyObject *op, PyObject *data)
 {
@@ -184,10 +198,7 @@ al_sock_write_py_write(PyObject *op, PyObject *data)
         Py_RETURN_NONE;
     }
     if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
-        return PyErr_Format(PyExc_TypeError,
-                            "data argument must be " AL_WRITE_WANTS
-                            ", not '%.100s'",
-                            Py_TYPE(data)->tp_name);
+        return sock_write_refuse(self, data);
     }
     if (sock_write_check_eof(self, "write") < 0) {
         return NULL;
