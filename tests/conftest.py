@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import subprocess
 import sys
 import textwrap
@@ -112,15 +111,17 @@ def script(kind, tmp_path):
 
     The source finds `new_loop`, `Future` and `Task` of the kind under test.
     """
-    module = {"asyncio": "asyncio", "asyncloop": "asyncloop"}[kind]
-    prelude = f"import asyncio\nfrom {module} import Future, Task, new_event_loop as new_loop\n"
+    prelude = f"""
+import asyncio, sys
+sys.path[:] = {sys.path!r}
+from {kind} import Future, Task, new_event_loop as new_loop
+"""
 
     def script(source, *flags, check=True):
         path = tmp_path / "script.py"
         path.write_text(prelude + textwrap.dedent(source))
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", *flags, path],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             capture_output=True,
             text=True,
             timeout=60,

@@ -1,0 +1,225 @@
+"""The exception handler trio: set, get, call, and the default handler."""
+
+import contextvars
+import logging
+import sys
+
+import pytest
+
+
+def test_default_is_none(loop_factory):
+    loop = loop_factory()
+    assert loop.get_exception_handler() is None
+    loop.close()
+
+
+def test_set_and_get(loop):
+    def handler(loop, context):
+        pass
+
+    assert loop.set_exception_handler(handler) is None
+    assert loop.get_exception_handler() is handler
+    loop.set_exception_handler(None)
+    assert loop.get_exception_handler() is None
+
+
+@pytest.mark.parametrize("bad", [42, "handler", object()])
+def test_must_be_callable(loop, bad):
+    before = loop.get_exception_handler()
+    with pytest.raises(TypeError, match="^A callable object or None is expected, got "):
+        loop.set_exception_handler(bad)
+    assert loop.get_exception_handler() is before
+
+
+def test_call_passes_loop_and_context(loop):
+    calls = []
+    loop.set_exception_handler(lambda *args: calls.append(args))
+    context = {"message": "told"}
+    assert loop.call_exception_handler(context) is None
+    assert calls == [(loop, context)]
+    assert calls[0][1] is context
+
+
+def test_report_of_a_failing_callback(loop, turn, reports):
+    def fail(argument):
+        raise ValueError(argument)
+
+    handle = loop.call_soon(fail, "x")
+    text = repr(handle)
+    turn()
+    (report,) = reports()
+    assert report.keys() - {"source_traceback"} == {"message", "exception", "handle"}
+    assert report["message"] == f"Exception in callback {text.removeprefix('<Handle ').split(' created')[0].rstrip('>')}"
+    assert report["exception"].args == ("x",)
+    assert report["handle"] is handle
+
+
+def test_report_of_a_failing_timer(loop, turn, reports):
+    handle = loop.call_later(0, lambda: 1 / 0)
+    turn()
+    (report,) = reports()
+    assert report["handle"] is handle
+    assert report["message"].startswith("Exception in callback ")
+
+
+def test_debug_mode_adds_the_traceback_of_the_handle(loop, turn, reports):
+    loop.set_debug(True)
+    loop.call_soon(lambda: 1 / 0)
+    turn()
+    (report,) = reports()
+    assert report["source_traceback"][-1].filename == __file__
+
+
+def test_handler_is_called_at_once_and_the_turn_goes_on(loop, turn):
+    seen = []
+    loop.set_exception_handler(lambda loop, context: seen.append("handler"))
+    loop.call_soon(lambda: 1 / 0)
+    loop.call_soon(seen.append, "rest")
+    turn()
+    assert seen == ["handler", "rest"]
+
+
+@pytest.mark.parametrize("error", [BaseException, GeneratorExit])
+def test_base_exceptions_of_callbacks_are_reported_too(loop, turn, reports, error):
+    def fail():
+        raise error
+
+    loop.call_soon(fail)
+    turn()
+    assert [type(report["exception"]) for report in reports()] == [error]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="since Python 3.12")
+def test_handler_runs_in_the_context_of_what_failed(loop, turn):
+    var = contextvars.ContextVar("var", default="outside")
+    seen = []
+    loop.set_exception_handler(lambda loop, context: seen.append(var.get()))
+    context = contextvars.copy_context()
+    context.run(var.set, "inside")
+    loop.call_soon(lambda: 1 / 0, context=context)
+    turn()
+    assert seen == ["inside"]
+
+
+class TestBrokenHandler:
+    def test_is_reported_by_the_default_handler(self, loop, turn, caplog):
+        def handler(loop, context):
+            raise KeyError("broken")
+
+        loop.set_exception_handler(handler)
+        loop.call_soon(lambda: 1 / 0)
+        turn()
+        (record,) = caplog.records
+        assert record.name == "asyncio"
+        assert record.getMessage().startswith("Unhandled error in exception handler\ncontext: {'message': ")
+        assert record.exc_info[0] is KeyError
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    def test_exit_leaves_the_loop(self, loop, turn, error):
+        seen = []
+
+        def handler(loop, context):
+            raise error
+
+        loop.set_exception_handler(handler)
+        loop.call_soon(lambda: 1 / 0)
+        loop.call_soon(seen.append, "rest")
+        with pytest.raises(error):
+            loop.run_forever()
+        assert not loop.is_running()
+        turn()
+        assert seen == ["rest"]
+
+    def test_default_handler_overridden_and_broken(self, loop, turn, caplog):
+        def broken(context):
+            raise KeyError("broken")
+
+        loop.set_exception_handler(None)
+        loop.default_exception_handler = broken
+        loop.call_soon(lambda: 1 / 0)
+        turn()
+        assert caplog.records[0].getMessage() == "Exception in default exception handler"
+        del loop.default_exception_handler
+
+    def test_handler_that_is_no_function_of_two_arguments(self, loop, turn, caplog):
+        loop.set_exception_handler(lambda: None)
+        loop.call_soon(lambda: 1 / 0)
+        turn()
+        assert "Unhandled error in exception handler" in caplog.text
+
+    def test_handler_may_replace_itself(self, loop, turn):
+        seen = []
+
+        def handler(loop, context):
+            loop.set_exception_handler(lambda loop, context: seen.append("second"))
+            seen.append("first")
+
+        loop.set_exception_handler(handler)
+        del handler
+        for _ in range(2):
+            loop.call_soon(lambda: 1 / 0)
+        turn()
+        assert seen == ["first", "second"]
+
+    def test_handler_may_stop_the_loop(self, loop):
+        loop.set_exception_handler(lambda loop, context: loop.stop())
+        loop.call_soon(lambda: 1 / 0)
+        loop.run_forever()
+
+
+class TestDefaultHandler:
+    @pytest.fixture(autouse=True)
+    def default(self, loop):
+        loop.set_exception_handler(None)
+
+    def test_logs_message_keys_and_exception(self, loop, caplog):
+        error = ValueError("x")
+        loop.call_exception_handler({"message": "told", "exception": error, "zebra": 1, "apple": "a"})
+        (record,) = caplog.records
+        assert (record.name, record.levelno) == ("asyncio", logging.ERROR)
+        assert record.getMessage() == "told\napple: 'a'\nzebra: 1"
+        assert record.exc_info[1] is error
+
+    @pytest.mark.parametrize("context", [{}, {"message": None}, {"message": ""}])
+    def test_without_a_message(self, loop, caplog, context):
+        loop.call_exception_handler(context)
+        assert caplog.records[0].getMessage() == "Unhandled exception in event loop"
+
+    def test_failing_callback(self, loop, turn, caplog):
+        def fail():
+            raise ValueError("x")
+
+        handle = loop.call_soon(fail)
+        text = repr(handle)
+        turn()
+        (record,) = caplog.records
+        assert record.getMessage().startswith("Exception in callback ")
+        assert f"handle: {text}" in record.getMessage()
+        assert record.exc_info[0] is ValueError
+
+    def test_debug_mode_says_where_it_was_made(self, loop, turn, caplog):
+        loop.set_debug(True)
+        loop.call_soon(lambda: 1 / 0)
+        turn()
+        assert "Object created at (most recent call last):\n" in caplog.text
+        assert __file__ in caplog.text
+
+    def test_debug_mode_says_where_the_current_handle_was_made(self, loop, turn, caplog):
+        loop.set_debug(True)
+        loop.call_soon(loop.call_exception_handler, {"message": "told"})
+        turn()
+        assert "handle_traceback: Handle created at (most recent call last):\n" in caplog.text
+
+    def test_context_must_be_a_mapping(self, loop, caplog):
+        loop.call_exception_handler(42)
+        assert caplog.records[0].getMessage() == "Exception in default exception handler"
+
+
+def test_override_of_call_exception_handler_is_obeyed(loop, turn, Future):
+    seen = []
+    loop.call_exception_handler = lambda context: seen.append(context["message"].split()[0])
+    loop.call_soon(lambda: 1 / 0)
+    turn()
+    Future(loop=loop).set_exception(ValueError())
+    del loop.call_exception_handler
+    assert seen == ["Exception", "Future"]

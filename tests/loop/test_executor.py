@@ -1,0 +1,225 @@
+"""run_in_executor, default executors, getaddrinfo."""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import socket
+import sys
+import threading
+import time
+
+import pytest
+
+
+def test_result(loop, run):
+    async def main():
+        return await loop.run_in_executor(None, divmod, 17, 5)
+
+    assert run(main()) == (3, 2)
+
+
+def test_exception(loop, run):
+    def fail():
+        raise ValueError("x")
+
+    async def main():
+        with pytest.raises(ValueError, match="^x$"):
+            await loop.run_in_executor(None, fail)
+
+    run(main())
+
+
+def test_returns_the_loops_future(loop, run, Future):
+    async def main():
+        future = loop.run_in_executor(None, int)
+        assert isinstance(future, Future)
+        assert future.get_loop() is loop
+        await future
+
+    run(main())
+
+
+def test_runs_in_threads_of_asyncio(loop, run):
+    async def main():
+        return await loop.run_in_executor(None, lambda: threading.current_thread().name)
+
+    assert run(main()).startswith("asyncio_")
+
+
+def test_own_executor(loop, run):
+    async def main():
+        with concurrent.futures.ThreadPoolExecutor(thread_name_prefix="mine") as executor:
+            return await loop.run_in_executor(executor, lambda: threading.current_thread().name)
+
+    assert run(main()).startswith("mine")
+
+
+def test_default_executor(loop, run):
+    async def main():
+        return await loop.run_in_executor(None, lambda: threading.current_thread().name)
+
+    executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="mine")
+    loop.set_default_executor(executor)
+    assert run(main()).startswith("mine")
+
+
+@pytest.mark.parametrize("bad", [None, 42, object()])
+def test_default_executor_must_be_a_thread_pool(loop, bad):
+    with pytest.raises(TypeError, match="^executor must be ThreadPoolExecutor instance$"):
+        loop.set_default_executor(bad)
+
+
+def test_many_at_once(loop, run):
+    async def main():
+        return await asyncio.gather(*(loop.run_in_executor(None, lambda i=i: i) for i in range(200)))
+
+    assert run(main()) == list(range(200))
+
+
+def test_cancelled_before_it_starts(loop, run):
+    async def main():
+        gate = threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            blocked = loop.run_in_executor(executor, gate.wait)
+            waiting = loop.run_in_executor(executor, seen.append, 1)
+            await asyncio.sleep(0)
+            assert waiting.cancel()
+            gate.set()
+            assert await blocked
+        assert seen == []
+
+    seen = []
+    run(main())
+
+
+class TestShutdown:
+    def test_waits_for_what_runs(self, loop):
+        seen = []
+
+        async def main():
+            loop.run_in_executor(None, lambda: (time.sleep(0.01), seen.append(1)))
+            await loop.shutdown_default_executor()
+            assert seen == [1]
+
+        loop.run_until_complete(main())
+
+    def test_refuses_work_afterwards(self, loop):
+        loop.run_until_complete(loop.shutdown_default_executor())
+        with pytest.raises(RuntimeError, match="^Executor shutdown has been called$"):
+            loop.run_in_executor(None, int)
+
+    def test_twice(self, loop):
+        async def main():
+            await loop.run_in_executor(None, int)
+            await loop.shutdown_default_executor()
+            await loop.shutdown_default_executor()
+
+        loop.run_until_complete(main())
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="timeout came with Python 3.12")
+    def test_timeout(self, loop):
+        gate = threading.Event()
+
+        async def main():
+            future = loop.run_in_executor(None, gate.wait)
+            with pytest.warns(RuntimeWarning, match="The executor did not finishing joining its threads within 0.01"):
+                await loop.shutdown_default_executor(timeout=0.01)
+            gate.set()
+            await future
+
+        loop.run_until_complete(main())
+
+    def test_close_does_not_wait(self, loop):
+        gate = threading.Event()
+
+        async def main():
+            loop.run_in_executor(None, gate.wait)
+
+        loop.run_until_complete(main())
+        loop.close()
+        gate.set()
+
+
+class TestThreads:
+    def test_to_thread(self, run):
+        var = contextvars.ContextVar("var")
+
+        async def main():
+            var.set("inherited")
+            return await asyncio.to_thread(lambda a, *, b: (a, b, var.get()), 1, b=2)
+
+        assert run(main()) == (1, 2, "inherited")
+
+    def test_run_coroutine_threadsafe(self, loop, run):
+        async def double(x):
+            await asyncio.sleep(0)
+            return 2 * x
+
+        def other():
+            return asyncio.run_coroutine_threadsafe(double(21), loop).result(10)
+
+        async def main():
+            return await loop.run_in_executor(None, other)
+
+        assert run(main()) == 42
+
+    def test_run_coroutine_threadsafe_passes_exception_and_cancel(self, loop, run):
+        async def fail():
+            raise ValueError("x")
+
+        async def forever():
+            await loop.create_future()
+
+        def other():
+            with pytest.raises(ValueError, match="^x$"):
+                asyncio.run_coroutine_threadsafe(fail(), loop).result(10)
+            future = asyncio.run_coroutine_threadsafe(forever(), loop)
+            with pytest.raises(concurrent.futures.TimeoutError):
+                future.result(0.002)
+            assert future.cancel()
+
+        async def main():
+            await loop.run_in_executor(None, other)
+            await asyncio.sleep(0.005)
+            assert asyncio.all_tasks() <= {asyncio.current_task(), *outer}
+
+        outer = set()
+        loop.call_soon(lambda: outer.update(asyncio.all_tasks(loop)))
+        run(main())
+
+    def test_wrap_future(self, loop, run):
+        async def main():
+            source = concurrent.futures.Future()
+            loop.call_soon(source.set_result, 5)
+            return await asyncio.wrap_future(source)
+
+        assert run(main()) == 5
+
+
+class TestNames:
+    def test_getaddrinfo(self, loop, run):
+        async def main():
+            return await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+
+        assert run(main()) == socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+
+    def test_getaddrinfo_in_debug_mode(self, loop, run):
+        async def main():
+            return await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+
+        loop.set_debug(True)
+        assert run(main())[0][4] == ("127.0.0.1", 80)
+
+    def test_getaddrinfo_fails(self, loop, run):
+        async def main():
+            with pytest.raises(socket.gaierror):
+                await loop.getaddrinfo("127.0.0.1", "no such service")
+
+        run(main())
+
+    def test_getnameinfo(self, loop, run):
+        async def main():
+            flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+            return await loop.getnameinfo(("127.0.0.1", 80), flags)
+
+        assert run(main()) == ("127.0.0.1", "80")
