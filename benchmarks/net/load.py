@@ -58,4 +58,6 @@ def drive(port, size, seconds, operations, core=None, connections=16):
     if load.returncode:
         raise RuntimeError(err.strip() or f"the load generator ended with {load.returncode}")
     count, cpu, wall = map(int, out.split())
+    if not count:
+        raise RuntimeError(f"not one message came back within {wall / 1e9:.3f} s")
     return Result(count, cpu / 1e9, wall / 1e9)
