@@ -59,7 +59,7 @@ def main():
     arguments = parse_arguments()
     if why := suite.why_not_installed():
         sys.exit(why)
-    omissions = suite.foreign() + ([] if arguments.all else suite.not_applicable())
+    omissions = ([] if arguments.all else suite.not_applicable()) + suite.foreign()
     for path in arguments.leave_out:
         omissions += suite.read_omissions(path, "left out")
     about = {key: getattr(arguments, key) for key in ("loop", "task", "future", "debug")}
