@@ -5,10 +5,10 @@ create_connection(), create_server(), run_until_complete(), executors, asynchron
 a parameter that a new Python adds arrives by itself.
 """
 
-import asyncio
 import sys
 import threading
 from asyncio import events
+from asyncio.base_events import BaseEventLoop
 from typing import Any, NoReturn
 
 from . import _core, _registry
@@ -42,7 +42,7 @@ _NOT_YET = (
 )
 
 
-class Loop(_core.Loop, SignalHandling, asyncio.BaseEventLoop):
+class Loop(_core.Loop, SignalHandling, BaseEventLoop):
     """An asyncio event loop on libev, whose create_future() and create_task() make asyncloop's Future and Task.
 
     backend: how libev waits for descriptors ("epoll", "poll", "select", "kqueue" ...), None for the best there is.
@@ -52,7 +52,7 @@ class Loop(_core.Loop, SignalHandling, asyncio.BaseEventLoop):
 
     def __init__(self, *, backend: str | None = None) -> None:
         _core.Loop.__init__(self, backend=backend)
-        asyncio.BaseEventLoop.__init__(self)
+        BaseEventLoop.__init__(self)
 
     def run_forever(self) -> None:
         """Run until stop() is called.
@@ -82,7 +82,7 @@ class Loop(_core.Loop, SignalHandling, asyncio.BaseEventLoop):
         """
         if self.is_closed() and not self.is_running():
             return
-        asyncio.BaseEventLoop.close(self)
+        BaseEventLoop.close(self)
         self._close_signals()
         self._release()
 
