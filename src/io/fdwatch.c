@@ -47,7 +47,8 @@ typedef struct al_fdtable {
 /* What the table makes itself. */
 typedef struct {
     al_fdwatch base;
-    PyObject *fileobj; /* owned while an entry is set, else NULL */
+    PyObject *fileobj; /* owned while an entry is set by it, else NULL */
+    PyObject *socket;  /* owned weak reference to the last one, or NULL */
 } OwnWatch;
 
 #define OwnWatch_CAST(watch) ((OwnWatch *)(watch))
@@ -348,6 +349,38 @@ fdwatch_check_pollable(int fd)
     return 0;
 }
 
+/* The watch of `fd`, made if there is none. -> borrowed, or NULL with
+ * MemoryError set. */
+static al_fdwatch *
+fdtable_get_watch(al_loop_head *loop, int fd)
+{
+    al_fdtable *table = fdtable_get(loop, fd);
+    if (table == NULL) {
+        return NULL;
+    }
+    if (table->watches[fd] != NULL) {
+        return table->watches[fd];
+    }
+    OwnWatch *made = PyMem_New(OwnWatch, 1);
+    if (made == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    made->fileobj = made->socket = NULL;
+    fdtable_enter(table, &made->base, loop, fd, NULL);
+    return &made->base;
+}
+
+/* Have libev tell the kernel about the descriptor again, which has forgotten
+ * it if it was closed meanwhile. Setting an entry starts it again. */
+static void
+fdwatch_refresh(al_fdwatch *watch)
+{
+    ev_io_stop(watch->loop->ev, &watch->io);
+    ev_io_set(&watch->io, watch->io.fd, EV_NONE);
+    watch->is_fresh = true;
+}
+
 al_fdwatch *
 al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
 {
@@ -355,31 +388,43 @@ al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
     if (fdwatch_check_pollable(fd) < 0) {
         return NULL;
     }
-    al_fdtable *table = fdtable_get(loop, fd);
-    if (table == NULL) {
-        return NULL;
-    }
-    al_fdwatch *watch = table->watches[fd];
+    al_fdwatch *watch = fdtable_get_watch(loop, fd);
     if (watch == NULL) {
-        OwnWatch *made = PyMem_New(OwnWatch, 1);
-        if (made == NULL) {
-            PyErr_NoMemory();
-            return NULL;
-        }
-        made->fileobj = NULL;
-        watch = &made->base;
-        fdtable_enter(table, watch, loop, fd, NULL);
-    }
-    else {
-        /* Setting the descriptor has libev tell the kernel again, which has
-         * forgotten it if it was closed meanwhile. */
-        ev_io_stop(loop->ev, &watch->io);
-        ev_io_set(&watch->io, fd, EV_NONE);
-        watch->is_fresh = true;
+        return NULL;
     }
     if (watch->owner == NULL) {
         Py_XSETREF(OwnWatch_CAST(watch)->fileobj, Py_NewRef(fileobj));
     }
+    fdwatch_refresh(watch);
+    return watch;
+}
+
+al_fdwatch *
+al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket)
+{
+    PyObject *reference = PyWeakref_NewRef(socket, NULL);
+    if (reference == NULL) {
+        return NULL;
+    }
+    al_fdwatch *watch = fdtable_get_watch(loop, fd);
+    if (watch == NULL) {
+        Py_DECREF(reference);
+        return NULL;
+    }
+    /* An object has one weak reference without a callback, which we keep: so
+     * this compares the sockets, also with one that is gone. A socket that is
+     * the same has the same descriptor: it cannot be opened twice. */
+    if (watch->owner == NULL && OwnWatch_CAST(watch)->socket == reference) {
+        Py_DECREF(reference);
+        return watch;
+    }
+    if (watch->owner == NULL) {
+        Py_XSETREF(OwnWatch_CAST(watch)->socket, reference);
+    }
+    else {
+        Py_DECREF(reference);
+    }
+    fdwatch_refresh(watch);
     return watch;
 }
 
@@ -411,6 +456,7 @@ al_fdwatch_close(al_fdwatch *watch)
     PyObject *reader = watch->reader.object;
     PyObject *writer = watch->writer.object;
     PyObject *fileobj = NULL;
+    PyObject *socket = NULL;
 
     ev_io_stop(loop->ev, &watch->io);
     al_list_remove(&watch->changed);
@@ -419,11 +465,13 @@ al_fdwatch_close(al_fdwatch *watch)
     watch->reader.object = watch->writer.object = NULL;
     if (watch->owner == NULL) {
         fileobj = OwnWatch_CAST(watch)->fileobj;
+        socket = OwnWatch_CAST(watch)->socket;
         PyMem_Free(watch);
     }
     Py_XDECREF(reader); /* last: may run anything */
     Py_XDECREF(writer);
     Py_XDECREF(fileobj);
+    Py_XDECREF(socket);
 }
 
 void
@@ -458,6 +506,7 @@ al_fdwatch_traverse_all(al_loop_head *loop, visitproc visit, void *arg)
             Py_VISIT(watch->writer.object);
             if (watch->owner == NULL) {
                 Py_VISIT(OwnWatch_CAST(watch)->fileobj);
+                Py_VISIT(OwnWatch_CAST(watch)->socket);
             }
         }
     }

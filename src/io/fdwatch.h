@@ -44,6 +44,11 @@ al_fdwatch_close(al_fdwatch *watch);
 AL_NODISCARD al_fdwatch *
 al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj);
 
+/* The same for a socket.socket that is open: it can be polled, and while it is
+ * the same as the last one with this `fd` the kernel knows it. */
+AL_NODISCARD al_fdwatch *
+al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket);
+
 /* The watch of `fd`, or NULL (no exception) if there is none. */
 al_fdwatch *
 al_fdwatch_find(al_loop_head *loop, int fd);

@@ -134,7 +134,9 @@ sock_op_wait(SockOpObject *self)
     {
         goto error;
     }
-    al_fdwatch *watch = al_fdwatch_get(loop, self->fd, self->sock);
+    al_fdwatch *watch = self->is_plain
+                            ? al_fdwatch_get_socket(loop, self->fd, self->sock)
+                            : al_fdwatch_get(loop, self->fd, number);
     if (watch == NULL) {
         goto error;
     }
