@@ -41,7 +41,7 @@ typedef struct al_fdtable {
     int size;
     al_list changed;    /* heads the watches' `changed` */
     ev_prepare prepare; /* active while there are changed watches */
-    ev_fork fork;       /* the kernel's state is about to be made anew */
+    ev_fork fork;       /* called when the kernel's state is made anew */
 } al_fdtable;
 
 /* What the table makes itself. */
@@ -113,14 +113,28 @@ fdwatch_lose(al_fdwatch *watch)
     ev_async_send(loop->ev, &loop->wakeup); /* this poll must not block */
 }
 
+/* Lose whatever is closed. */
+static void
+fdtable_check(al_fdtable *table)
+{
+    for (int fd = 0; fd < table->size; fd++) {
+        al_fdwatch *watch = table->watches[fd];
+        if (watch != NULL && ev_is_active(&watch->io) &&
+            !fdwatch_is_open(watch))
+        {
+            fdwatch_lose(watch);
+        }
+    }
+}
+
 /* Before libev tells the kernel what has changed. */
 static void
-fdwatch_on_prepare(struct ev_loop *ev, ev_prepare *prepare, int revents)
+fdwatch_on_prepare(struct ev_loop *ev, ev_prepare *prepare,
+                   int Py_UNUSED(revents))
 {
     al_fdtable *table = (al_fdtable *)prepare->data;
     al_list *node;
 
-    (void)revents;
     while ((node = table->changed.next) != &table->changed) {
         al_fdwatch *watch = fdwatch_from_changed(node);
         uint8_t events = watch->io.events & (EV_READ | EV_WRITE);
@@ -134,7 +148,12 @@ fdwatch_on_prepare(struct ev_loop *ev, ev_prepare *prepare, int revents)
         watch->polled = ev_is_active(&watch->io) ? events : 0;
         watch->is_fresh = false;
     }
-    ev_prepare_stop(ev, prepare);
+    if (ev_backend(ev) == EVBACKEND_POLL) {
+        fdtable_check(table); /* poll() is told of all, each time */
+    }
+    else {
+        ev_prepare_stop(ev, prepare);
+    }
 }
 
 /* In a child process, or when libev lost track: all is told anew. */
@@ -142,16 +161,7 @@ static void
 fdwatch_on_fork(struct ev_loop *Py_UNUSED(ev), ev_fork *watcher,
                 int Py_UNUSED(revents))
 {
-    al_fdtable *table = (al_fdtable *)watcher->data;
-
-    for (int fd = 0; fd < table->size; fd++) {
-        al_fdwatch *watch = table->watches[fd];
-        if (watch != NULL && ev_is_active(&watch->io) &&
-            !fdwatch_is_open(watch))
-        {
-            fdwatch_lose(watch);
-        }
-    }
+    fdtable_check((al_fdtable *)watcher->data);
 }
 
 static void

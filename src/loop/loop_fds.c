@@ -14,8 +14,11 @@
 
 /* --- descriptors -------------------------------------------------------- */
 
-/* The descriptor of an int or an object with fileno(), maybe negative.
- * 0, or -1 with ValueError or OverflowError set. */
+#define AL_FDS_NEGATIVE (-1)
+#define AL_FDS_TOO_LARGE (-2) /* for an int: none has such a number */
+
+/* The descriptor of an int or an object with fileno(), maybe one of the above.
+ * 0, or -1 with ValueError set. */
 static int
 fds_fileno(PyObject *fileobj, int *fd)
 {
@@ -45,11 +48,11 @@ fds_fileno(PyObject *fileobj, int *fd)
     long value = PyLong_AsLongAndOverflow(number, &overflow);
     Py_DECREF(number);
     if (overflow > 0 || value > INT_MAX) {
-        PyErr_SetString(PyExc_OverflowError,
-                        "Python int too large to convert to C int");
-        return -1;
+        *fd = AL_FDS_TOO_LARGE;
     }
-    *fd = overflow < 0 || value < 0 ? -1 : (int)value;
+    else {
+        *fd = overflow < 0 || value < 0 ? AL_FDS_NEGATIVE : (int)value;
+    }
     return 0;
 }
 
@@ -64,9 +67,13 @@ fds_free_fileno(al_loop_head *loop, PyObject *fileobj, int *fd)
 }
 
 static void
-fds_set_invalid(PyObject *fileobj)
+fds_set_invalid(int fd, PyObject *fileobj)
 {
-    if (PyLong_Check(fileobj)) {
+    if (fd == AL_FDS_TOO_LARGE) {
+        PyErr_SetString(PyExc_OverflowError,
+                        "Python int too large to convert to C int");
+    }
+    else if (PyLong_Check(fileobj)) {
         PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", fileobj);
     }
     else {
@@ -112,7 +119,7 @@ fds_add(al_loop_head *loop, int fd, int event, PyObject *const *args,
         return NULL;
     }
     if (fd < 0) {
-        fds_set_invalid(fileobj);
+        fds_set_invalid(fd, fileobj);
         return NULL;
     }
     handle = al_handle_new(loop, args[1], args + 2, nargs - 2, NULL);
@@ -154,14 +161,14 @@ fds_remove(al_loop_head *loop, int fd, int event, PyObject *fileobj)
     if (loop->is_closed) {
         return 0;
     }
-    if (fd >= 0) {
+    if (fd != AL_FDS_NEGATIVE) {
         watch = al_fdwatch_find(loop, fd);
     }
     else {
         /* Closed first and removed then: it does not know its number now. */
         watch = al_fdwatch_find_object(loop, fileobj);
         if (watch == NULL) {
-            fds_set_invalid(fileobj);
+            fds_set_invalid(fd, fileobj);
             return -1;
         }
     }
