@@ -129,6 +129,7 @@ def loop_maker(kind):
     """The function that makes loops of this kind."""
     if kind == "asyncio":
         return asyncio.SelectorEventLoop
+    sys.path.append(str(HERE.parents[1]))  # a debug build of Python rarely has the package installed
     import asyncloop
 
     return asyncloop.new_event_loop
