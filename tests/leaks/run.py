@@ -142,7 +142,7 @@ def runner(function, loop, new_event_loop):
     return lambda: function(new_event_loop)
 
 
-def run_file(path, kind):
+def run_file(path, kind, patience):
     """-> [{"name", "growth", "grown", "error"}] for the scenarios of one file, run in this process."""
 
     def new_event_loop():
@@ -159,7 +159,7 @@ def run_file(path, kind):
         result = {"name": f"{path.stem}.{name}", "growth": {}, "grown": [], "error": None}
         try:
             result["growth"] = measure(run_once, functions, MEASURED)
-            for _ in range(PATIENCE):
+            for _ in range(patience):
                 if not grown(result["growth"]):
                     break
                 result["growth"] = measure(run_once, functions, 2 * MEASURED)
@@ -171,9 +171,9 @@ def run_file(path, kind):
     return results
 
 
-def run_apart(path, kind):
+def run_apart(path, kind, patience):
     """run_file() in a process of its own, so that a crash is a result like any other."""
-    command = [sys.executable, __file__, "--loop", kind, "--json", str(path)]
+    command = [sys.executable, __file__, "--loop", kind, "--patience", str(patience), "--json", str(path)]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=False)
     except subprocess.TimeoutExpired:
@@ -202,6 +202,7 @@ def table(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loop", choices=["asyncloop", "asyncio"], default="asyncloop", help="whose loop to run on")
+    parser.add_argument("--patience", type=int, default=PATIENCE, help="how often a suspect is measured again")
     parser.add_argument("--verbose", action="store_true", help="show the counts of all scenarios")
     parser.add_argument("--json", action="store_true", help="run the files in this process and print the raw results")
     parser.add_argument("files", nargs="*", type=pathlib.Path, help="files of scenarios; all of this folder if none")
@@ -211,10 +212,10 @@ def main():
     )
 
     if args.json:
-        print(json.dumps([result for path in files for result in run_file(path, args.loop)]))
+        print(json.dumps([result for path in files for result in run_file(path, args.loop, args.patience)]))
         return 0
 
-    results = [result for path in files for result in run_apart(path, args.loop)]
+    results = [result for path in files for result in run_apart(path, args.loop, args.patience)]
     bad = [result for result in results if result["grown"]]
     failed = [result for result in results if result["error"]]
     if bad or args.verbose:

@@ -66,7 +66,7 @@ def run_harness(tmp_path):
         file = tmp_path / "made_up.py"
         file.write_text(source)
         done = subprocess.run(
-            [sys.executable, HERE / "run.py", "--loop", "asyncio", file],
+            [sys.executable, HERE / "run.py", "--loop", "asyncio", "--patience", "1", file],
             stdout=subprocess.PIPE,
             text=True,
             timeout=60,
