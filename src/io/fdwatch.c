@@ -89,11 +89,36 @@ fdwatch_on_ready(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
         return; /* libev has stopped it; silent from now on, as in asyncio */
     }
     loop->events++;
+    if (revents & EV_WRITE) { /* will be the second */
+        fdwatch_push(loop, &watch->writer);
+    }
     if (revents & EV_READ) {
         fdwatch_push(loop, &watch->reader);
     }
-    if (revents & EV_WRITE) {
-        fdwatch_push(loop, &watch->writer);
+}
+
+static inline al_entry *
+fdwatch_entry(al_ready *ready, size_t i)
+{
+    return &ready->ring[(ready->head + i) & (ready->capacity - 1)];
+}
+
+/* libev calls back for what the kernel found in reverse order: queue it in
+ * the kernel's, as asyncio does. */
+static void
+fdwatch_on_pending(struct ev_loop *ev)
+{
+    al_ready *ready = &al_loop_head_CAST(ev_userdata(ev))->ready;
+    size_t first = ready->count;
+
+    ev_invoke_pending(ev);
+    for (size_t last = ready->count; first + 1 < last; first++) {
+        al_entry *a = fdwatch_entry(ready, first);
+        al_entry *b = fdwatch_entry(ready, --last);
+        al_entry entry = *a;
+
+        *a = *b;
+        *b = entry;
     }
 }
 
@@ -246,6 +271,7 @@ fdtable_get(al_loop_head *loop, int fd)
         ev_fork_init(&table->fork, fdwatch_on_fork);
         table->prepare.data = table->fork.data = table;
         ev_fork_start(loop->ev, &table->fork);
+        ev_set_invoke_pending_cb(loop->ev, fdwatch_on_pending);
         loop->fdtable = table;
     }
     return fdtable_reserve(table, fd) < 0 ? NULL : table;

@@ -189,6 +189,28 @@ Loop_set__current_handle(PyObject *op, PyObject *value,
     return 0;
 }
 
+/* BaseEventLoop keeps its queues in these; ours are C. Who looks sees what they
+ * hold, and BaseEventLoop.__init__() may set them in vain. */
+
+static PyObject *
+Loop_get__ready(PyObject *op, void *Py_UNUSED(closure))
+{
+    return al_ready_list(&al_loop_head_CAST(op)->ready);
+}
+
+static PyObject *
+Loop_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
+{
+    return al_timers_list(&al_loop_head_CAST(op)->timers);
+}
+
+static int
+Loop_set_nothing(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(value),
+                 void *Py_UNUSED(closure))
+{
+    return 0;
+}
+
 /* --- new, init ----------------------------------------------------------- */
 
 static PyObject *
@@ -338,6 +360,8 @@ static PyGetSetDef Loop_getset[] = {
      NULL},
     {"_current_handle", Loop_get__current_handle, Loop_set__current_handle,
      NULL, NULL},
+    {"_ready", Loop_get__ready, Loop_set_nothing, NULL, NULL},
+    {"_scheduled", Loop_get__scheduled, Loop_set_nothing, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyMemberDef Loop_members[] = {

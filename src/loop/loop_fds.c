@@ -6,6 +6,8 @@
  * when it is replaced or removed, so that it does not run if it is in the
  * queue at that moment.
  */
+#include "loop/loop_fds.h"
+
 #include "loop/loop.h"
 
 #include "base/args.h"
@@ -95,15 +97,57 @@ fds_run(al_loop_head *loop, PyObject *handle)
     return al_handle_run(loop, handle);
 }
 
-/* What was replaced or removed must not run even if it is queued: 0 or -1.
- * (A waiting sock_* operation sees by itself that it lost its place.) */
+/* What was replaced or removed (stolen, may be NULL) must not run even if it
+ * is queued: 0 or -1. A waiting sock_* operation sees by itself that it has
+ * lost its place. */
 static int
-fds_cancel(al_loop_head *loop, PyObject *object)
+fds_cancel(al_state *state, PyObject *object)
 {
-    if (object == NULL || !al_handle_check(loop->state, object)) {
-        return 0;
+    int rc = 0;
+
+    if (object != NULL && al_handle_check(state, object)) {
+        rc = al_handle_cancel(HandleObject_CAST(object));
     }
-    return al_handle_cancel(HandleObject_CAST(object));
+    Py_XDECREF(object);
+    return rc;
+}
+
+int
+al_loop_fds_set(al_fdwatch *watch, int event, al_run_fn run, PyObject *object)
+{
+    al_state *state = watch->loop->state;
+    PyObject *replaced;
+    int rc;
+
+    if (event == EV_READ) {
+        replaced = Py_XNewRef(watch->reader.object);
+        rc = al_fdwatch_set_reader(watch, run, object);
+    }
+    else {
+        replaced = Py_XNewRef(watch->writer.object);
+        rc = al_fdwatch_set_writer(watch, run, object);
+    }
+    return fds_cancel(state, replaced) < 0 ? -1 : rc;
+}
+
+/* Take whatever is there out: 1, 0 if there was nothing, -1 with an exception
+ * set. */
+static int
+fds_clear(al_fdwatch *watch, int event)
+{
+    al_state *state = watch->loop->state;
+    PyObject *removed;
+
+    if (event == EV_READ) {
+        removed = Py_XNewRef(watch->reader.object);
+        al_fdwatch_clear_reader(watch);
+    }
+    else {
+        removed = Py_XNewRef(watch->writer.object);
+        al_fdwatch_clear_writer(watch);
+    }
+    int found = removed != NULL;
+    return fds_cancel(state, removed) < 0 ? -1 : found;
 }
 
 /* -> new reference to the handle, or NULL with an exception set. */
@@ -112,8 +156,6 @@ fds_add(al_loop_head *loop, int fd, int event, PyObject *const *args,
         Py_ssize_t nargs)
 {
     PyObject *fileobj = args[0];
-    PyObject *handle = NULL;
-    PyObject *replaced = NULL;
 
     if (al_loop_check_closed(loop) < 0) {
         return NULL;
@@ -122,33 +164,16 @@ fds_add(al_loop_head *loop, int fd, int event, PyObject *const *args,
         fds_set_invalid(fd, fileobj);
         return NULL;
     }
-    handle = al_handle_new(loop, args[1], args + 2, nargs - 2, NULL);
+    PyObject *handle = al_handle_new(loop, args[1], args + 2, nargs - 2, NULL);
     if (handle == NULL) {
-        goto error;
+        return NULL;
     }
     al_fdwatch *watch = al_fdwatch_get(loop, fd, fileobj);
-    if (watch == NULL) {
-        goto error;
+    if (watch == NULL || al_loop_fds_set(watch, event, fds_run, handle) < 0) {
+        Py_DECREF(handle);
+        return NULL;
     }
-    int rc;
-    if (event == EV_READ) {
-        replaced = Py_XNewRef(watch->reader.object);
-        rc = al_fdwatch_set_reader(watch, fds_run, handle);
-    }
-    else {
-        replaced = Py_XNewRef(watch->writer.object);
-        rc = al_fdwatch_set_writer(watch, fds_run, handle);
-    }
-    if (rc < 0 || fds_cancel(loop, replaced) < 0) {
-        goto error;
-    }
-    Py_XDECREF(replaced);
     return handle;
-
-error:
-    Py_XDECREF(replaced);
-    Py_XDECREF(handle);
-    return NULL;
 }
 
 /* Whether there was something to remove: 1 or 0, -1 with an exception set. */
@@ -156,7 +181,6 @@ static int
 fds_remove(al_loop_head *loop, int fd, int event, PyObject *fileobj)
 {
     al_fdwatch *watch;
-    PyObject *removed;
 
     if (loop->is_closed) {
         return 0;
@@ -172,20 +196,7 @@ fds_remove(al_loop_head *loop, int fd, int event, PyObject *fileobj)
             return -1;
         }
     }
-    if (watch == NULL) {
-        return 0;
-    }
-    if (event == EV_READ) {
-        removed = Py_XNewRef(watch->reader.object);
-        al_fdwatch_clear_reader(watch);
-    }
-    else {
-        removed = Py_XNewRef(watch->writer.object);
-        al_fdwatch_clear_writer(watch);
-    }
-    int rc = fds_cancel(loop, removed) < 0 ? -1 : removed != NULL;
-    Py_XDECREF(removed);
-    return rc;
+    return watch == NULL ? 0 : fds_clear(watch, event);
 }
 
 /* --- Python: methods ---------------------------------------------------- */

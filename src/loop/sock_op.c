@@ -27,7 +27,7 @@
 #include "loop/sock_op.h"
 
 #include "base/errors.h"
-#include "io/fdwatch.h"
+#include "loop/loop_fds.h"
 #include "sched/report.h"
 #include "task/future.h"
 
@@ -142,9 +142,7 @@ sock_op_wait(SockOpObject *self)
     }
     Py_DECREF(number);
     self->future = future;
-    return self->call->event == EV_READ
-               ? al_fdwatch_set_reader(watch, sock_op_run, op)
-               : al_fdwatch_set_writer(watch, sock_op_run, op);
+    return al_loop_fds_set(watch, self->call->event, sock_op_run, op);
 
 error:
     Py_XDECREF(number);

@@ -102,6 +102,20 @@ al_ready_clear(al_ready *ready)
     *ready = (al_ready){0};
 }
 
+PyObject *
+al_ready_list(const al_ready *ready)
+{
+    PyObject *list = PyList_New(0);
+
+    for (size_t i = 0; list != NULL && i < ready->count; i++) {
+        size_t place = (ready->head + i) & (ready->capacity - 1);
+        if (PyList_Append(list, ready->ring[place].object) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
 int
 al_ready_traverse(al_ready *ready, visitproc visit, void *arg)
 {

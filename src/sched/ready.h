@@ -38,6 +38,10 @@ al_ready_run_turn(al_loop_head *loop);
 void
 al_ready_clear(al_ready *ready);
 
+/* The queued objects, first to last. -> new list, or NULL. */
+AL_NODISCARD PyObject *
+al_ready_list(const al_ready *ready);
+
 int
 al_ready_traverse(al_ready *ready, visitproc visit, void *arg);
 

@@ -252,6 +252,19 @@ al_timers_clear(al_loop_head *loop)
     timers->capacity = 0;
 }
 
+PyObject *
+al_timers_list(const al_timers *timers)
+{
+    PyObject *list = PyList_New(0);
+
+    for (Py_ssize_t i = 0; list != NULL && i < timers->count; i++) {
+        if (PyList_Append(list, timers->heap[i].handle) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
 int
 al_timers_traverse(al_timers *timers, visitproc visit, void *arg)
 {

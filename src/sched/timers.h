@@ -44,6 +44,11 @@ al_timers_unwatch(al_loop_head *loop);
 void
 al_timers_clear(al_loop_head *loop);
 
+/* The armed handles, the first deadline first, the others in no order.
+ * -> new list, or NULL. */
+AL_NODISCARD PyObject *
+al_timers_list(const al_timers *timers);
+
 int
 al_timers_traverse(al_timers *timers, visitproc visit, void *arg);
 

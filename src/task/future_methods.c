@@ -413,10 +413,29 @@ PyDoc_STRVAR(Future_set_result_doc,
              "Mark the future done and set its result.\n\n"
              "Raises InvalidStateError if it is done already.");
 
+/* asyncio's Task is a subclass of its Future, so Future.set_result(task, x) is
+ * possible there. Our Task is no subclass of our Future: these two methods
+ * accept any asyncio.Future by their descriptor, and check here. */
+static int
+future_check_ours(PyObject *op, const char *method)
+{
+    PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &al_module_def);
+
+    if (AL_LIKELY(module != NULL)) {
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "descriptor '%s' for 'asyncloop._core.Future' objects "
+                 "doesn't apply to a '%.100s' object",
+                 method, Py_TYPE(op)->tp_name);
+    return -1;
+}
+
 static PyObject *
 Future_set_result(PyObject *op, PyObject *result)
 {
-    if (al_future_set_result(op, result) < 0) {
+    if (future_check_ours(op, "set_result") < 0 ||
+        al_future_set_result(op, result) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -431,7 +450,8 @@ PyDoc_STRVAR(Future_set_exception_doc,
 static PyObject *
 Future_set_exception(PyObject *op, PyObject *exception)
 {
-    if (al_future_set_exception(op, exception) < 0) {
+    if (future_check_ours(op, "set_exception") < 0 ||
+        al_future_set_exception(op, exception) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -502,10 +522,13 @@ Future_dealloc(PyObject *op)
 
 static PyMethodDef Future_methods[] = {
     AL_FUTURE_COMMON_METHODS,
-    {"set_result", Future_set_result, METH_O, Future_set_result_doc},
-    {"set_exception", Future_set_exception, METH_O, Future_set_exception_doc},
     {"cancel", (PyCFunction)(void (*)(void))Future_cancel,
      METH_FASTCALL | METH_KEYWORDS, Future_cancel_doc},
+    {NULL, NULL, 0, NULL}};
+
+static PyMethodDef future_setters[] = {
+    {"set_result", Future_set_result, METH_O, Future_set_result_doc},
+    {"set_exception", Future_set_exception, METH_O, Future_set_exception_doc},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef Future_getset[] = {AL_FUTURE_COMMON_GETSET,
@@ -532,6 +555,28 @@ static const PyType_Spec Future_spec = {
     .slots = Future_slots,
 };
 
+/* Add the methods that accept Tasks, too: see future_check_ours(). */
+static int
+future_add_setters(al_state *state)
+{
+    PyTypeObject *base = (PyTypeObject *)state->imports.asyncio_Future;
+
+    for (PyMethodDef *def = future_setters; def->ml_name != NULL; def++) {
+        PyObject *method = PyDescr_NewMethod(base, def);
+        if (method == NULL) {
+            return -1;
+        }
+        int rc = PyDict_SetItemString(state->FutureType->tp_dict, def->ml_name,
+                                      method);
+        Py_DECREF(method);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    PyType_Modified(state->FutureType);
+    return 0;
+}
+
 int
 al_future_init_type(PyObject *module)
 {
@@ -543,5 +588,5 @@ al_future_init_type(PyObject *module)
     spec.basicsize = (int)(al_future_offset + (Py_ssize_t)sizeof(al_future));
     state->FutureType =
         al_state_add_type(module, &spec, state->imports.asyncio_Future);
-    return state->FutureType == NULL ? -1 : 0;
+    return state->FutureType == NULL ? -1 : future_add_setters(state);
 }
