@@ -81,14 +81,14 @@ types: build $(GROUP)types
 	$(VENV)/bin/mypy
 	$(VENV)/bin/stubtest asyncloop
 
-# A copy of the tree, because two builds for one Python cannot stand in the same place; -p keeps the times, by which
+# A copy of the tree, because two builds for one Python cannot stand in the same place; tar keeps the times, by which
 # setup.py compiles only what has changed. Leaks are refleak's job: the interpreter itself never frees everything.
 ASAN := build/asan
 ASAN_RUNTIME = $(shell $(CC) -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)
 asan: build $(GROUP)test
 	@mkdir -p $(ASAN)
-	@cd $(ASAN) && rm -rf asyncloop docs src $(filter-out setup.py,$(PYTHON_SOURCES))
-	cp -Rp *.md LICENSE Makefile MANIFEST.in .clang-format pyproject.toml docs src $(PYTHON_SOURCES) $(ASAN)
+	@find $(ASAN) -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
+	tar -c --exclude=./build --exclude=./.git --exclude='./.venv*' --exclude='*.so' . | tar -x -C $(ASAN)
 	cd $(ASAN) && ASYNCLOOP_SANITIZE=1 $(abspath $(PY)) setup.py -q build_ext --inplace
 	cd $(ASAN) && LD_PRELOAD=$(ASAN_RUNTIME) PYTHONPATH=$(abspath $(ASAN)) PYTHONMALLOC=malloc \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
