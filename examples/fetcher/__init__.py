@@ -13,5 +13,6 @@ download.py  one page, with a bounded number of requests at a time, retries and 
 parse.py     title, links and words of a page: CPU-bound, so it runs in a process pool
 store.py     SQLite and files: blocking, so it runs in threads
 site.py      the web site that is fetched
+children.py  how processes are started
 compare.py   the same program under every loop that is installed
 """

@@ -87,7 +87,7 @@ def main(argv=None):
             options = [f"--pages={args.pages}", f"--concurrency={args.concurrency}", f"--workers={args.workers}"]
             run_comparison(PROGRAM, options, args.rounds)
     except KeyboardInterrupt:
-        sys.exit(1 if args.json else "Interrupted.")  # with --json, whoever has started this will say so
+        sys.exit("Interrupted.")
 
 
 def fetch(args):

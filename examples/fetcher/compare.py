@@ -27,7 +27,10 @@ def run_comparison(program, options, rounds):
             print(f"  round {number + 1}   {name:<9} {result.rate:>8,.0f} requests/s", flush=True)
     print()
     show_table(results, baseline="asyncio")
-    print("\nMedians; CPU seconds are those of client and site, without the processes that parse.")
+    print(
+        "\nMedians. CPU seconds, the steadier figure on a busy machine, are those of client and site; parsing is not in"
+    )
+    print("them. Most of the work is aiohttp's, whatever the loop.")
     for name in LOOPS:
         if name not in names:
             print(f"{name} is not installed here.")
@@ -37,12 +40,12 @@ def run_in_fresh_process(program, loop_name, options):
     """Return the Result of `python program --once --json --loop loop_name options...`."""
     with tempfile.TemporaryDirectory(prefix="asyncloop-fetch-") as directory:
         command = [sys.executable, program, "--once", "--json", "--loop", loop_name, "--output", directory, *options]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
-                output, _ = process.communicate()
+                output, errors = process.communicate()
             except KeyboardInterrupt:
-                process.wait()  # Ctrl-C has reached it too, and it has processes of its own to end
+                process.communicate()  # Ctrl-C has reached it too; wait, it has processes of its own to end
                 raise
     if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, command)
+        sys.exit(f"{errors}The run on {loop_name} has failed.")
     return Result(**json.loads(output))

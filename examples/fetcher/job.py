@@ -1,14 +1,13 @@
 """The whole job on one loop: fetch all pages, parse them beside it, store them."""
 
 import asyncio
-import multiprocessing
-import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import aiohttp
 
+from .children import SPAWN, deaf_to_ctrl_c
 from .download import Downloader, PageError
 from .parse import parse_pages
 from .site import Site
@@ -96,20 +95,15 @@ async def run_on_urls(urls, *, directory, concurrency, workers, bar):
     """
     # limit=0: the semaphore is the limit, a second one in aiohttp's connection pool would only hide it.
     connector = aiohttp.TCPConnector(limit=0)
-    with make_parsers(workers) as parsers:
-        await warm_up(parsers, workers)
+    with ProcessPoolExecutor(workers, SPAWN) as parsers:
+        await start_all(parsers, workers)
         async with Store(directory) as store, aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
             return await Job(Downloader(session, concurrency), parsers, store, bar).run(urls)
 
 
-def make_parsers(workers):
-    # spawn, not fork: this process has threads and a running loop, and a fork would copy them in mid-work.
-    # Ctrl-C reaches the workers too; they leave the answer to this process.
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, spawn, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
-
-
-async def warm_up(parsers, workers):
+async def start_all(parsers, workers):
     """Make the pool start its processes, which it does only for work, before any time is taken."""
     loop = asyncio.get_running_loop()
-    await asyncio.gather(*(loop.run_in_executor(parsers, parse_pages, []) for _ in range(workers)))
+    with deaf_to_ctrl_c():
+        calls = [loop.run_in_executor(parsers, parse_pages, []) for _ in range(workers)]
+    await asyncio.gather(*calls)

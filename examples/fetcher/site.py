@@ -5,13 +5,13 @@ Like the web it is not perfect: some pages are slow, some answer 503 to the firs
 
 import asyncio
 import contextlib
-import multiprocessing
 import random
-import signal
 import time
 
 from aiohttp import web
 from loops import run
+
+from .children import SPAWN, deaf_to_ctrl_c
 
 WORDS = "loop task future socket page thread queue signal timer await reader writer packet server client".split()
 WORDS_PER_PAGE = 150
@@ -87,8 +87,6 @@ async def serve_until_told(pages, pipe):
 
 
 def process_main(loop_name, pages, pipe):
-    # Ctrl-C reaches every process of the terminal; this one ends when its parent says so.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     run(serve_until_told(pages, pipe), loop_name)
 
 
@@ -96,16 +94,15 @@ class Site:
     """The site as its client sees it: `async with Site(loop_name, pages) as site`."""
 
     def __init__(self, loop_name, pages):
-        # spawn: forking a program that already runs threads and a loop would copy both in the middle of their work.
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, self.far_end = spawn.Pipe()
-        self.process = spawn.Process(target=process_main, args=(loop_name, pages, self.far_end), daemon=True)
+        self.pipe, self.far_end = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=process_main, args=(loop_name, pages, self.far_end), daemon=True)
         self.pages = pages
         self.urls = []
         self.cpu_seconds = 0.0
 
     async def __aenter__(self):
-        self.process.start()
+        with deaf_to_ctrl_c():
+            self.process.start()
         self.far_end.close()  # now the child alone holds it, so its death is an end of file here
         port = await asyncio.to_thread(self.pipe.recv)
         self.urls = [f"http://127.0.0.1:{port}{path}" for path in site_map(self.pages)]

@@ -144,6 +144,16 @@ def test_ctrl_c_leaves_no_process_behind(example, tmp_path):
     wait_until(lambda: not group_exists(process.pid), 10)
 
 
+def test_ctrl_c_during_the_comparison(example, tmp_path):
+    process = example.start("fetch.py", "--pages", 300, "--rounds", 9, "--workers", 1, "--output", tmp_path)
+    while not process.stdout.readline().startswith("  round 1   asyncio"):
+        assert process.poll() is None
+    time.sleep(0.2)  # the next program is on its way
+    example.interrupt(process)
+    example.finish(process, status=1, stderr="Interrupted.\n")
+    wait_until(lambda: not group_exists(process.pid), 10)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
