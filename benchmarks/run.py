@@ -146,7 +146,7 @@ def run_apart(name, loop, options):
 
 
 def measure(cases, names, options):
-    """Run every case on every loop, once a round, and return the report."""
+    """Run every case on every loop, once a round, and return the report; an interrupt leaves out the round it hits."""
     names_of_loops = options.loops or loops.installed()
     for loop in names_of_loops:
         try:
@@ -156,45 +156,50 @@ def measure(cases, names, options):
     for name in names:
         cases[name].prepare()
 
-    runs = {(name, loop): [] for name in names for loop in names_of_loops}
-    failed = {}
-    for turn in range(options.rounds):
-        for name in names:
-            print(f"\r\033[Kround {turn + 1} of {options.rounds}: {name}", end="", file=sys.stderr, flush=True)
-            # Whoever comes first in a round may find the machine in another state than the others do: take turns.
-            for loop in rotated(names_of_loops, turn):
-                if (name, loop) in failed:
-                    continue
-                try:
-                    runs[name, loop].append(run_apart(name, loop, options))
-                except Failed as why:
-                    failed[name, loop] = str(why)
+    rounds, failed = [], {}
+    try:
+        for turn in range(options.rounds):
+            # Whoever comes first may find the machine in another state than the others do: take turns.
+            in_turn = names_of_loops[turn % len(names_of_loops) :] + names_of_loops[: turn % len(names_of_loops)]
+            rounds.append(one_round(f"{turn + 1} of {options.rounds}", names, in_turn, failed, options))
+    except KeyboardInterrupt:
+        if not rounds:
+            raise
     print("\r\033[K", end="", file=sys.stderr)
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "date": datetime.date.today().isoformat(),
-        "rounds": options.rounds,
+        "rounds": len(rounds),
         "seconds": options.seconds,
         "pinned": options.pin is not None,
         "loops": {loop: loops.version(loop) for loop in names_of_loops},
-        "cases": {name: case_report(cases[name], name, names_of_loops, runs, failed) for name in names},
+        "cases": {name: case_report(cases[name], names_of_loops, rounds, failed) for name in names},
         "failed": [{"case": name, "loop": loop, "why": why} for (name, loop), why in failed.items()],
     }
 
 
-def rotated(sequence, by):
-    by %= len(sequence)
-    return sequence[by:] + sequence[:by]
+def one_round(which, names, names_of_loops, failed, options):
+    """Run every case on every loop that has not failed at it, and return {(case, loop): what run_here printed}."""
+    runs = {}
+    for name in names:
+        print(f"\r\033[Kround {which}: {name}", end="", file=sys.stderr, flush=True)
+        for loop in names_of_loops:
+            if (name, loop) not in failed:
+                try:
+                    runs[name, loop] = run_apart(name, loop, options)
+                except Failed as why:
+                    failed[name, loop] = str(why)
+    return runs
 
 
-def case_report(case, name, names_of_loops, runs, failed):
-    whole = [loop for loop in names_of_loops if (name, loop) not in failed]
+def case_report(case, names_of_loops, rounds, failed):
+    whole = [loop for loop in names_of_loops if (case.name, loop) not in failed]
     return {
         "title": case.title,
         "operation": case.operation,
         "unit": case.unit,
-        "loops": {loop: summary(runs[name, loop]) for loop in whole},
+        "loops": {loop: summary([runs[case.name, loop] for runs in rounds]) for loop in whole},
     }
 
 
