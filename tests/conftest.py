@@ -109,7 +109,7 @@ def reports(loop):
 def script(kind, tmp_path):
     """Runs source in its own interpreter, where a crash is no danger, and returns what it printed.
 
-    The source finds `new_loop`, `Future` and `Task` of the kind under test.
+    The source finds `new_loop`, `Future` and `Task` of the kind under test; the environment changes nothing.
     """
     prelude = f"""
 import asyncio, sys
@@ -121,7 +121,7 @@ from {kind} import Future, Task, new_event_loop as new_loop
         path = tmp_path / "script.py"
         path.write_text(prelude + textwrap.dedent(source))
         done = subprocess.run(
-            [sys.executable, "-X", "faulthandler", *flags, path],
+            [sys.executable, "-E", "-X", "faulthandler", *flags, path],
             capture_output=True,
             text=True,
             timeout=60,

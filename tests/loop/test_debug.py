@@ -27,8 +27,8 @@ def slow(debug_loop, caplog):
 class TestSwitch:
     def test_default(self, script):
         source = "loop = new_loop(); print(loop.get_debug()); loop.close()"
-        assert script(source, "-E").stdout.strip() == "False"
-        assert script(source, "-E", "-X", "dev").stdout.strip() == "True"
+        assert script(source).stdout.strip() == "False"
+        assert script(source, "-X", "dev").stdout.strip() == "True"
 
     def test_set(self, loop):
         for value, expected in [(True, True), (False, False), (1, True), (0, False)]:

@@ -84,6 +84,7 @@ def test_cancelled_before_it_starts(loop, run):
             waiting = loop.run_in_executor(executor, seen.append, 1)
             await asyncio.sleep(0)
             assert waiting.cancel()
+            await asyncio.sleep(0)  # the next turn tells the executor
             gate.set()
             assert await blocked
         assert seen == []

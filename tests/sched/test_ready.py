@@ -83,6 +83,7 @@ def test_exit_leaves_at_once_and_the_rest_runs_later(loop, turn, seen, error):
 
 
 def test_100_000_at_once(loop, turn, seen):
+    loop.set_debug(False)  # as many creation tracebacks take a minute
     for i in range(100_000):
         loop.call_soon(seen.append, i)
     turn()
@@ -90,6 +91,8 @@ def test_100_000_at_once(loop, turn, seen):
 
 
 def test_a_chain_of_100_000(loop, seen):
+    loop.set_debug(False)
+
     def step(n):
         if n:
             loop.call_soon(step, n - 1)

@@ -85,7 +85,8 @@ def test_failing_callback_does_not_stop_the_others(future, seen, turn, reports):
     assert isinstance(report["handle"], asyncio.Handle)
 
 
-def test_what_is_not_callable_fails_when_it_is_called(future, turn, reports):
+def test_what_is_not_callable_fails_when_it_is_called(future, loop, turn, reports):
+    loop.set_debug(False)
     future.add_done_callback(42)
     future.set_result(1)
     turn()
@@ -316,6 +317,7 @@ def test_call_soon_of_the_loop_is_asked_if_overridden(Future, loop, seen):
 
 
 def test_chain_of_100_000_futures(Future, loop):
+    loop.set_debug(False)  # as many creation tracebacks take a minute
     futures = [Future(loop=loop) for _ in range(100_000)]
     for one, following in zip(futures, futures[1:], strict=False):
         one.add_done_callback(lambda f, following=following: following.set_result(f.result() + 1))
@@ -324,6 +326,7 @@ def test_chain_of_100_000_futures(Future, loop):
 
 
 def test_100_000_callbacks_on_one_future(future, loop, turn, seen):
+    loop.set_debug(False)
     for _ in range(100_000):
         future.add_done_callback(seen.append)
     future.set_result(1)
