@@ -331,8 +331,8 @@ class TestWaitClosed:
         client = Client.made.pop()
         client.transport.pause_reading()
         settle()
-        client.transport = None
         with pytest.warns(ResourceWarning, match="unclosed"):
+            client.transport = None
             del client
             gc.collect()
         server.close()
