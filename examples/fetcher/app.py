@@ -76,7 +76,7 @@ def main(argv=None):
             print(json.dumps(dataclasses.asdict(fetch(args))))
             return
 
-        what = f"{len(args.urls)} URLs" if args.urls else f"a local site of {args.pages:,} pages"
+        what = "the given URLs" if args.urls else f"a local site of {args.pages:,} pages"
         print(f"Fetching {what} on {args.loop}, Python {platform.python_version()}.", flush=True)
         result = fetch(args)
         show_findings(result, args.output)
