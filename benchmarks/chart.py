@@ -103,12 +103,11 @@ def legend(loops):
 
 def bar(y, loop, speed, length, time):
     x = MARGIN + LABELS
-    base = y + BAR - 1.8
     kind = "ratio" if loop == "asyncloop" else "time"
     return [
         f'<rect class="{css(loop)}" x="{x}" y="{y}" width="{max(length, 1):.1f}" height="{BAR}" rx="2"/>',
-        text(x + length + 8, base, f"{speed:.1f}×", kind),
-        text(x + length + 48, base, time, "time"),
+        f'<text x="{x + length + 8:.1f}" y="{y + BAR - 1.8:g}"><tspan class="{kind}">{speed:.1f}×</tspan>'
+        f'<tspan class="time" dx="9">{time}</tspan></text>',
     ]
 
 
