@@ -33,11 +33,12 @@ def test_time_is_the_monotonic_clock(loop):
     assert before <= loop.time() <= time.monotonic()
 
 
-def test_order_is_by_deadline(loop, run_for, seen):
-    for delay in (0.003, 0.001, 0.002):
-        loop.call_later(delay, seen.append, delay)
-    run_for(0.01)
-    assert seen == [0.001, 0.002, 0.003]
+def test_order_is_by_deadline(loop, seen):
+    now = loop.time()
+    for i in 3, 1, 4, 2:
+        loop.call_at(now + i / 1000, loop.stop if i == 4 else lambda i=i: seen.append(i))
+    loop.run_forever()
+    assert seen == [1, 2, 3]
 
 
 def test_1_000_timers_in_random_order(loop, seen):

@@ -188,7 +188,7 @@ class TestTaskGroup:
 
 def test_as_completed(run):
     async def main():
-        return [await each for each in asyncio.as_completed([value(i, i / 500) for i in (3, 1, 2)])]
+        return [await each for each in asyncio.as_completed([value(i, i / 50) for i in (3, 1, 2)])]
 
     assert run(main()) == [1, 2, 3]
 
@@ -196,7 +196,7 @@ def test_as_completed(run):
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="came with Python 3.13")
 def test_as_completed_gives_the_tasks_themselves(run, loop):
     async def main():
-        tasks = [loop.create_task(value(i, i / 500)) for i in (2, 1)]
+        tasks = [loop.create_task(value(i, i / 50)) for i in (2, 1)]
         return [tasks.index(each) async for each in asyncio.as_completed(tasks)]
 
     assert run(main()) == [1, 0]

@@ -339,7 +339,7 @@ class TestCount:
     def test_timeout_inside_a_timeout_relies_on_it(self, run):
         async def main():
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.01):
+                async with asyncio.timeout(0.05):
                     with pytest.raises(TimeoutError):
                         async with asyncio.timeout(0.001):
                             await forever()
