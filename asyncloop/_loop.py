@@ -102,3 +102,4 @@ for _name in _NOT_YET:
 
 _registry.extend_all_tasks()
 _registry.learn_task_layout()
+_registry.learn_context_layout()

@@ -29,6 +29,13 @@ def extend_all_tasks() -> None:
     getattr(asyncio.tasks, name).__class__ = _Tasks
 
 
+def learn_context_layout() -> None:
+    """Show the C code two contexts, so that it finds where they keep their variables."""
+    context = contextvars.Context()
+    context.run(contextvars.ContextVar("variable").set, None)
+    _core._learn_context_layout(contextvars.Context(), context)
+
+
 def learn_task_layout() -> None:
     """Show the C code a stock task, so that it finds the fields of asyncio's part of ours."""
 

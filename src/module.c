@@ -5,6 +5,7 @@
 #include "loop/sock_op.h"
 #include "net/listener.h"
 #include "net/sock_transport.h"
+#include "sched/context.h"
 #include "sched/handle.h"
 #include "task/registry.h"
 #include "task/task.h"
@@ -46,6 +47,7 @@ module_free(void *module)
 
 static PyMethodDef module_methods[] = {
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
+    {"_learn_context_layout", al_context_learn_layout, METH_VARARGS, NULL},
     {"_learn_task_layout", al_registry_learn_layout, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 

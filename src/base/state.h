@@ -69,6 +69,7 @@ typedef struct al_state {
     /* Where in asyncio's own part of a Task these fields are, 0 <=> unknown. */
     Py_ssize_t base_coro_offset;
     Py_ssize_t base_context_offset;
+    Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 
     /* Types whose instances asyncio.iscoroutine() has called coroutines. */
     PyObject *coroutine_types; /* owned set */

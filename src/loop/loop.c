@@ -309,6 +309,8 @@ Loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(head->current_task);
     Py_VISIT(head->current_handle);
     Py_VISIT(head->task_factory);
+    Py_VISIT(head->snapshot);
+    Py_VISIT(head->scratch);
     int rc = al_ready_traverse(&head->ready, visit, arg);
     if (rc == 0) {
         rc = al_timers_traverse(&head->timers, visit, arg);
@@ -324,6 +326,8 @@ Loop_clear(PyObject *op)
     al_loop_release(LoopObject_CAST(op));
     Py_CLEAR(head->current_handle);
     Py_CLEAR(head->task_factory);
+    Py_CLEAR(head->snapshot);
+    Py_CLEAR(head->scratch);
     return 0;
 }
 

@@ -18,6 +18,7 @@
  *       running only from the loop's. */
 #include "sched/handle.h"
 
+#include "sched/context.h"
 #include "sched/ready.h"
 #include "sched/report.h"
 #include "sched/timers.h"
@@ -63,8 +64,14 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
 {
     self->loop = (al_loop_head *)Py_NewRef((PyObject *)loop);
     self->callback = Py_NewRef(callback);
-    self->context =
-        context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
+    if (context != NULL) {
+        self->context = Py_NewRef(context);
+        self->has_snapshot = false;
+    }
+    else {
+        self->context = al_context_snapshot(loop);
+        self->has_snapshot = al_context_is_shared(loop->state);
+    }
     self->source_traceback = NULL;
     self->repr = NULL;
     self->weakrefs = NULL;
@@ -240,6 +247,34 @@ handle_call(HandleObject *self)
     return result;
 }
 
+/* Call the callback in its context: -> its result, or NULL. */
+static inline PyObject *
+handle_call_in_context(HandleObject *self)
+{
+    al_loop_head *loop = self->loop; /* kept by us, and we by the caller */
+    PyObject *result = NULL;
+
+    if (AL_LIKELY(self->has_snapshot)) {
+        PyObject *context = al_context_enter(loop, self->context);
+        if (context != NULL) {
+            result = handle_call(self);
+            if (al_context_leave(loop, context) < 0) {
+                Py_CLEAR(result);
+            }
+        }
+        return result;
+    }
+    PyObject *context = Py_NewRef(self->context);
+    if (PyContext_Enter(context) == 0) {
+        result = handle_call(self);
+        if (PyContext_Exit(context) < 0) {
+            Py_CLEAR(result);
+        }
+    }
+    Py_DECREF(context);
+    return result;
+}
+
 int
 al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
 {
@@ -248,15 +283,7 @@ al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
     if (self->callback == NULL) { /* by (1) */
         return 0;
     }
-    PyObject *context = Py_NewRef(self->context);
-    PyObject *result = NULL;
-    if (PyContext_Enter(context) == 0) {
-        result = handle_call(self);
-        if (PyContext_Exit(context) < 0) {
-            Py_CLEAR(result);
-        }
-    }
-    Py_DECREF(context);
+    PyObject *result = handle_call_in_context(self);
     if (AL_UNLIKELY(result == NULL)) {
         return handle_report(self);
     }
@@ -339,7 +366,17 @@ PyDoc_STRVAR(Handle_get_context_doc,
 static PyObject *
 Handle_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(HandleObject_CAST(op)->context);
+    HandleObject *self = HandleObject_CAST(op);
+
+    if (self->has_snapshot) { /* which nobody may see: get one of our own */
+        PyObject *context = PyContext_Copy(self->context);
+        if (context == NULL) {
+            return NULL;
+        }
+        Py_SETREF(self->context, context);
+        self->has_snapshot = false;
+    }
+    return Py_NewRef(self->context);
 }
 
 static PyObject *
@@ -538,8 +575,6 @@ TimerHandle_dealloc(PyObject *op)
     {"_loop", T_OBJECT, offsetof(HandleObject, loop), READONLY, NULL},        \
         {"_callback", T_OBJECT, offsetof(HandleObject, callback), READONLY,   \
          NULL},                                                               \
-        {"_context", T_OBJECT, offsetof(HandleObject, context), READONLY,     \
-         NULL},                                                               \
         {"_source_traceback", T_OBJECT,                                       \
          offsetof(HandleObject, source_traceback), 0, NULL},                  \
         {"_repr", T_OBJECT, offsetof(HandleObject, repr), READONLY, NULL},    \
@@ -566,12 +601,20 @@ static PyMemberDef TimerHandle_members[] = {
     {"_when", T_DOUBLE, offsetof(TimerHandleObject, when), READONLY, NULL},
     {NULL, 0, 0, 0, NULL}};
 
+static PyObject *
+Handle_get__context(PyObject *op, void *Py_UNUSED(closure))
+{
+    return Handle_get_context(op, NULL);
+}
+
 static PyGetSetDef Handle_getset[] = {
+    {"_context", Handle_get__context, NULL, NULL, NULL},
     {"__class__", Handle_get___class__, NULL, NULL, NULL},
     {"_args", Handle_get__args, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyGetSetDef TimerHandle_getset[] = {
+    {"_context", Handle_get__context, NULL, NULL, NULL},
     {"__class__", TimerHandle_get___class__, NULL, NULL, NULL},
     {"_args", Handle_get__args, NULL, NULL, NULL},
     {"_scheduled", TimerHandle_get__scheduled, NULL, NULL, NULL},

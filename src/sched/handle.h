@@ -10,7 +10,7 @@ typedef struct {
     PyObject_HEAD
     al_loop_head *loop;         /* owned */
     PyObject *callback;         /* owned, NULL <=> cancelled */
-    PyObject *context;          /* owned, never NULL */
+    PyObject *context; /* owned, never NULL; see has_snapshot */
     PyObject *source_traceback; /* owned, debug mode only, else NULL */
     PyObject *repr; /* owned, what repr said before cancel() in debug mode */
     /* Up to three arguments live here, more in a tuple at arguments[0]. Each
@@ -19,6 +19,7 @@ typedef struct {
     Py_ssize_t count; /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
     PyObject *weakrefs; /* the interpreter's list */
     bool is_cancelled;
+    bool has_snapshot; /* context is a shared snapshot: sched/context.h */
 } HandleObject;
 
 typedef struct {

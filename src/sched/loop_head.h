@@ -73,6 +73,9 @@ struct al_loop_head {
     ev_async wakeup;               /* io/wakeup.c */
     struct al_fdtable *fdtable; /* io/fdwatch.c: owned, NULL <=> none yet */
 
+    PyObject *snapshot; /* owned context, never entered; NULL <=> none yet */
+    PyObject *scratch;  /* owned context to run callbacks in, or NULL */
+
     PyObject *current_handle; /* owned, debug mode only, else NULL */
     PyObject *task_factory;   /* owned, NULL <=> none */
     unsigned long thread_id;  /* 0 <=> not running */

@@ -1,0 +1,93 @@
+/* context.h - contexts of callbacks, copied only when it makes a difference.
+ *
+ * call_soon(cb) promises cb a copy of the current context.  A copy is an
+ * object that the garbage collector has to look at, and nearly always equal to
+ * the last one.  So the loop keeps one snapshot that nobody ever enters and
+ * hands it out again while the current context has the same variables; to run
+ * a callback it is copied into a scratch context, which is used again if the
+ * callback has set nothing.
+ *
+ * "The same variables" is one comparison of pointers: a context holds its
+ * variables in an immutable mapping.  Where that pointer is, is learned at
+ * import (al_context_learn_layout); without it each callback gets its copy. */
+#ifndef AL_SCHED_CONTEXT_H
+#define AL_SCHED_CONTEXT_H
+
+#include "sched/loop_head.h"
+
+/* Whether snapshots are shared at all. */
+static inline bool
+al_context_is_shared(const al_state *state)
+{
+    return state->context_vars_offset != 0;
+}
+
+static inline PyObject *
+al_context_vars(const al_state *state, PyObject *context)
+{
+    return *(PyObject **)((char *)context + state->context_vars_offset);
+}
+
+/* A context that is what the current one is now; if al_context_is_shared() not
+ * to be entered nor shown to anybody. -> new reference, or NULL. */
+static inline PyObject *
+al_context_snapshot(al_loop_head *loop)
+{
+    if (!al_context_is_shared(loop->state)) {
+        return PyContext_CopyCurrent();
+    }
+    PyObject *current = PyThreadState_Get()->context; /* borrowed */
+    if (AL_LIKELY(loop->snapshot != NULL && current != NULL &&
+                  al_context_vars(loop->state, current) ==
+                      al_context_vars(loop->state, loop->snapshot))) {
+        return Py_NewRef(loop->snapshot);
+    }
+    PyObject *snapshot = PyContext_CopyCurrent();
+    if (snapshot != NULL) {
+        Py_XSETREF(loop->snapshot, Py_NewRef(snapshot));
+    }
+    return snapshot;
+}
+
+/* Enter a context that is like the snapshot and that nobody else has.
+ * -> new reference to it, for al_context_leave(); or NULL. */
+static inline PyObject *
+al_context_enter(al_loop_head *loop, PyObject *snapshot)
+{
+    PyObject *context = loop->scratch; /* taken */
+
+    loop->scratch = NULL;
+    if (AL_UNLIKELY(context == NULL ||
+                    al_context_vars(loop->state, context) !=
+                        al_context_vars(loop->state, snapshot))) {
+        Py_XDECREF(context);
+        context = PyContext_Copy(snapshot);
+    }
+    if (context != NULL && AL_UNLIKELY(PyContext_Enter(context) < 0)) {
+        Py_CLEAR(context);
+    }
+    return context;
+}
+
+/* Leave it again and let go of it. 0, or -1 with an exception set. */
+static inline int
+al_context_leave(al_loop_head *loop, PyObject *context)
+{
+    int rc = PyContext_Exit(context);
+
+    if (AL_LIKELY(rc == 0 && loop->scratch == NULL &&
+                  Py_REFCNT(context) == 1)) {
+        loop->scratch = context;
+    }
+    else {
+        Py_DECREF(context);
+    }
+    return rc;
+}
+
+/* _core._learn_context_layout(empty, context): find the pointer in `context`,
+ * which has a variable that `empty` has not. */
+PyObject *
+al_context_learn_layout(PyObject *module, PyObject *args);
+
+#endif
