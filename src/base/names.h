@@ -6,7 +6,11 @@
 #define AL_BASE_NAMES_H
 
 #define AL_NAMES(X)                                                           \
+    X(_ensure_resolved)                                                       \
+    X(__await__)                                                              \
     X(__name__)                                                               \
+    X(accept)                                                                 \
+    X(connect)                                                                \
     X(debug)                                                                  \
     X(_repr_info)                                                             \
     X(_check_thread)                                                          \
@@ -32,30 +36,44 @@
     X(create_future)                                                          \
     X(create_task)                                                            \
     X(data_received)                                                          \
+    X(done)                                                                   \
     X(eager_start)                                                            \
     X(eof_received)                                                           \
     X(exception)                                                              \
+    X(family)                                                                 \
     X(fileno)                                                                 \
     X(future)                                                                 \
     X(get_buffer)                                                             \
     X(get_debug)                                                              \
     X(get_loop)                                                               \
+    X(getsockopt)                                                             \
+    X(gettimeout)                                                             \
     X(handle)                                                                 \
+    X(is_closing)                                                             \
     X(loop)                                                                   \
     X(message)                                                                \
     X(name)                                                                   \
     X(pause_writing)                                                          \
     X(peername)                                                               \
+    X(proto)                                                                  \
     X(protocol)                                                               \
+    X(recv)                                                                   \
+    X(recv_into)                                                              \
+    X(recvfrom)                                                               \
+    X(recvfrom_into)                                                          \
     X(resume_writing)                                                         \
     X(send)                                                                   \
+    X(sendto)                                                                 \
     X(set_name)                                                               \
+    X(setblocking)                                                            \
     X(socket)                                                                 \
     X(sockname)                                                               \
     X(source_traceback)                                                       \
     X(task)                                                                   \
     X(throw)                                                                  \
     X(time)                                                                   \
-    X(transport)
+    X(transport)                                                              \
+    X(type)                                                                   \
+    X(value)
 
 #endif

@@ -321,7 +321,8 @@ al_fdwatch_check_free(al_loop_head *loop, int fd, PyObject *fileobj)
     }
     /* As in asyncio a transport on its way out has no claim any more. */
     PyObject *owner = Py_NewRef(watch->owner);
-    PyObject *result = PyObject_CallMethod(owner, "is_closing", NULL);
+    PyObject *result =
+        PyObject_CallMethodNoArgs(owner, loop->state->names.is_closing);
     int is_closing = result == NULL ? -1 : PyObject_IsTrue(result);
     Py_XDECREF(result);
     if (is_closing == 0) {

@@ -22,7 +22,7 @@
 /* The descriptor of an int or an object with fileno(), maybe one of the above.
  * 0, or -1 with ValueError set. */
 static int
-fds_fileno(PyObject *fileobj, int *fd)
+fds_fileno(al_state *state, PyObject *fileobj, int *fd)
 {
     PyObject *number = NULL;
 
@@ -30,7 +30,8 @@ fds_fileno(PyObject *fileobj, int *fd)
         number = Py_NewRef(fileobj);
     }
     else {
-        PyObject *result = PyObject_CallMethod(fileobj, "fileno", NULL);
+        PyObject *result =
+            PyObject_CallMethodNoArgs(fileobj, state->names.fileno);
         if (result != NULL) {
             number = PyNumber_Long(result);
             Py_DECREF(result);
@@ -62,7 +63,7 @@ fds_fileno(PyObject *fileobj, int *fd)
 static int
 fds_free_fileno(al_loop_head *loop, PyObject *fileobj, int *fd)
 {
-    if (fds_fileno(fileobj, fd) < 0) {
+    if (fds_fileno(loop->state, fileobj, fd) < 0) {
         return -1;
     }
     return al_fdwatch_check_free(loop, *fd, fileobj);
@@ -232,7 +233,7 @@ fds_add_method(const al_signature *signature, PyObject *op, int event,
         return NULL;
     }
     if (is_public ? fds_free_fileno(loop, args[0], &fd) < 0
-                  : fds_fileno(args[0], &fd) < 0)
+                  : fds_fileno(loop->state, args[0], &fd) < 0)
     {
         return NULL;
     }
@@ -258,7 +259,7 @@ fds_remove_method(const al_signature *signature, PyObject *op, int event,
         return NULL;
     }
     if (is_public ? fds_free_fileno(loop, fileobj, &fd) < 0
-                  : fds_fileno(fileobj, &fd) < 0)
+                  : fds_fileno(loop->state, fileobj, &fd) < 0)
     {
         return NULL;
     }

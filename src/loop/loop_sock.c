@@ -35,7 +35,8 @@ sock_check(SockOpObject *op)
     if (AL_LIKELY(!loop->is_debug)) {
         return 0;
     }
-    PyObject *timeout = PyObject_CallMethod(op->sock, "gettimeout", NULL);
+    PyObject *timeout =
+        PyObject_CallMethodNoArgs(op->sock, loop->state->names.gettimeout);
     PyObject *zero = PyLong_FromLong(0);
     int is_blocking = -1;
     if (timeout != NULL && zero != NULL) {
@@ -136,8 +137,8 @@ sock_recv_retry(SockOpObject *op)
     int fd;
 
     if (!op->is_plain) {
-        return sock_called(
-            PyObject_CallMethod(op->sock, "recv", "(O)", op->argument));
+        return sock_called(PyObject_CallMethodOneArg(
+            op->sock, op->loop->state->names.recv, op->argument));
     }
     if (sock_fileno(op, &fd) < 0) {
         return NULL;
@@ -168,8 +169,8 @@ sock_recv_into_retry(SockOpObject *op)
     int fd;
 
     if (!op->is_plain) {
-        return sock_called(
-            PyObject_CallMethod(op->sock, "recv_into", "(O)", op->argument));
+        return sock_called(PyObject_CallMethodOneArg(
+            op->sock, op->loop->state->names.recv_into, op->argument));
     }
     if (sock_fileno(op, &fd) < 0) {
         return NULL;
@@ -205,8 +206,8 @@ static const al_sock_call sock_recv_into = {"sock_recv_into", EV_READ,
 static PyObject *
 sock_recvfrom_retry(SockOpObject *op)
 {
-    return sock_called(
-        PyObject_CallMethod(op->sock, "recvfrom", "(O)", op->argument));
+    return sock_called(PyObject_CallMethodOneArg(
+        op->sock, op->loop->state->names.recvfrom, op->argument));
 }
 
 static PyObject *
@@ -221,8 +222,9 @@ static const al_sock_call sock_recvfrom = {
 static PyObject *
 sock_recvfrom_into_retry(SockOpObject *op)
 {
-    return sock_called(PyObject_CallMethod(op->sock, "recvfrom_into", "OO",
-                                           op->argument, op->argument2));
+    return sock_called(PyObject_CallMethodObjArgs(
+        op->sock, op->loop->state->names.recvfrom_into, op->argument,
+        op->argument2, NULL));
 }
 
 static PyObject *
@@ -324,8 +326,9 @@ static const al_sock_call sock_sendall = {
 static PyObject *
 sock_sendto_retry(SockOpObject *op)
 {
-    return sock_called(PyObject_CallMethod(op->sock, "sendto", "OO",
-                                           op->argument, op->argument2));
+    return sock_called(
+        PyObject_CallMethodObjArgs(op->sock, op->loop->state->names.sendto,
+                                   op->argument, op->argument2, NULL));
 }
 
 static PyObject *
@@ -362,8 +365,8 @@ sock_is_numeric(int family, PyObject *address)
 static PyObject *
 sock_connect_try(SockOpObject *op)
 {
-    return sock_called(
-        PyObject_CallMethod(op->sock, "connect", "(O)", op->argument2));
+    return sock_called(PyObject_CallMethodOneArg(
+        op->sock, op->loop->state->names.connect, op->argument2));
 }
 
 static PyObject *
@@ -390,10 +393,10 @@ sock_connect_retry(SockOpObject *op)
 static PyObject *
 sock_resolve(SockOpObject *op, PyObject *family)
 {
-    PyObject *type = PyObject_GetAttrString(op->sock, "type");
-    PyObject *proto = PyObject_GetAttrString(op->sock, "proto");
-    PyObject *resolve =
-        PyObject_GetAttrString((PyObject *)op->loop, "_ensure_resolved");
+    PyObject *type = PyObject_GetAttr(op->sock, op->loop->state->names.type);
+    PyObject *proto = PyObject_GetAttr(op->sock, op->loop->state->names.proto);
+    PyObject *resolve = PyObject_GetAttr(
+        (PyObject *)op->loop, op->loop->state->names._ensure_resolved);
     PyObject *args = PyTuple_Pack(1, op->argument);
     PyObject *kwargs = NULL;
     PyObject *coro = NULL;
@@ -419,7 +422,8 @@ sock_connect_begin(SockOpObject *op)
     if (sock_check(op) < 0) {
         return NULL;
     }
-    PyObject *attribute = PyObject_GetAttrString(op->sock, "family");
+    PyObject *attribute =
+        PyObject_GetAttr(op->sock, op->loop->state->names.family);
     if (attribute == NULL) {
         return NULL;
     }
@@ -434,7 +438,8 @@ sock_connect_begin(SockOpObject *op)
         if (coro == NULL) {
             goto error;
         }
-        op->iterator = PyObject_CallMethod(coro, "__await__", NULL);
+        op->iterator =
+            PyObject_CallMethodNoArgs(coro, op->loop->state->names.__await__);
         Py_DECREF(coro);
         Py_DECREF(attribute);
         return NULL;
@@ -470,15 +475,16 @@ static const al_sock_call sock_connect = {
 static PyObject *
 sock_accept_retry(SockOpObject *op)
 {
-    PyObject *pair =
-        sock_called(PyObject_CallMethod(op->sock, "accept", NULL));
+    PyObject *pair = sock_called(
+        PyObject_CallMethodNoArgs(op->sock, op->loop->state->names.accept));
     if (pair == NULL) {
         return NULL;
     }
     PyObject *conn = PySequence_GetItem(pair, 0);
     PyObject *done = NULL;
     if (conn != NULL) {
-        done = PyObject_CallMethod(conn, "setblocking", "(O)", Py_False);
+        done = PyObject_CallMethodOneArg(
+            conn, op->loop->state->names.setblocking, Py_False);
         Py_DECREF(conn);
     }
     if (done == NULL) {

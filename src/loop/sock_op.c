@@ -54,7 +54,7 @@ sock_op_is_pending(al_state *state, PyObject *future)
     if (AL_LIKELY(al_future_check(state, future))) {
         return !al_future_is_done(future);
     }
-    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    PyObject *done = PyObject_CallMethodNoArgs(future, state->names.done);
     int is_done = done == NULL ? -1 : PyObject_IsTrue(done);
     Py_XDECREF(done);
     return is_done < 0 ? -1 : !is_done;
@@ -210,7 +210,8 @@ sock_op_proceed(SockOpObject *self, PyObject *value, PyObject **result)
         return PYGEN_NEXT;
     }
     /* An override of create_future() made it: await it the long way. */
-    self->iterator = PyObject_CallMethod(self->future, "__await__", NULL);
+    self->iterator = PyObject_CallMethodNoArgs(
+        self->future, self->loop->state->names.__await__);
     if (self->iterator == NULL) {
         return sock_op_return(self, NULL, result);
     }
@@ -415,7 +416,7 @@ sock_op_throw_on(SockOpObject *self, PyObject *exc, PyObject **result)
 
     if (value == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
         PyObject *stop = PyErr_GetRaisedException();
-        value = PyObject_GetAttrString(stop, "value");
+        value = PyObject_GetAttr(stop, self->loop->state->names.value);
         Py_DECREF(stop);
         step = value != NULL ? PYGEN_RETURN : PYGEN_ERROR;
     }
