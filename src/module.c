@@ -23,9 +23,6 @@ module_exec(PyObject *module)
         al_sock_transport_init_type,
         al_listener_init_type,
         al_sock_op_init_type,
-        al_sock_transport_init_type,
-        al_listener_init_type,
-        al_sock_op_init_type,
         al_loop_init_type,
     };
 

@@ -11,6 +11,8 @@
  *   (3) `outcome` is what the state says (future.h). */
 #include "task/future.h"
 
+#include <string.h>
+
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/report.h"
@@ -451,7 +453,7 @@ al_future_init(PyObject *op, al_state *state, PyObject *loop)
     else {
         Py_INCREF(loop);
     }
-    self->loop = loop; /* moved */
+    Py_XSETREF(self->loop, loop); /* moved */
     self->is_ours = PyObject_TypeCheck(loop, state->LoopType);
     self->state = AL_FUTURE_PENDING;
     self->is_blocking = false;
@@ -489,16 +491,20 @@ void
 al_future_clear(PyObject *op)
 {
     al_future *self = al_future_of(op);
+    al_future old = *self; /* its references are moved to here */
 
-    Py_CLEAR(self->callback0);
-    Py_CLEAR(self->context0);
-    Py_CLEAR(self->callbacks);
-    Py_CLEAR(self->outcome);
-    Py_CLEAR(self->traceback);
-    Py_CLEAR(self->cancel_message);
-    Py_CLEAR(self->source_traceback);
-    self->is_ours = false;
-    Py_CLEAR(self->loop);
+    /* Pending, without anything and without a loop: consistent, and only then
+     * let go. That may run finalisers which still have us in their hands. */
+    memset(self, 0, sizeof(*self));
+    assert(self->state == AL_FUTURE_PENDING);
+    Py_XDECREF(old.callback0);
+    Py_XDECREF(old.context0);
+    Py_XDECREF(old.callbacks);
+    Py_XDECREF(old.outcome);
+    Py_XDECREF(old.traceback);
+    Py_XDECREF(old.cancel_message);
+    Py_XDECREF(old.source_traceback);
+    Py_XDECREF(old.loop);
 }
 
 void
