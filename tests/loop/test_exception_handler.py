@@ -89,6 +89,16 @@ def test_base_exceptions_of_callbacks_are_reported_too(loop, turn, reports, erro
     assert [type(report["exception"]) for report in reports()] == [error]
 
 
+def test_handler_finds_the_exception_in_sys_exc_info(loop, turn):
+    """Handlers that call logging.exception() rely on it."""
+    seen = []
+    loop.set_exception_handler(lambda loop, context: seen.append(sys.exc_info()[1] is context["exception"]))
+    loop.call_soon(lambda: 1 / 0)
+    turn()
+    assert seen == [True]
+    assert sys.exc_info()[1] is None
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="since Python 3.12")
 def test_handler_runs_in_the_context_of_what_failed(loop, turn):
     var = contextvars.ContextVar("var", default="outside")

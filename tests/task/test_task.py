@@ -134,6 +134,14 @@ class TestConstructor:
             Task(coro)
         coro.close()
 
+    def test_init_again_runs_the_new_coroutine(self, loop, Task, turn):
+        task = Task(answer("first"), loop=loop)
+        turn()
+        task.__init__(answer("second"), loop=loop)
+        assert not task.done()
+        turn()
+        assert task.result() == "second"
+
     @pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, pickle.dumps])
     def test_copies_are_refused(self, pending, copier):
         with pytest.raises(TypeError, match="pickle"):

@@ -424,6 +424,21 @@ class TestReentrancy:
         turn()
         assert task.cancelled()
 
+    def test_cancel_set_on_the_waited_future_itself(self, start, future, turn):
+        async def main():
+            await future
+
+        calls = []
+        future.cancel = lambda msg=None: calls.append(msg)
+        task = start(main())
+        assert task.cancel("why") is True
+        assert calls == ["why"]
+        assert task._must_cancel
+        del future.cancel
+        future.set_result(1)
+        turn()
+        assert task.cancelled()
+
     def test_failing_cancel_of_the_waited_future(self, loop, start, Future, turn):
         class Odd(Future):
             def cancel(self, msg=None):
