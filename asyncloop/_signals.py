@@ -16,7 +16,9 @@ from asyncio import coroutines, events
 from asyncio.log import logger
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVarTuple
+
+_Ts = TypeVarTuple("_Ts")
 
 # asyncio.iscoroutinefunction() is deprecated from 3.14, where asyncio itself asks this one.
 _iscoroutinefunction = getattr(coroutines, "_iscoroutinefunction", None) or asyncio.iscoroutinefunction
@@ -110,7 +112,7 @@ class SignalHandling(asyncio.AbstractEventLoop):
     def _signal_handlers(self) -> dict[int, asyncio.Handle]:
         return {} if self._signal_wakeup is None else self._signal_wakeup.handlers
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop whenever a signal arrives; a handler that it has is replaced.
 
         sig: the number of the signal.
@@ -186,7 +188,8 @@ class SignalHandling(asyncio.AbstractEventLoop):
         if handle.cancelled():
             self.remove_signal_handler(sig)
         else:
-            self.call_soon(handle._callback, *handle._args, context=handle._context)
+            private: Any = handle  # typeshed does not show what a handle calls
+            self.call_soon(private._callback, *private._args, context=private._context)
 
     def _close_signals(self) -> None:
         """Give all signals back; the loop is closed already, or about to be."""
