@@ -68,6 +68,59 @@ class TestContext:
         turn()
         assert seen == ["shared"]
 
+    def test_each_callback_reads_its_own(self, loop, turn, seen, var):
+        """Contexts take turns, also inside of callbacks, and reading twice (the second comes from a cache) is the same."""
+
+        def read():
+            seen.append((var.get(), var.get()))
+
+        def callback(i, other):
+            read()
+            other.run(read)
+            read()
+
+        contexts = [contextvars.copy_context() for _ in range(4)]
+        for i, context in enumerate(contexts):
+            context.run(var.set, i)
+        order = [0, 1, 0, 2, 3, 3, 1, 2, 0]
+        for i in order:
+            loop.call_soon(callback, i, contexts[i - 1], context=contexts[i])
+        turn()
+        assert seen == [(i, i) for mine in order for i in (mine, (mine - 1) % 4, mine)]
+        assert var.get() == "outside"
+
+    def test_current_context_is_the_callbacks(self, schedule, turn, seen, var):
+        context = contextvars.copy_context()
+        context.run(var.set, 1)
+        schedule(lambda: seen.append(contextvars.copy_context()), context=context)
+        turn()
+        assert dict(seen[0]) == dict(context)
+        assert seen[0] is not context
+
+    def test_token_of_one_callback_resets_in_another(self, loop, turn, seen, var):
+        context = contextvars.copy_context()
+        tokens = []
+        loop.call_soon(lambda: tokens.append(var.set("changed")), context=context)
+        loop.call_soon(lambda: seen.append(var.get()), context=context)
+        loop.call_soon(lambda: var.reset(tokens[0]), context=context)
+        loop.call_soon(lambda: seen.append(var.get()), context=context)
+        turn()
+        assert seen == ["changed", "outside"]
+
+    def test_callback_runs_the_loops_context_nowhere_else(self, loop, turn, seen):
+        """A context stays entered for the time of its callback."""
+
+        def callback():
+            with pytest.raises(RuntimeError, match="^cannot enter context"):
+                context.run(int)
+            seen.append("entered")
+
+        context = contextvars.copy_context()
+        loop.call_soon(callback, context=context)
+        turn()
+        context.run(seen.append, "left")
+        assert seen == ["entered", "left"]
+
     def test_run_forever_does_not_change_its_callers_context(self, schedule, turn, var):
         schedule(var.set, "inside")
         turn()

@@ -67,12 +67,25 @@ def test_exception_of_one_does_not_stop_the_others(loop, turn, seen, reports):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_exit_leaves_at_once_and_the_rest_runs_later(loop, turn, seen, error):
-    def leave():
+@pytest.mark.parametrize("where", ["call_soon", "call_soon_threadsafe", "done callback", "task", "stock task"])
+def test_exit_leaves_at_once_and_the_rest_runs_later(loop, turn, seen, future, error, where):
+    def leave(*args):
         raise error("now")
 
+    async def leave_task():
+        leave()
+
     loop.call_soon(seen.append, 1)
-    loop.call_soon(leave)
+    match where:
+        case "done callback":
+            future.add_done_callback(leave)
+            future.set_result(None)
+        case "task":
+            task = loop.create_task(leave_task())
+        case "stock task":
+            task = asyncio.Task(leave_task(), loop=loop)
+        case _:
+            getattr(loop, where)(leave)
     loop.call_soon(seen.append, 2)
     with pytest.raises(error, match="^now$"):
         loop.run_forever()
@@ -80,6 +93,8 @@ def test_exit_leaves_at_once_and_the_rest_runs_later(loop, turn, seen, error):
     assert seen == [1]
     turn()
     assert seen == [1, 2]
+    if "task" in where:
+        assert type(task.exception()) is error
 
 
 def test_100_000_at_once(loop, turn, seen):

@@ -295,6 +295,21 @@ class TestContext:
 
         assert run(main()) == "parent"
 
+    def test_each_task_reads_its_own_between_steps_of_others(self, run, var):
+        async def read(i):
+            var.set(i)
+            for _ in range(5):
+                assert (var.get(), var.get()) == (i, i)
+                await asyncio.sleep(0)
+                assert contextvars.copy_context()[var] == i
+            return contextvars.copy_context().run(var.get)
+
+        async def main():
+            assert await asyncio.gather(*map(read, range(5))) == list(range(5))
+            return var.get()
+
+        assert run(main()) == "outside"
+
     def test_several_tasks_in_one_context(self, loop, Task, var):
         async def write():
             for i in range(3):

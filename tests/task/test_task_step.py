@@ -307,6 +307,38 @@ def test_exception_of_a_future_is_thrown_in(finish, future, loop):
     assert finish(main()).result() is error
 
 
+def test_exception_that_one_task_handles_is_not_seen_by_others(run):
+    async def handle():
+        try:
+            raise KeyError
+        except KeyError as exc:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return sys.exc_info()[1] is exc
+
+    async def look():
+        await asyncio.sleep(0)
+        return sys.exc_info()[1]
+
+    async def main():
+        return await asyncio.gather(handle(), look())
+
+    assert run(main()) == [True, None]
+
+
+def test_exception_of_a_future_remembers_what_was_being_handled(future, loop, run):
+    async def main():
+        try:
+            raise KeyError("context")
+        except KeyError:
+            await future
+
+    loop.call_soon(future.set_exception, ValueError("x"))
+    with pytest.raises(ValueError, match="^x$") as raised:
+        run(main())
+    assert isinstance(raised.value.__context__, KeyError)
+
+
 @pytest.mark.parametrize("count", [10, 1_000])
 def test_tasks_take_turns(loop, run, count):
     seen = []
@@ -415,7 +447,36 @@ class TestDepth:
         """)
         assert done.stdout.split() == ["100000"]
 
-    def test_100_000_nested_futures_iterators(self, script):
+    def test_100_000_of_everything_dropped_at_once(self, script):
+        done = script("""
+            import gc
+
+            async def link(previous):
+                await previous
+
+            loop = new_loop()
+            result = Future(loop=loop)
+            for _ in range(100_000):
+                outer = Future(loop=loop)
+                outer.set_result(result)
+                result = outer
+            first = last = Future(loop=loop)
+            for _ in range(100_000):
+                last = loop.create_task(link(last))
+                last._log_destroy_pending = False
+            handle = loop.call_soon(print)
+            for _ in range(100_000):
+                handle = loop.call_later(1_000, print, handle)
+            loop.stop()
+            loop.run_forever()
+            del result, outer, first, last, handle
+            gc.collect()
+            loop.close()
+            print("alive")
+        """)
+        assert done.stdout.split() == ["alive"]
+
+    def test_2_000_nested_awaitable_objects(self, script):
         done = script("""
             class Nested:
                 def __init__(self, inner):
