@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -35,8 +34,7 @@ def sdist(tmp_path_factory):
     done = python("-W", "ignore", "-c", build, cwd=ROOT)
     assert done.returncode == 0, done.stdout
     (archive,) = place.glob("*.tar.gz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(place, filter="data")
+    subprocess.run(["tar", "-xzf", str(archive), "-C", str(place)], check=True)  # tarfile has no filter in 3.11.2
     return place / archive.name.removesuffix(".tar.gz")
 
 
