@@ -279,9 +279,7 @@ class TestKeyboardInterrupt:
                 print("interrupted")
             if task.done():
                 task.exception()
-            else:
-                task.cancel()
-                loop.run_until_complete(asyncio.wait([task]))
+            # Not awaited again: where stock is hit between two steps of the task, it never takes the next one.
             print(loop.run_until_complete(asyncio.sleep(0.001, "goes on")))
             loop.close()
             """,
@@ -315,7 +313,7 @@ class TestKeyboardInterrupt:
             """,
         )
         assert done.returncode == -signal.SIGINT
-        assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+        assert "KeyboardInterrupt" in done.stderr.splitlines()
 
 
 class TestRunner:

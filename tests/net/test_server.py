@@ -103,7 +103,7 @@ class TestServing:
         assert Client.made[0].calls == ["connection_made", "data_received", "eof_received", "connection_lost"]
 
     @leaves_the_socket_to_the_collector
-    def test_factory_that_fails_costs_only_that_connection(self, serve, dial, Client, eventually, settle):
+    def test_factory_that_fails_costs_only_that_connection(self, loop, serve, dial, Client, eventually, settle):
         failures = [ZeroDivisionError()]
 
         def factory():
@@ -112,6 +112,7 @@ class TestServing:
             return Client()
 
         server = serve(factory)
+        loop.set_debug(False)  # where it would be reported
         dial(server)
         settle()
         assert failures == []

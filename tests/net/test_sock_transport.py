@@ -449,6 +449,7 @@ def test_a_socket_that_would_have_to_wait_cannot_be_read_beside_its_transport(lo
     transport, _ = connect(Recorder())
     fd = transport.get_extra_info("socket").fileno()
     sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
     try:
         with pytest.raises(RuntimeError, match="is used by transport"):
             run(loop.sock_recv(sock, 10))
