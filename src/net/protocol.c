@@ -6,9 +6,11 @@
  * bound once; what happens once in a connection is looked up when it happens.
  *
  * Invariants
- *   (1) A bound method set here is one of self->object.
+ *   (1) A bound method set here is one of self->object, save (3).
  *   (2) Every call holds a reference to the method it calls: the method may
  *       switch the protocol or end the transport.
+ *   (3) connection_made is the one of the first protocol: as in asyncio a
+ *       protocol that takes over before it is called does not get the call.
  */
 #include "net/protocol.h"
 
@@ -23,8 +25,10 @@ al_protocol_set(al_protocol *self, al_state *state, PyObject *object)
     al_protocol old = *self;
     *self = (al_protocol){
         .object = Py_NewRef(object),
+        .connection_made = old.connection_made, /* by (3) */
         .is_buffered = is_buffered,
     };
+    old.connection_made = NULL;
     al_protocol_clear(&old);
     return 0;
 }
@@ -35,6 +39,7 @@ al_protocol_clear(al_protocol *self)
     al_protocol old = *self;
 
     *self = (al_protocol){0};
+    Py_XDECREF(old.connection_made);
     Py_XDECREF(old.data_received);
     Py_XDECREF(old.get_buffer);
     Py_XDECREF(old.buffer_updated);
@@ -45,6 +50,7 @@ int
 al_protocol_traverse(al_protocol *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->object);
+    Py_VISIT(self->connection_made);
     Py_VISIT(self->data_received);
     Py_VISIT(self->get_buffer);
     Py_VISIT(self->buffer_updated);
@@ -111,11 +117,22 @@ protocol_call(al_protocol *self, PyObject *name, PyObject *argument)
 }
 
 int
-al_protocol_connection_made(al_protocol *self, al_state *state,
-                            PyObject *transport)
+al_protocol_expect(al_protocol *self, al_state *state)
 {
-    return protocol_result(
-        protocol_call(self, state->names.connection_made, transport));
+    Py_XSETREF(self->connection_made,
+               PyObject_GetAttr(self->object, state->names.connection_made));
+    return self->connection_made == NULL ? -1 : 0;
+}
+
+int
+al_protocol_connection_made(al_protocol *self, PyObject *transport)
+{
+    PyObject *method = self->connection_made;
+
+    self->connection_made = NULL; /* by (2) the reference is ours now */
+    int rc = protocol_result(PyObject_CallOneArg(method, transport));
+    Py_DECREF(method);
+    return rc;
 }
 
 int

@@ -9,10 +9,11 @@
 
 #include <stdbool.h>
 
-/* All zero is no protocol. The methods are bound when they are first needed
- * and let go with the protocol. */
+/* All zero is no protocol. Methods are bound when they are first needed and
+ * let go with the protocol. */
 typedef struct {
     PyObject *object;         /* owned, NULL <=> none (any more) */
+    PyObject *connection_made; /* owned; NULL: called already */
     PyObject *data_received;  /* owned; NULL: not bound yet */
     PyObject *get_buffer;     /* owned; NULL: not bound yet */
     PyObject *buffer_updated; /* owned; NULL: not bound yet */
@@ -23,6 +24,11 @@ typedef struct {
 AL_NODISCARD int
 al_protocol_set(al_protocol *self, al_state *state, PyObject *object);
 
+/* Bind connection_made(), which is called later: what is no protocol at all
+ * shows here. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_protocol_expect(al_protocol *self, al_state *state);
+
 void
 al_protocol_clear(al_protocol *self);
 
@@ -32,8 +38,7 @@ al_protocol_traverse(al_protocol *self, visitproc visit, void *arg);
 /* The calls. Each may run anything, also replace or clear *self.
  * 0, or -1 with the exception of the method set. */
 AL_NODISCARD int
-al_protocol_connection_made(al_protocol *self, al_state *state,
-                            PyObject *transport);
+al_protocol_connection_made(al_protocol *self, PyObject *transport);
 /* `exc` is None for an orderly end. */
 AL_NODISCARD int
 al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc);

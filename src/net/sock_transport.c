@@ -154,15 +154,17 @@ sock_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
     TransportObject *base = &self->base;
     PyObject *raised = NULL;
 
-    if (base->phase == AL_TRANSPORT_CLOSED) {
-        return 0; /* the loop was closed and the transport finalised */
+    /* The loop was closed and the transport finalised; or somebody has called
+     * _begin(). */
+    if (base->phase == AL_TRANSPORT_CLOSED ||
+        base->protocol.connection_made == NULL) {
+        return 0;
     }
     PyObject *protocol = Py_NewRef(base->protocol.object);
     int rc = al_transport_enter(base);
     if (rc == 0) {
         rc = al_transport_leave(
-            base,
-            al_protocol_connection_made(&base->protocol, base->state, op));
+            base, al_protocol_connection_made(&base->protocol, op));
     }
     if (rc < 0 && al_transport_report_callback(base, protocol,
                                                "connection_made", op) < 0) {
@@ -229,6 +231,7 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
     if (al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
         al_transport_init(base, &sock_transport_kind, loop, parts->protocol,
                           parts->extra, parts->context) < 0 ||
+        al_protocol_expect(&base->protocol, loop->state) < 0 ||
         sock_transport_look(self, parts->peername) < 0 ||
         al_transport_attach(base, parts->server) < 0) {
         return -1;

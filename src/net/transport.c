@@ -273,6 +273,7 @@ static void
 transport_release(TransportObject *self)
 {
     self->phase = AL_TRANSPORT_CLOSED;
+    self->lost++; /* by (1) */
     self->kind->release(self);
     al_protocol_clear(&self->protocol);
     Py_CLEAR(self->lost_exc);
@@ -536,7 +537,6 @@ al_transport_finalize(TransportObject *self)
                               self) < 0) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
-    self->lost++;
     self->kind->stop(self);
     transport_release(self);
     if (transport_detach(self) < 0) {
