@@ -63,7 +63,13 @@ al_report_exception(PyObject *loop, al_state *state, PyObject *message,
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    /* As in an except block: handlers that call logging.exception() ask
+     * sys.exc_info(). */
+    PyObject *handled = PyErr_GetHandledException();
+    PyErr_SetHandledException(exc);
     int rc = report_call(loop, state, message, exc, items);
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
     Py_XDECREF(exc);
     if (rc < 0 && !al_error_is_fatal()) {
         /* A handler of call_exception_handler's own contract never raises

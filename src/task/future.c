@@ -472,6 +472,18 @@ al_future_init(PyObject *op, al_state *state, PyObject *loop)
 }
 
 int
+al_future_setattro(PyObject *op, PyObject *name, PyObject *value)
+{
+    if (PyObject_GenericSetAttr(op, name, value) < 0) {
+        return -1;
+    }
+    if (PyUnicode_EqualToUTF8(name, "cancel")) {
+        al_future_of(op)->overrides_cancel = value != NULL;
+    }
+    return 0;
+}
+
+int
 al_future_traverse(PyObject *op, visitproc visit, void *arg)
 {
     al_future *self = al_future_of(op);

@@ -37,6 +37,7 @@ typedef struct {
     bool is_ours;       /* loop is an al_loop_head of this module */
     bool is_blocking;   /* _asyncio_future_blocking: is being awaited */
     bool log_traceback; /* its exception was not retrieved yet */
+    bool overrides_cancel; /* `cancel` was assigned on the instance */
 } al_future;
 
 /* The size of the base part. Written once, when the first interpreter imports
@@ -163,6 +164,10 @@ al_future_check_init(PyObject *op)
  * 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_future_init(PyObject *op, al_state *state, PyObject *loop);
+
+/* tp_setattro of both types: notices overrides. */
+int
+al_future_setattro(PyObject *op, PyObject *name, PyObject *value);
 
 int
 al_future_traverse(PyObject *op, visitproc visit, void *arg);

@@ -538,6 +538,7 @@ static PyType_Slot Future_slots[] = {
     {Py_tp_doc, (void *)Future_doc},
     {Py_tp_init, Future_init},
     {Py_tp_repr, Future_repr},
+    {Py_tp_setattro, al_future_setattro},
     {Py_tp_iter, al_future_iter_new},
     {Py_am_await, al_future_iter_new},
     {Py_tp_methods, Future_methods},

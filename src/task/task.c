@@ -190,12 +190,22 @@ Task_init(PyObject *op, PyObject *args, PyObject *kwargs)
 
 /* --- cancelling --------------------------------------------------------- */
 
-/* Cancel what a task waits for, which is no Task of ours: 1 if that did it,
- * 0 if it was done already; -1 with an exception set. */
-static int
-task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message)
+/* Whether C code may cancel `op` as a Task of ours. */
+static inline bool
+task_is_plain(al_state *state, PyObject *op)
 {
-    if (Py_IS_TYPE(waiter, state->FutureType)) {
+    return Py_IS_TYPE(op, state->TaskType) &&
+           !al_future_of(op)->overrides_cancel;
+}
+
+int
+al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message)
+{
+    if (task_is_plain(state, waiter)) {
+        return al_task_cancel(waiter, message);
+    }
+    if (Py_IS_TYPE(waiter, state->FutureType) &&
+        !al_future_of(waiter)->overrides_cancel) {
         return al_future_cancel(waiter, message);
     }
     PyObject *cancel = PyObject_GetAttr(waiter, state->names.cancel);
@@ -233,7 +243,7 @@ al_task_cancel(PyObject *op, PyObject *message)
         self->cancels++;
         outer = task;
         if (self->fut_waiter == NULL ||
-            !Py_IS_TYPE(self->fut_waiter, state->TaskType)) {
+            !task_is_plain(state, self->fut_waiter)) {
             break;
         }
         task = self->fut_waiter;
@@ -257,7 +267,7 @@ al_task_cancel(PyObject *op, PyObject *message)
         /* Whose cancel() may be user code and drop everything. */
         Py_INCREF(outer);
         PyObject *waiter = Py_NewRef(self->fut_waiter);
-        int rc = task_cancel_waiter(state, waiter, message);
+        int rc = al_task_cancel_waiter(state, waiter, message);
         Py_DECREF(waiter);
         if (rc == 0) {
             self->must_cancel = true;
@@ -597,6 +607,7 @@ static PyType_Slot Task_slots[] = {
     {Py_tp_doc, (void *)Task_doc},
     {Py_tp_init, Task_init},
     {Py_tp_repr, Task_repr},
+    {Py_tp_setattro, al_future_setattro},
     {Py_tp_iter, al_future_iter_new},
     {Py_am_await, al_future_iter_new},
     {Py_tp_methods, Task_methods},

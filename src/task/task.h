@@ -44,6 +44,11 @@ al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
 AL_NODISCARD int
 al_task_cancel(PyObject *op, PyObject *message);
 
+/* Cancel what a task waits for, a future of any make: 1 if that did it, 0 if
+ * it was done already; -1 with an exception set. */
+AL_NODISCARD int
+al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message);
+
 /* --- task_step.c -------------------------------------------------------- */
 
 /* al_run_fn of tasks: run the coroutine to its next await. */

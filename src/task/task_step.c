@@ -115,10 +115,16 @@ task_fail_self(PyObject *op)
 }
 
 /* A cancellation came while the coroutine ran: pass it on to what it now
- * waits for. `cancelled` says whether that took it: 1, 0, or -1. */
+ * waits for, if that takes it. 0, or -1 with an exception set. */
 static int
-task_hand_on_cancel(al_task *self, int cancelled)
+task_hand_on_cancel(al_task *self, al_state *state)
 {
+    PyObject *message = self->future.cancel_message;
+    PyObject *waiter = Py_NewRef(self->fut_waiter); /* cancel() may be user's */
+    int cancelled = al_task_cancel_waiter(
+        state, waiter, message != NULL ? message : Py_None);
+
+    Py_DECREF(waiter);
     if (cancelled > 0) {
         self->must_cancel = false;
     }
@@ -157,12 +163,7 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
     }
     Py_XSETREF(self->fut_waiter, Py_NewRef(future));
     if (AL_UNLIKELY(self->must_cancel)) {
-        PyObject *message = self->future.cancel_message;
-        message = message != NULL ? message : Py_None;
-        return task_hand_on_cancel(
-            self, Py_IS_TYPE(future, state->TaskType)
-                      ? al_task_cancel(future, message)
-                      : al_future_cancel(future, message));
+        return task_hand_on_cancel(self, state);
     }
     return 0;
 }
@@ -226,18 +227,7 @@ task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
         return -1;
     }
     Py_XSETREF(self->fut_waiter, Py_NewRef(future));
-    if (!self->must_cancel) {
-        return 0;
-    }
-    PyObject *message = self->future.cancel_message;
-    PyObject *result = PyObject_CallMethod(
-        future, "cancel", "O", message != NULL ? message : Py_None);
-    if (result == NULL) {
-        return -1;
-    }
-    int cancelled = PyObject_IsTrue(result);
-    Py_DECREF(result);
-    return task_hand_on_cancel(self, cancelled);
+    return self->must_cancel ? task_hand_on_cancel(self, state) : 0;
 }
 
 /* 0, or -1 with an exception set. */
