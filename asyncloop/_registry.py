@@ -5,8 +5,10 @@ That set costs more per task than all the rest of making one, so the C code keep
 too; thereby it holds for code that imported all_tasks() or the set before us, as well.
 """
 
+import _asyncio
 import asyncio
 import contextvars
+import gc
 import types
 import weakref
 from collections.abc import Iterator
@@ -23,10 +25,19 @@ class _Tasks(weakref.WeakSet[Any]):
         yield from _core._pending_tasks()
 
 
+def _stock_tasks() -> weakref.WeakSet[Any]:
+    """The set that asyncio keeps tasks in which are not of its own types."""
+    for name in ("_scheduled_tasks", "_all_tasks"):
+        if hasattr(_asyncio, name):
+            return getattr(_asyncio, name)  # type: ignore[no-any-return]
+    # From 3.14 it has no name any more; the module still owns it.
+    (found,) = (item for item in gc.get_referents(_asyncio) if type(item) is weakref.WeakSet)
+    return found
+
+
 def extend_all_tasks() -> None:
     """Give asyncio's set of tasks its new __iter__."""
-    name = "_scheduled_tasks" if hasattr(asyncio.tasks, "_scheduled_tasks") else "_all_tasks"
-    getattr(asyncio.tasks, name).__class__ = _Tasks
+    _stock_tasks().__class__ = _Tasks
 
 
 def learn_context_layout() -> None:

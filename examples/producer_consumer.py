@@ -119,7 +119,7 @@ def main():
     args = parser.parse_args()
     if min(args.items, args.producers, args.consumers, args.queue_size) < 1 or args.pause < 0:
         parser.error("numbers must be at least 1, the pause not negative")
-    print(f"{args.producers} producers, {args.consumers} consumers, {args.items:,} items on {args.loop}.")
+    print(f"{args.producers} producers, {args.consumers} consumers, {args.items:,} items on {args.loop}.", flush=True)
     started = time.perf_counter()
     statistics = run(run_all(args), args.loop)
     show(statistics, time.perf_counter() - started)

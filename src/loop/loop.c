@@ -19,15 +19,21 @@
 
 /* The public methods that C code bypasses, and the flag of each. */
 static const struct {
-    const char *name;
+    size_t name; /* where in al_state: an interned str */
     uint32_t flag;
 } loop_bypassed[] = {
-    {"call_soon", AL_OVERRIDES_CALL_SOON},
-    {"time", AL_OVERRIDES_TIME},
-    {"call_at", AL_OVERRIDES_CALL_AT},
-    {"get_debug", AL_OVERRIDES_GET_DEBUG},
-    {"create_future", AL_OVERRIDES_CREATE_FUTURE},
+    {offsetof(al_state, names.call_soon), AL_OVERRIDES_CALL_SOON},
+    {offsetof(al_state, names.time), AL_OVERRIDES_TIME},
+    {offsetof(al_state, names.call_at), AL_OVERRIDES_CALL_AT},
+    {offsetof(al_state, names.get_debug), AL_OVERRIDES_GET_DEBUG},
+    {offsetof(al_state, names.create_future), AL_OVERRIDES_CREATE_FUTURE},
 };
+
+static inline PyObject *
+loop_bypassed_name(al_state *state, size_t i)
+{
+    return *(PyObject **)((char *)state + loop_bypassed[i].name);
+}
 
 /* Find those that a Python subclass has defined: 0, or -1. */
 static int
@@ -35,10 +41,10 @@ loop_find_overrides(al_loop_head *head, PyTypeObject *type)
 {
     head->overrides = 0;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_bypassed); i++) {
-        const char *name = loop_bypassed[i].name;
+        PyObject *name = loop_bypassed_name(head->state, i);
         PyObject *ours =
-            PyObject_GetAttrString((PyObject *)head->state->LoopType, name);
-        PyObject *theirs = PyObject_GetAttrString((PyObject *)type, name);
+            PyObject_GetAttr((PyObject *)head->state->LoopType, name);
+        PyObject *theirs = PyObject_GetAttr((PyObject *)type, name);
         if (ours != theirs) {
             head->overrides |= loop_bypassed[i].flag;
         }
@@ -60,7 +66,7 @@ Loop_setattro(PyObject *op, PyObject *name, PyObject *value)
         return -1;
     }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_bypassed); i++) {
-        if (PyUnicode_EqualToUTF8(name, loop_bypassed[i].name)) {
+        if (name == loop_bypassed_name(head->state, i)) { /* interned */
             int rc = 0;
             if (value != NULL) {
                 head->overrides |= loop_bypassed[i].flag;

@@ -269,7 +269,7 @@ fds_remove_method(const al_signature *signature, PyObject *op, int event,
 
 PyDoc_STRVAR(
     Loop_add_reader_doc,
-    "add_reader($self, fd, callback, /, *args)\n--\n\n"
+    "add_reader($self, fd, callback, *args)\n--\n\n"
     "Call callback(*args) whenever a descriptor can be read.\n\n"
     "fd: an int or an object with fileno(). A reader it has is replaced.\n"
     "Raises RuntimeError when the loop is closed or a transport uses fd,\n"
@@ -289,7 +289,7 @@ Loop_add_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 PyDoc_STRVAR(
     Loop_add_writer_doc,
-    "add_writer($self, fd, callback, /, *args)\n--\n\n"
+    "add_writer($self, fd, callback, *args)\n--\n\n"
     "Call callback(*args) whenever a descriptor can be written.\n\n"
     "fd: an int or an object with fileno(). A writer it has is replaced.\n"
     "Raises as add_reader() does.");
@@ -345,7 +345,7 @@ Loop_remove_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
  * at a descriptor that belongs to a transport. */
 
 PyDoc_STRVAR(Loop__add_reader_doc,
-             "_add_reader($self, fd, callback, /, *args)\n--\n\n"
+             "_add_reader($self, fd, callback, *args)\n--\n\n"
              "add_reader() that does not mind transports.\n\n"
              "Returns the Handle.");
 
@@ -362,7 +362,7 @@ Loop__add_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 }
 
 PyDoc_STRVAR(Loop__add_writer_doc,
-             "_add_writer($self, fd, callback, /, *args)\n--\n\n"
+             "_add_writer($self, fd, callback, *args)\n--\n\n"
              "add_writer() that does not mind transports.\n\n"
              "Returns the Handle.");
 

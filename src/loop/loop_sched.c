@@ -125,7 +125,7 @@ sched_check(al_loop_head *head, PyObject *callback, const char *method,
 /* --- call_soon ----------------------------------------------------------- */
 
 PyDoc_STRVAR(Loop_call_soon_doc,
-             "call_soon($self, callback, /, *args, context=None)\n--\n\n"
+             "call_soon($self, callback, *args, context=None)\n--\n\n"
              "Call callback(*args) in the next turn of the loop.\n\n"
              "Callbacks run in the order they are scheduled, each in "
              "`context`, a\ncontextvars.Context (default: a copy of the "
@@ -149,7 +149,7 @@ Loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 PyDoc_STRVAR(
     Loop_call_soon_threadsafe_doc,
-    "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n"
+    "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n"
     "Like call_soon(), from any thread: wakes the loop if it sleeps.");
 
 static PyObject *
@@ -224,7 +224,7 @@ sched_deadline(PyObject *delay, double now, double *when)
 }
 
 PyDoc_STRVAR(Loop_call_at_doc,
-             "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+             "call_at($self, when, callback, *args, context=None)\n--\n\n"
              "Call callback(*args) when loop.time() reaches `when` (seconds)."
              "\n\nReturns an asyncio.TimerHandle.");
 
@@ -274,7 +274,7 @@ sched_call_at_overridden(al_loop_head *head, double when,
 
 PyDoc_STRVAR(
     Loop_call_later_doc,
-    "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+    "call_later($self, delay, callback, *args, context=None)\n--\n\n"
     "Call callback(*args) after `delay` seconds.\n\n"
     "Returns an asyncio.TimerHandle.");
 
@@ -375,7 +375,7 @@ sched_create_task_as_base(PyObject *op, al_state *state, PyObject *const *args,
 
 PyDoc_STRVAR(
     Loop_create_task_doc,
-    "create_task($self, coro, /, *, name=None, context=None, **kwargs)\n"
+    "create_task($self, coro, *, name=None, context=None, **kwargs)\n"
     "--\n\n"
     "Schedule a coroutine to run as a Task, and return the task.\n\n"
     "It is made by the task factory if there is one, with whatever the "

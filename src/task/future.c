@@ -477,7 +477,7 @@ al_future_setattro(PyObject *op, PyObject *name, PyObject *value)
     if (PyObject_GenericSetAttr(op, name, value) < 0) {
         return -1;
     }
-    if (PyUnicode_EqualToUTF8(name, "cancel")) {
+    if (name == al_state_from_type(Py_TYPE(op))->names.cancel) { /* interned */
         al_future_of(op)->overrides_cancel = value != NULL;
     }
     return 0;

@@ -153,9 +153,15 @@ al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
     return op;
 }
 
+#if AL_HAS_EAGER_START
+#define TASK_DOC_EAGER_START ", eager_start=False"
+#else
+#define TASK_DOC_EAGER_START
+#endif
+
 PyDoc_STRVAR(Task_doc,
-             "Task(coro, *, loop=None, name=None, context=None, "
-             "eager_start=False)\n--\n\n"
+             "Task(coro, *, loop=None, name=None, "
+             "context=None" TASK_DOC_EAGER_START ")\n--\n\n"
              "A coroutine that the event loop runs: asyncio.Task.\n\n"
              "`loop` is the loop (default: the current one), `name` shows in "
              "its repr,\n`context` is the contextvars.Context it runs in "
