@@ -235,6 +235,7 @@ class TestStaleDescriptors:
         run(main())
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the timeout of the tests has a thread
 def test_a_child_of_fork_can_use_a_loop_of_its_own(loop_factory):
     """As process pools do while their parent serves."""
     parent = loop_factory()

@@ -602,6 +602,7 @@ def test_a_few_turns_let_ready_io_through(loop, run, pair):
     assert calls == [b"x"]
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the timeout of the tests has a thread
 def test_child_of_a_fork_does_not_disturb_the_parents_watching(loop, pair, eventually):
     """A forked child shares the epoll descriptor of its parent: closing sockets there must not reach over here."""
     a, b = pair
