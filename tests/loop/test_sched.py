@@ -69,7 +69,7 @@ class TestContext:
         assert seen == ["shared"]
 
     def test_each_callback_reads_its_own(self, loop, turn, seen, var):
-        """Contexts take turns, also inside of callbacks, and reading twice (the second comes from a cache) is the same."""
+        """Contexts take turns, also inside of callbacks, and reading twice (once from a cache) is the same."""
 
         def read():
             seen.append((var.get(), var.get()))
@@ -206,7 +206,9 @@ class TestArguments:
         turn()
         assert [type(report["exception"]) for report in reports()] == [TypeError]
 
-    @pytest.mark.parametrize("callback", [len, str.upper, [].append, dict, lambda x: x, functools.partial(print, end="")])
+    @pytest.mark.parametrize(
+        "callback", [len, str.upper, [].append, dict, lambda x: x, functools.partial(print, end="")]
+    )
     def test_all_kinds_of_callables(self, schedule, turn, callback):
         schedule(callback, "")
         turn()

@@ -208,7 +208,7 @@ class TestFunctions:
 
     def test_enter_inside_another_task(self, loop, task):
         async def main():
-            with pytest.raises(RuntimeError, match="^Cannot enter into task .* while another task .* is being executed"):
+            with pytest.raises(RuntimeError, match="^Cannot enter into task .* while another task .* is being exec"):
                 asyncio.tasks._enter_task(loop, task)
             return asyncio.current_task()
 

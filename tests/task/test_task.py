@@ -401,7 +401,8 @@ class TestRepr:
         assert waiting.startswith(f"<Task pending name='me' coro=<{where}{line + 1}> wait_for=<Future pending cb=[")
         task.cancel()
         turn(2)
-        assert repr(task) == f"<Task cancelled name='me' coro=<{wait.__qualname__}() done, defined at {__file__}:{line}>>"
+        done = f"{wait.__qualname__}() done, defined at {__file__}:{line}"
+        assert repr(task) == f"<Task cancelled name='me' coro=<{done}>>"
 
     def test_cancelling(self, loop, Task, turn):
         task = Task(answer(), loop=loop, name="me")

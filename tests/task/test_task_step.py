@@ -39,7 +39,9 @@ def test_returned_value_is_the_result(finish, value, suspends):
     assert finish(main()).result() is value
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), TimeoutError(), GeneratorExit(), BaseException(), StopAsyncIteration()])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), TimeoutError(), GeneratorExit(), BaseException(), StopAsyncIteration()]
+)
 @pytest.mark.parametrize("suspends", [False, True])
 def test_raised_exception_is_the_exception(finish, error, suspends):
     async def main():
