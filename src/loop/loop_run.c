@@ -14,8 +14,9 @@
  * are never skipped.
  *
  * Invariant
- *   (1) head.is_blocked  <=>  the GIL is released inside a poll; set and
- *       cleared with the GIL held, so a thread that pushes sees the truth. */
+ *   (1) head.is_blocked  <=>  the GIL is released inside a poll which nobody
+ *       has ended yet (io/wakeup.h); set and cleared with the GIL held, so a
+ *       thread that pushes sees the truth. */
 #include "loop/loop.h"
 
 #include <errno.h>

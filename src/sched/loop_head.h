@@ -85,7 +85,7 @@ struct al_loop_head {
     bool is_debug;
     bool is_closed;
     bool is_stopping;
-    bool is_blocked; /* in a poll, without the GIL: wake it after a push */
+    bool is_blocked; /* in a poll, without the GIL: to be woken after a push */
     /* <=> not closed, not debug, call_soon not overridden: an entry may be
      * pushed without going through loop.call_soon(). */
     bool is_direct;
