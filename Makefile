@@ -79,7 +79,7 @@ layers:
 
 types: build $(GROUP)types
 	$(VENV)/bin/mypy
-	$(VENV)/bin/stubtest asyncloop
+	$(VENV)/bin/stubtest asyncloop._core
 
 # A copy of the tree, because two builds for one Python cannot stand in the same place; tar keeps the times, by which
 # setup.py compiles only what has changed. Leaks are refleak's job: the interpreter itself never frees everything.

@@ -9,7 +9,8 @@ import sys
 import threading
 from asyncio import events
 from asyncio.base_events import BaseEventLoop
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core, _registry
 from ._signals import SignalHandling
@@ -49,6 +50,13 @@ class Loop(_core.Loop, SignalHandling, BaseEventLoop):
 
     Raises ValueError for a backend that libev does not have here, OSError when the system lacks the means.
     """
+
+    if TYPE_CHECKING:
+        # Of asyncio.BaseEventLoop, whose private methods mypy does not know.
+        def _check_running(self) -> None: ...
+        def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
+        def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
+        def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
 
     def __init__(self, *, backend: str | None = None) -> None:
         _core.Loop.__init__(self, backend=backend)

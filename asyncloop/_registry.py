@@ -42,8 +42,9 @@ def extend_all_tasks() -> None:
 
 def learn_context_layout() -> None:
     """Show the C code two contexts, so that it finds where they keep their variables."""
+    variable: contextvars.ContextVar[None] = contextvars.ContextVar("variable")
     context = contextvars.Context()
-    context.run(contextvars.ContextVar("variable").set, None)
+    context.run(variable.set, None)
     _core._learn_context_layout(contextvars.Context(), context)
 
 
