@@ -9,8 +9,9 @@ import textwrap
 import pytest
 
 
-def pytest_collection_finish():
-    """Each test collects garbage: leave what was there before all tests out of it, it takes most of the time."""
+@pytest.fixture(autouse=True, scope="module")
+def little_to_collect():
+    """Most tests collect garbage: leave what was there before out of it, which takes most of their time."""
     gc.collect()
     gc.freeze()
 
