@@ -96,7 +96,9 @@ Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         .sock = a[1],
         .server = a[3],
         .context = a[7],
-        .backlog = backlog < 0 ? 0 : backlog > 65535 ? 65535 : (int)backlog,
+        .backlog = backlog < 0       ? 0
+                   : backlog > 65535 ? 65535
+                                     : (int)backlog,
     };
     if (al_listener_start(al_loop_head_CAST(op), &parts) < 0) {
         return NULL;

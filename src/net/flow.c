@@ -99,8 +99,8 @@ al_flow_set_limits(al_flow *self, PyObject *given_high, PyObject *given_low)
     int rc = -1;
 
     if (flow_derive(given_high == Py_None ? NULL : given_high,
-                    given_low == Py_None ? NULL : given_low, &high,
-                    &low) < 0) {
+                    given_low == Py_None ? NULL : given_low, &high, &low) < 0)
+    {
         return -1;
     }
     int is_ordered = flow_is_ordered(high, low);
@@ -109,7 +109,8 @@ al_flow_set_limits(al_flow *self, PyObject *given_high, PyObject *given_low)
                      "high (%R) must be >= low (%R) must be >= 0", high, low);
     }
     else if (is_ordered > 0 && flow_size(high, &high_size) == 0 &&
-             flow_size(low, &low_size) == 0) {
+             flow_size(low, &low_size) == 0)
+    {
         self->high = high_size;
         self->low = low_size;
         rc = 0;
@@ -125,12 +126,13 @@ al_flow_maybe_pause(TransportObject *transport)
     al_flow *self = &transport->flow;
 
     if (AL_LIKELY(transport->kind->pending(transport) <= self->high) ||
-        self->is_paused || transport->protocol.object == NULL) {
+        self->is_paused || transport->protocol.object == NULL)
+    {
         return 0;
     }
     self->is_paused = true;
-    if (al_protocol_pause_writing(&transport->protocol, transport->state) ==
-        0) {
+    if (al_protocol_pause_writing(&transport->protocol, transport->state) == 0)
+    {
         return 0;
     }
     return al_transport_report(
@@ -144,7 +146,8 @@ al_flow_maybe_resume(TransportObject *transport)
 
     if (AL_LIKELY(!self->is_paused) ||
         transport->kind->pending(transport) > self->low ||
-        transport->protocol.object == NULL) {
+        transport->protocol.object == NULL)
+    {
         return 0;
     }
     self->is_paused = false;

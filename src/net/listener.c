@@ -212,8 +212,7 @@ listener_welcome(ListenerObject *self, int fd, const al_sockaddr *peername)
         Py_XDECREF(context);
         return listener_drop(self, fd, NULL);
     }
-    int rc =
-        listener_make_transport(self, fd, peername, context, &protocol);
+    int rc = listener_make_transport(self, fd, peername, context, &protocol);
     PyObject *raised = PyErr_GetRaisedException();
     if (PyContext_Exit(context) < 0) {
         PyErr_WriteUnraisable(context);
@@ -293,7 +292,8 @@ static int
 listener_watch(ListenerObject *self)
 {
     if (al_loop_check_closed(self->loop) < 0 ||
-        al_fdwatch_check_free(self->loop, self->fd, self->sock) < 0) {
+        al_fdwatch_check_free(self->loop, self->fd, self->sock) < 0)
+    {
         return -1;
     }
     al_fdwatch *watch = al_fdwatch_get(self->loop, self->fd, self->sock);
@@ -325,7 +325,8 @@ al_listener_start(al_loop_head *loop, const al_listener_parts *parts)
     if (self->context != NULL && self->fd >= 0 &&
         listener_number(parts->sock, "family", &self->family) == 0 &&
         listener_number(parts->sock, "type", &self->type) == 0 &&
-        listener_number(parts->sock, "proto", &self->proto) == 0) {
+        listener_number(parts->sock, "proto", &self->proto) == 0)
+    {
         rc = listener_watch(self);
     }
     Py_DECREF(self); /* the watch owns it */

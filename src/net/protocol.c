@@ -109,9 +109,9 @@ static PyObject *
 protocol_call(al_protocol *self, PyObject *name, PyObject *argument)
 {
     PyObject *object = Py_NewRef(self->object); /* by (2) */
-    PyObject *result =
-        argument == NULL ? PyObject_CallMethodNoArgs(object, name)
-                         : PyObject_CallMethodOneArg(object, name, argument);
+    PyObject *result = argument == NULL
+                           ? PyObject_CallMethodNoArgs(object, name)
+                           : PyObject_CallMethodOneArg(object, name, argument);
     Py_DECREF(object);
     return result;
 }

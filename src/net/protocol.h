@@ -12,12 +12,12 @@
 /* All zero is no protocol. Methods are bound when they are first needed and
  * let go with the protocol. */
 typedef struct {
-    PyObject *object;         /* owned, NULL <=> none (any more) */
+    PyObject *object;          /* owned, NULL <=> none (any more) */
     PyObject *connection_made; /* owned; NULL: called already */
-    PyObject *data_received;  /* owned; NULL: not bound yet */
-    PyObject *get_buffer;     /* owned; NULL: not bound yet */
-    PyObject *buffer_updated; /* owned; NULL: not bound yet */
-    bool is_buffered;         /* an asyncio.BufferedProtocol */
+    PyObject *data_received;   /* owned; NULL: not bound yet */
+    PyObject *get_buffer;      /* owned; NULL: not bound yet */
+    PyObject *buffer_updated;  /* owned; NULL: not bound yet */
+    bool is_buffered;          /* an asyncio.BufferedProtocol */
 } al_protocol;
 
 /* Talk to `object` from now on. 0, or -1 with an exception set. */

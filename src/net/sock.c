@@ -34,7 +34,8 @@ al_sock_accept(int fd, al_sockaddr *peer)
         return -errno;
     }
     if (fcntl(conn, F_SETFD, FD_CLOEXEC) < 0 ||
-        fcntl(conn, F_SETFL, O_NONBLOCK) < 0) {
+        fcntl(conn, F_SETFL, O_NONBLOCK) < 0)
+    {
         int errnum = errno;
         close(conn);
         return -errnum;
@@ -48,8 +49,8 @@ int
 al_sock_accept(int fd, al_sockaddr *peer)
 {
     peer->size = sizeof(peer->any);
-    return (int)sock_result(accept4(fd, &peer->any.sa, &peer->size,
-                                    SOCK_NONBLOCK | SOCK_CLOEXEC));
+    return (int)sock_result(
+        accept4(fd, &peer->any.sa, &peer->size, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
 #endif

@@ -211,7 +211,8 @@ sock_read_buffered(SocketTransportObject *self)
         return sock_read_eof(self);
     }
     if (al_protocol_buffer_updated(&base->protocol, base->state, (size_t)n) <
-        0) {
+        0)
+    {
         return al_transport_fatal_error(
             base, "Fatal error: protocol.buffer_updated() call failed.");
     }

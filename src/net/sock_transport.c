@@ -157,7 +157,8 @@ sock_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
     /* The loop was closed and the transport finalised; or somebody has called
      * _begin(). */
     if (base->phase == AL_TRANSPORT_CLOSED ||
-        base->protocol.connection_made == NULL) {
+        base->protocol.connection_made == NULL)
+    {
         return 0;
     }
     PyObject *protocol = Py_NewRef(base->protocol.object);
@@ -167,15 +168,17 @@ sock_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
             base, al_protocol_connection_made(&base->protocol, op));
     }
     if (rc < 0 && al_transport_report_callback(base, protocol,
-                                               "connection_made", op) < 0) {
+                                               "connection_made", op) < 0)
+    {
         raised = PyErr_GetRaisedException();
     }
     Py_DECREF(protocol);
 
     /* connection_made() may have paused, closed or aborted us. */
     if (al_sock_read_is_on(self) && al_sock_read_start(self) < 0 &&
-        al_transport_fatal_error(
-            base, "Fatal read error on socket transport") < 0) {
+        al_transport_fatal_error(base,
+                                 "Fatal read error on socket transport") < 0)
+    {
         Py_XSETREF(raised, PyErr_GetRaisedException());
     }
     if (sock_transport_wake(self) < 0) {
@@ -233,7 +236,8 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
                           parts->extra, parts->context) < 0 ||
         al_protocol_expect(&base->protocol, loop->state) < 0 ||
         sock_transport_look(self, parts->peername) < 0 ||
-        al_transport_attach(base, parts->server) < 0) {
+        al_transport_attach(base, parts->server) < 0)
+    {
         return -1;
     }
     self->sock = Py_XNewRef(parts->sock);
@@ -257,7 +261,8 @@ al_sock_transport_new(al_loop_head *loop, const al_sock_transport_parts *parts)
     if (al_loop_check_closed(loop) < 0 ||
         sock_transport_init(self, loop, parts) < 0 ||
         al_transport_call_soon(&self->base, sock_transport_run_begin,
-                               "_begin") < 0) {
+                               "_begin") < 0)
+    {
         /* Not begun, not ours: the caller closes it. */
         Py_CLEAR(self->sock);
         self->owns_fd = false;
@@ -310,8 +315,7 @@ PyDoc_STRVAR(SocketTransport_is_reading_doc,
 static PyObject *
 SocketTransport_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(
-        al_sock_read_is_on(SocketTransportObject_CAST(op)));
+    return PyBool_FromLong(al_sock_read_is_on(SocketTransportObject_CAST(op)));
 }
 
 PyDoc_STRVAR(SocketTransport_pause_reading_doc,
@@ -409,10 +413,11 @@ PyDoc_STRVAR(SocketTransport_get_extra_info_doc,
              "get_extra_info($self, name, default=None)\n--\n\n"
              "Return what is known under a name: \"socket\", \"sockname\", "
              "\"peername\"; else the\ndefault.");
-PyDoc_STRVAR(SocketTransport_get_write_buffer_size_doc,
-             "get_write_buffer_size($self, /)\n--\n\n"
-             "Return the number of bytes queued: written, and not taken by the "
-             "kernel yet.");
+PyDoc_STRVAR(
+    SocketTransport_get_write_buffer_size_doc,
+    "get_write_buffer_size($self, /)\n--\n\n"
+    "Return the number of bytes queued: written, and not taken by the "
+    "kernel yet.");
 PyDoc_STRVAR(SocketTransport_get_write_buffer_limits_doc,
              "get_write_buffer_limits($self, /)\n--\n\n"
              "Return the limits for flow control in bytes, as (low, high).");
@@ -447,15 +452,15 @@ static PyMethodDef SocketTransport_methods[] = {
      SocketTransport_get_protocol_doc},
     {"set_protocol", al_transport_py_set_protocol, METH_O,
      SocketTransport_set_protocol_doc},
-    {"get_extra_info", (PyCFunction)(void (*)(void))
-                           al_transport_py_get_extra_info,
-     AL_KEYWORDS, SocketTransport_get_extra_info_doc},
+    {"get_extra_info",
+     (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
+     SocketTransport_get_extra_info_doc},
     {"get_write_buffer_size", al_transport_py_get_write_buffer_size,
      METH_NOARGS, SocketTransport_get_write_buffer_size_doc},
     {"get_write_buffer_limits", al_transport_py_get_write_buffer_limits,
      METH_NOARGS, SocketTransport_get_write_buffer_limits_doc},
-    {"set_write_buffer_limits", (PyCFunction)(void (*)(void))
-                                    al_transport_py_set_write_buffer_limits,
+    {"set_write_buffer_limits",
+     (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
      AL_KEYWORDS, SocketTransport_set_write_buffer_limits_doc},
     /* Not for users: asyncio's TLS and a call_soon() that is overridden. */
     {"_force_close", al_transport_py_force_close, METH_O, NULL},
@@ -597,7 +602,8 @@ sock_transport_set_abilities(PyObject *type)
         (modes = PyObject_GetAttrString(constants, "_SendfileMode")) != NULL &&
         (mode = PyObject_GetAttrString(modes, "FALLBACK")) != NULL &&
         PyObject_SetAttrString(type, "_sendfile_compatible", mode) == 0 &&
-        PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) == 0) {
+        PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) == 0)
+    {
         rc = 0;
     }
     Py_XDECREF(mode);

@@ -50,7 +50,8 @@ typedef struct {
  * the descriptor is its own; after a failure it is still the caller's.
  * -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *
-al_sock_transport_new(al_loop_head *loop, const al_sock_transport_parts *parts);
+al_sock_transport_new(al_loop_head *loop,
+                      const al_sock_transport_parts *parts);
 
 /* transport.close(): no more reading; the end comes when all is sent.
  * 0, or -1 with RuntimeError set (closed loop). */

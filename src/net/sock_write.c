@@ -145,10 +145,9 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
     if (sock_write_watch(self) < 0) {
         return -1;
     }
-    int rc = bytes != NULL
-                 ? al_chunks_push(&self->outgoing, bytes, sent)
-                 : al_chunks_push_copy(&self->outgoing, data + sent,
-                                       size - sent);
+    int rc = bytes != NULL ? al_chunks_push(&self->outgoing, bytes, sent)
+                           : al_chunks_push_copy(&self->outgoing, data + sent,
+                                                 size - sent);
     if (rc < 0) {
         return -1; /* a writer with nothing to do is harmless */
     }
@@ -192,7 +191,8 @@ al_sock_write_py_write(PyObject *op, PyObject *data)
     if (AL_LIKELY(PyBytes_Check(data))) {
         if (sock_write_check_eof(self, "write") < 0 ||
             sock_write(self, data, PyBytes_AS_STRING(data),
-                       (size_t)PyBytes_GET_SIZE(data)) < 0) {
+                       (size_t)PyBytes_GET_SIZE(data)) < 0)
+        {
             return NULL;
         }
         Py_RETURN_NONE;
@@ -267,7 +267,8 @@ al_sock_write_py_writelines(PyObject *op, PyObject *list)
     al_chunks batch = {0};
 
     if (sock_write_check_eof(self,
-                             AL_HAS_WRITELINES ? "writelines" : "write") < 0) {
+                             AL_HAS_WRITELINES ? "writelines" : "write") < 0)
+    {
         return NULL;
     }
     /* A tuple of our own: a buffer written in Python could change the list. */

@@ -123,7 +123,8 @@ sockaddr_from_inet(al_sockaddr *self, PyObject *address)
     const char *host;
 
     if (!PyTuple_Check(address) || PyTuple_GET_SIZE(address) != 2 ||
-        !PyLong_Check(PyTuple_GET_ITEM(address, 1))) {
+        !PyLong_Check(PyTuple_GET_ITEM(address, 1)))
+    {
         return 1;
     }
     int rc = sockaddr_host(PyTuple_GET_ITEM(address, 0), &host);
@@ -180,7 +181,8 @@ sockaddr_from_inet6(al_sockaddr *self, PyObject *address)
 
     if (!PyTuple_Check(address) || PyTuple_GET_SIZE(address) < 2 ||
         PyTuple_GET_SIZE(address) > 4 ||
-        !PyLong_Check(PyTuple_GET_ITEM(address, 1))) {
+        !PyLong_Check(PyTuple_GET_ITEM(address, 1)))
+    {
         return 1;
     }
     int rc = sockaddr_host(PyTuple_GET_ITEM(address, 0), &host);
@@ -233,7 +235,8 @@ sockaddr_from_unix(al_sockaddr *self, PyObject *address)
     size_t length = (size_t)PyBytes_GET_SIZE(path);
     const char *text = PyBytes_AS_STRING(path);
     /* An abstract name may fill sun_path, a path needs its zero. */
-    size_t most = sizeof(un->sun_path) - (length > 0 && text[0] == '\0' ? 0 : 1);
+    size_t most =
+        sizeof(un->sun_path) - (length > 0 && text[0] == '\0' ? 0 : 1);
     if (length > most) {
         Py_DECREF(path);
         PyErr_SetString(PyExc_OSError, "AF_UNIX path too long");
@@ -242,8 +245,8 @@ sockaddr_from_unix(al_sockaddr *self, PyObject *address)
     memset(un, 0, sizeof(*un));
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, text, length);
-    self->size = (socklen_t)(start + length +
-                             (length > 0 && text[0] == '\0' ? 0 : 1));
+    self->size =
+        (socklen_t)(start + length + (length > 0 && text[0] == '\0' ? 0 : 1));
     Py_DECREF(path);
     return 0;
 }

@@ -79,9 +79,8 @@ al_transport_call_soon(TransportObject *self, al_run_fn run,
     PyObject *result = NULL;
     PyObject *callback = PyObject_GetAttrString((PyObject *)self, method);
     if (callback != NULL) {
-        result = PyObject_CallMethodOneArg((PyObject *)self->loop,
-                                           self->state->names.call_soon,
-                                           callback);
+        result = PyObject_CallMethodOneArg(
+            (PyObject *)self->loop, self->state->names.call_soon, callback);
         Py_DECREF(callback);
     }
     if (result == NULL) {
@@ -119,7 +118,8 @@ transport_log(TransportObject *self, const char *level, PyObject *args,
 
     if (log != NULL && args != NULL &&
         (exc == NULL ||
-         (kwargs = Py_BuildValue("{sO}", "exc_info", exc)) != NULL)) {
+         (kwargs = Py_BuildValue("{sO}", "exc_info", exc)) != NULL))
+    {
         result = PyObject_Call(log, args, kwargs);
     }
     if (result == NULL) {
@@ -293,9 +293,8 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
         Py_NewRef(self->lost_exc == NULL ? Py_None : self->lost_exc);
     rc = al_transport_enter(self);
     if (rc == 0) {
-        rc = al_transport_leave(
-            self,
-            al_protocol_connection_lost(&self->protocol, self->state, exc));
+        rc = al_transport_leave(self, al_protocol_connection_lost(
+                                          &self->protocol, self->state, exc));
     }
     if (rc < 0) {
         /* Reported first, as we know the loop and the protocol no more after
@@ -375,7 +374,8 @@ al_transport_py_set_protocol(PyObject *op, PyObject *protocol)
     /* By (2) one that is CLOSED keeps none: nobody would call it or let go of
      * it again. */
     if (self->phase != AL_TRANSPORT_CLOSED &&
-        al_protocol_set(&self->protocol, self->state, protocol) < 0) {
+        al_protocol_set(&self->protocol, self->state, protocol) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -398,7 +398,8 @@ transport_get_extra(TransportObject *self, PyObject *name)
     PyObject *value = NULL;
 
     if (transport_extra(self) == NULL ||
-        PyDict_GetItemRef(self->extra, name, &value) != 0) {
+        PyDict_GetItemRef(self->extra, name, &value) != 0)
+    {
         return value;
     }
     value = self->kind->make_extra(self, name);
@@ -412,9 +413,9 @@ PyObject *
 al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
                                Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "get_extra_info", AL_ARGS("name", "default"), .required = 1,
-        .positional = 2};
+    static const al_signature signature = {"get_extra_info",
+                                           AL_ARGS("name", "default"),
+                                           .required = 1, .positional = 2};
     PyObject *a[2];
 
     if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
@@ -457,7 +458,8 @@ al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
 
     if (al_args_parse(&signature, args, nargs, kwnames, a) < 0 ||
         al_flow_set_limits(&self->flow, a[0], a[1]) < 0 ||
-        al_flow_maybe_pause(self) < 0) {
+        al_flow_maybe_pause(self) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -534,7 +536,8 @@ al_transport_finalize(TransportObject *self)
     PyObject *raised = PyErr_GetRaisedException();
 
     if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed transport %R",
-                              self) < 0) {
+                              self) < 0)
+    {
         PyErr_WriteUnraisable((PyObject *)self);
     }
     self->kind->stop(self);
@@ -583,8 +586,10 @@ al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base)
 
     /* The base is a Python class with __slots__ and nothing else, so all that
      * lies between the object's head and its end are object pointers. */
-    if (base_type->tp_basicsize > (Py_ssize_t)offsetof(TransportObject, dict) ||
-        base_type->tp_dictoffset != 0 || base_type->tp_weaklistoffset != 0) {
+    if (base_type->tp_basicsize >
+            (Py_ssize_t)offsetof(TransportObject, dict) ||
+        base_type->tp_dictoffset != 0 || base_type->tp_weaklistoffset != 0)
+    {
         PyErr_Format(PyExc_ImportError,
                      "the layout of asyncio's %s is not known to asyncloop",
                      base_type->tp_name);

@@ -45,9 +45,9 @@ typedef struct {
 struct TransportObject {
     PyObject_HEAD
     PyObject *base_slots[AL_TRANSPORT_BASE_SLOTS]; /* owned, or NULL */
-    PyObject *dict;       /* owned, NULL until used */
-    PyObject *weakrefs;   /* borrowed list head */
-    al_state *state;      /* borrowed: our type keeps the module alive */
+    PyObject *dict;                                /* owned, NULL until used */
+    PyObject *weakrefs;                            /* borrowed list head */
+    al_state *state; /* borrowed: our type keeps the module alive */
     const al_transport_kind *kind;
     al_loop_head *loop;   /* owned, NULL <=> CLOSED */
     PyObject *context;    /* owned: the protocol is called in it */
@@ -176,8 +176,8 @@ extern PyGetSetDef al_transport_getset[];
     {"__dictoffset__", T_PYSSIZET, offsetof(TransportObject, dict), READONLY, \
      NULL},                                                                   \
     {                                                                         \
-        "__weaklistoffset__", T_PYSSIZET, offsetof(TransportObject, weakrefs),\
-            READONLY, NULL                                                    \
+        "__weaklistoffset__", T_PYSSIZET,                                     \
+            offsetof(TransportObject, weakrefs), READONLY, NULL               \
     }
 
 /* Create a transport type that derives from asyncio's `base` (borrowed) and
