@@ -94,8 +94,18 @@ asan: build $(GROUP)test
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		$(abspath $(PY)) -m pytest $(PYTEST_ARGS) $(TESTS)
 
+# References are counted by a debug build of the interpreter (Debian: python3-dbg), which takes part if it is there.
+DEBUG_PYTHON ?= $(shell $(PY) -c 'import shutil, sys; v = "%d.%d" % sys.version_info[:2]; \
+	print(shutil.which(f"python{v}-dbg") or shutil.which(f"python{v}d") or "")' 2>/dev/null)
+SITE_PACKAGES = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 refleak: build $(GROUP)test
 	$(PY) tests/leaks/run.py $(REFLEAK_ARGS)
+ifneq ($(DEBUG_PYTHON),)
+	PYTHONPATH=$(SITE_PACKAGES) $(DEBUG_PYTHON) setup.py -q build_ext --inplace
+	$(DEBUG_PYTHON) tests/leaks/run.py $(REFLEAK_ARGS)
+else
+	@echo "no debug build of this Python here (Debian: python3-dbg): references were not counted, blocks were"
+endif
 
 bench: build $(VENV)/.peers
 	$(PY) benchmarks/run.py $(BENCH_ARGS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 import socket
 import struct
 
@@ -235,7 +236,10 @@ class TestPauseReading:
         peer.sendall(b"go")
         eventually(lambda: protocol.data == b"go")
 
-    def test_from_connection_made(self, connect, Recorder, settle, eventually):
+    def test_from_connection_made(self, kind, connect, Recorder, settle, eventually):
+        if kind == "asyncio" and sys.version_info < (3, 11, 7):
+            pytest.skip("stock 3.11.2 starts reading all the same, 3.11.7 does not")
+
         class Protocol(Recorder):
             def connection_made(self, transport):
                 super().connection_made(transport)
