@@ -88,7 +88,7 @@ def test_package_is_typed():
 
 
 def test_stub_tells_the_truth():
-    passes(tool("stubtest", "types"), "asyncloop")
+    passes(tool("stubtest", "types"), "asyncloop._core")
 
 
 def test_no_machine_path_in_the_sources():
