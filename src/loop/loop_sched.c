@@ -130,7 +130,8 @@ PyDoc_STRVAR(Loop_call_soon_doc,
              "Callbacks run in the order they are scheduled, each in "
              "`context`, a\ncontextvars.Context (default: a copy of the "
              "current one). Returns an\nasyncio.Handle. Raises RuntimeError "
-             "if the loop is closed.");
+             "if the loop is closed; in debug mode also in a\nthread that is "
+             "not the loop's, and TypeError for what is no plain callable.");
 
 static PyObject *
 Loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -150,7 +151,10 @@ Loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(
     Loop_call_soon_threadsafe_doc,
     "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n"
-    "Like call_soon(), from any thread: wakes the loop if it sleeps.");
+    "Call callback(*args) in the next turn of the loop, from any thread.\n\n"
+    "Like call_soon(), and wakes the loop if it sleeps. Returns an "
+    "asyncio.Handle.\nRaises RuntimeError if the loop is closed; in debug "
+    "mode TypeError for what is no\nplain callable.");
 
 static PyObject *
 Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
@@ -226,7 +230,9 @@ sched_deadline(PyObject *delay, double now, double *when)
 PyDoc_STRVAR(Loop_call_at_doc,
              "call_at($self, when, callback, *args, context=None)\n--\n\n"
              "Call callback(*args) when loop.time() reaches `when` (seconds)."
-             "\n\nReturns an asyncio.TimerHandle.");
+             "\n\nThose of the same time run in the order they are scheduled. "
+             "Returns an\nasyncio.TimerHandle. Raises as call_soon() does, "
+             "and TypeError if `when` is no number.");
 
 static PyObject *
 Loop_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -272,11 +278,10 @@ sched_call_at_overridden(al_loop_head *head, double when,
     return handle;
 }
 
-PyDoc_STRVAR(
-    Loop_call_later_doc,
-    "call_later($self, delay, callback, *args, context=None)\n--\n\n"
-    "Call callback(*args) after `delay` seconds.\n\n"
-    "Returns an asyncio.TimerHandle.");
+PyDoc_STRVAR(Loop_call_later_doc,
+             "call_later($self, delay, callback, *args, context=None)\n--\n\n"
+             "Call callback(*args) after `delay` seconds.\n\n"
+             "Returns an asyncio.TimerHandle. Raises as call_at() does.");
 
 static PyObject *
 Loop_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -381,7 +386,8 @@ PyDoc_STRVAR(
     "It is made by the task factory if there is one, with whatever the "
     "running\nPython's create_task() hands on. `name` is the task's name, "
     "`context` the\ncontextvars.Context it runs in (default: a copy of the "
-    "current one).");
+    "current one). Raises\nRuntimeError if the loop is closed, TypeError for "
+    "what is no coroutine.");
 
 static PyObject *
 Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,

@@ -445,7 +445,8 @@ PyDoc_STRVAR(Future_set_exception_doc,
              "set_exception($self, exception, /)\n--\n\n"
              "Mark the future done and set an exception (a class or an "
              "instance).\n\n"
-             "Raises InvalidStateError if it is done already.");
+             "Raises InvalidStateError if it is done already, TypeError for "
+             "what is no\nexception.");
 
 static PyObject *
 Future_set_exception(PyObject *op, PyObject *exception)

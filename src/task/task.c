@@ -154,9 +154,9 @@ al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
 }
 
 #if AL_HAS_EAGER_START
-#define TASK_DOC_EAGER_START ", eager_start=False"
+#    define TASK_DOC_EAGER_START ", eager_start=False"
 #else
-#define TASK_DOC_EAGER_START
+#    define TASK_DOC_EAGER_START
 #endif
 
 PyDoc_STRVAR(Task_doc,
