@@ -201,13 +201,13 @@ Loop_set__current_handle(PyObject *op, PyObject *value,
 static PyObject *
 Loop_get__ready(PyObject *op, void *Py_UNUSED(closure))
 {
-    return al_ready_list(&al_loop_head_CAST(op)->ready);
+    return al_ready_list(al_loop_head_CAST(op));
 }
 
 static PyObject *
 Loop_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
 {
-    return al_timers_list(&al_loop_head_CAST(op)->timers);
+    return al_timers_list(al_loop_head_CAST(op));
 }
 
 static int
@@ -317,9 +317,9 @@ Loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(head->task_factory);
     Py_VISIT(head->snapshot);
     Py_VISIT(head->scratch);
-    int rc = al_ready_traverse(&head->ready, visit, arg);
+    int rc = al_ready_traverse(head, visit, arg);
     if (rc == 0) {
-        rc = al_timers_traverse(&head->timers, visit, arg);
+        rc = al_timers_traverse(head, visit, arg);
     }
     return rc != 0 ? rc : al_fdwatch_traverse_all(head, visit, arg);
 }

@@ -11,10 +11,17 @@
  * layout is ours, and what is cold (repr, comparison) is asyncio's own code
  * run on our attributes.
  *
+ * Most handles are thrown away by the caller of call_soon() and belong to the
+ * queue alone.  Those the garbage collector need not know: the queue visits
+ * what they refer to, as a part of itself.  Who kept a handle shows when the
+ * next one is made: then it is tracked like any object.
+ *
  * Invariants
  *   (1) callback == NULL  <=>  no arguments  <=>  is_cancelled (or cleared by
  *       the garbage collector).
- *   (2) All of it runs with the GIL held; cancel() may come from any thread,
+ *   (2) A handle that is not tracked is loop->fresh_handle, or only a queue
+ *       (ready, timers) or whoever has just taken it from one owns it.
+ *   (3) All of it runs with the GIL held; cancel() may come from any thread,
  *       running only from the loop's. */
 #include "sched/handle.h"
 
@@ -22,6 +29,52 @@
 #include "sched/ready.h"
 #include "sched/report.h"
 #include "sched/timers.h"
+
+/* --- garbage collection ------------------------------------------------- */
+
+static inline void
+handle_track(HandleObject *self)
+{
+    if (!self->is_tracked) {
+        self->is_tracked = true;
+        PyObject_GC_Track((PyObject *)self);
+    }
+}
+
+/* The time of the fresh handle is over: did anybody keep it? */
+static inline void
+handle_settle_fresh(al_loop_head *loop)
+{
+    HandleObject *fresh = (HandleObject *)loop->fresh_handle;
+
+    if (fresh != NULL) {
+        loop->fresh_handle = NULL;
+        if (Py_REFCNT(fresh) > 1 || fresh->weakrefs != NULL) {
+            handle_track(fresh);
+        }
+    }
+}
+
+/* A new handle, which a queue owns by now: leave it untracked for a while. */
+static inline void
+handle_make_fresh(al_loop_head *loop, PyObject *op)
+{
+    handle_settle_fresh(loop);
+    if (AL_UNLIKELY(loop->is_debug)) { /* which shows it around */
+        handle_track((HandleObject *)op);
+    }
+    else {
+        loop->fresh_handle = op;
+    }
+}
+
+void
+al_handle_expose(al_state *state, PyObject *op)
+{
+    if (al_handle_check(state, op)) {
+        handle_track((HandleObject *)op);
+    }
+}
 
 /* --- making ------------------------------------------------------------- */
 
@@ -57,7 +110,7 @@ handle_take_arguments(HandleObject *self, PyObject *const *args,
 }
 
 /* Fill a fresh object: it is consumed on failure.
- * -> `self` tracked, or NULL with an exception set. */
+ * -> `self`, not tracked, or NULL with an exception set. */
 static inline PyObject *
 handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
             PyObject *const *args, Py_ssize_t nargs, PyObject *context)
@@ -76,6 +129,7 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
     self->repr = NULL;
     self->weakrefs = NULL;
     self->is_cancelled = false;
+    self->is_tracked = false;
     if (handle_take_arguments(self, args, nargs) < 0 ||
         self->context == NULL) {
         Py_DECREF(self);
@@ -90,13 +144,12 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
             return NULL;
         }
     }
-    PyObject_GC_Track(self);
     return (PyObject *)self;
 }
 
-PyObject *
-al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
-              Py_ssize_t nargs, PyObject *context)
+static inline PyObject *
+handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
+           Py_ssize_t nargs, PyObject *context)
 {
     al_state *state = loop->state;
     PyObject *self = al_freelist_pop(&state->handles, state->HandleType);
@@ -109,6 +162,18 @@ al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
     }
     return handle_fill((HandleObject *)self, loop, callback, args, nargs,
                        context);
+}
+
+PyObject *
+al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
+              Py_ssize_t nargs, PyObject *context)
+{
+    PyObject *self = handle_new(loop, callback, args, nargs, context);
+
+    if (self != NULL) {
+        handle_track((HandleObject *)self);
+    }
+    return self;
 }
 
 PyObject *
@@ -128,19 +193,28 @@ al_timer_handle_new(al_loop_head *loop, double when, PyObject *callback,
     }
     TimerHandleObject_CAST(self)->when = when;
     TimerHandleObject_CAST(self)->index = -1;
-    return handle_fill((HandleObject *)self, loop, callback, args, nargs,
+    self = handle_fill((HandleObject *)self, loop, callback, args, nargs,
                        context);
+    if (self != NULL) {
+        handle_make_fresh(loop, self);
+    }
+    return self;
 }
 
 PyObject *
 al_handle_call_soon(al_loop_head *loop, PyObject *callback,
                     PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
-    PyObject *handle = al_handle_new(loop, callback, args, nargs, context);
+    PyObject *handle = handle_new(loop, callback, args, nargs, context);
 
-    if (handle != NULL && al_ready_push(loop, al_handle_run, handle) < 0) {
-        Py_CLEAR(handle);
+    if (handle == NULL) {
+        return NULL;
     }
+    if (al_ready_push(loop, al_handle_run, handle) < 0) {
+        Py_DECREF(handle);
+        return NULL;
+    }
+    handle_make_fresh(loop, handle);
     return handle;
 }
 
@@ -197,6 +271,8 @@ handle_report(HandleObject *self)
     al_state *state = self->loop->state;
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *message = NULL;
+
+    handle_track(self); /* the exception handler is given it */
 
     if (!PyErr_GivenExceptionMatches(exc, PyExc_SystemExit) &&
         !PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt)) {
@@ -504,6 +580,18 @@ Handle_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
+int
+al_handle_traverse_queued(al_state *state, PyObject *op, visitproc visit,
+                          void *arg)
+{
+    Py_VISIT(op);
+    if (al_handle_check(state, op) && !HandleObject_CAST(op)->is_tracked &&
+        Py_REFCNT(op) == 1) { /* by (2) ours alone */
+        return Handle_traverse(op, visit, arg);
+    }
+    return 0;
+}
+
 static int
 Handle_clear(PyObject *op)
 {
@@ -525,7 +613,12 @@ handle_dealloc(PyObject *op, al_freelist *(*list_of)(al_state *))
     PyTypeObject *type = Py_TYPE(op);
     al_state *state = self->loop->state;
 
-    PyObject_GC_UnTrack(op);
+    if (self->is_tracked) {
+        PyObject_GC_UnTrack(op);
+    }
+    if (self->loop->fresh_handle == op) {
+        self->loop->fresh_handle = NULL;
+    }
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }

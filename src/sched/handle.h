@@ -20,6 +20,7 @@ typedef struct {
     PyObject *weakrefs; /* the interpreter's list */
     bool is_cancelled;
     bool has_snapshot; /* context is a shared snapshot: sched/context.h */
+    bool is_tracked;   /* by the garbage collector */
 } HandleObject;
 
 typedef struct {
@@ -46,7 +47,7 @@ AL_NODISCARD PyObject *
 al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
               Py_ssize_t nargs, PyObject *context);
 
-/* The same for a TimerHandle, not armed yet. */
+/* The same for a TimerHandle that is about to be armed. */
 AL_NODISCARD PyObject *
 al_timer_handle_new(al_loop_head *loop, double when, PyObject *callback,
                     PyObject *const *args, Py_ssize_t nargs,
@@ -58,6 +59,17 @@ AL_NODISCARD PyObject *
 al_handle_call_soon(al_loop_head *loop, PyObject *callback,
                     PyObject *const *args, Py_ssize_t nargs,
                     PyObject *context);
+
+/* Somebody besides the queue is given this handle (or whatever else is
+ * queued): have the garbage collector know it. */
+void
+al_handle_expose(al_state *state, PyObject *op);
+
+/* Visit a queued object and, if it is a handle that only the queue owns, what
+ * that refers to: such a handle is a part of the queue. */
+int
+al_handle_traverse_queued(al_state *state, PyObject *op, visitproc visit,
+                          void *arg);
 
 /* al_run_fn of handles. */
 AL_NODISCARD int

@@ -49,6 +49,7 @@ ready_run_debug(al_loop_head *loop, al_entry entry)
 {
     bool is_handle = al_handle_check(loop->state, entry.object);
     if (is_handle) {
+        al_handle_expose(loop->state, entry.object);
         Py_XSETREF(loop->current_handle, Py_NewRef(entry.object));
     }
     double start = al_timers_clock();
@@ -102,14 +103,21 @@ al_ready_clear(al_ready *ready)
     *ready = (al_ready){0};
 }
 
+static inline PyObject *
+ready_object(const al_ready *ready, size_t i)
+{
+    return ready->ring[(ready->head + i) & (ready->capacity - 1)].object;
+}
+
 PyObject *
-al_ready_list(const al_ready *ready)
+al_ready_list(al_loop_head *loop)
 {
     PyObject *list = PyList_New(0);
 
-    for (size_t i = 0; list != NULL && i < ready->count; i++) {
-        size_t place = (ready->head + i) & (ready->capacity - 1);
-        if (PyList_Append(list, ready->ring[place].object) < 0) {
+    for (size_t i = 0; list != NULL && i < loop->ready.count; i++) {
+        PyObject *object = ready_object(&loop->ready, i);
+        al_handle_expose(loop->state, object);
+        if (PyList_Append(list, object) < 0) {
             Py_CLEAR(list);
         }
     }
@@ -117,11 +125,13 @@ al_ready_list(const al_ready *ready)
 }
 
 int
-al_ready_traverse(al_ready *ready, visitproc visit, void *arg)
+al_ready_traverse(al_loop_head *loop, visitproc visit, void *arg)
 {
-    for (size_t i = 0; i < ready->count; i++) {
-        Py_VISIT(ready->ring[(ready->head + i) & (ready->capacity - 1)]
-                     .object);
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < loop->ready.count; i++) {
+        rc = al_handle_traverse_queued(
+            loop->state, ready_object(&loop->ready, i), visit, arg);
     }
-    return 0;
+    return rc;
 }

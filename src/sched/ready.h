@@ -40,9 +40,9 @@ al_ready_clear(al_ready *ready);
 
 /* The queued objects, first to last. -> new list, or NULL. */
 AL_NODISCARD PyObject *
-al_ready_list(const al_ready *ready);
+al_ready_list(al_loop_head *loop);
 
 int
-al_ready_traverse(al_ready *ready, visitproc visit, void *arg);
+al_ready_traverse(al_loop_head *loop, visitproc visit, void *arg);
 
 #endif

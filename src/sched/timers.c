@@ -253,12 +253,14 @@ al_timers_clear(al_loop_head *loop)
 }
 
 PyObject *
-al_timers_list(const al_timers *timers)
+al_timers_list(al_loop_head *loop)
 {
     PyObject *list = PyList_New(0);
 
-    for (Py_ssize_t i = 0; list != NULL && i < timers->count; i++) {
-        if (PyList_Append(list, timers->heap[i].handle) < 0) {
+    for (Py_ssize_t i = 0; list != NULL && i < loop->timers.count; i++) {
+        PyObject *handle = loop->timers.heap[i].handle;
+        al_handle_expose(loop->state, handle);
+        if (PyList_Append(list, handle) < 0) {
             Py_CLEAR(list);
         }
     }
@@ -266,10 +268,13 @@ al_timers_list(const al_timers *timers)
 }
 
 int
-al_timers_traverse(al_timers *timers, visitproc visit, void *arg)
+al_timers_traverse(al_loop_head *loop, visitproc visit, void *arg)
 {
-    for (Py_ssize_t i = 0; i < timers->count; i++) {
-        Py_VISIT(timers->heap[i].handle);
+    int rc = 0;
+
+    for (Py_ssize_t i = 0; rc == 0 && i < loop->timers.count; i++) {
+        rc = al_handle_traverse_queued(
+            loop->state, loop->timers.heap[i].handle, visit, arg);
     }
-    return 0;
+    return rc;
 }

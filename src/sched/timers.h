@@ -47,9 +47,9 @@ al_timers_clear(al_loop_head *loop);
 /* The armed handles, the first deadline first, the others in no order.
  * -> new list, or NULL. */
 AL_NODISCARD PyObject *
-al_timers_list(const al_timers *timers);
+al_timers_list(al_loop_head *loop);
 
 int
-al_timers_traverse(al_timers *timers, visitproc visit, void *arg);
+al_timers_traverse(al_loop_head *loop, visitproc visit, void *arg);
 
 #endif
