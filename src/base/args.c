@@ -6,8 +6,8 @@ static int
 args_take_keyword(const al_signature *signature, PyObject *name,
                   PyObject *value, PyObject **out)
 {
-    for (int i = signature->positional_only; signature->names[i] != NULL;
-         i++) {
+    for (int i = signature->positional_only; signature->names[i] != NULL; i++)
+    {
         if (!PyUnicode_EqualToUTF8(name, signature->names[i])) {
             continue;
         }
@@ -68,7 +68,8 @@ al_args_parse(const al_signature *signature, PyObject *const *args,
     Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; i < nkw; i++) {
         if (args_take_keyword(signature, PyTuple_GET_ITEM(kwnames, i),
-                              args[nargs + i], out) < 0) {
+                              args[nargs + i], out) < 0)
+        {
             return -1;
         }
     }
@@ -83,7 +84,8 @@ al_args_parse_tuple(const al_signature *signature, PyObject *args,
     Py_ssize_t position = 0;
 
     if (args_take_positional(signature, &PyTuple_GET_ITEM(args, 0),
-                             PyTuple_GET_SIZE(args), out) < 0) {
+                             PyTuple_GET_SIZE(args), out) < 0)
+    {
         return -1;
     }
     while (kwargs != NULL && PyDict_Next(kwargs, &position, &name, &value)) {

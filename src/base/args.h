@@ -15,8 +15,8 @@
 typedef struct {
     const char *function;
     const char *names[AL_ARGS_MAX + 1]; /* NULL-terminated */
-    int required;   /* the first so many must be given (if positional) */
-    int positional; /* the first so many may be given by position */
+    int required;        /* the first so many must be given (if positional) */
+    int positional;      /* the first so many may be given by position */
     int positional_only; /* the first so many may not be given by name */
 } al_signature;
 

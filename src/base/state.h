@@ -63,9 +63,9 @@ typedef struct al_state {
     PyTypeObject *SockOpType;
 
     /* What task/registry.c keeps about the interpreter's books; owned. */
-    PyObject *current_tasks; /* dict {loop: task}; NULL from 3.14 */
+    PyObject *current_tasks;     /* dict {loop: task}; NULL from 3.14 */
     PyObject *swap_current_task; /* function; NULL before 3.14 */
-    al_list pending_tasks; /* head; each node is inside its task */
+    al_list pending_tasks;       /* head; each node is inside its task */
     /* Where in asyncio's own part of a Task these fields are, 0 <=> unknown. */
     Py_ssize_t base_coro_offset;
     Py_ssize_t base_context_offset;

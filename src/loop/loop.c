@@ -243,9 +243,9 @@ static const struct {
     const char *name;
     unsigned int flag;
 } loop_backends[] = {
-    {"epoll", EVBACKEND_EPOLL},       {"poll", EVBACKEND_POLL},
-    {"select", EVBACKEND_SELECT},     {"kqueue", EVBACKEND_KQUEUE},
-    {"port", EVBACKEND_PORT},         {"linuxaio", EVBACKEND_LINUXAIO},
+    {"epoll", EVBACKEND_EPOLL},     {"poll", EVBACKEND_POLL},
+    {"select", EVBACKEND_SELECT},   {"kqueue", EVBACKEND_KQUEUE},
+    {"port", EVBACKEND_PORT},       {"linuxaio", EVBACKEND_LINUXAIO},
     {"iouring", EVBACKEND_IOURING},
 };
 
@@ -258,7 +258,8 @@ loop_find_backend(PyObject *name, unsigned int *flag)
         return 0;
     }
     if (!PyUnicode_Check(name)) {
-        PyErr_Format(PyExc_TypeError, "backend must be a str or None, not %.100s",
+        PyErr_Format(PyExc_TypeError,
+                     "backend must be a str or None, not %.100s",
                      Py_TYPE(name)->tp_name);
         return -1;
     }
@@ -288,7 +289,8 @@ Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
     unsigned int flag;
 
     if (al_args_parse_tuple(&signature, args, kwargs, &backend) < 0 ||
-        loop_find_backend(backend, &flag) < 0) {
+        loop_find_backend(backend, &flag) < 0)
+    {
         return -1;
     }
     if (self->head.ev != NULL) {
@@ -374,10 +376,10 @@ static PyGetSetDef Loop_getset[] = {
     {"_scheduled", Loop_get__scheduled, Loop_set_nothing, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
-static PyMemberDef Loop_members[] = {
-    {"_clock_resolution", T_DOUBLE, offsetof(al_loop_head, clock_resolution),
-     0, NULL},
-    {NULL, 0, 0, 0, NULL}};
+static PyMemberDef Loop_members[] = {{"_clock_resolution", T_DOUBLE,
+                                      offsetof(al_loop_head, clock_resolution),
+                                      0, NULL},
+                                     {NULL, 0, 0, 0, NULL}};
 
 static PyMethodDef loop_own_methods[] = {
     {"get_debug", Loop_get_debug, METH_NOARGS, Loop_get_debug_doc},
@@ -389,8 +391,8 @@ static PyMethodDef *
 loop_collect_methods(void)
 {
     PyMethodDef *topics[] = {
-        loop_own_methods,     al_loop_run_methods,  al_loop_sched_methods,
-        al_loop_fds_methods,  al_loop_sock_methods, al_loop_net_methods,
+        loop_own_methods,    al_loop_run_methods,  al_loop_sched_methods,
+        al_loop_fds_methods, al_loop_sock_methods, al_loop_net_methods,
     };
     size_t count = 1;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {

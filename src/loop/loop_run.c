@@ -69,7 +69,8 @@ static inline bool
 loop_may_skip_poll(LoopObject *self)
 {
     if (self->turns_skipped >= self->turns_to_skip ||
-        al_cycles() - self->last_poll > al_cycles_budget()) {
+        al_cycles() - self->last_poll > al_cycles_budget())
+    {
         return false;
     }
     self->turns_skipped++;
@@ -126,7 +127,8 @@ loop_poll(LoopObject *self)
     int rc = 0;
 
     if (head->ready.count == 0 && !head->is_stopping &&
-        al_timers_wait(head, &seconds) < 0) {
+        al_timers_wait(head, &seconds) < 0)
+    {
         return -1;
     }
     loop_poll_error = 0;
@@ -153,7 +155,8 @@ loop_turn(LoopObject *self)
     al_loop_head *head = &self->head;
 
     if ((head->ready.count == 0 || !loop_may_skip_poll(self)) &&
-        loop_poll(self) < 0) {
+        loop_poll(self) < 0)
+    {
         return -1;
     }
     if (head->timers.count > 0 && al_timers_collect(head) < 0) {
@@ -230,10 +233,9 @@ Loop__run_once(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(Loop_stop_doc,
-             "stop($self, /)\n--\n\n"
-             "Stop running the event loop.\n\n"
-             "What is queued already still runs in this turn.");
+PyDoc_STRVAR(Loop_stop_doc, "stop($self, /)\n--\n\n"
+                            "Stop running the event loop.\n\n"
+                            "What is queued already still runs in this turn.");
 
 static PyObject *
 Loop_stop(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -242,9 +244,8 @@ Loop_stop(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(Loop_is_running_doc,
-             "is_running($self, /)\n--\n\n"
-             "Return True if the event loop is running.");
+PyDoc_STRVAR(Loop_is_running_doc, "is_running($self, /)\n--\n\n"
+                                  "Return True if the event loop is running.");
 
 static PyObject *
 Loop_is_running(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -272,7 +273,8 @@ Loop__release(PyObject *op, PyObject *Py_UNUSED(ignored))
     LoopObject *self = LoopObject_CAST(op);
 
     if (self->head.thread_id != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Cannot close a running event loop");
         return NULL;
     }
     al_loop_release(self);

@@ -70,17 +70,18 @@ sched_parse(const char *function, const char *number_name,
         for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
             if (sched_take_keyword(function, number_name,
                                    PyTuple_GET_ITEM(kwnames, i),
-                                   args[nargs + i], call) < 0) {
+                                   args[nargs + i], call) < 0)
+            {
                 return -1;
             }
         }
     }
     if (AL_UNLIKELY(call->callback == NULL ||
-                    (number_name != NULL && call->number == NULL))) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() missing required positional argument: '%s'",
-                     function,
-                     call->callback == NULL ? "callback" : number_name);
+                    (number_name != NULL && call->number == NULL)))
+    {
+        PyErr_Format(
+            PyExc_TypeError, "%s() missing required positional argument: '%s'",
+            function, call->callback == NULL ? "callback" : number_name);
         return -1;
     }
     return 0;
@@ -141,7 +142,8 @@ Loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     sched_call call;
 
     if (sched_parse("call_soon", NULL, args, nargs, kwnames, &call) < 0 ||
-        sched_check(head, call.callback, "call_soon", false) < 0) {
+        sched_check(head, call.callback, "call_soon", false) < 0)
+    {
         return NULL;
     }
     return al_handle_call_soon(head, call.callback, call.args, call.nargs,
@@ -163,9 +165,10 @@ Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
     al_loop_head *head = al_loop_head_CAST(op);
     sched_call call;
 
-    if (sched_parse("call_soon_threadsafe", NULL, args, nargs, kwnames, &call) <
-            0 ||
-        sched_check(head, call.callback, "call_soon_threadsafe", true) < 0) {
+    if (sched_parse("call_soon_threadsafe", NULL, args, nargs, kwnames,
+                    &call) < 0 ||
+        sched_check(head, call.callback, "call_soon_threadsafe", true) < 0)
+    {
         return NULL;
     }
     PyObject *handle = al_handle_call_soon(head, call.callback, call.args,
@@ -185,11 +188,11 @@ sched_call_at(al_loop_head *head, double when, const sched_call *call)
     if (sched_check(head, call->callback, "call_at", false) < 0) {
         return NULL;
     }
-    PyObject *handle = al_timer_handle_new(head, when, call->callback,
-                                           call->args, call->nargs,
-                                           call->context);
+    PyObject *handle = al_timer_handle_new(
+        head, when, call->callback, call->args, call->nargs, call->context);
     if (handle != NULL &&
-        al_timers_arm(head, TimerHandleObject_CAST(handle)) < 0) {
+        al_timers_arm(head, TimerHandleObject_CAST(handle)) < 0)
+    {
         Py_CLEAR(handle);
     }
     return handle;
@@ -212,9 +215,11 @@ static inline int
 sched_deadline(PyObject *delay, double now, double *when)
 {
     if (AL_LIKELY(PyFloat_CheckExact(delay) || delay == Py_None)) {
-        int rc = sched_seconds(delay, "delay must not be None", when);
+        if (sched_seconds(delay, "delay must not be None", when) < 0) {
+            return -1;
+        }
         *when += now;
-        return rc;
+        return 0;
     }
     PyObject *start = PyFloat_FromDouble(now);
     PyObject *sum = start == NULL ? NULL : PyNumber_Add(start, delay);
@@ -242,7 +247,8 @@ Loop_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     double when;
 
     if (sched_parse("call_at", "when", args, nargs, kwnames, &call) < 0 ||
-        sched_seconds(call.number, "when cannot be None", &when) < 0) {
+        sched_seconds(call.number, "when cannot be None", &when) < 0)
+    {
         return NULL;
     }
     return sched_call_at(al_loop_head_CAST(op), when, &call);
@@ -269,9 +275,9 @@ sched_call_at_overridden(al_loop_head *head, double when,
             stack[total++] = call->args[i];
         }
         stack[total] = call->context != NULL ? call->context : Py_None;
-        handle = PyObject_VectorcallMethod(head->state->names.call_at, stack,
-                                           total,
-                                           head->state->context_kwnames);
+        handle =
+            PyObject_VectorcallMethod(head->state->names.call_at, stack, total,
+                                      head->state->context_kwnames);
     }
     Py_XDECREF(deadline);
     PyMem_Free(stack);
@@ -293,7 +299,8 @@ Loop_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
     if (sched_parse("call_later", "delay", args, nargs, kwnames, &call) < 0 ||
         al_timers_now(head, &now) < 0 ||
-        sched_deadline(call.number, now, &when) < 0) {
+        sched_deadline(call.number, now, &when) < 0)
+    {
         return NULL;
     }
     if (AL_UNLIKELY(head->overrides & AL_OVERRIDES_CALL_AT)) {
@@ -346,7 +353,8 @@ sched_task_arguments(al_loop_head *head, PyObject *const *args,
             *context = args[nargs + i];
         }
         else if (AL_CREATE_TASK_KWARGS &&
-                 PyUnicode_EqualToUTF8(key, "eager_start")) {
+                 PyUnicode_EqualToUTF8(key, "eager_start"))
+        {
             *eager_start = args[nargs + i];
         }
         else {
@@ -372,8 +380,8 @@ sched_create_task_as_base(PyObject *op, al_state *state, PyObject *const *args,
     for (Py_ssize_t i = 0; i < total; i++) {
         stack[i + 2] = args[i];
     }
-    PyObject *task = PyObject_VectorcallMethod(
-        state->names.create_task, stack, (size_t)nargs + 2, kwnames);
+    PyObject *task = PyObject_VectorcallMethod(state->names.create_task, stack,
+                                               (size_t)nargs + 2, kwnames);
     PyMem_Free(stack);
     return task;
 }
@@ -397,7 +405,8 @@ Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *name, *context, *eager;
 
     if (AL_UNLIKELY(!sched_task_arguments(head, args, nargs, kwnames, &name,
-                                          &context, &eager))) {
+                                          &context, &eager)))
+    {
         return sched_create_task_as_base(op, head->state, args, nargs,
                                          kwnames);
     }

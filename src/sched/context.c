@@ -14,9 +14,9 @@ al_context_learn_layout(PyObject *module, PyObject *args)
     PyObject *empty, *context;
     Py_ssize_t found = 0;
 
-    if (!PyArg_ParseTuple(args, "O!O!:_learn_context_layout",
-                          &PyContext_Type, &empty, &PyContext_Type,
-                          &context)) {
+    if (!PyArg_ParseTuple(args, "O!O!:_learn_context_layout", &PyContext_Type,
+                          &empty, &PyContext_Type, &context))
+    {
         return NULL;
     }
     PyObject *copy = PyContext_Copy(context);
@@ -28,10 +28,12 @@ al_context_learn_layout(PyObject *module, PyObject *args)
     for (Py_ssize_t offset = (Py_ssize_t)sizeof(PyObject);
          offset + (Py_ssize_t)sizeof(PyObject *) <=
          PyContext_Type.tp_basicsize;
-         offset += (Py_ssize_t)sizeof(PyObject *)) {
+         offset += (Py_ssize_t)sizeof(PyObject *))
+    {
         PyObject *word = context_word(context, offset);
         if (word != NULL && word == context_word(copy, offset) &&
-            word != context_word(empty, offset)) {
+            word != context_word(empty, offset))
+        {
             if (found != 0) { /* twice: nothing we know */
                 found = 0;
                 break;

@@ -39,7 +39,8 @@ al_context_snapshot(al_loop_head *loop)
     PyObject *current = PyThreadState_Get()->context; /* borrowed */
     if (AL_LIKELY(loop->snapshot != NULL && current != NULL &&
                   al_context_vars(loop->state, current) ==
-                      al_context_vars(loop->state, loop->snapshot))) {
+                      al_context_vars(loop->state, loop->snapshot)))
+    {
         return Py_NewRef(loop->snapshot);
     }
     PyObject *snapshot = PyContext_CopyCurrent();
@@ -59,7 +60,8 @@ al_context_enter(al_loop_head *loop, PyObject *snapshot)
     loop->scratch = NULL;
     if (AL_UNLIKELY(context == NULL ||
                     al_context_vars(loop->state, context) !=
-                        al_context_vars(loop->state, snapshot))) {
+                        al_context_vars(loop->state, snapshot)))
+    {
         Py_XDECREF(context);
         context = PyContext_Copy(snapshot);
     }
@@ -75,8 +77,8 @@ al_context_leave(al_loop_head *loop, PyObject *context)
 {
     int rc = PyContext_Exit(context);
 
-    if (AL_LIKELY(rc == 0 && loop->scratch == NULL &&
-                  Py_REFCNT(context) == 1)) {
+    if (AL_LIKELY(rc == 0 && loop->scratch == NULL && Py_REFCNT(context) == 1))
+    {
         loop->scratch = context;
     }
     else {

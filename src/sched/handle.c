@@ -130,8 +130,8 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
     self->weakrefs = NULL;
     self->is_cancelled = false;
     self->is_tracked = false;
-    if (handle_take_arguments(self, args, nargs) < 0 ||
-        self->context == NULL) {
+    if (handle_take_arguments(self, args, nargs) < 0 || self->context == NULL)
+    {
         Py_DECREF(self);
         return NULL;
     }
@@ -258,8 +258,8 @@ handle_failure_message(HandleObject *self)
     if (source == NULL) {
         return NULL;
     }
-    PyObject *message = PyUnicode_FromFormat("Exception in callback %S",
-                                             source);
+    PyObject *message =
+        PyUnicode_FromFormat("Exception in callback %S", source);
     Py_DECREF(source);
     return message;
 }
@@ -275,7 +275,8 @@ handle_report(HandleObject *self)
     handle_track(self); /* the exception handler is given it */
 
     if (!PyErr_GivenExceptionMatches(exc, PyExc_SystemExit) &&
-        !PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt)) {
+        !PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt))
+    {
         message = handle_failure_message(self);
         if (message == NULL) { /* a broken repr: report that instead */
             Py_DECREF(exc);
@@ -507,9 +508,9 @@ TimerHandle_when(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 TimerHandle_richcompare(PyObject *op, PyObject *other, int operation)
 {
-    static const char *const names[] = {[Py_LT] = "__lt__", [Py_LE] = "__le__",
-                                        [Py_EQ] = "__eq__", [Py_NE] = "__ne__",
-                                        [Py_GT] = "__gt__", [Py_GE] = "__ge__"};
+    static const char *const names[] = {
+        [Py_LT] = "__lt__", [Py_LE] = "__le__", [Py_EQ] = "__eq__",
+        [Py_NE] = "__ne__", [Py_GT] = "__gt__", [Py_GE] = "__ge__"};
     HandleObject *self = HandleObject_CAST(op);
 
     return PyObject_CallMethod(self->loop->state->imports.asyncio_TimerHandle,
@@ -662,7 +663,9 @@ TimerHandle_dealloc(PyObject *op)
         {"cancelled", Handle_cancelled, METH_NOARGS, Handle_cancelled_doc},   \
         {"get_context", Handle_get_context, METH_NOARGS,                      \
          Handle_get_context_doc},                                             \
-        {"_run", Handle__run, METH_NOARGS, NULL}
+    {                                                                         \
+        "_run", Handle__run, METH_NOARGS, NULL                                \
+    }
 
 #define HANDLE_MEMBERS                                                        \
     {"_loop", T_OBJECT, offsetof(HandleObject, loop), READONLY, NULL},        \
@@ -673,8 +676,10 @@ TimerHandle_dealloc(PyObject *op)
         {"_repr", T_OBJECT, offsetof(HandleObject, repr), READONLY, NULL},    \
         {"_cancelled", T_BOOL, offsetof(HandleObject, is_cancelled),          \
          READONLY, NULL},                                                     \
-        {"__weaklistoffset__", T_PYSSIZET, offsetof(HandleObject, weakrefs),  \
-         READONLY, NULL}
+    {                                                                         \
+        "__weaklistoffset__", T_PYSSIZET, offsetof(HandleObject, weakrefs),   \
+            READONLY, NULL                                                    \
+    }
 
 static PyMethodDef Handle_methods[] = {
     HANDLE_METHODS,
@@ -717,16 +722,15 @@ PyDoc_STRVAR(Handle_doc, "What loop.call_soon() returns: an asyncio.Handle.");
 PyDoc_STRVAR(TimerHandle_doc, "What loop.call_later() and loop.call_at() "
                               "return: an asyncio.TimerHandle.");
 
-static PyType_Slot Handle_type_slots[] = {
-    {Py_tp_doc, (void *)Handle_doc},
-    {Py_tp_repr, Handle_repr},
-    {Py_tp_methods, Handle_methods},
-    {Py_tp_members, Handle_members},
-    {Py_tp_getset, Handle_getset},
-    {Py_tp_traverse, Handle_traverse},
-    {Py_tp_clear, Handle_clear},
-    {Py_tp_dealloc, Handle_dealloc},
-    {0, NULL}};
+static PyType_Slot Handle_type_slots[] = {{Py_tp_doc, (void *)Handle_doc},
+                                          {Py_tp_repr, Handle_repr},
+                                          {Py_tp_methods, Handle_methods},
+                                          {Py_tp_members, Handle_members},
+                                          {Py_tp_getset, Handle_getset},
+                                          {Py_tp_traverse, Handle_traverse},
+                                          {Py_tp_clear, Handle_clear},
+                                          {Py_tp_dealloc, Handle_dealloc},
+                                          {0, NULL}};
 
 static PyType_Slot TimerHandle_type_slots[] = {
     {Py_tp_doc, (void *)TimerHandle_doc},

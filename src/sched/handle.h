@@ -10,13 +10,13 @@ typedef struct {
     PyObject_HEAD
     al_loop_head *loop;         /* owned */
     PyObject *callback;         /* owned, NULL <=> cancelled */
-    PyObject *context; /* owned, never NULL; see has_snapshot */
+    PyObject *context;          /* owned, never NULL; see has_snapshot */
     PyObject *source_traceback; /* owned, debug mode only, else NULL */
     PyObject *repr; /* owned, what repr said before cancel() in debug mode */
     /* Up to three arguments live here, more in a tuple at arguments[0]. Each
      * owned; all NULL <=> cancelled. */
     PyObject *arguments[AL_HANDLE_INLINE_ARGS];
-    Py_ssize_t count; /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
+    Py_ssize_t count;   /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
     PyObject *weakrefs; /* the interpreter's list */
     bool is_cancelled;
     bool has_snapshot; /* context is a shared snapshot: sched/context.h */

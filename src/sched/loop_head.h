@@ -26,16 +26,16 @@ typedef struct {
 
 /* FIFO of entries: a ring of `mask + 1` places. */
 typedef struct {
-    al_entry *ring; /* owned, NULL while capacity is 0 */
+    al_entry *ring;  /* owned, NULL while capacity is 0 */
     size_t capacity; /* 0 or a power of two */
     size_t head;
     size_t count;
 } al_ready;
 
 typedef struct {
-    double when;      /* seconds of loop.time() */
+    double when;       /* seconds of loop.time() */
     uint64_t sequence; /* order of arming, for equal deadlines */
-    PyObject *handle; /* owned TimerHandle */
+    PyObject *handle;  /* owned TimerHandle */
 } al_deadline;
 
 /* 4-ary heap of deadlines. */
@@ -70,7 +70,7 @@ struct al_loop_head {
     int (*leave_task)(al_loop_head *loop); /* task/registry.c, set by loop/ */
     al_run_fn step;                        /* task/task_step.c, likewise */
 
-    ev_async wakeup;               /* io/wakeup.c */
+    ev_async wakeup;            /* io/wakeup.c */
     struct al_fdtable *fdtable; /* io/fdwatch.c: owned, NULL <=> none yet */
 
     PyObject *snapshot; /* owned context, never entered; NULL <=> none yet */

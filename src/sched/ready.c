@@ -73,7 +73,8 @@ al_ready_run_turn(al_loop_head *loop)
         int rc;
 
         if (loop->current_task != NULL && entry.run != loop->step &&
-            loop->leave_task(loop) < 0) {
+            loop->leave_task(loop) < 0)
+        {
             Py_DECREF(entry.object);
             return -1;
         }

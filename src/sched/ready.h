@@ -17,7 +17,8 @@ al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
     al_ready *ready = &loop->ready;
 
     if (AL_UNLIKELY(ready->count == ready->capacity) &&
-        al_ready_grow(ready) < 0) {
+        al_ready_grow(ready) < 0)
+    {
         return -1;
     }
     al_entry *entry =

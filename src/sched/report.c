@@ -13,16 +13,19 @@ report_context(al_state *state, PyObject *message, PyObject *exc,
 {
     PyObject *context = PyDict_New();
     if (message == NULL || context == NULL ||
-        PyDict_SetItem(context, state->names.message, message) < 0) {
+        PyDict_SetItem(context, state->names.message, message) < 0)
+    {
         goto error;
     }
     if (exc != NULL &&
-        PyDict_SetItem(context, state->names.exception, exc) < 0) {
+        PyDict_SetItem(context, state->names.exception, exc) < 0)
+    {
         goto error;
     }
     for (; items->key != NULL; items++) {
         if (items->value != NULL &&
-            PyDict_SetItem(context, items->key, items->value) < 0) {
+            PyDict_SetItem(context, items->key, items->value) < 0)
+        {
             goto error;
         }
     }
@@ -86,8 +89,7 @@ al_report_unraisable(PyObject *loop, al_state *state, PyObject *message,
 {
     PyObject *saved = PyErr_GetRaisedException();
 
-    if (message == NULL ||
-        report_call(loop, state, message, exc, items) < 0) {
+    if (message == NULL || report_call(loop, state, message, exc, items) < 0) {
         PyErr_WriteUnraisable(loop);
     }
     PyErr_SetRaisedException(saved);

@@ -60,8 +60,8 @@ timers_sift_down(al_timers *timers, Py_ssize_t i, al_deadline deadline)
         }
         Py_ssize_t least = child;
         while (++child < end) {
-            if (deadline_is_before(&timers->heap[child],
-                                   &timers->heap[least])) {
+            if (deadline_is_before(&timers->heap[child], &timers->heap[least]))
+            {
                 least = child;
             }
         }
@@ -127,8 +127,8 @@ al_timers_now(al_loop_head *loop, double *now)
         *now = al_timers_clock();
         return 0;
     }
-    PyObject *result = PyObject_CallMethodNoArgs((PyObject *)loop,
-                                                 loop->state->names.time);
+    PyObject *result =
+        PyObject_CallMethodNoArgs((PyObject *)loop, loop->state->names.time);
     if (result == NULL) {
         return -1;
     }

@@ -30,8 +30,7 @@ al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
     al_state *state = al_future_state_of(op);
     PyObject *handle;
 
-    if (AL_LIKELY(self->is_ours &&
-                  al_loop_head_CAST(self->loop)->is_direct)) {
+    if (AL_LIKELY(self->is_ours && al_loop_head_CAST(self->loop)->is_direct)) {
         handle = al_handle_call_soon(al_loop_head_CAST(self->loop), function,
                                      &argument, argument != NULL, context);
     }
@@ -76,7 +75,8 @@ future_schedule_list(PyObject *op, PyObject *callbacks)
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(callbacks); i++) {
         PyObject *pair = PyList_GET_ITEM(callbacks, i);
         if (al_future_call_soon(op, PyTuple_GET_ITEM(pair, 0), op,
-                                PyTuple_GET_ITEM(pair, 1)) < 0) {
+                                PyTuple_GET_ITEM(pair, 1)) < 0)
+        {
             return -1;
         }
     }
@@ -250,8 +250,7 @@ future_settle_foreign(PyObject *future, const char *method, PyObject *value)
 static bool
 future_is_ours(PyObject *op)
 {
-    PyObject *module =
-        PyType_GetModuleByDef(Py_TYPE(op), &al_module_def);
+    PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &al_module_def);
     if (module == NULL) {
         PyErr_Clear();
         return false;
@@ -421,9 +420,9 @@ al_future_make(al_loop_head *loop)
 static inline int
 future_loop_is_debug(al_future *self, al_state *state)
 {
-    if (AL_LIKELY(self->is_ours &&
-                  !(al_loop_head_CAST(self->loop)->overrides &
-                    AL_OVERRIDES_GET_DEBUG))) {
+    if (AL_LIKELY(self->is_ours && !(al_loop_head_CAST(self->loop)->overrides &
+                                     AL_OVERRIDES_GET_DEBUG)))
+    {
         return al_loop_head_CAST(self->loop)->is_debug;
     }
     PyObject *result =
@@ -533,9 +532,9 @@ al_future_finalize(PyObject *op)
     PyObject *name =
         PyObject_GetAttr((PyObject *)Py_TYPE(op), state->names.__name__);
     PyObject *message =
-        name == NULL ? NULL
-                     : PyUnicode_FromFormat(
-                           "%S exception was never retrieved", name);
+        name == NULL
+            ? NULL
+            : PyUnicode_FromFormat("%S exception was never retrieved", name);
     Py_XDECREF(name);
     const al_report_item items[] = {
         {state->names.future, op},

@@ -34,9 +34,9 @@ typedef struct {
     PyObject *cancel_message;   /* owned or NULL */
     PyObject *source_traceback; /* owned list, debug mode only, else NULL */
     uint8_t state;              /* al_future_state */
-    bool is_ours;       /* loop is an al_loop_head of this module */
-    bool is_blocking;   /* _asyncio_future_blocking: is being awaited */
-    bool log_traceback; /* its exception was not retrieved yet */
+    bool is_ours;               /* loop is an al_loop_head of this module */
+    bool is_blocking;      /* _asyncio_future_blocking: is being awaited */
+    bool log_traceback;    /* its exception was not retrieved yet */
     bool overrides_cancel; /* `cancel` was assigned on the instance */
 } al_future;
 

@@ -34,8 +34,7 @@ al_future_iter_new(PyObject *future)
 }
 
 static PySendResult
-FutureIter_am_send(PyObject *op, PyObject *Py_UNUSED(value),
-                   PyObject **result)
+FutureIter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
 {
     PyObject *future = FutureIterObject_CAST(op)->future;
 
@@ -118,7 +117,8 @@ FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         PyErr_WarnEx(PyExc_DeprecationWarning,
                      "the (type, exc, tb) signature of throw() is "
                      "deprecated, use the single-arg signature instead.",
-                     1) < 0) {
+                     1) < 0)
+    {
         return NULL;
     }
     PyObject *type = args[0];
@@ -203,15 +203,14 @@ static PyMethodDef FutureIter_methods[] = {
     {"close", FutureIter_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL}};
 
-static PyType_Slot FutureIter_slots[] = {
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, FutureIter_iternext},
-    {Py_am_send, FutureIter_am_send},
-    {Py_tp_methods, FutureIter_methods},
-    {Py_tp_traverse, FutureIter_traverse},
-    {Py_tp_clear, FutureIter_clear},
-    {Py_tp_dealloc, FutureIter_dealloc},
-    {0, NULL}};
+static PyType_Slot FutureIter_slots[] = {{Py_tp_iter, PyObject_SelfIter},
+                                         {Py_tp_iternext, FutureIter_iternext},
+                                         {Py_am_send, FutureIter_am_send},
+                                         {Py_tp_methods, FutureIter_methods},
+                                         {Py_tp_traverse, FutureIter_traverse},
+                                         {Py_tp_clear, FutureIter_clear},
+                                         {Py_tp_dealloc, FutureIter_dealloc},
+                                         {0, NULL}};
 
 static PyType_Spec FutureIter_spec = {
     .name = "asyncloop._core.FutureIter",

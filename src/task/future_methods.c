@@ -83,8 +83,8 @@ PyObject *
 Future_add_done_callback(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "add_done_callback", AL_ARGS("fn", "context"), 1, 1, 1};
+    static const al_signature signature = {"add_done_callback",
+                                           AL_ARGS("fn", "context"), 1, 1, 1};
     PyObject *given[2];
     PyObject *context;
 
@@ -129,9 +129,9 @@ future_remove_first(al_future *self, PyObject *function)
         return 0;
     }
     PyObject *callback = future_first_callback(self);
-    int equal = callback == NULL ? -1
-                                 : PyObject_RichCompareBool(callback, function,
-                                                            Py_EQ);
+    int equal = callback == NULL
+                    ? -1
+                    : PyObject_RichCompareBool(callback, function, Py_EQ);
     Py_XDECREF(callback);
     /* The comparison may have run anything: is it still there? */
     if (equal > 0 && self->callback0 == held) {
@@ -148,8 +148,9 @@ future_other_callbacks(PyObject *callbacks, PyObject *function)
 {
     PyObject *others = PyList_New(0);
 
-    for (Py_ssize_t i = 0;
-         others != NULL && i < PyList_GET_SIZE(callbacks); i++) {
+    for (Py_ssize_t i = 0; others != NULL && i < PyList_GET_SIZE(callbacks);
+         i++)
+    {
         PyObject *pair = Py_NewRef(PyList_GET_ITEM(callbacks, i));
         int equal = PyObject_RichCompareBool(PyTuple_GET_ITEM(pair, 0),
                                              function, Py_EQ);
@@ -284,13 +285,13 @@ Future_get__callbacks(PyObject *op, void *Py_UNUSED(closure))
     if (callback == NULL) {
         return NULL;
     }
-    PyObject *list =
-        Py_BuildValue("[(NO)]", callback,
-                      self->context0 != NULL
-                          ? self->context0
-                          : al_task_of(self->callback0)->context);
+    PyObject *list = Py_BuildValue("[(NO)]", callback,
+                                   self->context0 != NULL
+                                       ? self->context0
+                                       : al_task_of(self->callback0)->context);
     if (list != NULL && self->callbacks != NULL &&
-        PyList_SetSlice(list, 1, 1, self->callbacks) < 0) {
+        PyList_SetSlice(list, 1, 1, self->callbacks) < 0)
+    {
         Py_CLEAR(list);
     }
     return list;
@@ -390,11 +391,12 @@ Future_set__asyncio_future_blocking(PyObject *op, PyObject *value,
 
 /* --- methods of Future alone -------------------------------------------- */
 
-PyDoc_STRVAR(Future_doc,
-             "Future(*, loop=None)\n--\n\n"
-             "An awaitable whose result somebody else sets: asyncio.Future.\n\n"
-             "`loop` is the event loop it belongs to, by default the current "
-             "one.");
+PyDoc_STRVAR(
+    Future_doc,
+    "Future(*, loop=None)\n--\n\n"
+    "An awaitable whose result somebody else sets: asyncio.Future.\n\n"
+    "`loop` is the event loop it belongs to, by default the current "
+    "one.");
 
 static int
 Future_init(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -435,7 +437,8 @@ static PyObject *
 Future_set_result(PyObject *op, PyObject *result)
 {
     if (future_check_ours(op, "set_result") < 0 ||
-        al_future_set_result(op, result) < 0) {
+        al_future_set_result(op, result) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -452,7 +455,8 @@ static PyObject *
 Future_set_exception(PyObject *op, PyObject *exception)
 {
     if (future_check_ours(op, "set_exception") < 0 ||
-        al_future_set_exception(op, exception) < 0) {
+        al_future_set_exception(op, exception) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -472,7 +476,8 @@ Future_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *message;
 
     if (al_args_parse(&signature, args, nargs, kwnames, &message) < 0 ||
-        al_future_check_init(op) < 0) {
+        al_future_check_init(op) < 0)
+    {
         return NULL;
     }
     int rc = al_future_cancel(op, message);
@@ -535,20 +540,19 @@ static PyMethodDef future_setters[] = {
 static PyGetSetDef Future_getset[] = {AL_FUTURE_COMMON_GETSET,
                                       {NULL, NULL, NULL, NULL, NULL}};
 
-static PyType_Slot Future_slots[] = {
-    {Py_tp_doc, (void *)Future_doc},
-    {Py_tp_init, Future_init},
-    {Py_tp_repr, Future_repr},
-    {Py_tp_setattro, al_future_setattro},
-    {Py_tp_iter, al_future_iter_new},
-    {Py_am_await, al_future_iter_new},
-    {Py_tp_methods, Future_methods},
-    {Py_tp_getset, Future_getset},
-    {Py_tp_traverse, Future_traverse},
-    {Py_tp_clear, Future_clear},
-    {Py_tp_finalize, al_future_finalize},
-    {Py_tp_dealloc, Future_dealloc},
-    {0, NULL}};
+static PyType_Slot Future_slots[] = {{Py_tp_doc, (void *)Future_doc},
+                                     {Py_tp_init, Future_init},
+                                     {Py_tp_repr, Future_repr},
+                                     {Py_tp_setattro, al_future_setattro},
+                                     {Py_tp_iter, al_future_iter_new},
+                                     {Py_am_await, al_future_iter_new},
+                                     {Py_tp_methods, Future_methods},
+                                     {Py_tp_getset, Future_getset},
+                                     {Py_tp_traverse, Future_traverse},
+                                     {Py_tp_clear, Future_clear},
+                                     {Py_tp_finalize, al_future_finalize},
+                                     {Py_tp_dealloc, Future_dealloc},
+                                     {0, NULL}};
 
 static const PyType_Spec Future_spec = {
     .name = "asyncloop._core.Future",

@@ -12,8 +12,8 @@ Future_result(PyObject *op, PyObject *ignored);
 PyObject *
 Future_exception(PyObject *op, PyObject *ignored);
 PyObject *
-Future_add_done_callback(PyObject *op, PyObject *const *args,
-                         Py_ssize_t nargs, PyObject *kwnames);
+Future_add_done_callback(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames);
 PyObject *
 Future_remove_done_callback(PyObject *op, PyObject *function);
 PyObject *
@@ -88,8 +88,10 @@ Future_set__asyncio_future_blocking(PyObject *op, PyObject *value,
          NULL},                                                               \
         {"_log_traceback", Future_get__log_traceback,                         \
          Future_set__log_traceback, NULL, NULL},                              \
-        {"_asyncio_future_blocking", Future_get__asyncio_future_blocking,     \
-         Future_set__asyncio_future_blocking, NULL, NULL}
+    {                                                                         \
+        "_asyncio_future_blocking", Future_get__asyncio_future_blocking,      \
+            Future_set__asyncio_future_blocking, NULL, NULL                   \
+    }
 
 /* A bool attribute from Python: 0 or 1, or -1 with an exception set (also
  * when it is being deleted). */

@@ -53,7 +53,8 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
     }
     Py_ssize_t i = 0;
     for (al_list *node = head->next; node != head && i < count;
-         node = node->next) {
+         node = node->next)
+    {
         PyList_SET_ITEM(tasks, i, Py_NewRef(al_task_from_pending(node)));
         i++;
     }
@@ -284,7 +285,8 @@ registry_find_field(PyObject *specimen, PyObject *value)
 
     for (Py_ssize_t offset = (Py_ssize_t)sizeof(PyObject);
          offset + (Py_ssize_t)sizeof(PyObject *) <= end;
-         offset += (Py_ssize_t)sizeof(PyObject *)) {
+         offset += (Py_ssize_t)sizeof(PyObject *))
+    {
         if (*(PyObject **)((char *)specimen + offset) == value) {
             if (found != 0) {
                 return 0;
@@ -303,7 +305,8 @@ al_registry_learn_layout(PyObject *module, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "O!OO:_learn_task_layout",
                           state->imports.asyncio_Task, &specimen, &coro,
-                          &context)) {
+                          &context))
+    {
         return NULL;
     }
     state->base_coro_offset = registry_find_field(specimen, coro);

@@ -29,8 +29,7 @@ task_is_coroutine(al_state *state, PyObject *coro)
     if (known != 0) {
         return known;
     }
-    PyObject *answer =
-        PyObject_CallOneArg(state->imports.iscoroutine, coro);
+    PyObject *answer = PyObject_CallOneArg(state->imports.iscoroutine, coro);
     if (answer == NULL) {
         return -1;
     }
@@ -38,7 +37,8 @@ task_is_coroutine(al_state *state, PyObject *coro)
     Py_DECREF(answer);
     /* Remember the types, but not of a program that makes ever new ones. */
     if (is_coroutine > 0 && PySet_GET_SIZE(state->coroutine_types) < 100 &&
-        PySet_Add(state->coroutine_types, type) < 0) {
+        PySet_Add(state->coroutine_types, type) < 0)
+    {
         return -1;
     }
     return is_coroutine;
@@ -121,8 +121,7 @@ static int
 task_start(PyObject *op, al_state *state, bool eager_start)
 {
     if (eager_start) {
-        int is_running =
-            task_loop_is_running(state, al_future_of(op)->loop);
+        int is_running = task_loop_is_running(state, al_future_of(op)->loop);
         if (is_running != 0) {
             return is_running < 0 ? -1 : al_task_start_eagerly(op);
         }
@@ -146,7 +145,8 @@ al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
     }
     if (al_future_init(op, state, (PyObject *)loop) < 0 ||
         task_fill(op, state, coro, name, context) < 0 ||
-        task_start(op, state, eager_start) < 0) {
+        task_start(op, state, eager_start) < 0)
+    {
         Py_DECREF(op);
         return NULL;
     }
@@ -188,7 +188,8 @@ Task_init(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     int eager_start = given[4] == NULL ? 0 : PyObject_IsTrue(given[4]);
     if (eager_start < 0 || al_future_init(op, state, given[1]) < 0 ||
-        task_fill(op, state, given[0], given[2], given[3]) < 0) {
+        task_fill(op, state, given[0], given[2], given[3]) < 0)
+    {
         return -1;
     }
     return task_start(op, state, eager_start);
@@ -211,7 +212,8 @@ al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message)
         return al_task_cancel(waiter, message);
     }
     if (Py_IS_TYPE(waiter, state->FutureType) &&
-        !al_future_of(waiter)->overrides_cancel) {
+        !al_future_of(waiter)->overrides_cancel)
+    {
         return al_future_cancel(waiter, message);
     }
     PyObject *cancel = PyObject_GetAttr(waiter, state->names.cancel);
@@ -234,9 +236,9 @@ int
 al_task_cancel(PyObject *op, PyObject *message)
 {
     al_state *state = al_future_state_of(op);
-    PyObject *task = op;      /* borrowed: each is held by the one before */
-    PyObject *outer = NULL;   /* borrowed: the one that waits for `task` */
-    PyObject *landmark = op;  /* of Brent's search for a cycle */
+    PyObject *task = op;     /* borrowed: each is held by the one before */
+    PyObject *outer = NULL;  /* borrowed: the one that waits for `task` */
+    PyObject *landmark = op; /* of Brent's search for a cycle */
     size_t steps = 0, limit = 2;
 
     /* asyncio recurses; a chain of tasks may be longer than the stack. */
@@ -249,7 +251,8 @@ al_task_cancel(PyObject *op, PyObject *message)
         self->cancels++;
         outer = task;
         if (self->fut_waiter == NULL ||
-            !task_is_plain(state, self->fut_waiter)) {
+            !task_is_plain(state, self->fut_waiter))
+        {
             break;
         }
         task = self->fut_waiter;
@@ -303,7 +306,8 @@ Task_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *message;
 
     if (al_args_parse(&signature, args, nargs, kwnames, &message) < 0 ||
-        al_future_check_init(op) < 0) {
+        al_future_check_init(op) < 0)
+    {
         return NULL;
     }
     int rc = al_task_cancel(op, message != NULL ? message : Py_None);
@@ -355,8 +359,8 @@ Task_get_name(PyObject *op, PyObject *Py_UNUSED(ignored))
         if (self->number == 0) {
             Py_RETURN_NONE; /* __init__ has not come so far */
         }
-        self->name = PyUnicode_FromFormat(
-            "Task-%llu", (unsigned long long)self->number);
+        self->name = PyUnicode_FromFormat("Task-%llu",
+                                          (unsigned long long)self->number);
     }
     return Py_XNewRef(self->name);
 }
@@ -431,8 +435,8 @@ static PyObject *
 Task_print_stack(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames)
 {
-    static const al_signature signature = {
-        "print_stack", AL_ARGS("limit", "file"), 0, 0, 0};
+    static const al_signature signature = {"print_stack",
+                                           AL_ARGS("limit", "file"), 0, 0, 0};
     PyObject *given[2];
 
     if (al_args_parse(&signature, args, nargs, kwnames, given) < 0) {
@@ -524,8 +528,9 @@ Task_finalize(PyObject *op)
 {
     al_task *self = al_task_of(op);
 
-    if (self->future.state == AL_FUTURE_PENDING &&
-        self->log_destroy_pending && self->future.loop != NULL) {
+    if (self->future.state == AL_FUTURE_PENDING && self->log_destroy_pending &&
+        self->future.loop != NULL)
+    {
         al_state *state = al_future_state_of(op);
         const al_report_item items[] = {
             {state->names.task, op},
@@ -609,20 +614,19 @@ static PyGetSetDef Task_getset[] = {
      Task_set__log_destroy_pending, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
-static PyType_Slot Task_slots[] = {
-    {Py_tp_doc, (void *)Task_doc},
-    {Py_tp_init, Task_init},
-    {Py_tp_repr, Task_repr},
-    {Py_tp_setattro, al_future_setattro},
-    {Py_tp_iter, al_future_iter_new},
-    {Py_am_await, al_future_iter_new},
-    {Py_tp_methods, Task_methods},
-    {Py_tp_getset, Task_getset},
-    {Py_tp_traverse, Task_traverse},
-    {Py_tp_clear, Task_clear},
-    {Py_tp_finalize, Task_finalize},
-    {Py_tp_dealloc, Task_dealloc},
-    {0, NULL}};
+static PyType_Slot Task_slots[] = {{Py_tp_doc, (void *)Task_doc},
+                                   {Py_tp_init, Task_init},
+                                   {Py_tp_repr, Task_repr},
+                                   {Py_tp_setattro, al_future_setattro},
+                                   {Py_tp_iter, al_future_iter_new},
+                                   {Py_am_await, al_future_iter_new},
+                                   {Py_tp_methods, Task_methods},
+                                   {Py_tp_getset, Task_getset},
+                                   {Py_tp_traverse, Task_traverse},
+                                   {Py_tp_clear, Task_clear},
+                                   {Py_tp_finalize, Task_finalize},
+                                   {Py_tp_dealloc, Task_dealloc},
+                                   {0, NULL}};
 
 static const PyType_Spec Task_spec = {
     .name = "asyncloop._core.Task",

@@ -13,7 +13,7 @@ typedef struct {
     PyObject *fut_waiter; /* owned, what it waits for; NULL <=> nothing */
     al_list pending;      /* in state->pending_tasks while not done */
     uint64_t number;
-    int32_t cancels; /* cancel() minus uncancel() */
+    int32_t cancels;  /* cancel() minus uncancel() */
     bool must_cancel; /* the next step throws CancelledError */
     bool log_destroy_pending;
 } al_task;

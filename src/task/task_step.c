@@ -62,8 +62,7 @@ al_task_step_soon(PyObject *op)
 {
     al_future *self = al_future_of(op);
 
-    if (AL_LIKELY(self->is_ours &&
-                  al_loop_head_CAST(self->loop)->is_direct)) {
+    if (AL_LIKELY(self->is_ours && al_loop_head_CAST(self->loop)->is_direct)) {
         return al_ready_push(al_loop_head_CAST(self->loop), al_task_run, op);
     }
     return task_call_step_soon(op, NULL);
@@ -93,9 +92,9 @@ static int
 task_fail_foreign_loop(PyObject *op, PyObject *future)
 {
     return task_fail_soon(
-        op, PyUnicode_FromFormat(
-                "Task %R got Future %R attached to a different loop", op,
-                future));
+        op,
+        PyUnicode_FromFormat(
+            "Task %R got Future %R attached to a different loop", op, future));
 }
 
 static int
@@ -120,9 +119,10 @@ static int
 task_hand_on_cancel(al_task *self, al_state *state)
 {
     PyObject *message = self->future.cancel_message;
-    PyObject *waiter = Py_NewRef(self->fut_waiter); /* cancel() may be user's */
-    int cancelled = al_task_cancel_waiter(
-        state, waiter, message != NULL ? message : Py_None);
+    PyObject *waiter =
+        Py_NewRef(self->fut_waiter); /* cancel() may be user's */
+    int cancelled = al_task_cancel_waiter(state, waiter,
+                                          message != NULL ? message : Py_None);
 
     Py_DECREF(waiter);
     if (cancelled > 0) {
@@ -174,8 +174,8 @@ task_loop_of(al_state *state, PyObject *future)
 {
     PyObject *get_loop;
 
-    if (PyObject_GetOptionalAttr(future, state->names.get_loop, &get_loop) <
-        0) {
+    if (PyObject_GetOptionalAttr(future, state->names.get_loop, &get_loop) < 0)
+    {
         return NULL;
     }
     if (get_loop == NULL) {
@@ -223,7 +223,8 @@ task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
     }
     if (PyObject_SetAttr(future, state->names._asyncio_future_blocking,
                          Py_False) < 0 ||
-        task_add_to_foreign(op, state, future) < 0) {
+        task_add_to_foreign(op, state, future) < 0)
+    {
         return -1;
     }
     Py_XSETREF(self->fut_waiter, Py_NewRef(future));
@@ -245,8 +246,9 @@ task_yielded(PyObject *op, al_state *state, PyObject *result)
     if (result == Py_None) { /* a bare yield: let the others run */
         return al_task_step_soon(op);
     }
-    if (PyObject_GetOptionalAttr(
-            result, state->names._asyncio_future_blocking, &blocking) < 0) {
+    if (PyObject_GetOptionalAttr(result, state->names._asyncio_future_blocking,
+                                 &blocking) < 0)
+    {
         return -1;
     }
     if (blocking != NULL && blocking != Py_None) {
@@ -302,7 +304,8 @@ task_raised(PyObject *op, al_state *state)
     }
     al_registry_remove(op);
     if (PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt) ||
-        PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)) {
+        PyErr_GivenExceptionMatches(exc, PyExc_SystemExit))
+    {
         PyErr_SetRaisedException(exc);
         return -1;
     }
@@ -321,7 +324,8 @@ task_choose_exception(PyObject *op, al_state *state, PyObject **exc)
 
     self->must_cancel = false;
     if (*exc != NULL &&
-        PyErr_GivenExceptionMatches(*exc, state->imports.CancelledError)) {
+        PyErr_GivenExceptionMatches(*exc, state->imports.CancelledError))
+    {
         return 0;
     }
     Py_XSETREF(*exc, al_future_make_cancelled_error(op));
@@ -363,7 +367,8 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
         return -1;
     }
     if (AL_UNLIKELY(self->must_cancel) &&
-        task_choose_exception(op, state, &exc) < 0) {
+        task_choose_exception(op, state, &exc) < 0)
+    {
         return -1;
     }
     PyObject *waiter = self->fut_waiter;
@@ -464,7 +469,8 @@ task_take_waiter_exception(al_task *self, al_state *state, PyObject **exc)
     *exc = NULL;
     if (waiter == NULL || !al_future_check_exact(state, waiter) ||
         al_future_of(waiter)->state == AL_FUTURE_PENDING ||
-        al_future_of(waiter)->state == AL_FUTURE_FINISHED) {
+        al_future_of(waiter)->state == AL_FUTURE_FINISHED)
+    {
         return 0;
     }
     return al_future_take(waiter, exc) < 0 ? -1 : 0;
@@ -480,7 +486,8 @@ al_task_run(al_loop_head *loop, PyObject *op)
 
     if (PyContext_Enter(context) == 0) {
         if (al_registry_enter(loop, op) == 0 &&
-            task_take_waiter_exception(self, loop->state, &exc) == 0) {
+            task_take_waiter_exception(self, loop->state, &exc) == 0)
+        {
             rc = task_step(op, loop->state, exc);
         }
         if (PyContext_Exit(context) < 0) {
@@ -582,7 +589,8 @@ Task_wakeup(PyObject *op, PyObject *future)
     PyObject *exc;
 
     if (task_exception_of(al_future_state_of(op), future, &exc) < 0 ||
-        task_step_as_current(op, exc) < 0) {
+        task_step_as_current(op, exc) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;

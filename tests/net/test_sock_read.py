@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-import sys
 import socket
 import struct
+import sys
 
 import pytest
 
