@@ -28,7 +28,23 @@ AL_NODISCARD int
 al_args_parse(const al_signature *signature, PyObject *const *args,
               Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
 
-/* The same for tp_init and tp_new, which get a tuple and a dict. */
+/* The one argument of a method that takes one, by position or by name.
+ * -> borrowed, or NULL with TypeError set. */
+static inline PyObject *
+al_args_one(const al_signature *signature, PyObject *const *args,
+            Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *argument;
+
+    if (AL_LIKELY(nargs == 1 && kwnames == NULL)) {
+        return args[0];
+    }
+    return al_args_parse(signature, args, nargs, kwnames, &argument) < 0
+               ? NULL
+               : argument;
+}
+
+/* al_args_parse() for tp_init and tp_new, which get a tuple and a dict. */
 AL_NODISCARD int
 al_args_parse_tuple(const al_signature *signature, PyObject *args,
                     PyObject *kwargs, PyObject **out);

@@ -23,10 +23,15 @@
 #define AL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define AL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* --- asyncio's behaviour by version ------------------------------------- */
+/* --- asyncio's behaviour by version --------------------------------------
+ *
+ * What a patch release changed is asked of the interpreter that runs us
+ * (Py_Version), which may be another one than we were compiled for. */
 
 /* set_exception(StopIteration) becomes a RuntimeError instead of failing. */
-#define AL_STOPITERATION_IS_WRAPPED (PY_VERSION_HEX >= 0x030C0000)
+#define AL_STOPITERATION_IS_WRAPPED                                           \
+    (Py_Version >= 0x030C0200 ||                                              \
+     (Py_Version >= 0x030B0800 && Py_Version < 0x030C0000))
 /* throw(type, value, traceback) is deprecated. */
 #define AL_THROW_TRIPLE_IS_DEPRECATED (PY_VERSION_HEX >= 0x030C0000)
 /* Task() knows eager_start, Task.get_coro() may be None. */
@@ -34,7 +39,7 @@
 /* uncancel() to zero takes back a cancellation not delivered yet. */
 #define AL_UNCANCEL_CLEARS (PY_VERSION_HEX >= 0x030D0000)
 /* create_task() hands any keyword argument on to the factory or the Task. */
-#define AL_CREATE_TASK_KWARGS (PY_VERSION_HEX >= 0x030D0300)
+#define AL_CREATE_TASK_KWARGS (Py_Version >= 0x030D0300)
 /* format_helpers._format_callback_source() takes debug=. */
 #define AL_FORMAT_CALLBACK_TAKES_DEBUG (PY_VERSION_HEX >= 0x030D0000)
 /* Server._attach() and _detach() are told which transport it is about. */

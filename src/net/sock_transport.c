@@ -382,12 +382,12 @@ SocketTransport__begin(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 PyDoc_STRVAR(SocketTransport_write_doc,
-             "write($self, data, /)\n--\n\n"
+             "write($self, /, data)\n--\n\n"
              "Send bytes, a bytearray or a memoryview, without blocking: what "
              "the kernel does\nnot take now is queued. Raises TypeError for "
              "other types, RuntimeError after\nwrite_eof().");
 PyDoc_STRVAR(SocketTransport_writelines_doc,
-             "writelines($self, list_of_data, /)\n--\n\n"
+             "writelines($self, /, list_of_data)\n--\n\n"
              "Send all bytes-like objects of an iterable, in one system call "
              "if the kernel takes\nthem. Raises TypeError for other items, "
              "RuntimeError after write_eof().");
@@ -406,7 +406,7 @@ PyDoc_STRVAR(SocketTransport_get_protocol_doc,
              "get_protocol($self, /)\n--\n\n"
              "Return the protocol, None after connection_lost().");
 PyDoc_STRVAR(SocketTransport_set_protocol_doc,
-             "set_protocol($self, protocol, /)\n--\n\n"
+             "set_protocol($self, /, protocol)\n--\n\n"
              "Talk to another protocol from now on; its connection_made() is "
              "not called.");
 PyDoc_STRVAR(SocketTransport_get_extra_info_doc,
@@ -431,9 +431,10 @@ PyDoc_STRVAR(SocketTransport_set_write_buffer_limits_doc,
 #define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
 
 static PyMethodDef SocketTransport_methods[] = {
-    {"write", al_sock_write_py_write, METH_O, SocketTransport_write_doc},
-    {"writelines", al_sock_write_py_writelines, METH_O,
-     SocketTransport_writelines_doc},
+    {"write", (PyCFunction)(void (*)(void))al_sock_write_py_write, AL_KEYWORDS,
+     SocketTransport_write_doc},
+    {"writelines", (PyCFunction)(void (*)(void))al_sock_write_py_writelines,
+     AL_KEYWORDS, SocketTransport_writelines_doc},
     {"write_eof", al_sock_write_py_write_eof, METH_NOARGS,
      SocketTransport_write_eof_doc},
     {"can_write_eof", SocketTransport_can_write_eof, METH_NOARGS,
@@ -450,8 +451,8 @@ static PyMethodDef SocketTransport_methods[] = {
      SocketTransport_resume_reading_doc},
     {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
      SocketTransport_get_protocol_doc},
-    {"set_protocol", al_transport_py_set_protocol, METH_O,
-     SocketTransport_set_protocol_doc},
+    {"set_protocol", (PyCFunction)(void (*)(void))al_transport_py_set_protocol,
+     AL_KEYWORDS, SocketTransport_set_protocol_doc},
     {"get_extra_info",
      (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
      SocketTransport_get_extra_info_doc},

@@ -75,9 +75,11 @@ al_sock_read_is_on(const SocketTransportObject *self)
 
 /* sock_write.c: the methods of its side. */
 PyObject *
-al_sock_write_py_write(PyObject *op, PyObject *data);
+al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames);
 PyObject *
-al_sock_write_py_writelines(PyObject *op, PyObject *list);
+al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *kwnames);
 PyObject *
 al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
 

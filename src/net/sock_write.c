@@ -14,6 +14,7 @@
  *       is lost, or the loop is closed.
  *   (2) Nothing is sent past what is queued: bytes leave in order.
  */
+#include "base/args.h"
 #include "base/errors.h"
 #include "net/sock.h"
 #include "net/sock_transport.h"
@@ -183,11 +184,17 @@ sock_write_refuse(SocketTransportObject *self, PyObject *data)
 }
 
 PyObject *
-al_sock_write_py_write(PyObject *op, PyObject *data)
+al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames)
 {
+    static const al_signature signature = {"write", AL_ARGS("data"), 1, 1, 0};
     SocketTransportObject *self = SocketTransportObject_CAST(op);
     Py_buffer view;
+    PyObject *data = al_args_one(&signature, args, nargs, kwnames);
 
+    if (data == NULL) {
+        return NULL;
+    }
     if (AL_LIKELY(PyBytes_Check(data))) {
         if (sock_write_check_eof(self, "write") < 0 ||
             sock_write(self, data, PyBytes_AS_STRING(data),
@@ -261,11 +268,18 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
 }
 
 PyObject *
-al_sock_write_py_writelines(PyObject *op, PyObject *list)
+al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *kwnames)
 {
+    static const al_signature signature = {"writelines",
+                                           AL_ARGS("list_of_data"), 1, 1, 0};
     SocketTransportObject *self = SocketTransportObject_CAST(op);
     al_chunks batch = {0};
+    PyObject *list = al_args_one(&signature, args, nargs, kwnames);
 
+    if (list == NULL) {
+        return NULL;
+    }
     if (sock_write_check_eof(self,
                              AL_HAS_WRITELINES ? "writelines" : "write") < 0)
     {

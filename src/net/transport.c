@@ -367,10 +367,17 @@ al_transport_py_get_protocol(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 PyObject *
-al_transport_py_set_protocol(PyObject *op, PyObject *protocol)
+al_transport_py_set_protocol(PyObject *op, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *kwnames)
 {
+    static const al_signature signature = {"set_protocol", AL_ARGS("protocol"),
+                                           1, 1, 0};
     TransportObject *self = TransportObject_CAST(op);
+    PyObject *protocol = al_args_one(&signature, args, nargs, kwnames);
 
+    if (protocol == NULL) {
+        return NULL;
+    }
     /* By (2) one that is CLOSED keeps none: nobody would call it or let go of
      * it again. */
     if (self->phase != AL_TRANSPORT_CLOSED &&

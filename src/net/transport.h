@@ -159,7 +159,8 @@ al_transport_py_is_closing(PyObject *op, PyObject *ignored);
 PyObject *
 al_transport_py_get_protocol(PyObject *op, PyObject *ignored);
 PyObject *
-al_transport_py_set_protocol(PyObject *op, PyObject *protocol);
+al_transport_py_set_protocol(PyObject *op, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *kwnames);
 PyObject *
 al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
                                Py_ssize_t nargs, PyObject *kwnames);

@@ -6,6 +6,7 @@ What stock does is found out by asking it, with the same arguments, in the same 
 import asyncio
 import inspect
 import math
+import sys
 
 import pytest
 
@@ -145,6 +146,17 @@ def test_loop(loop, stock_loop, name):
     compare(lambda: getattr(loop, name), lambda: getattr(stock_loop, name))
 
 
+NO_ARGUMENTS = {"exception", "result", "done", "cancelled", "get_loop", "uncancel", "cancelling", "get_coro", "get_name"}
+
+
+@pytest.fixture
+def stock_checks(name):
+    """Skips what stock does not check, so that there is nothing to compare with."""
+    if sys.version_info[:2] == (3, 12) and name in NO_ARGUMENTS:
+        pytest.skip("3.12 ignores the keywords of methods without arguments")
+
+
+@pytest.mark.usefixtures("stock_checks")
 @pytest.mark.parametrize("name", FUTURE_METHODS)
 def test_future(loop, stock_loop, Future, name):
     compare(
@@ -153,6 +165,7 @@ def test_future(loop, stock_loop, Future, name):
     )
 
 
+@pytest.mark.usefixtures("stock_checks")
 @pytest.mark.parametrize("name", TASK_METHODS)
 def test_task(loop, stock_loop, Task, name):
     compare(

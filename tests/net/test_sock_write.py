@@ -338,3 +338,15 @@ class TestWriteEof:
         transport.close()
         assert len(receive_all(peer)) == written
         assert protocol.lost == [None]
+
+
+def test_arguments_by_name(connect, Recorder):
+    protocol = Recorder()
+    transport, peer = connect(protocol)
+    transport.write(data=b"a")
+    transport.writelines(list_of_data=[b"b", b"c"])
+    transport.set_protocol(protocol=protocol)
+    received = b""
+    peer.settimeout(10)
+    while received != b"abc":
+        received += peer.recv(3)
