@@ -2,7 +2,7 @@ import asyncio
 import sys
 from asyncio import _CoroutineLike
 from asyncio.transports import _FlowControlMixin
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context
 from socket import _Address, _RetAddress, socket
 from ssl import SSLContext

@@ -146,7 +146,17 @@ def test_loop(loop, stock_loop, name):
     compare(lambda: getattr(loop, name), lambda: getattr(stock_loop, name))
 
 
-NO_ARGUMENTS = {"exception", "result", "done", "cancelled", "get_loop", "uncancel", "cancelling", "get_coro", "get_name"}
+NO_ARGUMENTS = {
+    "exception",
+    "result",
+    "done",
+    "cancelled",
+    "get_loop",
+    "uncancel",
+    "cancelling",
+    "get_coro",
+    "get_name",
+}
 
 
 @pytest.fixture
