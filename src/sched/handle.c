@@ -168,8 +168,14 @@ PyObject *
 al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
               Py_ssize_t nargs, PyObject *context)
 {
-    PyObject *self = handle_new(loop, callback, args, nargs, context);
-
+    /* It may run many times, each time in the same context. */
+    PyObject *own =
+        context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
+    if (own == NULL) {
+        return NULL;
+    }
+    PyObject *self = handle_new(loop, callback, args, nargs, own);
+    Py_DECREF(own);
     if (self != NULL) {
         handle_track((HandleObject *)self);
     }
@@ -335,6 +341,11 @@ handle_call_in_context(HandleObject *self)
         PyObject *context = al_context_enter(loop, self->context);
         if (context != NULL) {
             result = handle_call(self);
+            if (AL_UNLIKELY(result == NULL || Py_REFCNT(self) > 1)) {
+                /* Somebody may ask for the context it ran in. */
+                Py_SETREF(self->context, Py_NewRef(context));
+                self->has_snapshot = false;
+            }
             if (al_context_leave(loop, context) < 0) {
                 Py_CLEAR(result);
             }

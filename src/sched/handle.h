@@ -40,8 +40,8 @@ al_handle_check(al_state *state, PyObject *op)
            Py_IS_TYPE(op, state->TimerHandleType);
 }
 
-/* A handle that will call callback(*args) in `context` (all borrowed; context
- * NULL: a copy of the current one).
+/* A handle that calls callback(*args) in `context`, as often as it is queued
+ * (all borrowed; context NULL: a copy of the current one).
  * -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,

@@ -7,6 +7,7 @@ import asyncio
 import contextvars
 import functools
 import gc
+import socket
 import sys
 import weakref
 
@@ -292,3 +293,52 @@ def test_handles_are_not_mixed_up_when_memory_is_reused(loop, turn):
         loop.call_later(100, seen.append, "never").cancel()
         turn()
     assert seen == [value for i in range(100) for value in (i, 100 + i)]
+
+
+class TestContextAfterwards:
+    """A handle's context is the one its callback ran in, with what that has set."""
+
+    @pytest.fixture
+    def var(self):
+        return contextvars.ContextVar("var")
+
+    @pytest.mark.parametrize("method", ["call_soon", "call_later"])
+    def test_variable_set_by_the_callback(self, loop, turn, var, method):
+        args = (0,) if method == "call_later" else ()
+        handles = [getattr(loop, method)(*args, var.set, i) for i in range(3)]
+        turn(3)
+        assert [handle._context[var] for handle in handles] == [0, 1, 2]
+
+    def test_variable_set_before_an_exception(self, loop, turn, var):
+        def fail():
+            var.set("set")
+            raise ZeroDivisionError
+
+        loop.set_exception_handler(lambda loop, context: seen.append(context["handle"]._context[var]))
+        seen = []
+        loop.call_soon(fail)
+        turn()
+        assert seen == ["set"]
+
+    def test_variable_is_not_seen_by_the_next_callback(self, loop, turn, var):
+        seen = []
+        loop.call_soon(var.set, 1)
+        loop.call_soon(lambda: seen.append(var.get(None)))
+        turn()
+        loop.call_soon(lambda: seen.append(var.get(None)))
+        turn()
+        assert seen == [None, None]
+
+    def test_reader_keeps_its_variables(self, loop, turn, var):
+        def read():
+            seen.append(var.get(None))
+            var.set(len(seen))
+
+        seen = []
+        a, b = socket.socketpair()
+        with a, b:
+            a.send(b"x")
+            loop.add_reader(b, read)
+            turn(3)
+            loop.remove_reader(b)
+        assert seen[:3] == [None, 1, 2]
