@@ -2,11 +2,16 @@
 
 import asyncio
 import gc
+import signal
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+# A shell that starts us in the background has Ctrl-C ignored, and so would every program that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="module")
