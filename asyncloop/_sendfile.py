@@ -8,7 +8,6 @@ meanwhile, and add_writer() may use it.
 """
 
 import asyncio
-import os
 from asyncio import trsock, unix_events
 from typing import IO, Any
 
@@ -19,13 +18,11 @@ _TransportSocket: Any = trsock.TransportSocket
 class _LentSocket(_TransportSocket):  # type: ignore[misc]
     """The socket of a transport, for as long as sendfile() has it."""
 
-    __slots__ = ("fileno_of_file", "offset", "transport")
+    __slots__ = ("transport",)
 
     def __init__(self, transport: Any) -> None:
         super().__init__(transport.get_extra_info("socket"))
         self.transport = transport
-        self.fileno_of_file = -1
-        self.offset = 0  # in the file: what lies before it is sent
 
 
 class Sendfile(asyncio.AbstractEventLoop):
@@ -36,15 +33,14 @@ class Sendfile(asyncio.AbstractEventLoop):
     _sock_add_cancellation_callback = _stock._sock_add_cancellation_callback
 
     def _sock_sendfile_native_impl(
-        self, fut: asyncio.Future[int], registered_fd: int | None, sock: Any, fileno: int, offset: int, *args: Any
+        self, fut: asyncio.Future[int], registered_fd: int | None, sock: Any, *args: Any
     ) -> None:
         if isinstance(sock, _LentSocket):
             if registered_fd is None:  # the first call of many
                 sock.transport._lend(fut)
             elif sock.fileno() == -1:  # lost while this was queued, and `fut` knows
                 return
-            sock.fileno_of_file, sock.offset = fileno, offset
-        _stock._sock_sendfile_native_impl(self, fut, registered_fd, sock, fileno, offset, *args)
+        _stock._sock_sendfile_native_impl(self, fut, registered_fd, sock, *args)
 
     async def _sendfile_native(self, transp: Any, file: IO[bytes], offset: int, count: int | None) -> int:
         all_is_sent = transp._make_empty_waiter()
@@ -52,15 +48,7 @@ class Sendfile(asyncio.AbstractEventLoop):
         transp.pause_reading()
         try:
             await all_is_sent
-            sock = _LentSocket(transp)
-            try:
-                return await self.sock_sendfile(sock, file, offset, count, fallback=False)
-            except ConnectionError:
-                if (
-                    sock.fileno() == -1 and sock.offset > offset
-                ):  # the transport is lost, and asyncio's code does not know
-                    os.lseek(sock.fileno_of_file, sock.offset, os.SEEK_SET)
-                raise
+            return await self.sock_sendfile(_LentSocket(transp), file, offset, count, fallback=False)
         finally:
             transp._reset_empty_waiter()
             if was_reading:

@@ -197,6 +197,7 @@ async def main():
     loop.add_reader(reader, readable.set)
     pid = os.fork()
     if pid == 0:
+        sys.stderr = None  # which says that nobody took the task's SystemExit
         sys.exit(7)
     _, status = await asyncio.to_thread(os.waitpid, pid, 0)
     assert os.waitstatus_to_exitcode(status) == 7
