@@ -5,6 +5,7 @@ create_connection(), create_server(), run_until_complete(), executors, asynchron
 a parameter that a new Python adds arrives by itself.
 """
 
+import socket
 import sys
 import threading
 from asyncio import events
@@ -12,8 +13,10 @@ from asyncio.base_events import BaseEventLoop
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import _core, _registry
+from . import _core, _fork, _registry
+from ._sendfile import Sendfile
 from ._signals import SignalHandling
+from ._unix import UnixSockets
 
 # What we rely on in BaseEventLoop beyond its public methods; tests/loop/test_hooks.py holds each Python against it.
 INHERITED_HOOKS = (
@@ -32,8 +35,6 @@ INHERITED_HOOKS = (
 )
 
 _NOT_YET = (
-    "create_unix_connection",
-    "create_unix_server",
     "create_datagram_endpoint",
     "connect_read_pipe",
     "connect_write_pipe",
@@ -43,7 +44,7 @@ _NOT_YET = (
 )
 
 
-class Loop(_core.Loop, SignalHandling, BaseEventLoop):
+class Loop(_core.Loop, SignalHandling, UnixSockets, Sendfile, BaseEventLoop):
     """An asyncio event loop on libev, whose create_future() and create_task() make asyncloop's Future and Task.
 
     backend: how libev waits for descriptors ("epoll", "poll", "select", "kqueue" ...), None for the best there is.
@@ -61,6 +62,8 @@ class Loop(_core.Loop, SignalHandling, BaseEventLoop):
     def __init__(self, *, backend: str | None = None) -> None:
         _core.Loop.__init__(self, backend=backend)
         BaseEventLoop.__init__(self)
+        self._unix_server_sockets = {}
+        _fork.remember(self)
 
     def run_forever(self) -> None:
         """Run until stop() is called.
@@ -93,6 +96,12 @@ class Loop(_core.Loop, SignalHandling, BaseEventLoop):
         BaseEventLoop.close(self)
         self._close_signals()
         self._release()
+
+    def _stop_serving(self, sock: socket.socket, /) -> None:
+        path = self._unix_path_of(sock)
+        _core.Loop._stop_serving(self, sock)
+        if path is not None:
+            self._remove_unix_path(*path)
 
 
 def _not_yet(name: str) -> Any:

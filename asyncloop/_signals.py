@@ -51,11 +51,14 @@ class _Wakeup:
     in_use: list["_Wakeup"] = []
 
     def __init__(self) -> None:
+        self._open()
+        self.previous = -1
+        self.handlers: dict[int, asyncio.Handle] = {}
+
+    def _open(self) -> None:
         self.receiver, self.sender = socket.socketpair()
         self.receiver.setblocking(False)
         self.sender.setblocking(False)
-        self.previous = -1
-        self.handlers: dict[int, asyncio.Handle] = {}
 
     def start(self) -> None:
         """Have CPython write here, if it does not yet. Raises ValueError outside of the main thread."""
@@ -86,6 +89,12 @@ class _Wakeup:
         except (ValueError, OSError) as exc:
             logger.info("set_wakeup_fd(-1) failed: %s", exc)
 
+    def renew(self) -> None:
+        """Have sockets of its own: those so far are the parent process's."""
+        self.receiver.close()
+        self.sender.close()
+        self._open()
+
     def read(self) -> bytes:
         """The numbers of the signals that arrived since the last call."""
         numbers = b""
@@ -95,6 +104,21 @@ class _Wakeup:
         except (BlockingIOError, InterruptedError):
             pass
         return numbers
+
+
+def forget_wakeups() -> None:
+    """In a child process: have no signal written to the sockets of the parent's loops.
+
+    As from Python 3.12 with asyncio's loops, the handlers that they had are not called in the child.
+    """
+    inherited = [wakeup.sender.fileno() for wakeup in _Wakeup.in_use]
+    _Wakeup.in_use.clear()
+    try:
+        current = signal.set_wakeup_fd(-1)
+        if current not in inherited and current != -1:
+            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
+    except ValueError:
+        pass  # in a subinterpreter, which has no such descriptor
 
 
 class SignalHandling(asyncio.AbstractEventLoop):
@@ -175,6 +199,14 @@ class SignalHandling(asyncio.AbstractEventLoop):
             self._signal_wakeup = None
             self._remove_reader(wakeup.receiver.fileno())
             wakeup.stop()
+
+    def _renew_wakeup(self) -> None:
+        """In a child process: leave the parent the socket that it is told of its signals by."""
+        wakeup = self._signal_wakeup
+        if wakeup is not None:
+            self._remove_reader(wakeup.receiver.fileno())
+            wakeup.renew()
+            self._add_reader(wakeup.receiver.fileno(), self._read_signals)
 
     def _read_signals(self) -> None:
         numbers = self._signal_wakeup.read() if self._signal_wakeup is not None else b""

@@ -311,8 +311,9 @@ al_fdwatch_find_object(al_loop_head *loop, PyObject *fileobj)
     return NULL;
 }
 
-int
-al_fdwatch_check_free(al_loop_head *loop, int fd, PyObject *fileobj)
+/* Whether `fd` is free of transports: 0, or -1 with an exception set. */
+static int
+fdwatch_check_unowned(al_loop_head *loop, int fd, PyObject *fileobj)
 {
     al_fdwatch *watch = al_fdwatch_find(loop, fd);
 
@@ -332,6 +333,16 @@ al_fdwatch_check_free(al_loop_head *loop, int fd, PyObject *fileobj)
     }
     Py_DECREF(owner);
     return is_closing > 0 ? 0 : -1;
+}
+
+int
+al_fdwatch_check_free(al_loop_head *loop, int fd, PyObject *fileobj)
+{
+    al_fdwatch *watch = al_fdwatch_find(loop, fd);
+
+    return watch != NULL && watch->is_lent
+               ? 0
+               : fdwatch_check_unowned(loop, fd, fileobj);
 }
 
 /* Whether a descriptor that is neither a socket nor a pipe can be polled: 0,
@@ -468,7 +479,7 @@ al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket)
 int
 al_fdwatch_open(al_fdwatch *watch, al_loop_head *loop, int fd, PyObject *owner)
 {
-    if (al_fdwatch_check_free(loop, fd, owner) < 0) {
+    if (fdwatch_check_unowned(loop, fd, owner) < 0) {
         return -1;
     }
     al_fdtable *table = fdtable_get(loop, fd);

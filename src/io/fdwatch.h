@@ -16,6 +16,7 @@ typedef struct al_fdwatch {
     al_list changed;    /* linked <=> changed since the last poll */
     uint8_t polled;     /* the events that the last poll was for */
     bool is_fresh;      /* the kernel is to be told, whatever it knows */
+    bool is_lent;       /* its owner lets add_writer() and its like use it */
 } al_fdwatch;
 
 /* Whether add_reader() and its like may use `fd`: 0, or -1 with RuntimeError

@@ -281,6 +281,25 @@ Loop__release(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(Loop__after_fork_doc,
+             "_after_fork($self, /)\n--\n\n"
+             "In a child process: have reactor state of its own, which the "
+             "parent does not see.");
+
+static PyObject *
+Loop__after_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    LoopObject *self = LoopObject_CAST(op);
+
+    /* A loop that waited was another thread's, and that is not here. */
+    self->head.is_blocked = false;
+    self->tstate = NULL;
+    if (self->head.ev != NULL) {
+        ev_loop_fork(self->head.ev); /* done at its next poll, if any */
+    }
+    Py_RETURN_NONE;
+}
+
 /* --- the ev_loop --------------------------------------------------------- */
 
 int
@@ -339,4 +358,5 @@ PyMethodDef al_loop_run_methods[] = {
     {"is_running", Loop_is_running, METH_NOARGS, Loop_is_running_doc},
     {"is_closed", Loop_is_closed, METH_NOARGS, Loop_is_closed_doc},
     {"_release", Loop__release, METH_NOARGS, Loop__release_doc},
+    {"_after_fork", Loop__after_fork, METH_NOARGS, Loop__after_fork_doc},
     {NULL, NULL, 0, NULL}};

@@ -46,6 +46,7 @@ sock_transport_release(TransportObject *base)
 
     al_fdwatch_close(&self->watch); /* by (2) */
     Py_CLEAR(self->waiter);
+    al_sock_sendfile_end(self);
     if (!self->owns_fd) {
         return;
     }
@@ -463,6 +464,11 @@ static PyMethodDef SocketTransport_methods[] = {
     {"set_write_buffer_limits",
      (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
      AL_KEYWORDS, SocketTransport_set_write_buffer_limits_doc},
+    {"_make_empty_waiter", al_sock_sendfile_py_make_empty_waiter, METH_NOARGS,
+     NULL},
+    {"_lend", al_sock_sendfile_py_lend, METH_O, NULL},
+    {"_reset_empty_waiter", al_sock_sendfile_py_reset_empty_waiter,
+     METH_NOARGS, NULL},
     /* Not for users: asyncio's TLS and a call_soon() that is overridden. */
     {"_force_close", al_transport_py_force_close, METH_O, NULL},
     {"_begin", SocketTransport__begin, METH_NOARGS, NULL},
@@ -517,6 +523,7 @@ SocketTransport_traverse(PyObject *op, visitproc visit, void *arg)
      * them; queued bytes refer to nothing. */
     Py_VISIT(self->sock);
     Py_VISIT(self->waiter);
+    Py_VISIT(self->sendfile);
     return al_transport_traverse(&self->base, visit, arg);
 }
 
@@ -529,6 +536,7 @@ SocketTransport_clear(PyObject *op)
     al_chunks_clear(&self->outgoing);
     Py_CLEAR(self->sock);
     Py_CLEAR(self->waiter);
+    Py_CLEAR(self->sendfile);
     al_transport_clear(&self->base);
     return 0;
 }
@@ -601,7 +609,7 @@ sock_transport_set_abilities(PyObject *type)
 
     if (constants != NULL &&
         (modes = PyObject_GetAttrString(constants, "_SendfileMode")) != NULL &&
-        (mode = PyObject_GetAttrString(modes, "FALLBACK")) != NULL &&
+        (mode = PyObject_GetAttrString(modes, "TRY_NATIVE")) != NULL &&
         PyObject_SetAttrString(type, "_sendfile_compatible", mode) == 0 &&
         PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) == 0)
     {

@@ -27,6 +27,9 @@ typedef struct {
      * shared buffer is large enough. */
     size_t read_size;
     al_chunks outgoing; /* what the kernel did not take yet */
+    /* Owned future, NULL <=> no sendfile is in progress. First the one that
+     * waits for `outgoing` to be sent, then that of the sending. */
+    PyObject *sendfile;
 } SocketTransportObject;
 
 #define SocketTransportObject_CAST(op) ((SocketTransportObject *)(op))
@@ -82,6 +85,24 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
                             Py_ssize_t nargs, PyObject *kwnames);
 PyObject *
 al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
+
+/* sock_sendfile.c: if a sendfile() waits for all to be sent, it is; it will
+ * never be, for `exc` (borrowed); the connection is closed. What fails in that
+ * is unraisable. */
+void
+al_sock_sendfile_wake(SocketTransportObject *self);
+void
+al_sock_sendfile_fail(SocketTransportObject *self, PyObject *exc);
+void
+al_sock_sendfile_end(SocketTransportObject *self);
+
+/* The methods of its own. */
+PyObject *
+al_sock_sendfile_py_make_empty_waiter(PyObject *op, PyObject *ignored);
+PyObject *
+al_sock_sendfile_py_lend(PyObject *op, PyObject *future);
+PyObject *
+al_sock_sendfile_py_reset_empty_waiter(PyObject *op, PyObject *ignored);
 
 /* Create the type and store it in the module state. */
 AL_NODISCARD int

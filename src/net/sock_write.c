@@ -24,9 +24,20 @@
 static int
 sock_write_fail(SocketTransportObject *self, int errnum)
 {
+    PyObject *exc = NULL;
+
     al_error_set_errno(errnum);
-    return al_transport_fatal_error(&self->base,
-                                    "Fatal write error on socket transport");
+    if (self->sendfile != NULL) { /* it waits for what was to be sent here */
+        exc = PyErr_GetRaisedException();
+        PyErr_SetRaisedException(Py_NewRef(exc));
+    }
+    int rc = al_transport_fatal_error(&self->base,
+                                      "Fatal write error on socket transport");
+    if (exc != NULL) {
+        al_sock_sendfile_fail(self, exc);
+        Py_DECREF(exc);
+    }
+    return rc;
 }
 
 /* Send from the queue once. 0, or -1 with an exception to be raised set; the
@@ -52,6 +63,7 @@ sock_write_drained(SocketTransportObject *self)
     TransportObject *base = &self->base;
 
     al_fdwatch_clear_writer(&self->watch);
+    al_sock_sendfile_wake(self);
     if (base->phase == AL_TRANSPORT_CLOSING) {
         base->lost = 1;
         return al_transport_run_lost(base->loop, (PyObject *)self);
@@ -157,14 +169,16 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
 
 /* --- Python: methods ---------------------------------------------------- */
 
-/* Set RuntimeError and return -1 after write_eof(). */
+/* Set RuntimeError and return -1 after write_eof() and during sendfile(). */
 static int
-sock_write_check_eof(SocketTransportObject *self, const char *method)
+sock_write_check_free(SocketTransportObject *self, const char *method)
 {
-    if (AL_LIKELY(!self->is_eof)) {
+    if (AL_LIKELY(!self->is_eof && self->sendfile == NULL)) {
         return 0;
     }
-    PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()",
+    PyErr_Format(PyExc_RuntimeError,
+                 self->is_eof ? "Cannot call %s() after write_eof()"
+                              : "unable to %s; sendfile is in progress",
                  method);
     return -1;
 }
@@ -196,7 +210,7 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (AL_LIKELY(PyBytes_Check(data))) {
-        if (sock_write_check_eof(self, "write") < 0 ||
+        if (sock_write_check_free(self, "write") < 0 ||
             sock_write(self, data, PyBytes_AS_STRING(data),
                        (size_t)PyBytes_GET_SIZE(data)) < 0)
         {
@@ -207,7 +221,7 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         return sock_write_refuse(self, data);
     }
-    if (sock_write_check_eof(self, "write") < 0) {
+    if (sock_write_check_free(self, "write") < 0) {
         return NULL;
     }
     int rc;
@@ -280,8 +294,8 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
     if (list == NULL) {
         return NULL;
     }
-    if (sock_write_check_eof(self,
-                             AL_HAS_WRITELINES ? "writelines" : "write") < 0)
+    if (sock_write_check_free(self,
+                              AL_HAS_WRITELINES ? "writelines" : "write") < 0)
     {
         return NULL;
     }

@@ -1,0 +1,32 @@
+"""What a child process does with the loops that it inherits.
+
+A child shares the open files of its parent, and so the epoll set, the wake-up and the signal descriptors of each loop:
+what one of the two registers or reads there, the other loses. So right after a fork the child takes its own. Then it
+may drop, close and even go on running an inherited loop, and the parent notices nothing.
+"""
+
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+from . import _signals
+
+if TYPE_CHECKING:
+    from ._loop import Loop
+
+_loops: "weakref.WeakSet[Loop]" = weakref.WeakSet()
+
+
+def remember(loop: "Loop") -> None:
+    """Have a loop taken care of in child processes, for as long as it lives."""
+    _loops.add(loop)
+
+
+def _after_fork_in_child() -> None:
+    _signals.forget_wakeups()
+    for loop in list(_loops):
+        loop._after_fork()
+        loop._renew_wakeup()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

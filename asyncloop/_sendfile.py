@@ -1,0 +1,55 @@
+"""sendfile() and sock_sendfile() by the system call of that name.
+
+    sock_sendfile() ---> os.sendfile() until the kernel takes no more ---> add_writer() ---> again
+    sendfile()      ---> the same with the transport's socket, once what was written before is sent
+
+The first is asyncio's own code. For the second the transport lends its descriptor: it neither reads nor writes
+meanwhile, and add_writer() may use it.
+"""
+
+import asyncio
+from asyncio import trsock, unix_events
+from typing import IO, Any
+
+_stock: Any = unix_events._UnixSelectorEventLoop
+_TransportSocket: Any = trsock.TransportSocket
+
+
+class _LentSocket(_TransportSocket):  # type: ignore[misc]
+    """The socket of a transport, for as long as sendfile() has it."""
+
+    __slots__ = ("transport",)
+
+    def __init__(self, transport: Any) -> None:
+        super().__init__(transport.get_extra_info("socket"))
+        self.transport = transport
+
+
+class Sendfile(asyncio.AbstractEventLoop):
+    """What Loop inherits for BaseEventLoop's sendfile() and sock_sendfile() to have a native way."""
+
+    _sock_sendfile_native = _stock._sock_sendfile_native
+    _sock_sendfile_update_filepos = _stock._sock_sendfile_update_filepos
+    _sock_add_cancellation_callback = _stock._sock_add_cancellation_callback
+
+    def _sock_sendfile_native_impl(
+        self, fut: asyncio.Future[int], registered_fd: int | None, sock: Any, *args: Any
+    ) -> None:
+        if isinstance(sock, _LentSocket):
+            if registered_fd is None:  # the first call of many
+                sock.transport._lend(fut)
+            elif sock.fileno() == -1:  # lost while this was queued, and `fut` knows
+                return
+        _stock._sock_sendfile_native_impl(self, fut, registered_fd, sock, *args)
+
+    async def _sendfile_native(self, transp: Any, file: IO[bytes], offset: int, count: int | None) -> int:
+        all_is_sent = transp._make_empty_waiter()
+        was_reading = transp.is_reading()
+        transp.pause_reading()
+        try:
+            await all_is_sent
+            return await self.sock_sendfile(_LentSocket(transp), file, offset, count, fallback=False)
+        finally:
+            transp._reset_empty_waiter()
+            if was_reading:
+                transp.resume_reading()

@@ -1,0 +1,139 @@
+/* sock_sendfile.c - what a socket transport does while sendfile() uses it.
+ *
+ *     _make_empty_waiter() ---> all that was written before is sent
+ *     _lend(future) ----------> add_writer() and os.sendfile() have the fd
+ *     _reset_empty_waiter() --> as before
+ *
+ * The sending itself is asyncio's code (asyncloop/_sendfile.py).  Meanwhile
+ * nothing can be written, so our writer entry is free for the borrower's
+ * handle.  If the connection ends, the borrower learns by its future: nobody
+ * will call its handle.
+ *
+ * Invariants
+ *   (1) sendfile != NULL => write() raises, so `outgoing` only shrinks.
+ *   (2) watch.is_lent => sendfile != NULL and `outgoing` is empty: a writer
+ *       entry is the borrower's.
+ */
+#include "net/sock_transport.h"
+
+#include "task/future.h"
+
+/* asyncio's words, whoever closed it */
+#define AL_SENDFILE_LOST "Connection is closed by peer"
+
+void
+al_sock_sendfile_wake(SocketTransportObject *self)
+{
+    if (AL_LIKELY(self->sendfile == NULL)) {
+        return;
+    }
+    /* Anybody's future may run anything: hold it. */
+    PyObject *future = Py_NewRef(self->sendfile);
+    if (al_future_resolve(future, Py_None) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_DECREF(future);
+}
+
+void
+al_sock_sendfile_fail(SocketTransportObject *self, PyObject *exc)
+{
+    if (AL_LIKELY(self->sendfile == NULL)) {
+        return;
+    }
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *future = Py_NewRef(self->sendfile); /* as above */
+    if (al_future_fail(future, exc) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_DECREF(future);
+    PyErr_SetRaisedException(raised);
+}
+
+void
+al_sock_sendfile_end(SocketTransportObject *self)
+{
+    al_loop_head *loop = self->base.loop;
+
+    /* On a closed loop nobody waits any more. */
+    if (AL_LIKELY(self->sendfile == NULL) || loop == NULL || loop->is_closed) {
+        return;
+    }
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *exc =
+        PyObject_CallFunction(PyExc_ConnectionError, "s", AL_SENDFILE_LOST);
+    if (exc == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    else {
+        al_sock_sendfile_fail(self, exc);
+        Py_DECREF(exc);
+    }
+    PyErr_SetRaisedException(raised);
+}
+
+/* --- Python: methods, for BaseEventLoop.sendfile() ----------------------- */
+
+/* A future that is done when all is sent: asyncio's name. */
+PyObject *
+al_sock_sendfile_py_make_empty_waiter(PyObject *op,
+                                      PyObject *Py_UNUSED(ignored))
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+    TransportObject *base = &self->base;
+
+    if (base->loop == NULL) {
+        PyErr_SetString(PyExc_ConnectionError, AL_SENDFILE_LOST);
+        return NULL;
+    }
+    PyObject *waiter = PyObject_CallMethodNoArgs(
+        (PyObject *)base->loop, base->state->names.create_future);
+    if (waiter == NULL) {
+        return NULL;
+    }
+    if (self->sendfile != NULL) { /* asked last: that was anybody's code */
+        PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
+        Py_DECREF(waiter);
+        return NULL;
+    }
+    self->sendfile = Py_NewRef(waiter);
+    if (self->outgoing.count == 0 && al_future_resolve(waiter, Py_None) < 0) {
+        Py_CLEAR(self->sendfile);
+        Py_CLEAR(waiter);
+    }
+    return waiter;
+}
+
+/* The sending begins, and `future` tells its end. */
+PyObject *
+al_sock_sendfile_py_lend(PyObject *op, PyObject *future)
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    if (self->base.lost > 0 || self->watch.loop == NULL) {
+        PyErr_SetString(PyExc_ConnectionError, AL_SENDFILE_LOST);
+        return NULL;
+    }
+    if (self->sendfile == NULL || self->outgoing.count > 0) { /* (2) */
+        PyErr_SetString(PyExc_RuntimeError, "the transport is writing");
+        return NULL;
+    }
+    self->watch.is_lent = true;
+    Py_SETREF(self->sendfile, Py_NewRef(future));
+    Py_RETURN_NONE;
+}
+
+PyObject *
+al_sock_sendfile_py_reset_empty_waiter(PyObject *op,
+                                       PyObject *Py_UNUSED(ignored))
+{
+    SocketTransportObject *self = SocketTransportObject_CAST(op);
+
+    if (self->watch.is_lent) {
+        self->watch.is_lent = false;
+        /* Left behind by a coroutine that was thrown away. */
+        al_fdwatch_clear_writer(&self->watch);
+    }
+    Py_CLEAR(self->sendfile);
+    Py_RETURN_NONE;
+}
