@@ -97,7 +97,7 @@ async def reader_closed():
     reading, writing = await _connect()
     await _close(reading)
     await writing[1].lost
-    for _ in range(10):
+    for _ in range(3):
         writing[0].write(b"x")
     await _close(writing)
 
