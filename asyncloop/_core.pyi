@@ -29,6 +29,12 @@ class Task(asyncio.Task[_T_co]):
 class SocketTransport(_FlowControlMixin): ...
 
 @final
+class ReadPipeTransport(asyncio.ReadTransport): ...
+
+@final
+class WritePipeTransport(_FlowControlMixin): ...
+
+@final
 class FutureIter(Generator[Any, None, Any]):
     def __next__(self) -> Any: ...
     def send(self, value: object, /) -> Any: ...
@@ -162,6 +168,20 @@ class Loop:
         server: asyncio.Server | None = None,
         context: Context | None = None,
     ) -> SocketTransport: ...
+    def _make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[Any, Any] | None = None,
+    ) -> ReadPipeTransport: ...
+    def _make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[Any, Any] | None = None,
+    ) -> WritePipeTransport: ...
     def _make_ssl_transport(self, *args: Any, **kwargs: Any) -> NoReturn: ...
     def _start_serving(
         self,

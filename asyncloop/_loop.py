@@ -1,8 +1,8 @@
 """The event loop: C where it is hot or does I/O (_core.Loop), asyncio's own code where it is cold.
 
 What BaseEventLoop does through hooks that it keeps for its subclasses is inherited: name resolution, happy eyeballs,
-create_connection(), create_server(), run_until_complete(), executors, asynchronous generators, exception handlers. So
-a parameter that a new Python adds arrives by itself.
+create_connection(), create_server(), connect_read_pipe(), subprocess_exec(), run_until_complete(), executors,
+asynchronous generators, exception handlers. So a parameter that a new Python adds arrives by itself.
 """
 
 import socket
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import _core, _fork, _registry
 from ._sendfile import Sendfile
 from ._signals import SignalHandling
+from ._subprocess import ChildProcesses
 from ._unix import UnixSockets
 
 # What we rely on in BaseEventLoop beyond its public methods; tests/loop/test_hooks.py holds each Python against it.
@@ -30,21 +31,20 @@ INHERITED_HOOKS = (
     "_ensure_resolved",
     "_make_socket_transport",
     "_make_ssl_transport",
+    "_make_read_pipe_transport",
+    "_make_write_pipe_transport",
+    "_make_subprocess_transport",
     "_start_serving",
     "_stop_serving",
 )
 
 _NOT_YET = (
     "create_datagram_endpoint",
-    "connect_read_pipe",
-    "connect_write_pipe",
-    "subprocess_exec",
-    "subprocess_shell",
     "start_tls",
 )
 
 
-class Loop(_core.Loop, SignalHandling, UnixSockets, Sendfile, BaseEventLoop):
+class Loop(_core.Loop, SignalHandling, UnixSockets, Sendfile, ChildProcesses, BaseEventLoop):
     """An asyncio event loop on libev, whose create_future() and create_task() make asyncloop's Future and Task.
 
     backend: how libev waits for descriptors ("epoll", "poll", "select", "kqueue" ...), None for the best there is.
@@ -95,6 +95,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, Sendfile, BaseEventLoop):
             return
         BaseEventLoop.close(self)
         self._close_signals()
+        self._close_children()
         self._release()
 
     def _stop_serving(self, sock: socket.socket, /) -> None:

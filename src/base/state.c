@@ -70,6 +70,8 @@ al_state_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->TimerHandleType);
     Py_VISIT(state->LoopType);
     Py_VISIT(state->SocketTransportType);
+    Py_VISIT(state->ReadPipeTransportType);
+    Py_VISIT(state->WritePipeTransportType);
     Py_VISIT(state->ListenerType);
     Py_VISIT(state->SockOpType);
     Py_VISIT(state->current_tasks);
@@ -109,6 +111,8 @@ al_state_clear(PyObject *module)
     Py_CLEAR(state->TimerHandleType);
     Py_CLEAR(state->LoopType);
     Py_CLEAR(state->SocketTransportType);
+    Py_CLEAR(state->ReadPipeTransportType);
+    Py_CLEAR(state->WritePipeTransportType);
     Py_CLEAR(state->ListenerType);
     Py_CLEAR(state->SockOpType);
     Py_CLEAR(state->current_tasks);

@@ -15,6 +15,8 @@ typedef struct {
 
 #define AL_FREELIST_MAX 256
 
+#define AL_RECV_BUFFER ((size_t)64 * 1024)
+
 /* What asyncio and the standard library lend us, each fetched once at import:
  * X(field, module, attribute). */
 #define AL_IMPORTS(X)                                                         \
@@ -25,6 +27,7 @@ typedef struct {
     X(asyncio_Handle, "asyncio.events", "Handle")                             \
     X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                   \
     X(asyncio_Transport, "asyncio.transports", "Transport")                   \
+    X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")           \
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")    \
     X(asyncio_Protocol, "asyncio.protocols", "Protocol")                      \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")      \
@@ -59,6 +62,8 @@ typedef struct al_state {
     PyTypeObject *LoopType;
     PyMethodDef *loop_methods; /* owned; LoopType's, freed with the state */
     PyTypeObject *SocketTransportType;
+    PyTypeObject *ReadPipeTransportType;
+    PyTypeObject *WritePipeTransportType;
     PyTypeObject *ListenerType;
     PyTypeObject *SockOpType;
 
@@ -76,7 +81,7 @@ typedef struct al_state {
     PyObject *context_kwnames; /* owned tuple ("context",) */
     uint64_t task_name_counter;
 
-    char *recv_buffer; /* owned, net/sock_read.c: filled, copied, forgotten */
+    char *recv_buffer; /* owned, net/transport.h: filled, copied, forgotten */
 
     al_freelist handles;
     al_freelist timer_handles;

@@ -391,8 +391,9 @@ static PyMethodDef *
 loop_collect_methods(void)
 {
     PyMethodDef *topics[] = {
-        loop_own_methods,    al_loop_run_methods,  al_loop_sched_methods,
-        al_loop_fds_methods, al_loop_sock_methods, al_loop_net_methods,
+        loop_own_methods,     al_loop_run_methods,  al_loop_sched_methods,
+        al_loop_fds_methods,  al_loop_sock_methods, al_loop_net_methods,
+        al_loop_pipe_methods,
     };
     size_t count = 1;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {

@@ -25,7 +25,7 @@
 #include "net/sock.h"
 #include "net/sock_transport.h"
 
-#define AL_READ_SHARED ((size_t)64 * 1024)
+#define AL_READ_SHARED AL_RECV_BUFFER
 #define AL_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
 
 /* --- end of stream and errors ------------------------------------------- */
@@ -247,12 +247,8 @@ al_sock_read_start(SocketTransportObject *self)
     if (al_loop_check_closed(base->loop) < 0) {
         return -1;
     }
-    if (base->state->recv_buffer == NULL) {
-        base->state->recv_buffer = PyMem_Malloc(AL_READ_SHARED);
-        if (base->state->recv_buffer == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
+    if (al_transport_recv_buffer(base->state) == NULL) {
+        return -1;
     }
     return al_fdwatch_set_reader(&self->watch, al_sock_read_run,
                                  (PyObject *)self);

@@ -139,6 +139,12 @@ al_transport_debug(TransportObject *self, const char *format)
 }
 
 void
+al_transport_info(TransportObject *self, const char *format)
+{
+    transport_log(self, "info", Py_BuildValue("(sO)", format, self), NULL);
+}
+
+void
 al_transport_warn(TransportObject *self, const char *text)
 {
     transport_log(self, "warning", Py_BuildValue("(s)", text), NULL);
@@ -174,7 +180,8 @@ al_transport_report_callback(TransportObject *self, PyObject *object,
 {
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *message = NULL;
-    PyObject *args = PyTuple_Pack(1, argument);
+    PyObject *args =
+        argument == NULL ? PyTuple_New(0) : PyTuple_Pack(1, argument);
     PyObject *callback = PyObject_GetAttrString(object, method);
 
     if (args != NULL && callback != NULL) {
@@ -193,6 +200,20 @@ al_transport_report_callback(TransportObject *self, PyObject *object,
     }
     PyErr_SetRaisedException(exc);
     return al_transport_report(self, message);
+}
+
+/* --- reading ------------------------------------------------------------ */
+
+char *
+al_transport_recv_buffer(al_state *state)
+{
+    if (state->recv_buffer == NULL) {
+        state->recv_buffer = PyMem_Malloc(AL_RECV_BUFFER);
+        if (state->recv_buffer == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return state->recv_buffer;
 }
 
 /* --- the end ------------------------------------------------------------ */

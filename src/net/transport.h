@@ -107,8 +107,8 @@ al_transport_leave(TransportObject *self, int rc);
 AL_NODISCARD int
 al_transport_report(TransportObject *self, PyObject *message);
 
-/* The same with asyncio's "Exception in callback ..." for object.method(arg).
- */
+/* The same with asyncio's "Exception in callback ..." for object.method(arg),
+ * object.method() if `argument` is NULL. */
 AL_NODISCARD int
 al_transport_report_callback(TransportObject *self, PyObject *object,
                              const char *method, PyObject *argument);
@@ -127,14 +127,22 @@ al_transport_lose(TransportObject *self, PyObject *exc);
 AL_NODISCARD int
 al_transport_force_close(TransportObject *self, PyObject *exc);
 
+/* The buffer that all transports read small messages into, AL_RECV_BUFFER
+ * bytes, made at the first call: to be used with no call into Python between
+ * the read and the copy. -> borrowed, or NULL with MemoryError set. */
+AL_NODISCARD char *
+al_transport_recv_buffer(al_state *state);
+
 /* Call connection_lost() now and release everything: an al_run_fn. */
 AL_NODISCARD int
 al_transport_run_lost(al_loop_head *loop, PyObject *op);
 
-/* logger.debug(format, self) and logger.warning(text); what fails is
- * unraisable. */
+/* logger.debug(format, self), the same with info(), and logger.warning(text);
+ * what fails is unraisable. */
 void
 al_transport_debug(TransportObject *self, const char *format);
+void
+al_transport_info(TransportObject *self, const char *format);
 void
 al_transport_warn(TransportObject *self, const char *text);
 

@@ -10,6 +10,7 @@ import re
 import sys
 from asyncio import base_events
 from asyncio.selector_events import BaseSelectorEventLoop
+from asyncio.unix_events import _UnixSelectorEventLoop
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ IT_CALLS = {
         {"context"},
     ),
     "_stop_serving": (("sock",), set()),
+    "_make_read_pipe_transport": (("pipe", "protocol", "waiter"), set()),
+    "_make_write_pipe_transport": (("pipe", "protocol", "waiter"), set()),
+}
+
+# What it calls, where ours is Python: each call as it stands there.
+IT_CALLS_IN_PYTHON = {
+    "_make_subprocess_transport": {
+        "(protocol, cmd, True, stdin, stdout, stderr, bufsize, **kwargs)",
+        "(protocol, popen_args, False, stdin, stdout, stderr, bufsize, **kwargs)",
+    },
 }
 
 # What BaseEventLoop leaves to its subclasses.
@@ -151,6 +162,10 @@ class TestAsyncio:
             assert tuple(map(argument, call.args)) == positional
             assert {keyword.arg for keyword in call.keywords} <= named
 
+    @pytest.mark.parametrize("name", IT_CALLS_IN_PYTHON)
+    def test_what_it_calls_in_python_is_called_as_we_know(self, name):
+        assert {ast.unparse(call).partition(name)[2] for call in calls(name)} == IT_CALLS_IN_PYTHON[name]
+
     def test_what_it_leaves_to_subclasses(self):
         def is_abstract(node):
             return ast.unparse(node.body[-1]) == "raise NotImplementedError" and len(node.body) <= 2
@@ -181,7 +196,7 @@ class TestOurs:
         loop.close()
 
     def test_list_of_hooks(self, ours):
-        assert sorted(self.listed) == sorted([*WE_CALL, *IT_CALLS])
+        assert sorted(self.listed) == sorted([*WE_CALL, *IT_CALLS, *IT_CALLS_IN_PYTHON])
 
     def test_list_of_hooks_is_complete(self, ours):
         """No other private method of BaseEventLoop is named in our code."""
@@ -200,6 +215,14 @@ class TestOurs:
     @pytest.mark.parametrize("name", IT_CALLS)
     def test_what_it_calls_is_c(self, ours, name):
         assert getattr(self.Loop, name) is vars(self.CLoop)[name]
+
+    @pytest.mark.parametrize("name", IT_CALLS_IN_PYTHON)
+    def test_what_it_calls_in_python_is_ours(self, ours, name):
+        (mine,) = [vars(base)[name] for base in self.Loop.__mro__ if name in vars(base)][:1]
+        stock = inspect.signature(getattr(_UnixSelectorEventLoop, name))
+        assert mine.__module__.startswith("asyncloop.")
+        assert inspect.iscoroutinefunction(mine)
+        assert list(inspect.signature(mine).parameters) == list(stock.parameters)
 
     @pytest.mark.parametrize("name", ["_make_socket_transport", "_start_serving", "_stop_serving"])
     def test_what_it_calls_takes_each_argument_for_what_it_is(self, ours, name):

@@ -1,0 +1,424 @@
+/* pipe_read.c - the read end of a pipe: ReadPipeTransport.
+ *
+ *     fd readable ---> ready queue ---> pipe_read_run()
+ *                                          | one read
+ *                                          v
+ *                      al_protocol: data_received(bytes)
+ *                      at the end:  eof_received(), connection_lost(None)
+ *
+ * Reads as sock_read.c does: small messages through the shared buffer, a pipe
+ * that fills it straight into bytes objects.
+ *
+ * Invariant
+ *   (1) No protocol method is called unless pipe_read_is_on(): it may have
+ *       been paused or closed after this read was queued.
+ */
+#include "base/errors.h"
+#include "net/pipe_transport.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define AL_PIPE_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
+
+typedef struct {
+    PipeTransportObject common;
+    /* Bytes to ask for at the next read, straight into a bytes object; 0: the
+     * shared buffer is large enough. */
+    size_t read_size;
+} ReadPipeTransportObject;
+
+#define ReadPipeTransportObject_CAST(op) ((ReadPipeTransportObject *)(op))
+
+static inline bool
+pipe_read_is_on(ReadPipeTransportObject *self)
+{
+    return al_transport_is_open(&self->common.base) && !self->common.is_paused;
+}
+
+/* --- what transport.c asks of us ---------------------------------------- */
+
+static size_t
+pipe_read_pending(TransportObject *Py_UNUSED(base))
+{
+    return 0;
+}
+
+static void
+pipe_read_stop(TransportObject *base)
+{
+    al_pipe_unwatch_reader((PipeTransportObject *)base);
+}
+
+static const al_transport_kind pipe_read_kind = {
+    .pending = pipe_read_pending,
+    .stop = pipe_read_stop,
+    .release = al_pipe_release,
+    .make_extra = al_pipe_make_extra,
+};
+
+/* --- end of stream and errors ------------------------------------------- */
+
+/* al_run_fn: tell the protocol of the end; it is lost right after. */
+static int
+pipe_read_run_eof(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    TransportObject *base = TransportObject_CAST(op);
+
+    if (base->protocol.object == NULL) {
+        return 0; /* the loop was closed and the transport finalised */
+    }
+    PyObject *protocol = Py_NewRef(base->protocol.object);
+    int rc = al_transport_enter(base);
+    if (rc == 0) {
+        rc = al_protocol_eof_received(&base->protocol, base->state);
+        rc = al_transport_leave(base, rc < 0 ? -1 : 0);
+    }
+    if (rc < 0) {
+        rc =
+            al_transport_report_callback(base, protocol, "eof_received", NULL);
+    }
+    Py_DECREF(protocol);
+    return rc;
+}
+
+static int
+pipe_read_eof(ReadPipeTransportObject *self)
+{
+    TransportObject *base = &self->common.base;
+
+    if (base->loop->is_debug) {
+        al_transport_info(base, "%r was closed by peer");
+    }
+    base->phase = AL_TRANSPORT_CLOSING;
+    al_pipe_unwatch_reader(&self->common);
+    if (base->lost > 0) {
+        return 0; /* a logging handler, or what that has freed, ended us */
+    }
+    return al_transport_call_soon(base, pipe_read_run_eof, "_eof_received") < 0
+               ? -1
+               : al_transport_lose(base, NULL);
+}
+
+/* End the transport for the OSError of `errnum`. Whoever reads from a terminal
+ * gets EIO when its other end is closed; other errors are reported.
+ * 0, or -1 with an exception to be raised set. */
+static int
+pipe_read_fail(ReadPipeTransportObject *self, int errnum)
+{
+    static const char message[] = "Fatal read error on pipe transport";
+    TransportObject *base = &self->common.base;
+
+    al_error_set_errno(errnum);
+    if (errnum == EIO) {
+        return al_transport_fatal_error(base, message);
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyErr_SetRaisedException(Py_NewRef(exc));
+    int rc = al_transport_report(base, PyUnicode_FromString(message));
+    if (rc == 0) {
+        rc = al_transport_force_close(base, exc);
+    }
+    Py_DECREF(exc);
+    return rc;
+}
+
+/* --- reading ------------------------------------------------------------ */
+
+/* Read once. -> what read() returned, or -errno; for more than 0 *data is a
+ * new reference, NULL with an exception set if there is no memory. */
+static ssize_t
+pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
+{
+    size_t size = self->read_size;
+    PyObject *straight = NULL;
+    char *buffer = self->common.base.state->recv_buffer;
+
+    *data = NULL;
+    if (size > 0) {
+        straight = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+        if (straight == NULL) {
+            return 1; /* whatever: there is no data */
+        }
+        buffer = PyBytes_AS_STRING(straight);
+    }
+    else {
+        size = AL_RECV_BUFFER;
+    }
+    ssize_t n = read(self->common.fd, buffer, size);
+    if (n <= 0) {
+        int errnum = errno;
+        Py_XDECREF(straight);
+        return n < 0 ? -errnum : 0;
+    }
+    if ((size_t)n == size) {
+        self->read_size =
+            size * 2 < AL_PIPE_READ_MAX ? size * 2 : AL_PIPE_READ_MAX;
+    }
+    else if ((size_t)n <= AL_RECV_BUFFER / 2) {
+        self->read_size = 0;
+    }
+    if (straight == NULL) {
+        *data = PyBytes_FromStringAndSize(buffer, n);
+    }
+    else if ((size_t)n == size || _PyBytes_Resize(&straight, n) == 0) {
+        *data = straight;
+    }
+    return n;
+}
+
+/* al_run_fn: the descriptor is readable. */
+static int
+pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    ReadPipeTransportObject *self = ReadPipeTransportObject_CAST(op);
+    TransportObject *base = &self->common.base;
+    PyObject *data;
+
+    /* By (1); and somebody may have put a reader of his own in our place. */
+    if (!pipe_read_is_on(self) || !al_pipe_is_reading(&self->common)) {
+        return 0;
+    }
+    ssize_t n = pipe_read_some(self, &data);
+    if (n < 0) {
+        return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR
+                   ? 0
+                   : pipe_read_fail(self, (int)-n);
+    }
+    if (n == 0) {
+        return pipe_read_eof(self);
+    }
+    int rc = data == NULL ? -1 : al_transport_enter(base);
+    if (rc == 0) {
+        rc = al_transport_leave(base, al_protocol_data_received(
+                                          &base->protocol, base->state, data));
+    }
+    Py_XDECREF(data);
+    /* As in asyncio that does not end a pipe. */
+    return rc == 0
+               ? 0
+               : al_transport_report_callback(base, op, "_read_ready", NULL);
+}
+
+/* --- start -------------------------------------------------------------- */
+
+PyObject *
+al_pipe_read_new(al_loop_head *loop, const al_pipe_parts *parts)
+{
+    PyTypeObject *type = loop->state->ReadPipeTransportType;
+    struct stat status;
+
+    PipeTransportObject *self =
+        PipeTransportObject_CAST(type->tp_alloc(type, 0));
+    if (self == NULL) {
+        return NULL;
+    }
+    self->on_read = pipe_read_run;
+    if (al_transport_recv_buffer(loop->state) == NULL ||
+        al_pipe_init(self, &pipe_read_kind, loop, parts,
+                     "Pipe transport is for pipes/sockets only.",
+                     &status) < 0 ||
+        al_pipe_start(self, parts->pipe) < 0)
+    {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* --- Python: methods ---------------------------------------------------- */
+
+PyDoc_STRVAR(ReadPipeTransport_close_doc,
+             "close($self, /)\n--\n\n"
+             "Close the pipe: no more data is received, connection_lost(None) "
+             "follows.");
+
+static PyObject *
+ReadPipeTransport_close(PyObject *op, PyObject *ignored)
+{
+    if (!al_transport_is_open(TransportObject_CAST(op))) {
+        Py_RETURN_NONE;
+    }
+    return al_transport_py_abort(op, ignored);
+}
+
+PyDoc_STRVAR(ReadPipeTransport_is_reading_doc,
+             "is_reading($self, /)\n--\n\n"
+             "Return whether the transport is receiving: neither paused nor "
+             "closing.");
+
+static PyObject *
+ReadPipeTransport_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(pipe_read_is_on(ReadPipeTransportObject_CAST(op)));
+}
+
+PyDoc_STRVAR(ReadPipeTransport_pause_reading_doc,
+             "pause_reading($self, /)\n--\n\n"
+             "Hand no data to the protocol until resume_reading(). May be "
+             "called twice.");
+
+static PyObject *
+ReadPipeTransport_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    ReadPipeTransportObject *self = ReadPipeTransportObject_CAST(op);
+    TransportObject *base = &self->common.base;
+
+    if (!pipe_read_is_on(self)) {
+        Py_RETURN_NONE;
+    }
+    self->common.is_paused = true;
+    al_pipe_unwatch_reader(&self->common);
+    if (base->loop != NULL && base->loop->is_debug) {
+        al_transport_debug(base, "%r pauses reading");
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(ReadPipeTransport_resume_reading_doc,
+             "resume_reading($self, /)\n--\n\n"
+             "Receive again after pause_reading(). May be called twice.");
+
+static PyObject *
+ReadPipeTransport_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    ReadPipeTransportObject *self = ReadPipeTransportObject_CAST(op);
+    TransportObject *base = &self->common.base;
+
+    if (!al_transport_is_open(base) || !self->common.is_paused) {
+        Py_RETURN_NONE;
+    }
+    self->common.is_paused = false;
+    if (al_pipe_watch_reader(&self->common) < 0) {
+        return NULL;
+    }
+    if (base->loop != NULL && base->loop->is_debug) {
+        al_transport_debug(base, "%r resumes reading");
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+ReadPipeTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (pipe_read_run(NULL, op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+ReadPipeTransport__eof_received(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (pipe_read_run_eof(NULL, op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(ReadPipeTransport_is_closing_doc,
+             "is_closing($self, /)\n--\n\n"
+             "Return whether the transport is closing or closed.");
+PyDoc_STRVAR(ReadPipeTransport_get_protocol_doc,
+             "get_protocol($self, /)\n--\n\n"
+             "Return the protocol, None after connection_lost().");
+PyDoc_STRVAR(ReadPipeTransport_set_protocol_doc,
+             "set_protocol($self, /, protocol)\n--\n\n"
+             "Talk to another protocol from now on; its connection_made() is "
+             "not called.");
+PyDoc_STRVAR(ReadPipeTransport_get_extra_info_doc,
+             "get_extra_info($self, name, default=None)\n--\n\n"
+             "Return what is known under a name, such as \"pipe\"; else the "
+             "default.");
+
+#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+
+static PyMethodDef ReadPipeTransport_methods[] = {
+    {"close", ReadPipeTransport_close, METH_NOARGS,
+     ReadPipeTransport_close_doc},
+    {"is_closing", al_transport_py_is_closing, METH_NOARGS,
+     ReadPipeTransport_is_closing_doc},
+    {"is_reading", ReadPipeTransport_is_reading, METH_NOARGS,
+     ReadPipeTransport_is_reading_doc},
+    {"pause_reading", ReadPipeTransport_pause_reading, METH_NOARGS,
+     ReadPipeTransport_pause_reading_doc},
+    {"resume_reading", ReadPipeTransport_resume_reading, METH_NOARGS,
+     ReadPipeTransport_resume_reading_doc},
+    {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
+     ReadPipeTransport_get_protocol_doc},
+    {"set_protocol", (PyCFunction)(void (*)(void))al_transport_py_set_protocol,
+     AL_KEYWORDS, ReadPipeTransport_set_protocol_doc},
+    {"get_extra_info",
+     (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
+     ReadPipeTransport_get_extra_info_doc},
+    /* Not for users: reports, and a call_soon() that is overridden. */
+    {"_begin", al_pipe_py_begin, METH_NOARGS, NULL},
+    {"_read_ready", ReadPipeTransport__read_ready, METH_NOARGS, NULL},
+    {"_eof_received", ReadPipeTransport__eof_received, METH_NOARGS, NULL},
+    {"_call_connection_lost", al_transport_py_call_connection_lost,
+     METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef ReadPipeTransport_members[] = {AL_PIPE_MEMBERS};
+
+static PyObject *
+ReadPipeTransport_repr(PyObject *op)
+{
+    PipeTransportObject *self = PipeTransportObject_CAST(op);
+    const char *state = al_pipe_repr_unknown(self);
+
+    if (state == NULL) {
+        state = al_pipe_is_reading(self) ? "polling" : "idle";
+    }
+    PyObject *head = al_pipe_repr_head(self, "ReadPipeTransport");
+    if (head == NULL) {
+        return NULL;
+    }
+    PyObject *text = PyUnicode_FromFormat("%U %s>", head, state);
+    Py_DECREF(head);
+    return text;
+}
+
+static void
+ReadPipeTransport_dealloc(PyObject *op)
+{
+    al_pipe_dealloc(op, al_pipe_clear);
+}
+
+/* --- type --------------------------------------------------------------- */
+
+PyDoc_STRVAR(ReadPipeTransport_doc,
+             "The read end of a pipe, a socket or a character device as an "
+             "asyncio.ReadTransport.");
+
+static PyType_Slot ReadPipeTransport_slots[] = {
+    {Py_tp_doc, (void *)ReadPipeTransport_doc},
+    {Py_tp_methods, ReadPipeTransport_methods},
+    {Py_tp_members, ReadPipeTransport_members},
+    {Py_tp_getset, al_transport_getset},
+    {Py_tp_repr, ReadPipeTransport_repr},
+    {Py_tp_traverse, al_pipe_traverse},
+    {Py_tp_clear, al_pipe_clear},
+    {Py_tp_finalize, al_pipe_finalize},
+    {Py_tp_dealloc, ReadPipeTransport_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec ReadPipeTransport_spec = {
+    .name = "asyncloop._core.ReadPipeTransport",
+    .basicsize = sizeof(ReadPipeTransportObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+              Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    .slots = ReadPipeTransport_slots,
+};
+
+int
+al_pipe_read_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->ReadPipeTransportType = al_transport_add_type(
+        module, &ReadPipeTransport_spec, state->imports.asyncio_ReadTransport);
+    return state->ReadPipeTransportType == NULL ? -1 : 0;
+}

@@ -1,0 +1,522 @@
+/* pipe_write.c - the write end of a pipe: WritePipeTransport.
+ *
+ *     write(data) ---> write(2)                   all gone: the usual case
+ *                        | what the kernel did not take
+ *                        v
+ *                     outgoing ---> (fd writable) ---> writev(2)
+ *
+ * A pipe whose read end is closed becomes readable, and so does a socket: that
+ * is how the end is noticed with nothing to write.  A pipe has no half to
+ * close: write_eof() is close().
+ *
+ * Invariants
+ *   (1) outgoing is not empty => our writer entry is set, or the pipe is
+ *       lost, or the loop is closed.
+ *   (2) Nothing is written past what is queued: bytes leave in order.
+ */
+#include "base/args.h"
+#include "base/chunks.h"
+#include "base/errors.h"
+#include "net/pipe_transport.h"
+
+#include <errno.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define AL_PIPE_IOV 64 /* a pipe of the usual size takes 16 pages */
+
+typedef struct {
+    PipeTransportObject common;
+    al_chunks outgoing;   /* what the kernel did not take yet */
+    unsigned lost_writes; /* an error, and writes since the end */
+} WritePipeTransportObject;
+
+#define WritePipeTransportObject_CAST(op) ((WritePipeTransportObject *)(op))
+
+/* --- what transport.c asks of us ---------------------------------------- */
+
+static size_t
+pipe_write_pending(TransportObject *base)
+{
+    return WritePipeTransportObject_CAST(base)->outgoing.size;
+}
+
+static void
+pipe_write_stop(TransportObject *base)
+{
+    WritePipeTransportObject *self = WritePipeTransportObject_CAST(base);
+
+    al_pipe_unwatch_reader(&self->common);
+    al_pipe_unwatch_writer(&self->common);
+    al_chunks_clear(&self->outgoing);
+}
+
+static const al_transport_kind pipe_write_kind = {
+    .pending = pipe_write_pending,
+    .stop = pipe_write_stop,
+    .release = al_pipe_release,
+    .make_extra = al_pipe_make_extra,
+};
+
+/* --- writing ------------------------------------------------------------ */
+
+static inline bool
+pipe_write_is_again(ssize_t n)
+{
+    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
+}
+
+/* End the transport for the exception now set.
+ * 0, or -1 with an exception to be raised set. */
+static int
+pipe_write_fail(WritePipeTransportObject *self)
+{
+    if (al_error_is_fatal()) {
+        return -1;
+    }
+    self->lost_writes++;
+    return al_transport_fatal_error(&self->common.base,
+                                    "Fatal write error on pipe transport");
+}
+
+/* All is written. 0, or -1 with an exception to be raised set. */
+static int
+pipe_write_drained(WritePipeTransportObject *self)
+{
+    TransportObject *base = &self->common.base;
+
+    al_pipe_unwatch_writer(&self->common);
+    if (base->lost > 0) {
+        return 0;
+    }
+    int rc = al_flow_maybe_resume(base); /* may write, close, abort */
+    if (base->phase != AL_TRANSPORT_CLOSING || base->lost > 0 ||
+        self->outgoing.count > 0)
+    {
+        return rc;
+    }
+    PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    al_pipe_unwatch_reader(&self->common);
+    if (base->lost == 0) {
+        base->lost = 1;
+        rc = al_transport_run_lost(base->loop, (PyObject *)self);
+    }
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+        rc = -1;
+    }
+    return rc;
+}
+
+/* al_run_fn: the descriptor is writable. */
+static int
+pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
+    struct iovec iov[AL_PIPE_IOV];
+
+    /* Queued before an error or abort(), or replaced since. */
+    if (self->common.base.lost > 0 || self->outgoing.count == 0 ||
+        !al_pipe_is_writing(&self->common))
+    {
+        return 0;
+    }
+    int count = al_chunks_iovec(&self->outgoing, iov, AL_PIPE_IOV);
+    ssize_t n = writev(self->common.fd, iov, count);
+    if (n < 0) {
+        int errnum = errno;
+        if (pipe_write_is_again(-errnum)) {
+            return 0;
+        }
+        al_error_set_errno(errnum);
+        return pipe_write_fail(self);
+    }
+    al_chunks_consume(&self->outgoing, (size_t)n);
+    return self->outgoing.count > 0 ? 0 : pipe_write_drained(self);
+}
+
+/* al_run_fn: the other end is closed (or, of a socket, has sent something,
+ * which asyncio takes for the same). */
+static int
+pipe_write_run_closed(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
+    TransportObject *base = &self->common.base;
+    PyObject *exc = NULL;
+
+    if (base->lost > 0 || !al_pipe_is_reading(&self->common)) {
+        return 0; /* queued before the end, or replaced since */
+    }
+    if (base->loop->is_debug) {
+        al_transport_info(base, "%r was closed by peer");
+    }
+    if (self->outgoing.count > 0) {
+        exc = PyObject_CallNoArgs(PyExc_BrokenPipeError);
+        if (exc == NULL) {
+            return -1;
+        }
+    }
+    int rc = al_transport_force_close(base, exc);
+    Py_XDECREF(exc);
+    return rc;
+}
+
+/* Whether a write() is for the void: 1, counted and from some on warned about;
+ * 0 if there is somebody to write to. */
+static int
+pipe_write_is_lost(WritePipeTransportObject *self)
+{
+    TransportObject *base = &self->common.base;
+
+    if (AL_LIKELY(al_transport_is_open(base))) {
+        return 0;
+    }
+    if (self->lost_writes >= AL_TRANSPORT_LOST_WRITES) {
+        al_transport_warn(base, "pipe closed by peer or "
+                                "os.write(pipe, data) raised exception.");
+    }
+    self->lost_writes++;
+    return 1;
+}
+
+/* Write or queue `size` bytes at `data`, which are `bytes` if that is not
+ * NULL. 0, or -1 with an exception set. */
+static int
+pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
+           size_t size)
+{
+    size_t sent = 0;
+
+    if (size == 0 || pipe_write_is_lost(self)) {
+        return 0;
+    }
+    if (self->outgoing.count == 0) { /* by (2) */
+        ssize_t n = write(self->common.fd, data, size);
+        if (AL_LIKELY(n == (ssize_t)size)) {
+            return 0;
+        }
+        if (n < 0) {
+            int errnum = errno;
+            if (!pipe_write_is_again(-errnum)) {
+                al_error_set_errno(errnum);
+                return pipe_write_fail(self);
+            }
+            n = 0;
+        }
+        sent = (size_t)n;
+        if (al_pipe_watch_writer(&self->common, pipe_write_run) < 0) {
+            return -1;
+        }
+    }
+    int rc = bytes != NULL ? al_chunks_push(&self->outgoing, bytes, sent)
+                           : al_chunks_push_copy(&self->outgoing, data + sent,
+                                                 size - sent);
+    if (rc < 0) {
+        return -1; /* a writer with nothing to do is harmless */
+    }
+    return al_flow_maybe_pause(&self->common.base);
+}
+
+/* --- start and close ---------------------------------------------------- */
+
+/* Whether the descriptor becomes readable when the other end is closed, and
+ * only then. */
+static bool
+pipe_write_shows_end(const struct stat *status)
+{
+    if (S_ISSOCK(status->st_mode)) {
+        return true;
+    }
+#if defined(_AIX)
+    return false;
+#elif defined(__APPLE__) || defined(__sun)
+    /* A named FIFO is readable as long as there is unread data in it, and not
+     * when its read end is closed. */
+    return S_ISFIFO(status->st_mode) && status->st_nlink == 0;
+#else
+    return S_ISFIFO(status->st_mode);
+#endif
+}
+
+PyObject *
+al_pipe_write_new(al_loop_head *loop, const al_pipe_parts *parts)
+{
+    PyTypeObject *type = loop->state->WritePipeTransportType;
+    struct stat status;
+
+    PipeTransportObject *self =
+        PipeTransportObject_CAST(type->tp_alloc(type, 0));
+    if (self == NULL) {
+        return NULL;
+    }
+    if (al_pipe_init(self, &pipe_write_kind, loop, parts,
+                     "Pipe transport is only for pipes, sockets and "
+                     "character devices",
+                     &status) < 0)
+    {
+        Py_DECREF(self);
+        return NULL;
+    }
+    if (pipe_write_shows_end(&status)) {
+        self->on_read = pipe_write_run_closed;
+    }
+    if (al_pipe_start(self, parts->pipe) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* 0, or -1 with RuntimeError set (closed loop). */
+static int
+pipe_write_close(WritePipeTransportObject *self)
+{
+    TransportObject *base = &self->common.base;
+
+    if (!al_transport_is_open(base)) {
+        return 0;
+    }
+    base->phase = AL_TRANSPORT_CLOSING;
+    if (self->outgoing.count > 0) {
+        return 0; /* pipe_write_drained() will come back to it */
+    }
+    al_pipe_unwatch_reader(&self->common);
+    return base->lost > 0 ? 0 : al_transport_lose(base, NULL);
+}
+
+/* --- Python: methods ---------------------------------------------------- */
+
+PyDoc_STRVAR(
+    WritePipeTransport_write_doc,
+    "write($self, /, data)\n--\n\n"
+    "Write bytes, a bytearray or a memoryview, without blocking: what "
+    "the kernel does\nnot take now is queued. Raises AssertionError "
+    "for other types. After write_eof()\nor close() it is ignored.");
+
+static PyObject *
+WritePipeTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    static const al_signature signature = {"write", AL_ARGS("data"), 1, 1, 0};
+    WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
+    Py_buffer view;
+    int rc;
+    PyObject *data = al_args_one(&signature, args, nargs, kwnames);
+
+    if (data == NULL) {
+        return NULL;
+    }
+    if (PyBytes_Check(data)) {
+        rc = pipe_write(self, data, PyBytes_AS_STRING(data),
+                        (size_t)PyBytes_GET_SIZE(data));
+    }
+    else if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
+        PyObject *text = PyObject_Repr(data); /* asyncio asserts it */
+        if (text != NULL) {
+            PyErr_SetObject(PyExc_AssertionError, text);
+            Py_DECREF(text);
+        }
+        return NULL;
+    }
+    else if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        /* Not contiguous: that is how asyncio treats what os.write() raises.
+         */
+        rc = pipe_write_is_lost(self) ? (PyErr_Clear(), 0)
+                                      : pipe_write_fail(self);
+    }
+    else {
+        rc = pipe_write(self, NULL, view.buf, (size_t)view.len);
+        PyBuffer_Release(&view);
+    }
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(WritePipeTransport_write_eof_doc,
+             "write_eof($self, /)\n--\n\n"
+             "Close the pipe when all is written; connection_lost(None) "
+             "follows.");
+PyDoc_STRVAR(WritePipeTransport_close_doc,
+             "close($self, /)\n--\n\n"
+             "Write what is queued, then close the pipe; "
+             "connection_lost(None) follows.");
+
+static PyObject *
+WritePipeTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (pipe_write_close(WritePipeTransportObject_CAST(op)) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(WritePipeTransport_can_write_eof_doc,
+             "can_write_eof($self, /)\n--\n\n"
+             "Return True: the reader gets to know the end.");
+
+static PyObject *
+WritePipeTransport_can_write_eof(PyObject *Py_UNUSED(op),
+                                 PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+WritePipeTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (pipe_write_run_closed(NULL, op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(WritePipeTransport_abort_doc,
+             "abort($self, /)\n--\n\n"
+             "Close the pipe without writing what is queued; "
+             "connection_lost(None) follows.");
+PyDoc_STRVAR(WritePipeTransport_is_closing_doc,
+             "is_closing($self, /)\n--\n\n"
+             "Return whether the transport is closing or closed.");
+PyDoc_STRVAR(WritePipeTransport_get_protocol_doc,
+             "get_protocol($self, /)\n--\n\n"
+             "Return the protocol, None after connection_lost().");
+PyDoc_STRVAR(WritePipeTransport_set_protocol_doc,
+             "set_protocol($self, /, protocol)\n--\n\n"
+             "Talk to another protocol from now on; its connection_made() is "
+             "not called.");
+PyDoc_STRVAR(WritePipeTransport_get_extra_info_doc,
+             "get_extra_info($self, name, default=None)\n--\n\n"
+             "Return what is known under a name, such as \"pipe\"; else the "
+             "default.");
+PyDoc_STRVAR(
+    WritePipeTransport_get_write_buffer_size_doc,
+    "get_write_buffer_size($self, /)\n--\n\n"
+    "Return the number of bytes queued: written, and not taken by the "
+    "kernel yet.");
+PyDoc_STRVAR(WritePipeTransport_get_write_buffer_limits_doc,
+             "get_write_buffer_limits($self, /)\n--\n\n"
+             "Return the limits for flow control in bytes, as (low, high).");
+PyDoc_STRVAR(WritePipeTransport_set_write_buffer_limits_doc,
+             "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"
+             "Pause the protocol's writing when more than `high` bytes are "
+             "queued, resume it\nwhen all is written. Defaults: 64 KiB, or "
+             "four times low; a quarter of high.\nRaises ValueError unless "
+             "high >= low >= 0.");
+
+#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+
+static PyMethodDef WritePipeTransport_methods[] = {
+    {"write", (PyCFunction)(void (*)(void))WritePipeTransport_write,
+     AL_KEYWORDS, WritePipeTransport_write_doc},
+    {"write_eof", WritePipeTransport_close, METH_NOARGS,
+     WritePipeTransport_write_eof_doc},
+    {"can_write_eof", WritePipeTransport_can_write_eof, METH_NOARGS,
+     WritePipeTransport_can_write_eof_doc},
+    {"close", WritePipeTransport_close, METH_NOARGS,
+     WritePipeTransport_close_doc},
+    {"abort", al_transport_py_abort, METH_NOARGS,
+     WritePipeTransport_abort_doc},
+    {"is_closing", al_transport_py_is_closing, METH_NOARGS,
+     WritePipeTransport_is_closing_doc},
+    {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
+     WritePipeTransport_get_protocol_doc},
+    {"set_protocol", (PyCFunction)(void (*)(void))al_transport_py_set_protocol,
+     AL_KEYWORDS, WritePipeTransport_set_protocol_doc},
+    {"get_extra_info",
+     (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
+     WritePipeTransport_get_extra_info_doc},
+    {"get_write_buffer_size", al_transport_py_get_write_buffer_size,
+     METH_NOARGS, WritePipeTransport_get_write_buffer_size_doc},
+    {"get_write_buffer_limits", al_transport_py_get_write_buffer_limits,
+     METH_NOARGS, WritePipeTransport_get_write_buffer_limits_doc},
+    {"set_write_buffer_limits",
+     (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
+     AL_KEYWORDS, WritePipeTransport_set_write_buffer_limits_doc},
+    /* Not for users: reports, and a call_soon() that is overridden. */
+    {"_begin", al_pipe_py_begin, METH_NOARGS, NULL},
+    {"_read_ready", WritePipeTransport__read_ready, METH_NOARGS, NULL},
+    {"_call_connection_lost", al_transport_py_call_connection_lost,
+     METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef WritePipeTransport_members[] = {AL_PIPE_MEMBERS};
+
+static PyObject *
+WritePipeTransport_repr(PyObject *op)
+{
+    WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
+    PyObject *text;
+
+    PyObject *head = al_pipe_repr_head(&self->common, "WritePipeTransport");
+    if (head == NULL) {
+        return NULL;
+    }
+    const char *state = al_pipe_repr_unknown(&self->common);
+    if (state != NULL) {
+        text = PyUnicode_FromFormat("%U %s>", head, state);
+    }
+    else {
+        text = PyUnicode_FromFormat(
+            "%U %s bufsize=%zu>", head,
+            al_pipe_is_writing(&self->common) ? "polling" : "idle",
+            self->outgoing.size);
+    }
+    Py_DECREF(head);
+    return text;
+}
+
+/* --- Python: lifetime --------------------------------------------------- */
+
+static int
+WritePipeTransport_clear(PyObject *op)
+{
+    al_chunks_clear(&WritePipeTransportObject_CAST(op)->outgoing);
+    return al_pipe_clear(op);
+}
+
+static void
+WritePipeTransport_dealloc(PyObject *op)
+{
+    al_pipe_dealloc(op, WritePipeTransport_clear);
+}
+
+/* --- type --------------------------------------------------------------- */
+
+PyDoc_STRVAR(WritePipeTransport_doc,
+             "The write end of a pipe, a socket or a character device as an "
+             "asyncio.WriteTransport.");
+
+static PyType_Slot WritePipeTransport_slots[] = {
+    {Py_tp_doc, (void *)WritePipeTransport_doc},
+    {Py_tp_methods, WritePipeTransport_methods},
+    {Py_tp_members, WritePipeTransport_members},
+    {Py_tp_getset, al_transport_getset},
+    {Py_tp_repr, WritePipeTransport_repr},
+    {Py_tp_traverse, al_pipe_traverse},
+    {Py_tp_clear, WritePipeTransport_clear},
+    {Py_tp_finalize, al_pipe_finalize},
+    {Py_tp_dealloc, WritePipeTransport_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec WritePipeTransport_spec = {
+    .name = "asyncloop._core.WritePipeTransport",
+    .basicsize = sizeof(WritePipeTransportObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+              Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    .slots = WritePipeTransport_slots,
+};
+
+int
+al_pipe_write_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->WritePipeTransportType =
+        al_transport_add_type(module, &WritePipeTransport_spec,
+                              state->imports.asyncio_FlowControlMixin);
+    return state->WritePipeTransportType == NULL ? -1 : 0;
+}
