@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _Ts = TypeVarTuple("_Ts")
 
-# These three are subclasses of asyncio's, with the same methods: here stands only what differs.
+# These are subclasses of asyncio's, with the same methods: here stands only what differs.
 
 @disjoint_base
 class Future(asyncio.Future[_T]): ...
@@ -27,6 +27,9 @@ class Task(asyncio.Task[_T_co]):
 
 @final
 class SocketTransport(_FlowControlMixin): ...
+
+@final
+class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport): ...
 
 @final
 class FutureIter(Generator[Any, None, Any]):
@@ -161,6 +164,14 @@ class Loop:
         server: asyncio.Server | None = None,
         context: Context | None = None,
     ) -> SocketTransport: ...
+    def _make_datagram_transport(
+        self,
+        sock: socket,
+        protocol: asyncio.BaseProtocol,
+        address: _Address | None = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> DatagramTransport: ...
     def _make_ssl_transport(self, *args: Any, **kwargs: Any) -> NoReturn: ...
     def _start_serving(
         self,

@@ -26,6 +26,7 @@ INHERITED_HOOKS = (
     "_asyncgen_finalizer_hook",
     "_ensure_resolved",
     "_make_socket_transport",
+    "_make_datagram_transport",
     "_make_ssl_transport",
     "_start_serving",
     "_stop_serving",
@@ -34,7 +35,6 @@ INHERITED_HOOKS = (
 _NOT_YET = (
     "create_unix_connection",
     "create_unix_server",
-    "create_datagram_endpoint",
     "connect_read_pipe",
     "connect_write_pipe",
     "subprocess_exec",

@@ -26,6 +26,7 @@ typedef struct {
     X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                   \
     X(asyncio_Transport, "asyncio.transports", "Transport")                   \
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")    \
+    X(asyncio_DatagramTransport, "asyncio.transports", "DatagramTransport")   \
     X(asyncio_Protocol, "asyncio.protocols", "Protocol")                      \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")      \
     X(get_event_loop, "asyncio.events", "get_event_loop")                     \
@@ -59,6 +60,7 @@ typedef struct al_state {
     PyTypeObject *LoopType;
     PyMethodDef *loop_methods; /* owned; LoopType's, freed with the state */
     PyTypeObject *SocketTransportType;
+    PyTypeObject *DatagramTransportType;
     PyTypeObject *ListenerType;
     PyTypeObject *SockOpType;
 
@@ -77,6 +79,7 @@ typedef struct al_state {
     uint64_t task_name_counter;
 
     char *recv_buffer; /* owned, net/sock_read.c: filled, copied, forgotten */
+    char *datagram_buffer; /* owned, net/dgram_read.c, in the same way */
 
     al_freelist handles;
     al_freelist timer_handles;

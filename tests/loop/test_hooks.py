@@ -33,6 +33,7 @@ WE_CALL = {
 # What asyncio calls, as it does: a Python that calls one differently has changed what we must accept.
 IT_CALLS = {
     "_make_socket_transport": (("sock", "protocol", "waiter"), {"context"}),  # context: from 3.15
+    "_make_datagram_transport": (("sock", "protocol", "r_addr", "waiter"), set()),
     "_make_ssl_transport": (
         ("sock", "protocol", "sslcontext", "waiter"),
         {"server_side", "server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout", "context"},
@@ -201,7 +202,9 @@ class TestOurs:
     def test_what_it_calls_is_c(self, ours, name):
         assert getattr(self.Loop, name) is vars(self.CLoop)[name]
 
-    @pytest.mark.parametrize("name", ["_make_socket_transport", "_start_serving", "_stop_serving"])
+    @pytest.mark.parametrize(
+        "name", ["_make_socket_transport", "_make_datagram_transport", "_start_serving", "_stop_serving"]
+    )
     def test_what_it_calls_takes_each_argument_for_what_it_is(self, ours, name):
         mine = inspect.signature(vars(self.CLoop)[name])
         stock = inspect.signature(getattr(BaseSelectorEventLoop, name))
