@@ -273,7 +273,9 @@ static void
 transport_release(TransportObject *self)
 {
     self->phase = AL_TRANSPORT_CLOSED;
-    self->lost++; /* by (1) */
+    if (self->lost == 0) {
+        self->lost = 1; /* by (1) */
+    }
     self->kind->release(self);
     al_protocol_clear(&self->protocol);
     Py_CLEAR(self->lost_exc);

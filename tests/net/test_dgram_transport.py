@@ -145,6 +145,7 @@ class TestObject:
             gc.collect()
         assert sock.fileno() == -1
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of asyncio's half-made transport
     def test_protocol_of_the_wrong_kind_fails_at_once(self, loop, run, peer):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(AttributeError):
             run(loop.create_datagram_endpoint(object, sock=sock))
@@ -569,10 +570,12 @@ class TestEnd:
         transport.pause_reading()
         transport.resume_reading()
 
-    def test_sending_to_the_peer_afterwards_warns_from_the_fifth_on(self, endpoint, peer, settle, caplog):
-        protocol = Datagrams()
-        transport = endpoint(protocol, remote_addr=peer.getsockname())
+    @pytest.mark.parametrize("is_lost", [False, True])
+    def test_sending_to_the_peer_afterwards_warns_from_the_fifth_on(self, endpoint, peer, settle, caplog, is_lost):
+        transport = endpoint(Datagrams(), remote_addr=peer.getsockname())
         transport.abort()
+        if is_lost:
+            settle()
         for _ in range(4):
             transport.sendto(b"x")
         assert caplog.messages == []
