@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _Ts = TypeVarTuple("_Ts")
 
-# These three are subclasses of asyncio's, with the same methods: here stands only what differs.
+# These are subclasses of asyncio's, with the same methods: here stands only what differs.
 
 @disjoint_base
 class Future(asyncio.Future[_T]): ...
@@ -33,6 +33,9 @@ class ReadPipeTransport(asyncio.ReadTransport): ...
 
 @final
 class WritePipeTransport(_FlowControlMixin): ...
+
+@final
+class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport): ...
 
 @final
 class FutureIter(Generator[Any, None, Any]):
@@ -182,6 +185,14 @@ class Loop:
         waiter: asyncio.Future[None] | None = None,
         extra: dict[Any, Any] | None = None,
     ) -> WritePipeTransport: ...
+    def _make_datagram_transport(
+        self,
+        sock: socket,
+        protocol: asyncio.BaseProtocol,
+        address: _Address | None = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> DatagramTransport: ...
     def _make_ssl_transport(self, *args: Any, **kwargs: Any) -> NoReturn: ...
     def _start_serving(
         self,

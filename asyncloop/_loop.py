@@ -30,6 +30,7 @@ INHERITED_HOOKS = (
     "_asyncgen_finalizer_hook",
     "_ensure_resolved",
     "_make_socket_transport",
+    "_make_datagram_transport",
     "_make_ssl_transport",
     "_make_read_pipe_transport",
     "_make_write_pipe_transport",
@@ -39,7 +40,6 @@ INHERITED_HOOKS = (
 )
 
 _NOT_YET = (
-    "create_datagram_endpoint",
     "start_tls",
 )
 

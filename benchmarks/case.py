@@ -34,6 +34,7 @@ MODULES = (
     "micro.sock",
     "net.tcp_echo",
     "net.streams",
+    "net.udp",
 )
 
 

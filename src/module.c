@@ -3,6 +3,7 @@
 
 #include "loop/loop.h"
 #include "loop/sock_op.h"
+#include "net/dgram_transport.h"
 #include "net/listener.h"
 #include "net/pipe_transport.h"
 #include "net/sock_transport.h"
@@ -24,6 +25,7 @@ module_exec(PyObject *module)
         al_sock_transport_init_type,
         al_pipe_read_init_type,
         al_pipe_write_init_type,
+        al_dgram_transport_init_type,
         al_listener_init_type,
         al_sock_op_init_type,
         al_loop_init_type,

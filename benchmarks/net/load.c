@@ -10,10 +10,12 @@
  * Every message is another slice of one block of noise, so a late or
  * doubled echo does not pass for the right one.
  *
- * usage: load PORT PID CONNECTIONS SIZE WARM SECONDS OPERATIONS
+ * usage: load PORT PID CONNECTIONS SIZE WARM SECONDS OPERATIONS [udp]
  *   PORT on 127.0.0.1, PID of the server, SIZE of a message in bytes; WARM
  *   and SECONDS of load before and while counting; OPERATIONS, if not 0, is how
  *   many to count, however long they take.  Prints "OPERATIONS CPU WALL", times in ns.
+ *   With "udp" a connection is a connected UDP socket and a message a datagram;
+ *   one that gets lost ends the load, as silence does.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -43,6 +45,7 @@ static char *inbox; /* size bytes */
 static size_t size;
 static int epoll_fd;
 static uint64_t echoes;
+static int is_udp;
 
 static void
 die(const char *what)
@@ -156,9 +159,9 @@ open_connection(connection *c, int port)
     int on = 1;
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    c->fd = socket(AF_INET, (is_udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0
-        || setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) {
+        || (!is_udp && setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)) {
         die("cannot connect");
     }
     watch(c, EPOLL_CTL_ADD, EPOLLIN);
@@ -169,8 +172,9 @@ main(int argc, char **argv)
 {
     clockid_t server_cpu;
 
-    if (argc != 8) {
-        fprintf(stderr, "usage: load PORT PID CONNECTIONS SIZE WARM SECONDS OPERATIONS\n");
+    is_udp = argc == 9 && strcmp(argv[8], "udp") == 0;
+    if (argc != 8 && !is_udp) {
+        fprintf(stderr, "usage: load PORT PID CONNECTIONS SIZE WARM SECONDS OPERATIONS [udp]\n");
         return 2;
     }
     int count = atoi(argv[3]);

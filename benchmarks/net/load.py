@@ -33,7 +33,7 @@ def build():
     fresh.replace(PROGRAM)
 
 
-def drive(port, size, seconds, operations, core=None, connections=16):
+def drive(port, size, seconds, operations, core=None, connections=16, protocol="tcp"):
     """Load the echo server of this process; blocks, so it belongs into a thread of its own.
 
     Args:
@@ -43,6 +43,7 @@ def drive(port, size, seconds, operations, core=None, connections=16):
         operations: count this many echoes instead, if not None.
         core: the CPU the generator may use; None for any.
         connections: how many have a message on its way all the time.
+        protocol: "tcp" or "udp".
 
     Returns:
         The Result, whose times are those of this process.
@@ -51,6 +52,7 @@ def drive(port, size, seconds, operations, core=None, connections=16):
         RuntimeError: an echo was wrong, late or missing; says which.
     """
     arguments = [port, os.getpid(), connections, size, seconds / 3, seconds, operations or 0]
+    arguments += ["udp"] if protocol == "udp" else []
     load = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if core is not None:
         os.sched_setaffinity(load.pid, {core})

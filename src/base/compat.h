@@ -46,6 +46,10 @@
 #define AL_SERVER_KNOWS_TRANSPORTS (PY_VERSION_HEX >= 0x030D0000)
 /* Transport.writelines() is a method of its own and no write() of all. */
 #define AL_HAS_WRITELINES (PY_VERSION_HEX >= 0x030C0000)
+/* DatagramTransport.sendto() sends empty datagrams too, and flow control
+ * counts so many bytes for the header of each. */
+#define AL_SENDS_EMPTY_DATAGRAMS (PY_VERSION_HEX >= 0x030D0000)
+#define AL_DATAGRAM_HEADER (PY_VERSION_HEX >= 0x030D0000 ? 8 : 0)
 /* What Transport.write() says it wants. */
 #if PY_VERSION_HEX >= 0x030E0000
 #    define AL_WRITE_WANTS "a bytes, bytearray, or memoryview object"

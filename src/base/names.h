@@ -36,9 +36,11 @@
     X(create_future)                                                          \
     X(create_task)                                                            \
     X(data_received)                                                          \
+    X(datagram_received)                                                      \
     X(done)                                                                   \
     X(eager_start)                                                            \
     X(eof_received)                                                           \
+    X(error_received)                                                         \
     X(exception)                                                              \
     X(family)                                                                 \
     X(fileno)                                                                 \

@@ -72,6 +72,7 @@ al_state_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->SocketTransportType);
     Py_VISIT(state->ReadPipeTransportType);
     Py_VISIT(state->WritePipeTransportType);
+    Py_VISIT(state->DatagramTransportType);
     Py_VISIT(state->ListenerType);
     Py_VISIT(state->SockOpType);
     Py_VISIT(state->current_tasks);
@@ -104,6 +105,8 @@ al_state_clear(PyObject *module)
     freelist_free(&state->future_iters);
     PyMem_Free(state->recv_buffer);
     state->recv_buffer = NULL;
+    PyMem_Free(state->datagram_buffer);
+    state->datagram_buffer = NULL;
     Py_CLEAR(state->FutureType);
     Py_CLEAR(state->FutureIterType);
     Py_CLEAR(state->TaskType);
@@ -113,6 +116,7 @@ al_state_clear(PyObject *module)
     Py_CLEAR(state->SocketTransportType);
     Py_CLEAR(state->ReadPipeTransportType);
     Py_CLEAR(state->WritePipeTransportType);
+    Py_CLEAR(state->DatagramTransportType);
     Py_CLEAR(state->ListenerType);
     Py_CLEAR(state->SockOpType);
     Py_CLEAR(state->current_tasks);

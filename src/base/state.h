@@ -29,6 +29,7 @@ typedef struct {
     X(asyncio_Transport, "asyncio.transports", "Transport")                   \
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")           \
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")    \
+    X(asyncio_DatagramTransport, "asyncio.transports", "DatagramTransport")   \
     X(asyncio_Protocol, "asyncio.protocols", "Protocol")                      \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")      \
     X(get_event_loop, "asyncio.events", "get_event_loop")                     \
@@ -64,6 +65,7 @@ typedef struct al_state {
     PyTypeObject *SocketTransportType;
     PyTypeObject *ReadPipeTransportType;
     PyTypeObject *WritePipeTransportType;
+    PyTypeObject *DatagramTransportType;
     PyTypeObject *ListenerType;
     PyTypeObject *SockOpType;
 
@@ -82,6 +84,7 @@ typedef struct al_state {
     uint64_t task_name_counter;
 
     char *recv_buffer; /* owned, net/transport.h: filled, copied, forgotten */
+    char *datagram_buffer; /* owned, net/dgram_read.c, in the same way */
 
     al_freelist handles;
     al_freelist timer_handles;

@@ -3,6 +3,7 @@
 #include "loop/loop.h"
 
 #include "base/args.h"
+#include "net/dgram_transport.h"
 #include "net/listener.h"
 #include "net/sock_transport.h"
 
@@ -50,6 +51,44 @@ Loop__make_socket_transport(PyObject *op, PyObject *const *args,
         .context = a[5] == Py_None ? NULL : a[5],
     };
     return al_sock_transport_new(loop, &parts);
+}
+
+PyDoc_STRVAR(Loop__make_datagram_transport_doc,
+             "_make_datagram_transport($self, sock, protocol, address=None, "
+             "waiter=None,\n"
+             "                         extra=None)\n--\n\n"
+             "Return a transport for a datagram socket, which it owns; "
+             "`address` is where all of\nit goes, None to say it with each "
+             "datagram. connection_made() is called in the\nnext turn, then "
+             "the waiter gets its result.");
+
+static PyObject *
+Loop__make_datagram_transport(PyObject *op, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const al_signature signature = {
+        "_make_datagram_transport",
+        AL_ARGS("sock", "protocol", "address", "waiter", "extra"),
+        .required = 2, .positional = 5};
+    al_loop_head *loop = al_loop_head_CAST(op);
+    PyObject *a[5];
+
+    if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    int fd = al_listener_fileno(loop->state, a[0]);
+    if (fd < 0) {
+        return NULL;
+    }
+    al_dgram_transport_parts parts = {
+        .fd = fd,
+        .sock = a[0],
+        .protocol = a[1],
+        .address = a[2],
+        .waiter = a[3],
+        .extra = a[4],
+    };
+    return al_dgram_transport_new(loop, &parts);
 }
 
 static PyObject *
@@ -126,6 +165,9 @@ PyMethodDef al_loop_net_methods[] = {
     {"_make_socket_transport",
      (PyCFunction)(void (*)(void))Loop__make_socket_transport, AL_KEYWORDS,
      Loop__make_socket_transport_doc},
+    {"_make_datagram_transport",
+     (PyCFunction)(void (*)(void))Loop__make_datagram_transport, AL_KEYWORDS,
+     Loop__make_datagram_transport_doc},
     {"_make_ssl_transport",
      (PyCFunction)(void (*)(void))Loop__make_ssl_transport,
      METH_VARARGS | METH_KEYWORDS, NULL},

@@ -57,6 +57,22 @@ al_protocol_traverse(al_protocol *self, visitproc visit, void *arg)
     return 0;
 }
 
+/* A method that is bound once. -> new reference (by (2)), or NULL. */
+static PyObject *
+protocol_bind(al_protocol *self, PyObject **method, PyObject *name)
+{
+    if (AL_LIKELY(*method != NULL)) {
+        return Py_NewRef(*method);
+    }
+    PyObject *object = self->object;
+    PyObject *bound = PyObject_GetAttr(object, name);
+    /* The lookup itself may have switched the protocol (a property). */
+    if (bound != NULL && AL_LIKELY(self->object == object)) {
+        Py_XSETREF(*method, Py_NewRef(bound));
+    }
+    return bound;
+}
+
 /* Call a method that is bound once. `argument` is stolen, and NULL after a
  * failure to make it. -> its result, a new reference, or NULL. */
 static PyObject *
@@ -68,27 +84,11 @@ protocol_call_bound(al_protocol *self, PyObject **method, PyObject *name,
     if (argument == NULL) {
         return NULL;
     }
-    if (*method == NULL) {
-        PyObject *object = self->object;
-        PyObject *bound = PyObject_GetAttr(object, name);
-        if (bound == NULL) {
-            Py_DECREF(argument);
-            return NULL;
-        }
-        /* The lookup itself may have switched the protocol (a property). */
-        if (AL_LIKELY(self->object == object)) {
-            Py_XSETREF(*method, bound);
-        }
-        else {
-            result = PyObject_CallOneArg(bound, argument);
-            Py_DECREF(bound);
-            Py_DECREF(argument);
-            return result;
-        }
+    PyObject *bound = protocol_bind(self, method, name);
+    if (AL_LIKELY(bound != NULL)) {
+        result = PyObject_CallOneArg(bound, argument);
+        Py_DECREF(bound);
     }
-    PyObject *held = Py_NewRef(*method); /* by (2) */
-    result = PyObject_CallOneArg(held, argument);
-    Py_DECREF(held);
     Py_DECREF(argument);
     return result;
 }
@@ -148,6 +148,31 @@ al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data)
     return protocol_result(protocol_call_bound(self, &self->data_received,
                                                state->names.data_received,
                                                Py_NewRef(data)));
+}
+
+int
+al_protocol_datagram_received(al_protocol *self, al_state *state,
+                              PyObject *data, PyObject *address)
+{
+    /* The first place is for the callee, which puts `self` there. */
+    PyObject *args[] = {NULL, data, address};
+
+    PyObject *bound = protocol_bind(self, &self->data_received,
+                                    state->names.datagram_received);
+    if (AL_UNLIKELY(bound == NULL)) {
+        return -1;
+    }
+    int rc = protocol_result(PyObject_Vectorcall(
+        bound, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
+    Py_DECREF(bound);
+    return rc;
+}
+
+int
+al_protocol_error_received(al_protocol *self, al_state *state, PyObject *exc)
+{
+    return protocol_result(
+        protocol_call(self, state->names.error_received, exc));
 }
 
 PyObject *

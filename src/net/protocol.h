@@ -14,7 +14,8 @@
 typedef struct {
     PyObject *object;          /* owned, NULL <=> none (any more) */
     PyObject *connection_made; /* owned; NULL: called already */
-    PyObject *data_received;   /* owned; NULL: not bound yet */
+    PyObject *data_received;   /* owned; NULL: not bound yet; for datagrams
+                                * datagram_received */
     PyObject *get_buffer;      /* owned; NULL: not bound yet */
     PyObject *buffer_updated;  /* owned; NULL: not bound yet */
     bool is_buffered;          /* an asyncio.BufferedProtocol */
@@ -44,6 +45,12 @@ AL_NODISCARD int
 al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc);
 AL_NODISCARD int
 al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data);
+AL_NODISCARD int
+al_protocol_datagram_received(al_protocol *self, al_state *state,
+                              PyObject *data, PyObject *address);
+/* `exc` is the OSError, borrowed. */
+AL_NODISCARD int
+al_protocol_error_received(al_protocol *self, al_state *state, PyObject *exc);
 AL_NODISCARD int
 al_protocol_buffer_updated(al_protocol *self, al_state *state, size_t size);
 AL_NODISCARD int

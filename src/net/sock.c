@@ -79,6 +79,108 @@ al_sock_sendv(int fd, struct iovec *iov, int count)
     return sock_result(sendmsg(fd, &message, AL_SOCK_SEND_FLAGS));
 }
 
+ssize_t
+al_sock_recvfrom(int fd, al_datagram *datagram)
+{
+    al_sockaddr *from = datagram->address;
+
+    from->size = sizeof(from->any);
+    return sock_result(recvfrom(fd, datagram->data, datagram->size,
+                                MSG_DONTWAIT, &from->any.sa, &from->size));
+}
+
+ssize_t
+al_sock_sendto(int fd, const al_datagram *datagram)
+{
+    const al_sockaddr *to = datagram->address;
+
+    if (to == NULL) {
+        return al_sock_send(fd, datagram->data, datagram->size);
+    }
+    return sock_result(sendto(fd, datagram->data, datagram->size,
+                              AL_SOCK_SEND_FLAGS, &to->any.sa, to->size));
+}
+
+#if defined(__linux__)
+
+/* Describe datagrams to the kernel. */
+static void
+sock_fill_batch(struct mmsghdr *messages, struct iovec *iov,
+                const al_datagram *datagrams, int count)
+{
+    for (int i = 0; i < count; i++) {
+        al_sockaddr *address = datagrams[i].address;
+        struct msghdr *header = &messages[i].msg_hdr;
+
+        iov[i] = (struct iovec){datagrams[i].data, datagrams[i].size};
+        memset(header, 0, sizeof(*header));
+        header->msg_iov = &iov[i];
+        header->msg_iovlen = 1;
+        if (address != NULL) {
+            header->msg_name = &address->any;
+            header->msg_namelen = address->size;
+        }
+    }
+}
+
+int
+al_sock_recv_batch(int fd, al_datagram *datagrams, int count)
+{
+    struct mmsghdr messages[AL_SOCK_BATCH];
+    struct iovec iov[AL_SOCK_BATCH];
+
+    for (int i = 0; i < count; i++) {
+        datagrams[i].address->size = sizeof(datagrams[i].address->any);
+    }
+    sock_fill_batch(messages, iov, datagrams, count);
+    int n = (int)sock_result(
+        recvmmsg(fd, messages, (unsigned)count, MSG_DONTWAIT, NULL));
+    for (int i = 0; i < n; i++) {
+        datagrams[i].size = messages[i].msg_len;
+        datagrams[i].address->size = messages[i].msg_hdr.msg_namelen;
+    }
+    return n;
+}
+
+int
+al_sock_send_batch(int fd, const al_datagram *datagrams, int count)
+{
+    struct mmsghdr messages[AL_SOCK_BATCH];
+    struct iovec iov[AL_SOCK_BATCH];
+
+    if (count == 1) {
+        ssize_t n = al_sock_sendto(fd, datagrams);
+        return n < 0 ? (int)n : 1;
+    }
+    sock_fill_batch(messages, iov, datagrams, count);
+    return (int)sock_result(
+        sendmmsg(fd, messages, (unsigned)count, AL_SOCK_SEND_FLAGS));
+}
+
+#else
+
+int
+al_sock_recv_batch(int fd, al_datagram *datagrams, int count)
+{
+    (void)count;
+    ssize_t n = al_sock_recvfrom(fd, datagrams);
+    if (n < 0) {
+        return (int)n;
+    }
+    datagrams[0].size = (size_t)n;
+    return 1;
+}
+
+int
+al_sock_send_batch(int fd, const al_datagram *datagrams, int count)
+{
+    (void)count;
+    ssize_t n = al_sock_sendto(fd, datagrams);
+    return n < 0 ? (int)n : 1;
+}
+
+#endif
+
 int
 al_sock_shutdown_write(int fd)
 {

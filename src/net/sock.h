@@ -34,6 +34,28 @@ al_sock_send(int fd, const void *data, size_t size);
 AL_NODISCARD ssize_t
 al_sock_sendv(int fd, struct iovec *iov, int count);
 
+/* A datagram on its way in or out. */
+typedef struct {
+    void *data;
+    size_t size;          /* to be received: the room for it, then its size */
+    al_sockaddr *address; /* sent: NULL on a connected socket */
+} al_datagram;
+
+/* One datagram: its size. */
+AL_NODISCARD ssize_t
+al_sock_recvfrom(int fd, al_datagram *datagram);
+AL_NODISCARD ssize_t
+al_sock_sendto(int fd, const al_datagram *datagram);
+
+/* Several of them, AL_SOCK_BATCH at most: how many were transferred, from the
+ * first on. */
+#define AL_SOCK_BATCH 32
+
+AL_NODISCARD int
+al_sock_recv_batch(int fd, al_datagram *datagrams, int count);
+AL_NODISCARD int
+al_sock_send_batch(int fd, const al_datagram *datagrams, int count);
+
 /* Tell the other end that nothing more will come. */
 AL_NODISCARD int
 al_sock_shutdown_write(int fd);

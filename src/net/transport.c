@@ -294,7 +294,9 @@ static void
 transport_release(TransportObject *self)
 {
     self->phase = AL_TRANSPORT_CLOSED;
-    self->lost++; /* by (1) */
+    if (self->lost == 0) {
+        self->lost = 1; /* by (1) */
+    }
     self->kind->release(self);
     al_protocol_clear(&self->protocol);
     Py_CLEAR(self->lost_exc);
@@ -608,9 +610,11 @@ al_transport_clear(TransportObject *self)
 }
 
 PyTypeObject *
-al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base)
+al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
 {
-    PyTypeObject *base_type = (PyTypeObject *)base;
+    PyTypeObject *base_type =
+        (PyTypeObject *)(PyTuple_Check(bases) ? PyTuple_GET_ITEM(bases, 0)
+                                              : bases);
 
     /* The base is a Python class with __slots__ and nothing else, so all that
      * lies between the object's head and its end are object pointers. */
@@ -623,5 +627,5 @@ al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base)
                      base_type->tp_name);
         return NULL;
     }
-    return al_state_add_type(module, spec, base);
+    return al_state_add_type(module, spec, bases);
 }

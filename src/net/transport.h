@@ -189,9 +189,10 @@ extern PyGetSetDef al_transport_getset[];
             offsetof(TransportObject, weakrefs), READONLY, NULL               \
     }
 
-/* Create a transport type that derives from asyncio's `base` (borrowed) and
- * store it in the module under its name. -> new reference, or NULL. */
+/* Create a transport type that derives from asyncio's `bases` (borrowed: a
+ * class, or a tuple of them whose first has the slots) and store it in the
+ * module under its name. -> new reference, or NULL. */
 AL_NODISCARD PyTypeObject *
-al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *base);
+al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
 
 #endif

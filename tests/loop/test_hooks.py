@@ -34,6 +34,7 @@ WE_CALL = {
 # What asyncio calls, as it does: a Python that calls one differently has changed what we must accept.
 IT_CALLS = {
     "_make_socket_transport": (("sock", "protocol", "waiter"), {"context"}),  # context: from 3.15
+    "_make_datagram_transport": (("sock", "protocol", "r_addr", "waiter"), set()),
     "_make_ssl_transport": (
         ("sock", "protocol", "sslcontext", "waiter"),
         {"server_side", "server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout", "context"},
@@ -224,7 +225,9 @@ class TestOurs:
         assert inspect.iscoroutinefunction(mine)
         assert list(inspect.signature(mine).parameters) == list(stock.parameters)
 
-    @pytest.mark.parametrize("name", ["_make_socket_transport", "_start_serving", "_stop_serving"])
+    @pytest.mark.parametrize(
+        "name", ["_make_socket_transport", "_make_datagram_transport", "_start_serving", "_stop_serving"]
+    )
     def test_what_it_calls_takes_each_argument_for_what_it_is(self, ours, name):
         mine = inspect.signature(vars(self.CLoop)[name])
         stock = inspect.signature(getattr(BaseSelectorEventLoop, name))

@@ -1,0 +1,617 @@
+/* dgram_transport.c - UDP and Unix datagram transports: type, start and close.
+ *
+ *     a datagram socket ---> al_dgram_transport_new()
+ *                                 | next turn
+ *                      connection_made(), start reading, wake the waiter
+ *                                 |
+ *             dgram_read.c, dgram_write.c, until transport.c ends it
+ *
+ * Making an endpoint is cold: what the socket is, and the names of its ends,
+ * are asked of the socket object, which knows every family there is.
+ *
+ * Invariants
+ *   (1) owns_fd <=> the descriptor is open and this object closes it, through
+ *       sock.
+ *   (2) The watch is out of the loop's table before the descriptor is closed.
+ */
+#include "net/dgram_transport.h"
+
+#include "base/errors.h"
+#include "task/future.h"
+
+/* --- what transport.c asks of us ---------------------------------------- */
+
+static size_t
+dgram_transport_pending(TransportObject *base)
+{
+    return ((DatagramTransportObject *)base)->out_size;
+}
+
+static void
+dgram_transport_stop(TransportObject *base)
+{
+    DatagramTransportObject *self = (DatagramTransportObject *)base;
+
+    al_fdwatch_clear_reader(&self->watch);
+    al_fdwatch_clear_writer(&self->watch);
+    al_dgram_read_clear(self);
+    al_dgram_write_clear(self);
+}
+
+static void
+dgram_transport_release(TransportObject *base)
+{
+    DatagramTransportObject *self = (DatagramTransportObject *)base;
+
+    al_fdwatch_close(&self->watch); /* by (2) */
+    al_dgram_write_clear(self);
+    Py_CLEAR(self->waiter);
+    if (!self->owns_fd) {
+        return;
+    }
+    self->owns_fd = false;
+    PyObject *result =
+        PyObject_CallMethodNoArgs(self->sock, base->state->names.close);
+    if (result == NULL) {
+        PyErr_WriteUnraisable(self->sock);
+    }
+    Py_XDECREF(result);
+}
+
+static PyObject *
+dgram_transport_make_extra(TransportObject *Py_UNUSED(base),
+                           PyObject *Py_UNUSED(name))
+{
+    return NULL; /* all there is was put in at the start */
+}
+
+static const al_transport_kind dgram_transport_kind = {
+    .pending = dgram_transport_pending,
+    .stop = dgram_transport_stop,
+    .release = dgram_transport_release,
+    .make_extra = dgram_transport_make_extra,
+};
+
+int
+al_dgram_transport_fail(DatagramTransportObject *self, const char *message)
+{
+    TransportObject *base = &self->base;
+
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+        return al_transport_fatal_error(base, message);
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int rc = 0;
+    if (base->protocol.object != NULL) { /* the socket's methods may end us */
+        rc = al_protocol_error_received(&base->protocol, base->state, exc);
+    }
+    Py_DECREF(exc);
+    return rc;
+}
+
+/* --- start -------------------------------------------------------------- */
+
+/* Let what made us go on: 0, or -1 with an exception set. */
+static int
+dgram_transport_wake(DatagramTransportObject *self)
+{
+    PyObject *waiter = self->waiter;
+
+    if (waiter == NULL) {
+        return 0;
+    }
+    self->waiter = NULL;
+    int rc = al_future_resolve(waiter, Py_None);
+    Py_DECREF(waiter);
+    return rc;
+}
+
+/* al_run_fn: the three steps that asyncio queues one after another. A failure
+ * of one does not keep the next from happening. */
+static int
+dgram_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+    TransportObject *base = &self->base;
+    PyObject *raised = NULL;
+
+    /* The loop was closed and the transport finalised; or somebody has called
+     * _begin(). */
+    if (base->phase == AL_TRANSPORT_CLOSED ||
+        base->protocol.connection_made == NULL)
+    {
+        return 0;
+    }
+    PyObject *protocol = Py_NewRef(base->protocol.object);
+    int rc = al_transport_enter(base);
+    if (rc == 0) {
+        rc = al_transport_leave(
+            base, al_protocol_connection_made(&base->protocol, op));
+    }
+    if (rc < 0 && al_transport_report_callback(base, protocol,
+                                               "connection_made", op) < 0)
+    {
+        raised = PyErr_GetRaisedException();
+    }
+    Py_DECREF(protocol);
+
+    /* connection_made() may have paused, closed or aborted us. */
+    if (al_dgram_read_is_on(self) && al_dgram_read_start(self) < 0 &&
+        al_transport_fatal_error(base,
+                                 "Fatal read error on datagram transport") < 0)
+    {
+        Py_XSETREF(raised, PyErr_GetRaisedException());
+    }
+    if (dgram_transport_wake(self) < 0) {
+        PyErr_WriteUnraisable(op);
+    }
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+        return -1;
+    }
+    return 0;
+}
+
+/* Put what a method of the socket says into the extra information, None if it
+ * raises OSError. -> borrowed, or NULL with an exception set. */
+static PyObject *
+dgram_transport_ask(DatagramTransportObject *self, PyObject *name,
+                    const char *method)
+{
+    PyObject *extra = self->base.extra;
+
+    PyObject *value = PyObject_CallMethod(self->sock, method, NULL);
+    if (value == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+            return NULL;
+        }
+        PyErr_Clear();
+        value = Py_NewRef(Py_None);
+    }
+    int rc = PyDict_SetItem(extra, name, value);
+    Py_DECREF(value);
+    return rc < 0 ? NULL : value; /* the dict owns it */
+}
+
+/* Fill the extra information, and learn from it: 0, or -1 with an exception
+ * set. */
+static int
+dgram_transport_look(DatagramTransportObject *self)
+{
+    TransportObject *base = &self->base;
+    al_state *state = base->state;
+
+    if (base->extra == NULL && (base->extra = PyDict_New()) == NULL) {
+        return -1;
+    }
+    PyObject *shown =
+        PyObject_CallOneArg(state->imports.TransportSocket, self->sock);
+    if (shown == NULL) {
+        return -1;
+    }
+    int rc = PyDict_SetItem(base->extra, state->names.socket, shown);
+    Py_DECREF(shown);
+    if (rc < 0 || dgram_transport_ask(self, state->names.sockname,
+                                      "getsockname") == NULL)
+    {
+        return -1;
+    }
+    PyObject *peer =
+        PyDict_GetItemWithError(base->extra, state->names.peername);
+    if (peer == NULL && !PyErr_Occurred()) {
+        peer = dgram_transport_ask(self, state->names.peername, "getpeername");
+    }
+    if (peer == NULL) {
+        return -1;
+    }
+    /* As asyncio looks at it. A Unix socket pair's peer is '': asyncio fails
+     * to send to it, we do not. */
+    Py_INCREF(peer);
+    int is_connected = PyObject_IsTrue(peer);
+    self->is_paired = peer != Py_None;
+    Py_DECREF(peer);
+    self->is_connected = is_connected > 0;
+    return is_connected < 0 ? -1 : 0;
+}
+
+/* Learn the socket's family: 0, or -1 with an exception set. */
+static int
+dgram_transport_learn_family(DatagramTransportObject *self)
+{
+    PyObject *object =
+        PyObject_GetAttr(self->sock, self->base.state->names.family);
+    if (object == NULL) {
+        return -1;
+    }
+    long family = PyLong_AsLong(object);
+    Py_DECREF(object);
+    if (family == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    self->family = (int)family;
+    self->is_plain =
+        family == AF_INET || family == AF_INET6 || family == AF_UNIX;
+    return 0;
+}
+
+/* 0, or -1 with an exception set; then the descriptor is not ours. */
+static int
+dgram_transport_init(DatagramTransportObject *self, al_loop_head *loop,
+                     const al_dgram_transport_parts *parts)
+{
+    TransportObject *base = &self->base;
+
+    self->fd = parts->fd;
+    self->sock = Py_NewRef(parts->sock);
+    self->in_batch = self->in_patience = 1;
+    if (al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
+        al_transport_init(base, &dgram_transport_kind, loop, parts->protocol,
+                          parts->extra, NULL) < 0 ||
+        al_protocol_expect(&base->protocol, loop->state) < 0 ||
+        dgram_transport_learn_family(self) < 0 ||
+        dgram_transport_look(self) < 0)
+    {
+        return -1;
+    }
+    if (parts->address != NULL) {
+        /* By its truth, as asyncio does. */
+        int is_given = PyObject_IsTrue(parts->address);
+        if (is_given < 0) {
+            return -1;
+        }
+        if (is_given) {
+            self->address = Py_NewRef(parts->address);
+        }
+    }
+    if (parts->waiter != NULL && parts->waiter != Py_None) {
+        self->waiter = Py_NewRef(parts->waiter);
+    }
+    self->owns_fd = true;
+    return 0;
+}
+
+PyObject *
+al_dgram_transport_new(al_loop_head *loop,
+                       const al_dgram_transport_parts *parts)
+{
+    PyTypeObject *type = loop->state->DatagramTransportType;
+
+    DatagramTransportObject *self =
+        DatagramTransportObject_CAST(type->tp_alloc(type, 0));
+    if (self == NULL) {
+        return NULL;
+    }
+    if (al_loop_check_closed(loop) < 0 ||
+        dgram_transport_init(self, loop, parts) < 0 ||
+        al_transport_call_soon(&self->base, dgram_transport_run_begin,
+                               "_begin") < 0)
+    {
+        self->owns_fd = false; /* not begun, not ours: the caller closes it */
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* --- Python: methods ---------------------------------------------------- */
+
+PyDoc_STRVAR(DatagramTransport_sendto_doc,
+             "sendto($self, /, data, addr=None)\n--\n\n"
+             "Send bytes, a bytearray or a memoryview as one datagram to "
+             "`addr`, or to the remote\naddress of the endpoint; what the "
+             "kernel does not take now is queued. An OSError\ngoes to "
+             "error_received(). Raises TypeError for other data, ValueError "
+             "for an addr\nthat is not the endpoint's remote address.");
+PyDoc_STRVAR(DatagramTransport_close_doc,
+             "close($self, /)\n--\n\n"
+             "Send what is queued, then close the socket: nothing more is "
+             "received,\nconnection_lost(None) follows.");
+
+static PyObject *
+DatagramTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+    TransportObject *base = &self->base;
+
+    if (!al_transport_is_open(base)) {
+        Py_RETURN_NONE;
+    }
+    base->phase = AL_TRANSPORT_CLOSING;
+    al_dgram_read_clear(self);
+    al_fdwatch_clear_reader(&self->watch);
+    if (self->out_count > 0) {
+        Py_RETURN_NONE; /* dgram_write.c will come back to it */
+    }
+    al_fdwatch_clear_writer(&self->watch);
+    if (base->lost == 0 && al_transport_lose(base, NULL) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(DatagramTransport_is_reading_doc,
+             "is_reading($self, /)\n--\n\n"
+             "Return whether the transport is receiving: neither paused nor "
+             "closing.");
+
+static PyObject *
+DatagramTransport_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(
+        al_dgram_read_is_on(DatagramTransportObject_CAST(op)));
+}
+
+PyDoc_STRVAR(DatagramTransport_pause_reading_doc,
+             "pause_reading($self, /)\n--\n\n"
+             "Hand no datagram to the protocol until resume_reading(). May be "
+             "called twice.");
+
+static PyObject *
+DatagramTransport_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+
+    if (!al_dgram_read_is_on(self)) {
+        Py_RETURN_NONE;
+    }
+    self->is_paused = true;
+    al_fdwatch_clear_reader(&self->watch);
+    if (self->base.loop->is_debug) {
+        al_transport_debug(&self->base, "%r pauses reading");
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(DatagramTransport_resume_reading_doc,
+             "resume_reading($self, /)\n--\n\n"
+             "Receive again after pause_reading(). May be called twice.");
+
+static PyObject *
+DatagramTransport_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+
+    if (!al_transport_is_open(&self->base) || !self->is_paused) {
+        Py_RETURN_NONE;
+    }
+    self->is_paused = false;
+    if (al_dgram_read_start(self) < 0) {
+        return NULL;
+    }
+    if (self->base.loop->is_debug) {
+        al_transport_debug(&self->base, "%r resumes reading");
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+DatagramTransport__begin(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (dgram_transport_run_begin(NULL, op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+DatagramTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (al_dgram_read_run(NULL, op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(DatagramTransport_abort_doc,
+             "abort($self, /)\n--\n\n"
+             "Close the socket without sending what is queued; "
+             "connection_lost(None) follows.");
+PyDoc_STRVAR(DatagramTransport_is_closing_doc,
+             "is_closing($self, /)\n--\n\n"
+             "Return whether the transport is closing or closed.");
+PyDoc_STRVAR(DatagramTransport_get_protocol_doc,
+             "get_protocol($self, /)\n--\n\n"
+             "Return the protocol, None after connection_lost().");
+PyDoc_STRVAR(DatagramTransport_set_protocol_doc,
+             "set_protocol($self, /, protocol)\n--\n\n"
+             "Talk to another protocol from now on; its connection_made() is "
+             "not called.");
+PyDoc_STRVAR(DatagramTransport_get_extra_info_doc,
+             "get_extra_info($self, name, default=None)\n--\n\n"
+             "Return what is known under a name: \"socket\", \"sockname\", "
+             "\"peername\"; else the\ndefault.");
+PyDoc_STRVAR(
+    DatagramTransport_get_write_buffer_size_doc,
+    "get_write_buffer_size($self, /)\n--\n\n"
+    "Return the number of bytes queued: not taken by the kernel yet; from "
+    "Python 3.13 on\nwith 8 more for each datagram.");
+PyDoc_STRVAR(DatagramTransport_get_write_buffer_limits_doc,
+             "get_write_buffer_limits($self, /)\n--\n\n"
+             "Return the limits for flow control in bytes, as (low, high).");
+PyDoc_STRVAR(DatagramTransport_set_write_buffer_limits_doc,
+             "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"
+             "Pause the protocol's writing when more than `high` bytes are "
+             "queued, resume it\nwhen not more than `low` are. Defaults: 64 "
+             "KiB, or four times low; a quarter of high.\nRaises ValueError "
+             "unless high >= low >= 0.");
+
+#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+
+static PyMethodDef DatagramTransport_methods[] = {
+    {"sendto", (PyCFunction)(void (*)(void))al_dgram_write_py_sendto,
+     AL_KEYWORDS, DatagramTransport_sendto_doc},
+    {"close", DatagramTransport_close, METH_NOARGS,
+     DatagramTransport_close_doc},
+    {"abort", al_transport_py_abort, METH_NOARGS, DatagramTransport_abort_doc},
+    {"is_closing", al_transport_py_is_closing, METH_NOARGS,
+     DatagramTransport_is_closing_doc},
+    {"is_reading", DatagramTransport_is_reading, METH_NOARGS,
+     DatagramTransport_is_reading_doc},
+    {"pause_reading", DatagramTransport_pause_reading, METH_NOARGS,
+     DatagramTransport_pause_reading_doc},
+    {"resume_reading", DatagramTransport_resume_reading, METH_NOARGS,
+     DatagramTransport_resume_reading_doc},
+    {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
+     DatagramTransport_get_protocol_doc},
+    {"set_protocol", (PyCFunction)(void (*)(void))al_transport_py_set_protocol,
+     AL_KEYWORDS, DatagramTransport_set_protocol_doc},
+    {"get_extra_info",
+     (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
+     DatagramTransport_get_extra_info_doc},
+    {"get_write_buffer_size", al_transport_py_get_write_buffer_size,
+     METH_NOARGS, DatagramTransport_get_write_buffer_size_doc},
+    {"get_write_buffer_limits", al_transport_py_get_write_buffer_limits,
+     METH_NOARGS, DatagramTransport_get_write_buffer_limits_doc},
+    {"set_write_buffer_limits",
+     (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
+     AL_KEYWORDS, DatagramTransport_set_write_buffer_limits_doc},
+    /* Not for users: for a call_soon() that is overridden. */
+    {"_begin", DatagramTransport__begin, METH_NOARGS, NULL},
+    {"_read_ready", DatagramTransport__read_ready, METH_NOARGS, NULL},
+    {"_call_connection_lost", al_transport_py_call_connection_lost,
+     METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef DatagramTransport_members[] = {
+    AL_TRANSPORT_MEMBERS,
+    {"_sock_fd", T_INT, offsetof(DatagramTransportObject, fd), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyObject *
+DatagramTransport_repr(PyObject *op)
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+    TransportObject *base = &self->base;
+    const char *phase = "";
+
+    switch (base->phase) {
+    case AL_TRANSPORT_OPEN:
+        break;
+    case AL_TRANSPORT_CLOSING:
+        phase = " closing";
+        break;
+    case AL_TRANSPORT_CLOSED:
+        phase = " closed";
+        break;
+    }
+    if (base->loop == NULL || base->loop->is_closed) {
+        return PyUnicode_FromFormat("<asyncloop.DatagramTransport%s fd=%d>",
+                                    phase, self->fd);
+    }
+    return PyUnicode_FromFormat(
+        "<asyncloop.DatagramTransport%s fd=%d read=%s write=<%s, "
+        "bufsize=%zu>>",
+        phase, self->fd,
+        self->watch.reader.object != NULL ? "polling" : "idle",
+        self->watch.writer.object != NULL ? "polling" : "idle",
+        self->out_size);
+}
+
+/* --- Python: lifetime --------------------------------------------------- */
+
+static int
+DatagramTransport_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+
+    /* The references of the watch's entries are the loop's, which visits
+     * them; what was received, and from whom, refers to nothing. */
+    Py_VISIT(self->sock);
+    Py_VISIT(self->address);
+    Py_VISIT(self->waiter);
+    for (size_t i = 0; i < self->out_count; i++) {
+        size_t place = (self->out_head + i) & (self->out_capacity - 1);
+        Py_VISIT(self->out[place].address);
+    }
+    return al_transport_traverse(&self->base, visit, arg);
+}
+
+static int
+DatagramTransport_clear(PyObject *op)
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+
+    al_fdwatch_close(&self->watch);
+    al_dgram_read_clear(self);
+    al_dgram_write_clear(self);
+    Py_CLEAR(self->sock);
+    Py_CLEAR(self->address);
+    Py_CLEAR(self->waiter);
+    al_transport_clear(&self->base);
+    return 0;
+}
+
+static void
+DatagramTransport_finalize(PyObject *op)
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+
+    if (self->owns_fd) {
+        al_transport_finalize(&self->base);
+    }
+}
+
+static void
+DatagramTransport_dealloc(PyObject *op)
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+    PyTypeObject *type = Py_TYPE(op);
+
+    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return; /* the warning has brought it back to life */
+    }
+    PyObject_GC_UnTrack(op);
+    if (self->base.weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    (void)DatagramTransport_clear(op);
+    PyMem_Free(self->in);
+    PyMem_Free(self->out);
+    al_addr_cache_free(self->senders);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* --- type --------------------------------------------------------------- */
+
+PyDoc_STRVAR(DatagramTransport_doc,
+             "A UDP or Unix datagram socket as an asyncio.DatagramTransport.");
+
+static PyType_Slot DatagramTransport_slots[] = {
+    {Py_tp_doc, (void *)DatagramTransport_doc},
+    {Py_tp_methods, DatagramTransport_methods},
+    {Py_tp_members, DatagramTransport_members},
+    {Py_tp_getset, al_transport_getset},
+    {Py_tp_repr, DatagramTransport_repr},
+    {Py_tp_traverse, DatagramTransport_traverse},
+    {Py_tp_clear, DatagramTransport_clear},
+    {Py_tp_finalize, DatagramTransport_finalize},
+    {Py_tp_dealloc, DatagramTransport_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec DatagramTransport_spec = {
+    .name = "asyncloop._core.DatagramTransport",
+    .basicsize = sizeof(DatagramTransportObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+              Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    .slots = DatagramTransport_slots,
+};
+
+int
+al_dgram_transport_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    PyObject *bases = PyTuple_Pack(2, state->imports.asyncio_FlowControlMixin,
+                                   state->imports.asyncio_DatagramTransport);
+    if (bases == NULL) {
+        return -1;
+    }
+    state->DatagramTransportType =
+        al_transport_add_type(module, &DatagramTransport_spec, bases);
+    Py_DECREF(bases);
+    return state->DatagramTransportType == NULL ? -1 : 0;
+}

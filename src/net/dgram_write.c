@@ -1,0 +1,459 @@
+/* dgram_write.c - the write side of a datagram transport.
+ *
+ *     sendto(data, address) ---> sendto              gone: the usual case
+ *                                  | not now
+ *                                  v
+ *                                 out ---> (fd writable) ---> sendmmsg
+ *
+ * A destination is numbers for the kernel, or what only the socket module
+ * understands (a host by name, a wrong type): that goes through the socket's
+ * own sendto(), which resolves it or says what is wrong with it.
+ *
+ * Invariants
+ *   (1) out is not empty => the writer entry is set, or the loop is closed.
+ *   (2) Nothing is sent past what is queued: datagrams leave in order.
+ *   (3) Nothing is queued once connection_lost() is scheduled: nobody would
+ *       send it.
+ */
+#include "base/args.h"
+#include "base/errors.h"
+#include "net/dgram_transport.h"
+#include "net/sock.h"
+
+#define AL_DGRAM_WRITE_FAILED "Fatal write error on datagram transport"
+
+/* Where a datagram goes. */
+typedef enum {
+    AL_DGRAM_TO_PEER,    /* the socket is connected */
+    AL_DGRAM_TO_ADDRESS, /* the kernel's form is known */
+    AL_DGRAM_BY_SOCKET,  /* the socket's own method knows */
+} al_dgram_way;
+
+/* --- the queue ---------------------------------------------------------- */
+
+static al_dgram_out *
+dgram_out_at(DatagramTransportObject *self, size_t i)
+{
+    return &self->out[(self->out_head + i) & (self->out_capacity - 1)];
+}
+
+/* Make room for one more: 0, or -1 with MemoryError set. */
+static int
+dgram_out_grow(DatagramTransportObject *self)
+{
+    size_t capacity = self->out_capacity > 0 ? self->out_capacity * 2 : 8;
+    al_dgram_out *out = PyMem_New(al_dgram_out, capacity);
+
+    if (out == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < self->out_count; i++) {
+        out[i] = *dgram_out_at(self, i);
+    }
+    PyMem_Free(self->out);
+    self->out = out;
+    self->out_capacity = capacity;
+    self->out_head = 0;
+    return 0;
+}
+
+static size_t
+dgram_out_counted(const al_dgram_out *item)
+{
+    return (size_t)PyBytes_GET_SIZE(item->data) + AL_DATAGRAM_HEADER;
+}
+
+/* Queue a datagram; takes references. 0, or -1 with MemoryError set. */
+static int
+dgram_out_push(DatagramTransportObject *self, PyObject *data, al_dgram_way way,
+               PyObject *address, const al_sockaddr *to)
+{
+    if (self->out_count == self->out_capacity && dgram_out_grow(self) < 0) {
+        return -1;
+    }
+    /* What is kept must not change; PyBytes_FromObject() copies. */
+    PyObject *bytes =
+        PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
+    if (bytes == NULL) {
+        return -1;
+    }
+    al_dgram_out *item = dgram_out_at(self, self->out_count);
+    item->data = bytes;
+    item->address = way == AL_DGRAM_BY_SOCKET ? Py_NewRef(address) : NULL;
+    item->to.size = 0;
+    if (way == AL_DGRAM_TO_ADDRESS) {
+        item->to = *to;
+    }
+    self->out_count++;
+    self->out_size += dgram_out_counted(item);
+    return 0;
+}
+
+/* Take off the first. May run any code (through its address). */
+static void
+dgram_out_pop(DatagramTransportObject *self)
+{
+    al_dgram_out *item = dgram_out_at(self, 0);
+    PyObject *data = item->data;
+    PyObject *address = item->address;
+
+    self->out_size -= dgram_out_counted(item);
+    self->out_head = (self->out_head + 1) & (self->out_capacity - 1);
+    self->out_count--;
+    Py_DECREF(data);
+    Py_XDECREF(address);
+}
+
+void
+al_dgram_write_clear(DatagramTransportObject *self)
+{
+    while (self->out_count > 0) {
+        dgram_out_pop(self);
+    }
+}
+
+/* --- sending ------------------------------------------------------------ */
+
+/* How to send to `address`; *to points to what it is for the kernel, which may
+ * be kept in `storage`. Never fails. */
+static al_dgram_way
+dgram_write_way(DatagramTransportObject *self, PyObject *address,
+                al_sockaddr *storage, const al_sockaddr **to)
+{
+    *to = NULL;
+    if (self->is_connected || (self->is_paired && address == Py_None)) {
+        return AL_DGRAM_TO_PEER;
+    }
+    if (AL_UNLIKELY(!self->is_plain)) {
+        return AL_DGRAM_BY_SOCKET;
+    }
+    *to = al_addr_cache_find(self->senders, address);
+    if (*to != NULL) {
+        return AL_DGRAM_TO_ADDRESS;
+    }
+    int rc = al_sockaddr_from_python(storage, self->family, address);
+    if (rc != 0) {
+        if (rc < 0) {
+            PyErr_Clear(); /* the socket says it in its own words */
+        }
+        return AL_DGRAM_BY_SOCKET;
+    }
+    *to = storage;
+    return AL_DGRAM_TO_ADDRESS;
+}
+
+/* Send through the socket's own method: 0; 1: not now; -1 with an exception
+ * set. */
+static int
+dgram_write_by_socket(DatagramTransportObject *self, PyObject *data,
+                      PyObject *address)
+{
+    PyObject *sock = Py_NewRef(self->sock); /* it may run other threads */
+    PyObject *result = PyObject_CallMethodObjArgs(
+        sock, self->base.state->names.sendto, data, address, NULL);
+    Py_DECREF(sock);
+    if (result != NULL) {
+        Py_DECREF(result);
+        return 0;
+    }
+    if (PyErr_ExceptionMatches(PyExc_BlockingIOError) ||
+        PyErr_ExceptionMatches(PyExc_InterruptedError))
+    {
+        PyErr_Clear();
+        return 1;
+    }
+    return -1;
+}
+
+/* The same by a system call. */
+static int
+dgram_write_to(DatagramTransportObject *self, PyObject *data,
+               const al_sockaddr *to)
+{
+    al_datagram datagram = {.address = (al_sockaddr *)to};
+    Py_buffer view;
+    ssize_t n;
+
+    if (AL_LIKELY(PyBytes_Check(data))) {
+        datagram.data = PyBytes_AS_STRING(data);
+        datagram.size = (size_t)PyBytes_GET_SIZE(data);
+        n = al_sock_sendto(self->fd, &datagram);
+    }
+    else {
+        if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+            return -1;
+        }
+        datagram.data = view.buf;
+        datagram.size = (size_t)view.len;
+        n = al_sock_sendto(self->fd, &datagram);
+        PyBuffer_Release(&view);
+    }
+    if (AL_LIKELY(n >= 0)) {
+        return 0;
+    }
+    if (al_sock_is_again(n)) {
+        return 1;
+    }
+    al_error_set_errno((int)-n);
+    return -1;
+}
+
+/* --- the descriptor is writable ----------------------------------------- */
+
+/* Send the first ones that go without the socket's help: how many went, 0 for
+ * not now, -1 with OSError set for the first. */
+static int
+dgram_write_batch(DatagramTransportObject *self)
+{
+    al_datagram datagrams[AL_SOCK_BATCH];
+    int count = 0;
+
+    while (count < AL_SOCK_BATCH && (size_t)count < self->out_count) {
+        al_dgram_out *item = dgram_out_at(self, (size_t)count);
+        if (item->address != NULL) {
+            break;
+        }
+        datagrams[count++] = (al_datagram){
+            PyBytes_AS_STRING(item->data),
+            (size_t)PyBytes_GET_SIZE(item->data),
+            item->to.size == 0 ? NULL : &item->to,
+        };
+    }
+    int n = al_sock_send_batch(self->fd, datagrams, count);
+    if (n >= 0) {
+        return n;
+    }
+    if (al_sock_is_again(n)) {
+        return 0;
+    }
+    al_error_set_errno(-n);
+    return -1;
+}
+
+/* Send the first one, or several. As dgram_write_batch(). */
+static int
+dgram_write_first(DatagramTransportObject *self)
+{
+    al_dgram_out *item = dgram_out_at(self, 0);
+
+    if (AL_LIKELY(item->address == NULL)) {
+        return dgram_write_batch(self);
+    }
+    PyObject *data = Py_NewRef(item->data);
+    PyObject *address = Py_NewRef(item->address);
+    int rc = dgram_write_by_socket(self, data, address);
+    Py_DECREF(data);
+    Py_DECREF(address);
+    return rc < 0 ? -1 : !rc;
+}
+
+/* Send what is queued; after a datagram that failed the rest is for the next
+ * turn, as in asyncio. 1: go on; 0: that is all for now; -1 with an exception
+ * to be reported or raised set. */
+static int
+dgram_write_flush(DatagramTransportObject *self)
+{
+    while (self->out_count > 0) {
+        int n = dgram_write_first(self);
+        if (n == 0) {
+            break;
+        }
+        PyObject *raised = n < 0 ? PyErr_GetRaisedException() : NULL;
+        /* Whoever ran meanwhile may have dropped them: abort(). */
+        for (int i = n < 0 ? 1 : n; i > 0 && self->out_count > 0; i--) {
+            dgram_out_pop(self);
+        }
+        if (raised != NULL) {
+            PyErr_SetRaisedException(raised);
+            return al_dgram_transport_fail(self, AL_DGRAM_WRITE_FAILED);
+        }
+    }
+    return 1;
+}
+
+/* al_run_fn: the descriptor is writable. */
+static int
+dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+    TransportObject *base = &self->base;
+
+    if (base->lost > 0) {
+        return 0; /* queued before an error or abort() */
+    }
+    int rc = al_transport_enter(base);
+    if (rc == 0) {
+        rc = al_transport_leave(base, dgram_write_flush(self));
+    }
+    if (rc < 0) {
+        return al_transport_report(
+            base, PyUnicode_FromString("Exception in callback "
+                                       "DatagramTransport._sendto_ready()"));
+    }
+    if (rc == 0 || base->lost > 0) {
+        return 0;
+    }
+    rc = al_flow_maybe_resume(base); /* may send, close, abort */
+    if (self->out_count > 0 || base->lost > 0) {
+        return rc;
+    }
+    PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    al_fdwatch_clear_writer(&self->watch);
+    rc = 0;
+    if (base->phase == AL_TRANSPORT_CLOSING && base->lost == 0) {
+        base->lost = 1;
+        rc = al_transport_run_lost(base->loop, op);
+    }
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+        rc = -1;
+    }
+    return rc;
+}
+
+/* Make (1) hold before something is queued. 0, or -1 with an exception set. */
+static int
+dgram_write_watch(DatagramTransportObject *self)
+{
+    if (self->watch.writer.object != NULL) {
+        return 0;
+    }
+    if (al_loop_check_closed(self->base.loop) < 0) {
+        return -1;
+    }
+    return al_fdwatch_set_writer(&self->watch, dgram_write_run,
+                                 (PyObject *)self);
+}
+
+/* --- Python: sendto() --------------------------------------------------- */
+
+/* 0, or -1 with TypeError set. */
+static int
+dgram_write_check_data(DatagramTransportObject *self, PyObject *data)
+{
+    if (AL_LIKELY(PyBytes_Check(data) || PyByteArray_Check(data) ||
+                  PyMemoryView_Check(data)))
+    {
+        return 0;
+    }
+    PyObject *name = PyObject_GetAttr((PyObject *)Py_TYPE(data),
+                                      self->base.state->names.__name__);
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "data argument must be a bytes-like object, not %R",
+                     name);
+        Py_DECREF(name);
+    }
+    return -1;
+}
+
+/* 0, or -1 with ValueError set. */
+static int
+dgram_write_check_address(DatagramTransportObject *self, PyObject *address)
+{
+    if (AL_LIKELY(self->address == NULL || address == Py_None)) {
+        return 0;
+    }
+    int is_same = PyObject_RichCompareBool(address, self->address, Py_EQ);
+    if (is_same == 0) {
+        PyErr_Format(PyExc_ValueError, "Invalid address: must be None or %S",
+                     self->address);
+    }
+    return is_same > 0 ? 0 : -1;
+}
+
+/* Whether a sendto() is for the void: as in asyncio one to the peer counts,
+ * and from some on there is a warning. One to anybody still goes out until
+ * connection_lost() was called. */
+static bool
+dgram_write_is_lost(DatagramTransportObject *self)
+{
+    TransportObject *base = &self->base;
+
+    if (AL_LIKELY(base->lost == 0 || (self->address == NULL && self->owns_fd)))
+    {
+        return false;
+    }
+    if (base->lost >= AL_TRANSPORT_LOST_WRITES) {
+        al_transport_warn(base, "socket.send() raised exception.");
+    }
+    base->lost++;
+    return true;
+}
+
+/* Send or queue. 0, or -1 with an exception set. */
+static int
+dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
+{
+    TransportObject *base = &self->base;
+    al_sockaddr storage;
+    const al_sockaddr *to;
+
+    al_dgram_way way = dgram_write_way(self, address, &storage, &to);
+    if (AL_LIKELY(self->out_count == 0)) { /* by (2) */
+        int rc = way == AL_DGRAM_BY_SOCKET
+                     ? dgram_write_by_socket(self, data, address)
+                     : dgram_write_to(self, data, to);
+        if (AL_LIKELY(rc == 0)) {
+            return 0;
+        }
+        if (rc < 0) {
+            return al_dgram_transport_fail(self, AL_DGRAM_WRITE_FAILED);
+        }
+    }
+    if (base->lost > 0) {
+        return 0; /* by (3) */
+    }
+    if (dgram_write_watch(self) < 0 ||
+        dgram_out_push(self, data, way, address, to) < 0)
+    {
+        return -1; /* a writer with nothing to do is harmless */
+    }
+    return al_flow_maybe_pause(base);
+}
+
+PyObject *
+al_dgram_write_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    static const al_signature signature = {"sendto", AL_ARGS("data", "addr"),
+                                           1, 2, 0};
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+    PyObject *a[2];
+
+    if (AL_LIKELY(nargs == 2 && kwnames == NULL)) {
+        a[0] = args[0];
+        a[1] = args[1];
+    }
+    else if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
+        return NULL;
+    }
+    PyObject *data = a[0];
+    PyObject *address = a[1] == NULL ? Py_None : a[1];
+    if (dgram_write_check_data(self, data) < 0) {
+        return NULL;
+    }
+    if (!AL_SENDS_EMPTY_DATAGRAMS) {
+        Py_ssize_t size = PyObject_Size(data);
+        if (size < 0) {
+            return NULL;
+        }
+        if (size == 0) {
+            Py_RETURN_NONE;
+        }
+    }
+    if (dgram_write_check_address(self, address) < 0) {
+        return NULL;
+    }
+    if (self->address != NULL) {
+        address = self->address;
+    }
+    if (dgram_write_is_lost(self)) {
+        Py_RETURN_NONE;
+    }
+    if (dgram_write(self, data, address) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
