@@ -32,6 +32,8 @@ INHERITED_HOOKS = (
     "_make_ssl_transport",
     "_start_serving",
     "_stop_serving",
+    "_sendfile_native",
+    "_sock_sendfile_native",
 )
 
 _NOT_YET = (
