@@ -37,6 +37,8 @@ INHERITED_HOOKS = (
     "_make_subprocess_transport",
     "_start_serving",
     "_stop_serving",
+    "_sendfile_native",
+    "_sock_sendfile_native",
 )
 
 _NOT_YET = (

@@ -43,7 +43,7 @@ async def _send(size, receive, end):
         sending = asyncio.create_task(loop.sendfile(transport, file))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        end(transport, sending)
+        end(transport, sending, far)
         while receive and await loop.sock_recv(far, 1 << 20):
             pass
         await asyncio.wait([sending])
@@ -53,12 +53,12 @@ async def _send(size, receive, end):
 
 
 async def sendfile():
-    await _send(1 << 20, True, lambda transport, sending: sending.add_done_callback(lambda _: transport.close()))
+    await _send(1 << 20, True, lambda transport, sending, far: sending.add_done_callback(lambda _: transport.close()))
 
 
 async def sendfile_cancelled():
-    await _send(1 << 24, False, lambda transport, sending: sending.cancel())
+    await _send(1 << 24, False, lambda transport, sending, far: sending.cancel())
 
 
-async def sendfile_aborted():
-    await _send(1 << 24, False, lambda transport, sending: transport.abort())
+async def sendfile_to_nobody():
+    await _send(1 << 24, False, lambda transport, sending, far: far.close())
