@@ -12,10 +12,13 @@ import itertools
 import os
 import sys
 import threading
+from asyncio import unix_events
 from asyncio.log import logger
-from asyncio.unix_events import _UnixSubprocessTransport
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+# asyncio's own, which typeshed does not show: BaseSubprocessTransport with the _start() of the running Python.
+_SubprocessTransport: Any = vars(unix_events)["_UnixSubprocessTransport"]
 
 _thread_numbers = itertools.count()
 
@@ -64,7 +67,7 @@ class ChildProcesses(asyncio.AbstractEventLoop):
     ) -> asyncio.SubprocessTransport:
         """Start a process and return its transport, when its pipes are connected."""
         waiter = self.create_future()
-        transport = _UnixSubprocessTransport(
+        transport: Any = _SubprocessTransport(
             self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
         )
         self._watch_child(transport)
@@ -77,7 +80,8 @@ class ChildProcesses(asyncio.AbstractEventLoop):
             wait = transport._wait()
             await (asyncio.shield(wait) if sys.version_info >= (3, 14) else wait)
             raise
-        return transport
+        started: asyncio.SubprocessTransport = transport
+        return started
 
     def _watch_child(self, transport: Any) -> None:
         """Have the transport told of the end of its process, once."""

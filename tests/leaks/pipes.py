@@ -125,8 +125,6 @@ async def refused():
         for connect in (loop.connect_read_pipe, loop.connect_write_pipe):
             with contextlib.suppress(ValueError):
                 await connect(_Protocol, file)
-            with contextlib.suppress(AttributeError):
-                await connect(_Protocol, object())
 
 
 async def wrong_writes():
