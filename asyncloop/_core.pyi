@@ -7,7 +7,7 @@ from contextvars import Context
 from socket import _Address, _RetAddress, socket
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar, TypeVarTuple, final, overload
+from typing import Any, Self, TypeVar, TypeVarTuple, final, overload
 
 from _typeshed import FileDescriptorLike, ReadableBuffer, WriteableBuffer
 from typing_extensions import disjoint_base
@@ -161,7 +161,6 @@ class Loop:
         server: asyncio.Server | None = None,
         context: Context | None = None,
     ) -> SocketTransport: ...
-    def _make_ssl_transport(self, *args: Any, **kwargs: Any) -> NoReturn: ...
     def _start_serving(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core, _registry
 from ._signals import SignalHandling
+from ._tls import TLS
 
 # What we rely on in BaseEventLoop beyond its public methods; tests/loop/test_hooks.py holds each Python against it.
 INHERITED_HOOKS = (
@@ -39,11 +40,10 @@ _NOT_YET = (
     "connect_write_pipe",
     "subprocess_exec",
     "subprocess_shell",
-    "start_tls",
 )
 
 
-class Loop(_core.Loop, SignalHandling, BaseEventLoop):
+class Loop(_core.Loop, SignalHandling, TLS, BaseEventLoop):
     """An asyncio event loop on libev, whose create_future() and create_task() make asyncloop's Future and Task.
 
     backend: how libev waits for descriptors ("epoll", "poll", "select", "kqueue" ...), None for the best there is.
