@@ -214,9 +214,9 @@ def accept(loop, run, make_pair, keep, transports, client_context, server_contex
 
 
 @pytest.fixture(params=["client", "server"])
-def either(request):
+def either(request, connect, accept):
     """connect() and accept(), one after the other."""
-    return request.getfixturevalue("connect" if request.param == "client" else "accept")
+    return connect if request.param == "client" else accept
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Other programs and libraries at the other end."""
 
 import asyncio
+import io
 import re
 import subprocess
 
@@ -86,6 +87,6 @@ class TestAiohttp:
                     ) as response:
                         return await response.read()
 
-                return await asyncio.gather(post(body), *(post(b"%d" % i) for i in range(50)))
+                return await asyncio.gather(post(io.BytesIO(body)), *(post(b"%d" % i) for i in range(50)))
 
         assert run(main()) == [body, *(b"%d" % i for i in range(50))]

@@ -85,9 +85,20 @@ class TestUpgrade:
     def test_failure_closes_the_transport(self, loop, run, plain, Recorder, client_context, eventually):
         protocol = Recorder()
         transport, peer = plain(protocol)
-        peer.sendall(b"not TLS")
+
+        def answer():
+            peer.recv(10_000)
+            peer.sendall(b"nothing like TLS")
+
+        async def both():
+            answering = asyncio.ensure_future(asyncio.to_thread(answer))
+            try:
+                await loop.start_tls(transport, protocol, client_context, server_hostname="localhost")
+            finally:
+                await answering
+
         with pytest.raises(ssl.SSLError):
-            run(loop.start_tls(transport, protocol, client_context, server_hostname="localhost"))
+            run(both())
         assert transport.is_closing()
 
     def test_timeout(self, loop, run, plain, Recorder, client_context):
