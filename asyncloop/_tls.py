@@ -14,6 +14,8 @@ from contextvars import Context
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
+from . import _core
+
 
 class TLS(asyncio.AbstractEventLoop):
     """What Loop inherits for connections and servers with an SSLContext."""
@@ -23,8 +25,15 @@ class TLS(asyncio.AbstractEventLoop):
         _debug: bool
 
         def _make_socket_transport(
-            self, sock: socket.socket, protocol: asyncio.BaseProtocol, **options: Any
-        ) -> asyncio.Transport: ...
+            self,
+            sock: socket.socket,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            *,
+            extra: Mapping[str, Any] | None = None,
+            server: asyncio.Server | None = None,
+            context: Context | None = None,
+        ) -> _core.SocketTransport: ...
 
     def _make_ssl_transport(
         self,
@@ -49,7 +58,9 @@ class TLS(asyncio.AbstractEventLoop):
         Raises ValueError for a timeout that is not positive and for a server without a context, RuntimeError for a
         descriptor that a transport has already.
         """
-        ssl_protocol: Any = sslproto.SSLProtocol(
+        # Any: typeshed takes what is optional there for required.
+        make: Any = sslproto.SSLProtocol
+        ssl_protocol = make(
             self,
             protocol,
             sslcontext,
