@@ -7,7 +7,7 @@ from contextvars import Context
 from socket import _Address, _RetAddress, socket
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar, TypeVarTuple, final, overload
+from typing import Any, Self, TypeVar, TypeVarTuple, final, overload
 
 from _typeshed import FileDescriptorLike, ReadableBuffer, WriteableBuffer
 from typing_extensions import disjoint_base
@@ -193,7 +193,6 @@ class Loop:
         waiter: asyncio.Future[None] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> DatagramTransport: ...
-    def _make_ssl_transport(self, *args: Any, **kwargs: Any) -> NoReturn: ...
     def _start_serving(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],

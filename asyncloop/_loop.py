@@ -11,12 +11,13 @@ import threading
 from asyncio import events
 from asyncio.base_events import BaseEventLoop
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from . import _core, _fork, _registry
 from ._sendfile import Sendfile
 from ._signals import SignalHandling
 from ._subprocess import ChildProcesses
+from ._tls import TLS
 from ._unix import UnixSockets
 
 # What we rely on in BaseEventLoop beyond its public methods; tests/loop/test_hooks.py holds each Python against it.
@@ -41,12 +42,8 @@ INHERITED_HOOKS = (
     "_sock_sendfile_native",
 )
 
-_NOT_YET = (
-    "start_tls",
-)
 
-
-class Loop(_core.Loop, SignalHandling, UnixSockets, Sendfile, ChildProcesses, BaseEventLoop):
+class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesses, BaseEventLoop):
     """An asyncio event loop on libev, whose create_future() and create_task() make asyncloop's Future and Task.
 
     backend: how libev waits for descriptors ("epoll", "poll", "select", "kqueue" ...), None for the best there is.
@@ -106,19 +103,6 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, Sendfile, ChildProcesses, Ba
         if path is not None:
             self._remove_unix_path(*path)
 
-
-def _not_yet(name: str) -> Any:
-    async def method(self: Loop, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"asyncloop.Loop.{name}() is not there yet")
-
-    method.__name__ = name
-    method.__qualname__ = f"Loop.{name}"
-    method.__doc__ = "Not there yet: raises NotImplementedError."
-    return method
-
-
-for _name in _NOT_YET:
-    setattr(Loop, _name, _not_yet(_name))
 
 _registry.extend_all_tasks()
 _registry.learn_task_layout()

@@ -7,14 +7,6 @@
 #include "net/listener.h"
 #include "net/sock_transport.h"
 
-/* Set NotImplementedError naming the method. Returns NULL. */
-static PyObject *
-net_not_implemented(const char *what)
-{
-    PyErr_Format(PyExc_NotImplementedError, "%s is not supported yet", what);
-    return NULL;
-}
-
 PyDoc_STRVAR(Loop__make_socket_transport_doc,
              "_make_socket_transport($self, sock, protocol, waiter=None, *, "
              "extra=None,\n"
@@ -91,13 +83,6 @@ Loop__make_datagram_transport(PyObject *op, PyObject *const *args,
     return al_dgram_transport_new(loop, &parts);
 }
 
-static PyObject *
-Loop__make_ssl_transport(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(args),
-                         PyObject *Py_UNUSED(kwargs))
-{
-    return net_not_implemented("_make_ssl_transport() (TLS)");
-}
-
 PyDoc_STRVAR(Loop__start_serving_doc,
              "_start_serving($self, protocol_factory, sock, sslcontext=None, "
              "server=None,\n"
@@ -105,6 +90,17 @@ PyDoc_STRVAR(Loop__start_serving_doc,
              "               ssl_shutdown_timeout=None, context=None)\n--\n\n"
              "Accept connections on a listening socket, up to `backlog` of "
              "them in a turn.");
+
+/* What takes TLS connections over (asyncloop/_tls.py), for the arguments of
+ * _start_serving(). -> new reference, or NULL with an exception set. */
+static PyObject *
+net_make_greeter(PyObject *loop, PyObject *const *a)
+{
+    return PyObject_CallMethod(loop, "_tls_greeter", "OOOOO", a[0], a[2],
+                               a[3] == NULL ? Py_None : a[3],
+                               a[5] == NULL ? Py_None : a[5],
+                               a[6] == NULL ? Py_None : a[6]);
+}
 
 static PyObject *
 Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -121,8 +117,9 @@ Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
         return NULL;
     }
-    if (a[2] != NULL && a[2] != Py_None) {
-        return net_not_implemented("_start_serving() with sslcontext (TLS)");
+    int is_tls = a[2] == NULL ? 0 : PyObject_IsTrue(a[2]);
+    if (is_tls < 0) {
+        return NULL;
     }
     if (a[4] != NULL) {
         backlog = PyLong_AsLong(a[4]);
@@ -130,8 +127,13 @@ Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             return NULL;
         }
     }
+    PyObject *greet = is_tls ? net_make_greeter(op, a) : NULL;
+    if (is_tls && greet == NULL) {
+        return NULL;
+    }
     al_listener_parts parts = {
         .factory = a[0],
+        .greet = greet,
         .sock = a[1],
         .server = a[3],
         .context = a[7],
@@ -139,7 +141,9 @@ Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    : backlog > 65535 ? 65535
                                      : (int)backlog,
     };
-    if (al_listener_start(al_loop_head_CAST(op), &parts) < 0) {
+    int rc = al_listener_start(al_loop_head_CAST(op), &parts);
+    Py_XDECREF(greet);
+    if (rc < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -168,9 +172,6 @@ PyMethodDef al_loop_net_methods[] = {
     {"_make_datagram_transport",
      (PyCFunction)(void (*)(void))Loop__make_datagram_transport, AL_KEYWORDS,
      Loop__make_datagram_transport_doc},
-    {"_make_ssl_transport",
-     (PyCFunction)(void (*)(void))Loop__make_ssl_transport,
-     METH_VARARGS | METH_KEYWORDS, NULL},
     {"_start_serving", (PyCFunction)(void (*)(void))Loop__start_serving,
      AL_KEYWORDS, Loop__start_serving_doc},
     {"_stop_serving", Loop__stop_serving, METH_O, Loop__stop_serving_doc},

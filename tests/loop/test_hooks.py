@@ -66,7 +66,7 @@ IT_CALLS_IN_PYTHON = {
     },
 }
 # Of those, what Loop has in Python; the rest is C.
-IN_PYTHON = {"_stop_serving", "_sendfile_native", "_sock_sendfile_native"}
+IN_PYTHON = {"_make_ssl_transport", "_stop_serving", "_sendfile_native", "_sock_sendfile_native"}
 
 # What BaseEventLoop leaves to its subclasses.
 ABSTRACT = {

@@ -43,7 +43,7 @@ def parse_arguments():
         action="append",
         default=[],
         metavar="FILE",
-        help="leave out the tests that FILE lists as well, for example those of not-yet.txt",
+        help="leave out the tests that FILE lists as well",
     )
     parser.add_argument("--all", action="store_true", help="run the tests that cannot apply too")
     parser.add_argument("--debug", action="store_true", help="asyncio's debug mode")

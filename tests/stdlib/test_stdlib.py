@@ -17,7 +17,6 @@ MODULES = {
     for name, full_name in suite.modules().items()
     if not any(omission.matches(f"{name}.*") for omission in NOT_APPLICABLE)
 }
-NOT_YET = pathlib.Path(__file__).with_name("not-yet.txt")
 DETAILS = 20  # failed tests of a module whose details are shown
 TAIL = 12  # lines of each
 
@@ -35,7 +34,7 @@ def finished(request):
         loop="asyncloop:Loop",
         task="asyncloop:Task",
         future="asyncloop:Future",
-        omissions=NOT_APPLICABLE + suite.foreign() + suite.read_omissions(NOT_YET, "left out", "not yet: "),
+        omissions=NOT_APPLICABLE + suite.foreign(),
         debug=bool(os.environ.get("PYTHONASYNCIODEBUG")),
     )
     modules = {name: suite.Module(name, full_name, options) for name, full_name in MODULES.items()}

@@ -1,0 +1,129 @@
+"""loop.start_tls()."""
+
+import asyncio
+import ssl
+
+import pytest
+
+
+@pytest.fixture
+def plain(loop, run, make_pair, transports):
+    """plain(protocol) -> (transport, peer): a connection without TLS, to a blocking socket."""
+
+    def plain(protocol):
+        near, far = make_pair()
+        transport, _ = run(loop.create_connection(lambda: protocol, sock=near))
+        transports.add(transport)
+        return transport, far
+
+    return plain
+
+
+@pytest.fixture
+def upgrade(loop, run, keep, transports, client_context, server_context):
+    """upgrade(transport, protocol, peer, server_side) -> (TLS transport, SSLSocket)"""
+
+    def upgrade(transport, protocol, peer, server_side=False, **options):
+        context, peer_context = client_context, server_context
+        names, peer_names = {"server_hostname": "localhost"}, {"server_side": True}
+        if server_side:
+            context, peer_context = peer_context, context
+            names, peer_names = peer_names, names
+
+        async def both():
+            return await asyncio.gather(
+                loop.start_tls(transport, protocol, context, **names, **options),
+                asyncio.to_thread(peer_context.wrap_socket, peer, **peer_names),
+            )
+
+        over, sock = run(both())
+        transports.add(over)
+        return over, keep(sock)
+
+    return upgrade
+
+
+class TestUpgrade:
+    @pytest.mark.parametrize("server_side", [False, True])
+    def test_either_side(self, plain, upgrade, Recorder, eventually, receive, server_side):
+        protocol = Recorder()
+        transport, peer = plain(protocol)
+        transport.write(b"in the clear")
+        assert receive(peer, 12) == b"in the clear"
+        over, peer = upgrade(transport, protocol, peer, server_side)
+        over.write(b"in secret")
+        assert receive(peer, 9) == b"in secret"
+        peer.sendall(b"an answer")
+        eventually(lambda: protocol.data == b"an answer")
+        assert protocol.calls == ["connection_made", "data_received"]  # not made once more
+
+    def test_what_there_is_to_know(self, plain, upgrade, Recorder, client_context):
+        transport, peer = plain(Recorder())
+        peername = transport.get_extra_info("peername")
+        over, _ = upgrade(transport, Recorder(), peer)
+        assert over.get_extra_info("sslcontext") is client_context
+        assert over.get_extra_info("peername") == peername
+
+    def test_while_paused(self, plain, upgrade, Recorder, eventually):
+        protocol = Recorder()
+        transport, peer = plain(protocol)
+        transport.pause_reading()
+        over, peer = upgrade(transport, protocol, peer)
+        peer.sendall(b"resumed")
+        eventually(lambda: protocol.data == b"resumed")
+
+    def test_close_ends_both(self, run, plain, upgrade, Recorder, eventually):
+        protocol = Recorder()
+        transport, peer = plain(protocol)
+        over, peer = upgrade(transport, protocol, peer)
+        over.close()
+        run(asyncio.to_thread(peer.unwrap))
+        eventually(lambda: protocol.lost)
+        assert protocol.lost == [None]
+        assert transport.is_closing()
+
+    def test_failure_closes_the_transport(self, loop, run, plain, Recorder, client_context, eventually):
+        protocol = Recorder()
+        transport, peer = plain(protocol)
+
+        def answer():
+            peer.recv(10_000)
+            peer.sendall(b"nothing like TLS")
+
+        async def both():
+            answering = asyncio.ensure_future(asyncio.to_thread(answer))
+            try:
+                await loop.start_tls(transport, protocol, client_context, server_hostname="localhost")
+            finally:
+                await answering
+
+        with pytest.raises(ssl.SSLError):
+            run(both())
+        assert transport.is_closing()
+
+    def test_timeout(self, loop, run, plain, Recorder, client_context):
+        protocol = Recorder()
+        transport, _ = plain(protocol)
+        with pytest.raises(ConnectionAbortedError, match="^SSL handshake is taking longer than 0.05 seconds"):
+            run(
+                loop.start_tls(
+                    transport, protocol, client_context, server_hostname="localhost", ssl_handshake_timeout=0.05
+                )
+            )
+
+
+class TestArguments:
+    def test_context(self, loop, run, plain, Recorder):
+        transport, _ = plain(Recorder())
+        with pytest.raises(TypeError, match="^sslcontext is expected to be an instance of ssl.SSLContext, got None$"):
+            run(loop.start_tls(transport, Recorder(), None))
+
+    def test_transport(self, loop, run, client_context):
+        with pytest.raises(TypeError, match=r"^transport <object object at .*> is not supported by start_tls\(\)$"):
+            run(loop.start_tls(object(), asyncio.Protocol(), client_context))
+
+    @pytest.mark.parametrize("name", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
+    def test_timeouts(self, loop, run, plain, Recorder, client_context, name):
+        transport, _ = plain(Recorder())
+        with pytest.raises(ValueError, match=f"^{name} should be a positive number, got 0$"):
+            run(loop.start_tls(transport, Recorder(), client_context, server_hostname="localhost", **{name: 0}))

@@ -1,0 +1,292 @@
+"""A TLS transport between a protocol and a peer that speaks TLS through blocking sockets."""
+
+import asyncio
+import gc
+import os
+import ssl
+import weakref
+
+import pytest
+
+DATA = os.urandom(1 << 20)  # of several TLS records, and more than the kernel buffers
+
+
+class TestData:
+    def test_a_message_each_way(self, either, Recorder, eventually, receive):
+        protocol = Recorder()
+        transport, peer = either(protocol)
+        transport.write(b"ping")
+        assert receive(peer, 4) == b"ping"
+        peer.sendall(b"pong")
+        eventually(lambda: protocol.data == b"pong")
+        assert protocol.calls == ["connection_made", "data_received"]
+        assert protocol.transport is transport
+
+    def test_much_each_way(self, run, either, Recorder, eventually, receive):
+        protocol = Recorder()
+        transport, peer = either(protocol)
+        transport.write(DATA)
+        assert receive(peer, len(DATA)) == DATA
+        run(asyncio.to_thread(peer.sendall, DATA))
+        eventually(lambda: len(protocol.data) == len(DATA))
+        assert protocol.data == DATA
+
+    def test_buffered_protocol(self, run, either, BufferedRecorder, eventually):
+        protocol = BufferedRecorder()
+        _, peer = either(protocol)
+        run(asyncio.to_thread(peer.sendall, DATA[:100_000]))
+        eventually(lambda: len(protocol.data) == 100_000)
+        assert protocol.data == DATA[:100_000]
+        assert set(protocol.calls) == {"connection_made", "buffer_updated"}
+
+    def test_writelines(self, connect, Recorder, receive):
+        transport, peer = connect(Recorder())
+        transport.writelines([b"one ", bytearray(b"two "), memoryview(b"three")])
+        assert receive(peer, 13) == b"one two three"
+
+    def test_writing_in_connection_made(self, connect, Recorder, receive):
+        class Eager(Recorder):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                transport.write(b"at once")
+
+        _, peer = connect(Eager())
+        assert receive(peer, 7) == b"at once"
+
+    @pytest.mark.parametrize("data", ["text", 1, None])
+    def test_write_takes_bytes_only(self, connect, Recorder, data):
+        transport, _ = connect(Recorder())
+        with pytest.raises(TypeError, match="data: expecting a bytes-like instance, got"):
+            transport.write(data)
+
+    def test_paused_reading(self, connect, Recorder, eventually, settle):
+        protocol = Recorder()
+        transport, peer = connect(protocol)
+        assert transport.is_reading()
+        transport.pause_reading()
+        assert not transport.is_reading()
+        peer.sendall(b"later")
+        settle()
+        assert protocol.data == b""
+        transport.resume_reading()
+        eventually(lambda: protocol.data == b"later")
+
+    def test_writing_is_paused_while_the_peer_does_not_read(self, connect, Recorder, eventually, receive):
+        protocol = Recorder()
+        transport, peer = connect(protocol)
+        written = 0
+        while "pause_writing" not in protocol.calls:
+            transport.write(DATA)
+            written += len(DATA)
+        assert transport.get_write_buffer_size() > 0
+        assert receive(peer, written) == DATA * (written // len(DATA))
+        eventually(lambda: transport.get_write_buffer_size() == 0)
+        assert protocol.calls[1:] == ["pause_writing", "resume_writing"]
+
+    def test_write_buffer_limits(self, connect, Recorder):
+        transport, _ = connect(Recorder())
+        assert transport.get_write_buffer_limits() == (128 * 1024, 512 * 1024)
+        transport.set_write_buffer_limits(high=1000)
+        assert transport.get_write_buffer_limits() == (250, 1000)
+        with pytest.raises(ValueError, match="must be >= low"):
+            transport.set_write_buffer_limits(high=1, low=2)
+
+    def test_protocol_can_be_replaced(self, connect, Recorder, eventually):
+        first, second = Recorder(), Recorder()
+        transport, peer = connect(first)
+        assert transport.get_protocol() is first
+        transport.set_protocol(second)
+        assert transport.get_protocol() is second
+        peer.sendall(b"for the second")
+        eventually(lambda: second.data)
+        assert first.data == b""
+
+
+class TestExtraInfo:
+    def test_of_a_client(self, connect, Recorder, client_context, certificate):
+        transport, peer = connect(Recorder())
+        info = transport.get_extra_info
+        assert info("sslcontext") is client_context
+        assert info("peercert")["subject"] == ((("commonName", "localhost"),),)
+        assert info("cipher")[0] == peer.cipher()[0]
+        assert info("compression") is None
+        assert isinstance(info("ssl_object"), ssl.SSLObject)
+        assert info("ssl_object").version() == peer.version()
+
+    def test_of_the_socket_below(self, either, Recorder):
+        transport, peer = either(Recorder())
+        assert transport.get_extra_info("peername") == peer.getsockname()
+        assert transport.get_extra_info("sockname") == peer.getpeername()
+        assert transport.get_extra_info("socket").fileno() >= 0
+        assert transport.get_extra_info("nothing of the kind") is None
+        assert transport.get_extra_info("nothing of the kind", 1) == 1
+
+    def test_a_client_without_certificate(self, accept, Recorder):
+        transport, _ = accept(Recorder())
+        assert transport.get_extra_info("peercert") is None
+
+    def test_a_client_with_a_certificate(self, accept, Recorder, certificate, other_certificate):
+        transport, _ = accept(
+            Recorder(),
+            context=certificate.server_context(clients=other_certificate),
+            peer_context=certificate.client_context(own=other_certificate),
+        )
+        assert transport.get_extra_info("peercert")["subject"] == ((("commonName", "elsewhere"),),)
+
+    def test_application_protocols(self, either, Recorder, client_context, server_context):
+        client_context.set_alpn_protocols(["h2", "http/1.1"])
+        server_context.set_alpn_protocols(["http/1.1"])
+        transport, peer = either(Recorder())
+        assert transport.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+        assert peer.selected_alpn_protocol() == "http/1.1"
+
+    def test_server_name(self, accept, Recorder, server_context):
+        asked = []
+        server_context.sni_callback = lambda sock, name, context: asked.append((name, context))
+        accept(Recorder())
+        assert asked == [("localhost", server_context)]
+
+    def test_is_an_asyncio_transport(self, either, Recorder):
+        transport, _ = either(Recorder())
+        assert isinstance(transport, asyncio.Transport)
+        assert transport._ssl_protocol is not None  # libraries look at it
+
+
+class TestEnd:
+    def test_close_says_goodbye(self, run, either, Recorder, eventually):
+        """The peer gets what was written, then an orderly end; it answers with its own."""
+        protocol = Recorder()
+        transport, peer = either(protocol)
+        transport.write(b"last words")
+        transport.close()
+        assert transport.is_closing()
+
+        def end():
+            data = peer.recv(100)
+            rest = peer.recv(1)
+            peer.unwrap()
+            return data, rest
+
+        assert run(asyncio.to_thread(end)) == (b"last words", b"")
+        eventually(lambda: protocol.lost)
+        assert protocol.lost == [None]
+        assert transport.get_protocol() is None
+
+    def test_closing_twice(self, run, connect, Recorder, eventually):
+        protocol = Recorder()
+        transport, peer = connect(protocol)
+        transport.close()
+        transport.close()
+        run(asyncio.to_thread(peer.unwrap))
+        eventually(lambda: protocol.lost)
+        assert protocol.lost == [None]
+
+    def test_peer_says_goodbye(self, run, either, Recorder, eventually):
+        protocol = Recorder()
+        transport, peer = either(protocol)
+        peer.sendall(b"last words")
+        run(asyncio.to_thread(peer.unwrap))
+        eventually(lambda: protocol.lost)
+        assert protocol.calls == ["connection_made", "data_received", "eof_received", "connection_lost"]
+        assert protocol.data == b"last words"
+        assert protocol.lost == [None]
+        assert transport.is_closing()
+
+    def test_keeping_it_open_has_no_effect(self, run, connect, Recorder, eventually, caplog):
+        protocol = Recorder()
+        protocol.keep_open = True
+        _, peer = connect(protocol)
+        run(asyncio.to_thread(peer.unwrap))
+        eventually(lambda: protocol.lost)
+        assert protocol.lost == [None]
+        assert "returning true from eof_received() has no effect when using ssl" in caplog.text
+
+    def test_peer_goes_without_goodbye(self, connect, Recorder, eventually, take_reports):
+        protocol = Recorder()
+        _, peer = connect(protocol)
+        peer.close()
+        eventually(lambda: protocol.lost)
+        assert protocol.calls[-1] == "connection_lost"
+        assert len(protocol.lost) == 1
+        assert take_reports() == []
+
+    def test_abort(self, either, Recorder, eventually):
+        protocol = Recorder()
+        transport, peer = either(protocol)
+        transport.abort()
+        assert transport.is_closing()
+        eventually(lambda: protocol.lost)
+        assert protocol.lost == [None]
+        peer.suppress_ragged_eofs = False
+        with pytest.raises((ssl.SSLEOFError, ConnectionError)):
+            peer.recv(1)
+
+    def test_abort_drops_what_is_queued(self, connect, Recorder, eventually):
+        protocol = Recorder()
+        transport, _ = connect(protocol)
+        while transport.get_write_buffer_size() == 0:
+            transport.write(DATA)
+        transport.abort()
+        eventually(lambda: protocol.lost)
+        assert protocol.lost == [None]
+
+    def test_writes_after_the_end_are_dropped(self, connect, Recorder, eventually):
+        protocol = Recorder()
+        transport, _ = connect(protocol)
+        transport.abort()
+        transport.write(b"into the void")
+        eventually(lambda: protocol.lost)
+        transport.write(b"into the void")
+
+    def test_no_half_close(self, connect, Recorder):
+        transport, _ = connect(Recorder())
+        assert transport.can_write_eof() is False
+        with pytest.raises(NotImplementedError):
+            transport.write_eof()
+
+    def test_shutdown_timeout(self, connect, Recorder, eventually):
+        protocol = Recorder()
+        transport, _ = connect(protocol, ssl_shutdown_timeout=0.05)
+        transport.close()  # and the peer, which does not read, has no answer
+        eventually(lambda: protocol.lost)
+        [exc] = protocol.lost
+        assert isinstance(exc, TimeoutError)
+        assert str(exc) == "SSL shutdown timed out"
+
+    def test_data_received_that_fails_ends_the_connection(self, connect, Recorder, eventually, take_reports):
+        error = ZeroDivisionError()
+
+        class Failing(Recorder):
+            def data_received(self, data):
+                raise error
+
+        protocol = Failing()
+        _, peer = connect(protocol)
+        peer.sendall(b"x")
+        eventually(lambda: protocol.lost)
+        assert protocol.lost == [error]
+        [report] = take_reports()
+        assert report["message"] == "Fatal error on SSL protocol"
+        assert report["exception"] is error
+
+    def test_a_broken_record_ends_the_connection(self, connect, Recorder, eventually, take_reports):
+        protocol = Recorder()
+        _, peer = connect(protocol)
+        with os.fdopen(os.dup(peer.fileno()), "wb", buffering=0) as raw:
+            raw.write(b"no TLS record at all")
+        eventually(lambda: protocol.lost)
+        [exc] = protocol.lost
+        assert isinstance(exc, ssl.SSLError)
+        assert take_reports() == []  # an OSError is what connections die of
+
+    def test_nothing_stays_behind(self, run, either, Recorder, eventually):
+        protocol = Recorder()
+        transport, peer = either(protocol)
+        gone, lost = [weakref.ref(transport), weakref.ref(protocol)], protocol.lost
+        transport.close()
+        run(asyncio.to_thread(peer.unwrap))
+        eventually(lambda: lost)
+        run(asyncio.sleep(0))
+        del transport, protocol
+        gc.collect()
+        assert [ref() for ref in gone] == [None, None]
