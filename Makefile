@@ -10,6 +10,8 @@
 #   make types      mypy on the package, stubtest on its stub
 #   make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, on a copy in build/
 #   make refleak    references and memory blocks over repeated runs of tests/leaks
+#   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
+#   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
 #   make bench      asyncloop against asyncio and uvloop; BENCH_ARGS adds options
 #   make clean      remove what was built; make distclean: .venv too
 #
@@ -28,7 +30,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test debug format lint layers types asan refleak bench clean distclean
+.PHONY: build run test test-all debug format lint layers types asan refleak wheels bench clean distclean
 
 build: $(VENV)/.installed
 
@@ -59,6 +61,15 @@ run: build $(GROUP)examples $(VENV)/.peers
 
 test: build $(GROUP)test
 	$(PY) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+# Each in an environment of its own beside the others; a Python that is missing is fetched, see tools/find-python.
+VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
+test-all:
+	@set -e; for version in $(VERSIONS); do \
+		python=$$(sh tools/find-python $$version); \
+		echo "== $$version: $$python"; \
+		$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version; \
+	done
 
 debug:
 	$(MAKE) build ASYNCLOOP_DEBUG=1
@@ -106,6 +117,10 @@ ifneq ($(DEBUG_PYTHON),)
 else
 	@echo "no debug build of this Python here (Debian: python3-dbg): references were not counted, blocks were"
 endif
+
+wheels: build $(GROUP)wheels
+	@set -e; pythons=; for version in $(VERSIONS); do pythons="$$pythons $$(sh tools/find-python $$version)"; done; \
+	$(PY) tools/wheels.py $$pythons
 
 bench: build $(VENV)/.peers
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
