@@ -1,0 +1,51 @@
+/* records.c - where TLS records end in a stream of ciphertext. */
+#include "tls/records.h"
+
+/* The types of records: change_cipher_spec, alert, handshake,
+ * application_data, heartbeat. */
+#define AL_TLS_TYPE_FIRST 20
+#define AL_TLS_TYPE_LAST 24
+
+/* Note one byte of a header. */
+static void
+records_feed_header(al_tls_records *self, unsigned char byte)
+{
+    if (self->header == 0 &&
+        (byte < AL_TLS_TYPE_FIRST || byte > AL_TLS_TYPE_LAST))
+    {
+        self->is_lost = true;
+        return;
+    }
+    self->header++;
+    self->partial++;
+    if (self->header > 3) { /* behind type and version */
+        self->length = (self->length << 8) | byte;
+    }
+    if (self->header == AL_TLS_HEADER) {
+        self->body = self->length;
+        self->header = 0;
+        self->length = 0;
+        if (self->body == 0) {
+            self->partial = 0;
+        }
+    }
+}
+
+void
+al_tls_records_feed(al_tls_records *self, const unsigned char *data,
+                    size_t size)
+{
+    while (size > 0 && !self->is_lost) {
+        size_t n = 1;
+        if (self->body == 0) {
+            records_feed_header(self, *data);
+        }
+        else {
+            n = self->body < size ? self->body : size;
+            self->body -= n;
+            self->partial = self->body == 0 ? 0 : self->partial + n;
+        }
+        data += n;
+        size -= n;
+    }
+}

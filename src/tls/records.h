@@ -1,0 +1,49 @@
+/* records.h - where TLS records end in a stream of ciphertext.
+ *
+ *     | type | version | length | body ...... | type | version | length | bo
+ *     |<------------- complete -------------->|<--------- partial -------->
+ *
+ * OpenSSL tells that a record is not complete by an error, which the ssl
+ * module makes an exception of: dear, if all it says is that there is nothing
+ * to read.  Following the lengths says it beforehand.
+ *
+ * Invariants
+ *   (1) partial is the number of bytes, at the end of what came so far, that
+ *       belong to a record which is not complete.  OpenSSL may have taken
+ *       some of them already: its BIO holds at most so many if it holds no
+ *       complete record.
+ *   (2) is_lost <=> what came does not look like TLS (an SSLv2 hello, or no
+ *       TLS at all): nothing is known any more, and OpenSSL has to be asked.
+ */
+#ifndef AL_TLS_RECORDS_H
+#define AL_TLS_RECORDS_H
+
+#include "base/state.h"
+
+#include <stdbool.h>
+
+#define AL_TLS_HEADER 5
+
+/* All zero is the beginning of a stream. */
+typedef struct {
+    size_t partial;
+    size_t body; /* bytes that its body still lacks, once its header is in */
+    unsigned header; /* bytes of the header that have come; 0 in a body */
+    unsigned length; /* of the body, as far as it has come */
+    bool is_lost;
+} al_tls_records;
+
+/* Note `size` more bytes. */
+void
+al_tls_records_feed(al_tls_records *self, const unsigned char *data,
+                    size_t size);
+
+/* Whether a BIO that holds `pending` bytes of the stream may have a complete
+ * record in it. */
+static inline bool
+al_tls_records_may_read(const al_tls_records *self, size_t pending)
+{
+    return self->is_lost ? pending > 0 : pending > self->partial;
+}
+
+#endif
