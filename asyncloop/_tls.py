@@ -1,12 +1,11 @@
-"""TLS connections: asyncio's own SSLProtocol between our socket transport and the user's protocol.
+"""TLS connections: what flows is C, what happens once in a connection's life is asyncio's own SSLProtocol.
 
-    socket <---> SocketTransport (C) <---> SSLProtocol <---> its app transport <---> the user's protocol
-
-start_tls() is BaseEventLoop's: it puts an SSLProtocol on top of any transport that is _start_tls_compatible.
+    socket <---> SocketTransport <---> TLSProtocol <---> TLSTransport <---> the user's protocol
 """
 
 import asyncio
 import socket
+import ssl
 from asyncio import sslproto
 from asyncio.log import logger
 from collections.abc import Callable, Mapping
@@ -15,6 +14,32 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+
+# Any: typeshed takes what is optional there for required.
+_SSLProtocol: Any = sslproto.SSLProtocol
+
+
+class TLSProtocol(_core.TLSProtocol, _SSLProtocol):  # type: ignore[misc]
+    """The state machine of the running Python's SSLProtocol, which moves bytes by C."""
+
+    max_size = 0  # of a receive buffer for each connection: the C part has a better one
+
+    def _get_app_transport(self) -> _core.TLSTransport:
+        if self._app_transport is None:
+            if self._app_transport_created:
+                raise RuntimeError("Creating _SSLProtocolTransport twice")
+            self._app_transport = _core.TLSTransport(self._loop, self)
+            self._app_transport_created = True
+        transport: _core.TLSTransport = self._app_transport
+        return transport
+
+    def _abort(self, *exc: BaseException | None) -> None:
+        self._send_written()
+        super()._abort(*exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._drop_written()
+        super().connection_lost(exc)
 
 
 class TLS(asyncio.AbstractEventLoop):
@@ -58,9 +83,7 @@ class TLS(asyncio.AbstractEventLoop):
         Raises ValueError for a timeout that is not positive and for a server without a context, RuntimeError for a
         descriptor that a transport has already.
         """
-        # Any: typeshed takes what is optional there for required.
-        make: Any = sslproto.SSLProtocol
-        ssl_protocol = make(
+        ssl_protocol = TLSProtocol(
             self,
             protocol,
             sslcontext,
@@ -77,6 +100,55 @@ class TLS(asyncio.AbstractEventLoop):
             transport.abort()  # else it would warn that nobody has closed it
             raise
         return transport
+
+    async def start_tls(
+        self,
+        transport: asyncio.WriteTransport,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> asyncio.Transport:
+        """Put TLS on top of a connection that is in use; return the transport to use from now on.
+
+        Timeouts are in seconds, None for asyncio's. Implements AbstractEventLoop.start_tls().
+
+        Raises TypeError for a transport that cannot be upgraded and for what is no SSLContext, and what makes the
+        handshake fail: ssl.SSLError, ConnectionError.
+        """
+        if not isinstance(sslcontext, ssl.SSLContext):
+            raise TypeError(f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}")
+        if not getattr(transport, "_start_tls_compatible", False):
+            raise TypeError(f"transport {transport!r} is not supported by start_tls()")
+        lower: Any = transport
+        waiter = self.create_future()
+        ssl_protocol = TLSProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            call_connection_made=False,
+        )
+        lower.pause_reading()  # nothing is for the new protocol before its connection_made()
+        lower.set_protocol(ssl_protocol)
+        begin = self.call_soon(ssl_protocol.connection_made, lower)
+        resume = self.call_soon(lower.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            lower.close()
+            begin.cancel()
+            resume.cancel()
+            raise
+        upper: asyncio.Transport = ssl_protocol._app_transport
+        return upper
 
     def _tls_greeter(
         self,

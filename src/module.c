@@ -11,6 +11,7 @@
 #include "sched/handle.h"
 #include "task/registry.h"
 #include "task/task.h"
+#include "tls/protocol.h"
 
 static int
 module_exec(PyObject *module)
@@ -26,6 +27,8 @@ module_exec(PyObject *module)
         al_pipe_read_init_type,
         al_pipe_write_init_type,
         al_dgram_transport_init_type,
+        al_tls_protocol_init_type,
+        al_tls_transport_init_type,
         al_listener_init_type,
         al_sock_op_init_type,
         al_loop_init_type,

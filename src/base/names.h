@@ -9,6 +9,19 @@
     X(_ensure_resolved)                                                       \
     X(__await__)                                                              \
     X(__name__)                                                               \
+    X(_ssl_protocol)                                                          \
+    X(_write_appdata)                                                         \
+    X(_control_app_writing)                                                   \
+    X(_control_ssl_reading)                                                   \
+    X(_call_eof_received)                                                     \
+    X(_start_shutdown)                                                        \
+    X(_do_read)                                                               \
+    X(_do_write)                                                              \
+    X(_do_handshake)                                                          \
+    X(_do_flush)                                                              \
+    X(_do_shutdown)                                                           \
+    X(write)                                                                  \
+    X(writelines)                                                             \
     X(accept)                                                                 \
     X(connect)                                                                \
     X(debug)                                                                  \

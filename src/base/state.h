@@ -30,6 +30,9 @@ typedef struct {
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")           \
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")    \
     X(asyncio_DatagramTransport, "asyncio.transports", "DatagramTransport")   \
+    X(asyncio_SSLProtocol, "asyncio.sslproto", "SSLProtocol")                 \
+    X(asyncio_SSLProtocolState, "asyncio.sslproto", "SSLProtocolState")       \
+    X(asyncio_SSLTransport, "asyncio.sslproto", "_SSLProtocolTransport")      \
     X(asyncio_Protocol, "asyncio.protocols", "Protocol")                      \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")      \
     X(get_event_loop, "asyncio.events", "get_event_loop")                     \
@@ -66,6 +69,8 @@ typedef struct al_state {
     PyTypeObject *ReadPipeTransportType;
     PyTypeObject *WritePipeTransportType;
     PyTypeObject *DatagramTransportType;
+    PyTypeObject *TLSProtocolType;
+    PyTypeObject *TLSTransportType;
     PyTypeObject *ListenerType;
     PyTypeObject *SockOpType;
 
@@ -77,6 +82,12 @@ typedef struct al_state {
     Py_ssize_t base_coro_offset;
     Py_ssize_t base_context_offset;
     Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
+
+    /* Of asyncio's SSLProtocolState; owned. */
+    PyObject *tls_do_handshake;
+    PyObject *tls_wrapped;
+    PyObject *tls_flushing;
+    PyObject *tls_shutdown;
 
     /* Types whose instances asyncio.iscoroutine() has called coroutines. */
     PyObject *coroutine_types; /* owned set */

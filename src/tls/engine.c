@@ -14,7 +14,7 @@
  */
 #include "tls/engine.h"
 
-/* --- making ------------------------------------------------------------- */
+/* --- binding ------------------------------------------------------------ */
 
 /* (ssl.SSLWantReadError, ssl.SSLSyscallError): -> new reference, or NULL. */
 static PyObject *
@@ -32,85 +32,47 @@ engine_make_again(PyObject *ssl)
     return result;
 }
 
-/* Whose methods to call: 0, with a new reference in *object, or -1. */
-static int
-engine_find_methods(PyObject *ssl, PyObject *sslobject, PyObject **object,
-                    const char **unwrap)
+/* Whose methods to call: -> new reference, or NULL with an exception set. */
+static PyObject *
+engine_find_methods(PyObject *ssl, PyObject *sslobject)
 {
     PyObject *plain = PyObject_GetAttrString(ssl, "SSLObject");
     if (plain == NULL) {
-        return -1;
+        return NULL;
     }
     bool is_plain = (PyObject *)Py_TYPE(sslobject) == plain;
     Py_DECREF(plain);
-    if (!is_plain) {
-        *unwrap = "unwrap";
-        *object = Py_NewRef(sslobject);
-        return 0;
-    }
-    *unwrap = "shutdown";
-    *object = PyObject_GetAttrString(sslobject, "_sslobj");
-    return *object == NULL ? -1 : 0;
+    return is_plain ? PyObject_GetAttrString(sslobject, "_sslobj")
+                    : Py_NewRef(sslobject);
 }
 
 static int
-engine_bind(al_tls_engine *self, PyObject *ssl)
+engine_bind_methods(al_tls_engine *self, PyObject *object, PyObject *outgoing)
 {
-    PyObject *object;
-    const char *unwrap;
-
-    if (engine_find_methods(ssl, self->object, &object, &unwrap) < 0) {
-        return -1;
-    }
     const struct {
         PyObject **method;
         PyObject *object;
         const char *name;
     } table[] = {
         {&self->feed, self->incoming, "write"},
-        {&self->drain, self->outgoing, "read"},
+        {&self->drain, outgoing, "read"},
         {&self->read, object, "read"},
         {&self->write, object, "write"},
-        {&self->do_handshake, object, "do_handshake"},
-        {&self->unwrap, object, unwrap},
     };
-    int rc = 0;
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(table) && rc == 0; i++) {
+
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(table); i++) {
         *table[i].method =
             PyObject_GetAttrString(table[i].object, table[i].name);
-        rc = *table[i].method == NULL ? -1 : 0;
+        if (*table[i].method == NULL) {
+            return -1;
+        }
     }
-    Py_DECREF(object);
-    return rc;
-}
-
-/* sslcontext.wrap_bio(incoming, outgoing, ...) -> new reference, or NULL. */
-static PyObject *
-engine_wrap(al_tls_engine *self, PyObject *sslcontext, int server_side,
-            PyObject *server_hostname)
-{
-    PyObject *result = NULL;
-
-    PyObject *wrap = PyObject_GetAttrString(sslcontext, "wrap_bio");
-    if (wrap == NULL) {
-        return NULL;
-    }
-    PyObject *args = PyTuple_Pack(2, self->incoming, self->outgoing);
-    PyObject *kwargs = Py_BuildValue("{s:O,s:O}", "server_side",
-                                     server_side ? Py_True : Py_False,
-                                     "server_hostname", server_hostname);
-    if (args != NULL && kwargs != NULL) {
-        result = PyObject_Call(wrap, args, kwargs);
-    }
-    Py_XDECREF(kwargs);
-    Py_XDECREF(args);
-    Py_DECREF(wrap);
-    return result;
+    return 0;
 }
 
 int
-al_tls_engine_init(al_tls_engine *self, PyObject *sslcontext, int server_side,
-                   PyObject *server_hostname)
+al_tls_engine_bind(al_tls_engine *self, PyObject *sslobject,
+                   PyObject *incoming, PyObject *outgoing)
 {
     int rc = -1;
 
@@ -118,15 +80,14 @@ al_tls_engine_init(al_tls_engine *self, PyObject *sslcontext, int server_side,
     if (ssl == NULL) {
         return -1;
     }
-    if ((self->again = engine_make_again(ssl)) != NULL &&
-        (self->incoming = PyObject_CallMethod(ssl, "MemoryBIO", NULL)) !=
-            NULL &&
-        (self->outgoing = PyObject_CallMethod(ssl, "MemoryBIO", NULL)) !=
-            NULL &&
-        (self->object = engine_wrap(self, sslcontext, server_side,
-                                    server_hostname)) != NULL)
-    {
-        rc = engine_bind(self, ssl);
+    PyObject *object = engine_find_methods(ssl, sslobject);
+    if (object != NULL) {
+        self->incoming = Py_NewRef(incoming);
+        if (engine_bind_methods(self, object, outgoing) == 0) {
+            self->again = engine_make_again(ssl);
+            rc = self->again == NULL ? -1 : 0;
+        }
+        Py_DECREF(object);
     }
     Py_DECREF(ssl);
     return rc;
@@ -142,12 +103,8 @@ al_tls_engine_clear(al_tls_engine *self)
     Py_XDECREF(old.drain);
     Py_XDECREF(old.read);
     Py_XDECREF(old.write);
-    Py_XDECREF(old.do_handshake);
-    Py_XDECREF(old.unwrap);
     Py_XDECREF(old.again);
-    Py_XDECREF(old.object);
     Py_XDECREF(old.incoming);
-    Py_XDECREF(old.outgoing);
 }
 
 int
@@ -157,28 +114,24 @@ al_tls_engine_traverse(al_tls_engine *self, visitproc visit, void *arg)
     Py_VISIT(self->drain);
     Py_VISIT(self->read);
     Py_VISIT(self->write);
-    Py_VISIT(self->do_handshake);
-    Py_VISIT(self->unwrap);
     Py_VISIT(self->again);
-    Py_VISIT(self->object);
     Py_VISIT(self->incoming);
-    Py_VISIT(self->outgoing);
     return 0;
 }
 
 /* --- ciphertext --------------------------------------------------------- */
 
 int
-al_tls_engine_feed(al_tls_engine *self, PyObject *ciphertext)
+al_tls_engine_feed(al_tls_engine *self, char *ciphertext, Py_ssize_t size)
 {
-    Py_buffer view;
-
-    if (PyObject_GetBuffer(ciphertext, &view, PyBUF_SIMPLE) < 0) {
+    al_tls_records_feed(&self->records, (unsigned char *)ciphertext,
+                        (size_t)size);
+    PyObject *view = PyMemoryView_FromMemory(ciphertext, size, PyBUF_READ);
+    if (view == NULL) {
         return -1;
     }
-    al_tls_records_feed(&self->records, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    PyObject *result = PyObject_CallOneArg(self->feed, ciphertext);
+    PyObject *result = PyObject_CallOneArg(self->feed, view);
+    Py_DECREF(view);
     if (result == NULL) {
         return -1;
     }
@@ -192,10 +145,10 @@ al_tls_engine_drain(al_tls_engine *self)
     return PyObject_CallNoArgs(self->drain);
 }
 
-static Py_ssize_t
-engine_pending(PyObject *bio)
+Py_ssize_t
+al_tls_engine_incoming(al_tls_engine *self)
 {
-    PyObject *number = PyObject_GetAttrString(bio, "pending");
+    PyObject *number = PyObject_GetAttrString(self->incoming, "pending");
     if (number == NULL) {
         return -1;
     }
@@ -204,19 +157,7 @@ engine_pending(PyObject *bio)
     return n;
 }
 
-Py_ssize_t
-al_tls_engine_incoming(al_tls_engine *self)
-{
-    return engine_pending(self->incoming);
-}
-
-Py_ssize_t
-al_tls_engine_outgoing(al_tls_engine *self)
-{
-    return engine_pending(self->outgoing);
-}
-
-/* --- handshake and goodbye ---------------------------------------------- */
+/* --- plaintext ---------------------------------------------------------- */
 
 /* The exception now set: 0 when it only says to come again, which clears it,
  * or -1. */
@@ -230,32 +171,21 @@ engine_failed(al_tls_engine *self)
     return 0;
 }
 
-static int
-engine_step(al_tls_engine *self, PyObject *method)
+Py_ssize_t
+al_tls_engine_readable(al_tls_engine *self)
 {
-    PyObject *held = Py_NewRef(method);
-    PyObject *result = PyObject_CallNoArgs(held);
-    Py_DECREF(held);
-    if (result == NULL) {
-        return engine_failed(self);
+    Py_ssize_t size = self->has_rest ? AL_TLS_RECORD_MAX : 0;
+
+    Py_ssize_t pending = al_tls_engine_incoming(self);
+    if (pending < 0) {
+        return -1;
     }
-    Py_DECREF(result);
-    return 1;
+    /* A record is longer than what it holds. */
+    if (al_tls_records_may_read(&self->records, (size_t)pending)) {
+        size += pending;
+    }
+    return size;
 }
-
-int
-al_tls_engine_handshake(al_tls_engine *self)
-{
-    return engine_step(self, self->do_handshake);
-}
-
-int
-al_tls_engine_shutdown(al_tls_engine *self)
-{
-    return engine_step(self, self->unwrap);
-}
-
-/* --- plaintext ---------------------------------------------------------- */
 
 /* Decrypt up to one record. -> the number of bytes, 0 at the peer's goodbye;
  * or -1 with an exception set. */
@@ -288,14 +218,9 @@ al_tls_engine_read(al_tls_engine *self, char *buffer, Py_ssize_t size,
 
     *is_closed = false;
     while (done < size) {
-        Py_ssize_t pending = al_tls_engine_incoming(self);
-        if (pending < 0) {
-            return -1;
-        }
-        if (!self->has_rest &&
-            !al_tls_records_may_read(&self->records, (size_t)pending))
-        {
-            break;
+        Py_ssize_t readable = al_tls_engine_readable(self);
+        if (readable <= 0) {
+            return readable < 0 ? -1 : done;
         }
         Py_ssize_t n = engine_read_once(self, buffer + done, size - done);
         self->has_rest = n == size - done;

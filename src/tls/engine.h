@@ -4,29 +4,35 @@
 
 #include "tls/records.h"
 
+/* What a record may hold. */
+#define AL_TLS_RECORD_MAX ((Py_ssize_t)16 * 1024)
+
 /* All zero is no engine. Everything is owned. */
 typedef struct {
-    PyObject *object;   /* ssl.SSLObject */
     PyObject *incoming; /* ssl.MemoryBIO: ciphertext of the peer */
-    PyObject *outgoing; /* ssl.MemoryBIO: ciphertext for the peer */
     /* Bound methods, of the BIOs and of the SSLObject. */
     PyObject *feed;
     PyObject *drain;
     PyObject *read;
     PyObject *write;
-    PyObject *do_handshake;
-    PyObject *unwrap;
     PyObject *again; /* tuple of the exceptions that mean: not now */
     al_tls_records records;
-    bool
-        has_rest; /* OpenSSL may hold decrypted bytes: the last read was filled */
+    /* OpenSSL may hold decrypted bytes: the last read was filled. */
+    bool has_rest;
 } al_tls_engine;
 
-/* Make the SSLObject of `sslcontext`; `server_hostname` is a str or None.
- * 0, or -1 with an exception set; al_tls_engine_clear() in both cases. */
+/* Work with an ssl.SSLObject and its two MemoryBIOs, none of which has seen a
+ * byte of the peer. 0, or -1 with an exception set; al_tls_engine_clear() in
+ * both cases. */
 AL_NODISCARD int
-al_tls_engine_init(al_tls_engine *self, PyObject *sslcontext, int server_side,
-                   PyObject *server_hostname);
+al_tls_engine_bind(al_tls_engine *self, PyObject *sslobject,
+                   PyObject *incoming, PyObject *outgoing);
+
+static inline bool
+al_tls_engine_is_bound(const al_tls_engine *self)
+{
+    return self->again != NULL;
+}
 
 void
 al_tls_engine_clear(al_tls_engine *self);
@@ -36,26 +42,22 @@ al_tls_engine_traverse(al_tls_engine *self, visitproc visit, void *arg);
 
 /* Take over bytes that came from the peer. 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_tls_engine_feed(al_tls_engine *self, PyObject *ciphertext);
+al_tls_engine_feed(al_tls_engine *self, char *ciphertext, Py_ssize_t size);
 
 /* Everything there is to be sent. -> new reference to bytes, may be empty;
  * or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_tls_engine_drain(al_tls_engine *self);
 
-/* Bytes in the BIOs, or -1 with an exception set. */
+/* Ciphertext of the peer that was not decrypted yet, in bytes, or -1 with an
+ * exception set. */
 AL_NODISCARD Py_ssize_t
 al_tls_engine_incoming(al_tls_engine *self);
-AL_NODISCARD Py_ssize_t
-al_tls_engine_outgoing(al_tls_engine *self);
 
-/* Go on with the handshake, or with saying goodbye: 1 when it is complete, 0
- * when that takes more from the peer; or -1 with an exception set. In any
- * case there may be something to drain. */
-AL_NODISCARD int
-al_tls_engine_handshake(al_tls_engine *self);
-AL_NODISCARD int
-al_tls_engine_shutdown(al_tls_engine *self);
+/* Room that takes all there is to read: 0 if nothing is known to be; or -1
+ * with an exception set. */
+AL_NODISCARD Py_ssize_t
+al_tls_engine_readable(al_tls_engine *self);
 
 /* Decrypt into memory, as many records as there are and fit. -> the number of
  * bytes, `size` if there may be more; *is_closed: the peer has said goodbye
@@ -65,8 +67,9 @@ AL_NODISCARD Py_ssize_t
 al_tls_engine_read(al_tls_engine *self, char *buffer, Py_ssize_t size,
                    bool *is_closed);
 
-/* Encrypt a bytes-like object. -> the number of bytes taken, 0 when nothing
- * can be sent before the peer has said more; or -1 with an exception set. */
+/* Encrypt the beginning of a bytes-like object, one record. -> the number of
+ * bytes taken, 0 when nothing can be sent before the peer has said more; or -1
+ * with an exception set. */
 AL_NODISCARD Py_ssize_t
 al_tls_engine_write(al_tls_engine *self, PyObject *data);
 

@@ -1,0 +1,150 @@
+/* transport.c - the transport that a user of TLS writes to.
+ *
+ * It is asyncio's own, which passes everything on to its SSLProtocol; only
+ * the calls that bytes flow through are C. So there is nothing in the object
+ * that asyncio's does not have.
+ */
+#include "tls/protocol.h"
+
+#include "base/args.h"
+
+/* What asyncio calls, of a protocol that is not ours: None after a second
+ * close(), which fails as it does there. 0, or -1 with an exception set. */
+static int
+tls_transport_pass_on(PyObject *protocol, PyObject *name,
+                      PyObject *const *items, Py_ssize_t count)
+{
+    PyObject *list = PyTuple_New(count);
+    if (list == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyTuple_SET_ITEM(list, i, Py_NewRef(items[i]));
+    }
+    PyObject *result = PyObject_CallMethodOneArg(protocol, name, list);
+    Py_DECREF(list);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* 0, or -1 with an exception set. */
+static int
+tls_transport_write(PyObject *op, PyObject *const *items, Py_ssize_t count)
+{
+    al_state *state = al_state_from_type(Py_TYPE(op));
+
+    PyObject *protocol = PyObject_GetAttr(op, state->names._ssl_protocol);
+    if (protocol == NULL) {
+        return -1;
+    }
+    int rc = PyObject_TypeCheck(protocol, state->TLSProtocolType)
+                 ? al_tls_protocol_write(TLSProtocolObject_CAST(protocol),
+                                         items, count)
+                 : tls_transport_pass_on(protocol, state->names._write_appdata,
+                                         items, count);
+    Py_DECREF(protocol);
+    return rc;
+}
+
+PyDoc_STRVAR(TLSTransport_write_doc,
+             "write($self, /, data)\n--\n\n"
+             "Encrypt bytes, a bytearray or a memoryview and send them; what "
+             "the kernel does not\ntake now is queued. Raises TypeError for "
+             "other data.");
+
+static PyObject *
+TLSTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
+{
+    static const al_signature signature = {"write", AL_ARGS("data"), 1, 1, 0};
+    PyObject *data = al_args_one(&signature, args, nargs, kwnames);
+
+    if (data == NULL) {
+        return NULL;
+    }
+    if (AL_UNLIKELY(!PyBytes_Check(data) && !PyByteArray_Check(data) &&
+                    !PyMemoryView_Check(data)))
+    {
+        PyObject *name =
+            PyObject_GetAttrString((PyObject *)Py_TYPE(data), "__name__");
+        if (name != NULL) {
+            PyErr_Format(PyExc_TypeError,
+                         "data: expecting a bytes-like instance, got %S",
+                         name);
+            Py_DECREF(name);
+        }
+        return NULL;
+    }
+    int is_some = PyObject_IsTrue(data);
+    if (is_some < 0 || (is_some && tls_transport_write(op, &data, 1) < 0)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(TLSTransport_writelines_doc,
+             "writelines($self, /, list_of_data)\n--\n\n"
+             "Like write() for each of an iterable of bytes-like objects, in "
+             "one go.");
+
+static PyObject *
+TLSTransport_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames)
+{
+    static const al_signature signature = {"writelines",
+                                           AL_ARGS("list_of_data"), 1, 1, 0};
+    PyObject *list = al_args_one(&signature, args, nargs, kwnames);
+
+    if (list == NULL) {
+        return NULL;
+    }
+    /* A tuple of our own: a buffer written in Python could change the list. */
+    PyObject *items = PySequence_Tuple(list);
+    if (items == NULL) {
+        return NULL;
+    }
+    int rc = tls_transport_write(op, PySequence_Fast_ITEMS(items),
+                                 PyTuple_GET_SIZE(items));
+    Py_DECREF(items);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef TLSTransport_methods[] = {
+    {"write", (PyCFunction)(void (*)(void))TLSTransport_write,
+     METH_FASTCALL | METH_KEYWORDS, TLSTransport_write_doc},
+    {"writelines", (PyCFunction)(void (*)(void))TLSTransport_writelines,
+     METH_FASTCALL | METH_KEYWORDS, TLSTransport_writelines_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(TLSTransport_doc,
+             "The upper end of a TLS connection as an asyncio.Transport.");
+
+static PyType_Slot TLSTransport_slots[] = {
+    {Py_tp_doc, (void *)TLSTransport_doc},
+    {Py_tp_methods, TLSTransport_methods},
+    {0, NULL},
+};
+
+/* The rest, its lifetime too, is inherited from a Python class. */
+static PyType_Spec TLSTransport_spec = {
+    .name = "asyncloop._core.TLSTransport",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = TLSTransport_slots,
+};
+
+int
+al_tls_transport_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->TLSTransportType = al_state_add_type(
+        module, &TLSTransport_spec, state->imports.asyncio_SSLTransport);
+    return state->TLSTransportType == NULL ? -1 : 0;
+}
