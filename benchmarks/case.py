@@ -35,6 +35,7 @@ MODULES = (
     "net.tcp_echo",
     "net.streams",
     "net.udp",
+    "net.tls",
 )
 
 
