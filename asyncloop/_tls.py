@@ -1,13 +1,12 @@
 """TLS connections: what flows is C, what happens once in a connection's life is asyncio's own SSLProtocol.
 
-    socket <---> SocketTransport <---> TLSProtocol <---> TLSTransport <---> the user's protocol
+socket <---> SocketTransport <---> TLSProtocol <---> TLSTransport <---> the user's protocol
 """
 
 import asyncio
 import socket
 import ssl
 from asyncio import sslproto
-from asyncio.log import logger
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from ssl import SSLContext
@@ -32,6 +31,11 @@ class TLSProtocol(_core.TLSProtocol, _SSLProtocol):  # type: ignore[misc]
             self._app_transport_created = True
         transport: _core.TLSTransport = self._app_transport
         return transport
+
+    def _do_handshake(self) -> None:
+        if self._server_side and not self._incoming.pending:
+            return  # the client speaks first, and OpenSSL would only raise an exception to say so
+        super()._do_handshake()
 
     def _abort(self, *exc: BaseException | None) -> None:
         self._send_written()
@@ -150,59 +154,46 @@ class TLS(asyncio.AbstractEventLoop):
         upper: asyncio.Transport = ssl_protocol._app_transport
         return upper
 
-    def _tls_greeter(
+    def _tls_factory(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         sslcontext: SSLContext,
-        server: asyncio.Server | None,
         handshake_timeout: float | None,
         shutdown_timeout: float | None,
-    ) -> Callable[[socket.socket, Any], None]:
-        """Return greet(sock, peername), which a listener calls with each connection that it accepts.
+    ) -> Callable[[], TLSProtocol]:
+        """Return what a TLS server makes for each connection that it accepts: TLS around the user's protocol."""
 
-        As in asyncio there is a task for each, which waits for the handshake.
-        """
+        def make() -> TLSProtocol:
+            protocol = protocol_factory()
+            waiter = self.create_future() if self._debug else None
+            ssl_protocol = TLSProtocol(
+                self,
+                protocol,
+                sslcontext,
+                waiter,
+                server_side=True,
+                ssl_handshake_timeout=handshake_timeout,
+                ssl_shutdown_timeout=shutdown_timeout,
+            )
+            if waiter is not None:
+                transport = ssl_protocol._app_transport
+                waiter.add_done_callback(lambda waiter: self._report_handshake(waiter, protocol, transport))
+            return ssl_protocol
 
-        async def shake_hands(sock: socket.socket, peername: Any) -> None:
-            protocol = transport = None
-            try:
-                protocol = protocol_factory()
-                waiter = self.create_future()
-                transport = self._make_ssl_transport(
-                    sock,
-                    protocol,
-                    sslcontext,
-                    waiter,
-                    server_side=True,
-                    extra={"peername": peername},
-                    server=server,
-                    ssl_handshake_timeout=handshake_timeout,
-                    ssl_shutdown_timeout=shutdown_timeout,
-                )
-                try:
-                    await waiter
-                except BaseException:
-                    transport.close()
-                    raise
-                finally:
-                    del waiter  # its exception leads to this frame: a cycle
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                if transport is None:
-                    sock.close()
-                if self._debug:
-                    # Not by way of a variable: it would keep the exception, and that this frame.
-                    self.call_exception_handler(
-                        {"message": "Error on transport creation for incoming connection", "exception": exc}
-                        | ({} if protocol is None else {"protocol": protocol})
-                        | ({} if transport is None else {"transport": transport})
-                    )
+        return make
 
-        def greet(sock: socket.socket, peername: Any) -> None:
-            sock.setblocking(False)
-            if self._debug:
-                logger.debug("%r got a new connection from %r: %r", server, peername, sock)
-            self.create_task(shake_hands(sock, peername))
-
-        return greet
+    def _report_handshake(
+        self, waiter: asyncio.Future[None], protocol: asyncio.BaseProtocol, transport: _core.TLSTransport
+    ) -> None:
+        """Tell of a handshake that failed, which asyncio does in debug mode only."""
+        if waiter.cancelled() or (exc := waiter.exception()) is None:
+            return
+        transport.close()
+        self.call_exception_handler(
+            {
+                "message": "Error on transport creation for incoming connection",
+                "exception": exc,
+                "protocol": protocol,
+                "transport": transport,
+            }
+        )

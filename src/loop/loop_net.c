@@ -91,13 +91,12 @@ PyDoc_STRVAR(Loop__start_serving_doc,
              "Accept connections on a listening socket, up to `backlog` of "
              "them in a turn.");
 
-/* What takes TLS connections over (asyncloop/_tls.py), for the arguments of
+/* The protocol factory of a TLS server, from the arguments of
  * _start_serving(). -> new reference, or NULL with an exception set. */
 static PyObject *
-net_make_greeter(PyObject *loop, PyObject *const *a)
+net_make_tls_factory(PyObject *loop, PyObject *const *a)
 {
-    return PyObject_CallMethod(loop, "_tls_greeter", "OOOOO", a[0], a[2],
-                               a[3] == NULL ? Py_None : a[3],
+    return PyObject_CallMethod(loop, "_tls_factory", "OOOO", a[0], a[2],
                                a[5] == NULL ? Py_None : a[5],
                                a[6] == NULL ? Py_None : a[6]);
 }
@@ -127,13 +126,12 @@ Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             return NULL;
         }
     }
-    PyObject *greet = is_tls ? net_make_greeter(op, a) : NULL;
-    if (is_tls && greet == NULL) {
+    PyObject *factory = is_tls ? net_make_tls_factory(op, a) : Py_NewRef(a[0]);
+    if (factory == NULL) {
         return NULL;
     }
     al_listener_parts parts = {
-        .factory = a[0],
-        .greet = greet,
+        .factory = factory,
         .sock = a[1],
         .server = a[3],
         .context = a[7],
@@ -142,7 +140,7 @@ Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                      : (int)backlog,
     };
     int rc = al_listener_start(al_loop_head_CAST(op), &parts);
-    Py_XDECREF(greet);
+    Py_DECREF(factory);
     if (rc < 0) {
         return NULL;
     }

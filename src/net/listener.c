@@ -5,9 +5,8 @@
  *                                          v
  *                                   SocketTransport
  *
- * A connection costs no Python socket object and no task: asyncio needs its
- * task only to wait for a TLS handshake. There the listener hands the socket
- * to greet(), and the rest is done in Python.
+ * A connection costs no Python socket object and no task, with TLS neither:
+ * there the factory wraps the user's protocol.
  *
  * Out of descriptors or memory, the kernel would keep reporting the socket as
  * readable: accepting stops then for a second.
@@ -32,7 +31,6 @@ typedef struct {
     PyObject_HEAD
     al_loop_head *loop; /* owned */
     PyObject *factory;  /* owned */
-    PyObject *greet;    /* owned; NULL: connections get a SocketTransport */
     PyObject *sock;     /* owned: the listening socket */
     PyObject *server;   /* owned, NULL <=> none */
     PyObject *context;  /* owned: each connection gets a copy */
@@ -202,59 +200,6 @@ listener_make_transport(ListenerObject *self, int fd,
     return 0;
 }
 
-/* Hand an accepted descriptor to greet(), as a socket object. 0, or -1 with an
- * exception set: then it is closed. */
-static int
-listener_greet(ListenerObject *self, int fd, const al_sockaddr *peername)
-{
-    PyObject *greet = Py_NewRef(self->greet);
-    PyObject *address = al_sockaddr_to_python(peername);
-    PyObject *sock = NULL;
-    PyObject *result = NULL;
-
-    if (address != NULL) {
-        sock = PyObject_CallFunction(self->loop->state->imports.socket_socket,
-                                     "iiii", self->family, self->type,
-                                     self->proto, fd);
-    }
-    if (sock == NULL) {
-        al_sock_close(fd); /* a socket object would do it itself */
-    }
-    else {
-        result = PyObject_CallFunctionObjArgs(greet, sock, address, NULL);
-    }
-    Py_XDECREF(sock);
-    Py_XDECREF(address);
-    Py_DECREF(greet);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-/* The same in a copy of the context that connections get.
- * 0, or -1 with SystemExit or KeyboardInterrupt set. */
-static int
-listener_welcome_greeted(ListenerObject *self, int fd,
-                         const al_sockaddr *peername)
-{
-    PyObject *context = PyContext_Copy(self->context);
-    if (context == NULL || PyContext_Enter(context) < 0) {
-        Py_XDECREF(context);
-        al_sock_close(fd);
-        return listener_report(self, "Accept failed on a socket");
-    }
-    int rc = listener_greet(self, fd, peername);
-    PyObject *raised = PyErr_GetRaisedException();
-    if (PyContext_Exit(context) < 0) {
-        PyErr_WriteUnraisable(context);
-    }
-    Py_DECREF(context);
-    if (rc < 0) {
-        PyErr_SetRaisedException(raised);
-        return listener_report(self, "Accept failed on a socket");
-    }
-    return 0;
-}
-
 /* Take over an accepted descriptor: 0, or -1 with SystemExit or
  * KeyboardInterrupt set. */
 static int
@@ -298,10 +243,7 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         if (fd < 0) {
             return al_sock_is_again(fd) ? 0 : listener_fail(self, -fd);
         }
-        int rc = self->greet != NULL
-                     ? listener_welcome_greeted(self, fd, &peername)
-                     : listener_welcome(self, fd, &peername);
-        if (rc < 0) {
+        if (listener_welcome(self, fd, &peername) < 0) {
             return -1;
         }
     }
@@ -372,7 +314,6 @@ al_listener_start(al_loop_head *loop, const al_listener_parts *parts)
     }
     self->loop = al_loop_head_CAST(Py_NewRef((PyObject *)loop));
     self->factory = Py_NewRef(parts->factory);
-    self->greet = Py_XNewRef(parts->greet);
     self->sock = Py_NewRef(parts->sock);
     self->server = parts->server == Py_None ? NULL : Py_XNewRef(parts->server);
     self->backlog = parts->backlog;
@@ -446,7 +387,6 @@ Listener_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT((PyObject *)self->loop);
     Py_VISIT(self->factory);
-    Py_VISIT(self->greet);
     Py_VISIT(self->sock);
     Py_VISIT(self->server);
     Py_VISIT(self->context);
@@ -460,7 +400,6 @@ Listener_clear(PyObject *op)
 
     Py_CLEAR(self->loop);
     Py_CLEAR(self->factory);
-    Py_CLEAR(self->greet);
     Py_CLEAR(self->sock);
     Py_CLEAR(self->server);
     Py_CLEAR(self->context);

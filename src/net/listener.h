@@ -7,8 +7,6 @@
 /* What a listener is made of; all borrowed. */
 typedef struct {
     PyObject *factory; /* called without arguments for each protocol */
-    PyObject *greet;   /* or NULL: takes each connection over instead, called
-                        * with its socket and the peer's address */
     PyObject *sock;    /* listening, non-blocking */
     PyObject *server;  /* or NULL, None */
     PyObject *context; /* or NULL, None: a copy of the current one */

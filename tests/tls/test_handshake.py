@@ -180,32 +180,6 @@ class TestServer:
         dial(server)
         eventually(lambda: Client.made and Client.made[0].transport)
 
-    @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # as above
-    @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-    def test_task_factory_that_fails_is_reported(
-        self, loop, serve, keep, dial, Client, settle, eventually, take_reports
-    ):
-        error = ZeroDivisionError()
-
-        def factory(loop, coro, **options):
-            if loop.is_running() and asyncio.current_task() is None:  # it is the loop that accepts
-                loop.set_task_factory(None)
-                raise error
-            return asyncio.Task(coro, loop=loop, **options)
-
-        server = serve(Client)
-        sock = keep(socket.create_connection(server.sockets[0].getsockname()))
-        loop.set_task_factory(factory)
-        settle()
-        [report] = take_reports()
-        assert report["exception"] is error
-        error.__traceback__ = None
-        del report
-        gc.collect()
-        assert sock.recv(1) == b""
-        dial(server)
-        eventually(lambda: Client.made and Client.made[0].transport)
-
     def test_closing_the_server_during_a_handshake(self, serve, keep, Client, settle, run, client_context, eventually):
         server = serve(Client)
         sock = keep(socket.create_connection(server.sockets[0].getsockname()))
