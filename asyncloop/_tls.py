@@ -1,6 +1,6 @@
 """TLS connections: what flows is C, what happens once in a connection's life is asyncio's own SSLProtocol.
 
-socket <---> SocketTransport <---> TLSProtocol <---> TLSTransport <---> the user's protocol
+socket <---> SocketTransport <---> SSLProtocol <---> SSLTransport <---> the user's protocol
 """
 
 import asyncio
@@ -18,18 +18,21 @@ from . import _core
 _SSLProtocol: Any = sslproto.SSLProtocol
 
 
-class TLSProtocol(_core.TLSProtocol, _SSLProtocol):  # type: ignore[misc]
+class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
     """The state machine of the running Python's SSLProtocol, which moves bytes by C."""
+
+    _app_transport: Any
+    _app_transport_created: bool
 
     max_size = 0  # of a receive buffer for each connection: the C part has a better one
 
-    def _get_app_transport(self) -> _core.TLSTransport:
+    def _get_app_transport(self) -> _core.SSLTransport:
         if self._app_transport is None:
             if self._app_transport_created:
                 raise RuntimeError("Creating _SSLProtocolTransport twice")
-            self._app_transport = _core.TLSTransport(self._loop, self)
+            self._app_transport = _core.SSLTransport(self._loop, self)
             self._app_transport_created = True
-        transport: _core.TLSTransport = self._app_transport
+        transport: _core.SSLTransport = self._app_transport
         return transport
 
     def _do_handshake(self) -> None:
@@ -87,7 +90,7 @@ class TLS(asyncio.AbstractEventLoop):
         Raises ValueError for a timeout that is not positive and for a server without a context, RuntimeError for a
         descriptor that a transport has already.
         """
-        ssl_protocol = TLSProtocol(
+        ssl_protocol = SSLProtocol(
             self,
             protocol,
             sslcontext,
@@ -107,7 +110,7 @@ class TLS(asyncio.AbstractEventLoop):
 
     async def start_tls(
         self,
-        transport: asyncio.WriteTransport,
+        transport: asyncio.BaseTransport,
         protocol: asyncio.BaseProtocol,
         sslcontext: SSLContext,
         *,
@@ -115,7 +118,7 @@ class TLS(asyncio.AbstractEventLoop):
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
-    ) -> asyncio.Transport:
+    ) -> asyncio.Transport | None:
         """Put TLS on top of a connection that is in use; return the transport to use from now on.
 
         Timeouts are in seconds, None for asyncio's. Implements AbstractEventLoop.start_tls().
@@ -129,7 +132,7 @@ class TLS(asyncio.AbstractEventLoop):
             raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         lower: Any = transport
         waiter = self.create_future()
-        ssl_protocol = TLSProtocol(
+        ssl_protocol = SSLProtocol(
             self,
             protocol,
             sslcontext,
@@ -160,13 +163,13 @@ class TLS(asyncio.AbstractEventLoop):
         sslcontext: SSLContext,
         handshake_timeout: float | None,
         shutdown_timeout: float | None,
-    ) -> Callable[[], TLSProtocol]:
+    ) -> Callable[[], SSLProtocol]:
         """Return what a TLS server makes for each connection that it accepts: TLS around the user's protocol."""
 
-        def make() -> TLSProtocol:
+        def make() -> SSLProtocol:
             protocol = protocol_factory()
             waiter = self.create_future() if self._debug else None
-            ssl_protocol = TLSProtocol(
+            ssl_protocol = SSLProtocol(
                 self,
                 protocol,
                 sslcontext,
@@ -183,7 +186,7 @@ class TLS(asyncio.AbstractEventLoop):
         return make
 
     def _report_handshake(
-        self, waiter: asyncio.Future[None], protocol: asyncio.BaseProtocol, transport: _core.TLSTransport
+        self, waiter: asyncio.Future[None], protocol: asyncio.BaseProtocol, transport: _core.SSLTransport
     ) -> None:
         """Tell of a handshake that failed, which asyncio does in debug mode only."""
         if waiter.cancelled() or (exc := waiter.exception()) is None:

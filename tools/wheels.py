@@ -1,4 +1,4 @@
-"""wheels.py PYTHON...: the source distribution, a wheel with libev inside for each interpreter, and proof that they run.
+"""wheels.py PYTHON...: the source distribution, a wheel for each interpreter with libev inside, and proof that it runs
 
 Everything is left in dist/. The wheels are made from the source distribution; auditwheel puts libev into them and finds
 the oldest glibc that they run on. Each is then installed into an empty environment, where the main example is run on

@@ -1,9 +1,12 @@
 """Load for what load.c cannot do: TLS, Unix sockets, and connections that come and go.
 
-Run as a program it is the generator, in a process of its own: `pyload.py ADDRESS PID KIND CONNECTIONS SIZE WARM SECONDS
-OPERATIONS`, where ADDRESS is a port on 127.0.0.1 or a path, and KIND some of the words tls, unix, connect. As with load.c
-a connection never has more than one message on its way, each message is noise and must come back as it went, and the
-server's CPU clock is read here. With "connect" an operation is a connection: made, one echo, closed.
+Run as a program it is the generator, in a process of its own:
+
+    pyload.py ADDRESS PID KIND CONNECTIONS SIZE WARM SECONDS OPERATIONS
+
+where ADDRESS is a port on 127.0.0.1 or a path, and KIND some of the words tls, unix, connect. As with load.c a
+connection never has more than one message on its way, each is noise and must come back as it went, and the server's CPU
+clock is read here. With "connect" an operation is a connection: made, one echo, closed.
 """
 
 import os

@@ -73,8 +73,8 @@ al_state_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->ReadPipeTransportType);
     Py_VISIT(state->WritePipeTransportType);
     Py_VISIT(state->DatagramTransportType);
-    Py_VISIT(state->TLSProtocolType);
-    Py_VISIT(state->TLSTransportType);
+    Py_VISIT(state->SSLProtocolType);
+    Py_VISIT(state->SSLTransportType);
     Py_VISIT(state->ListenerType);
     Py_VISIT(state->SockOpType);
     Py_VISIT(state->tls_do_handshake);
@@ -123,8 +123,8 @@ al_state_clear(PyObject *module)
     Py_CLEAR(state->ReadPipeTransportType);
     Py_CLEAR(state->WritePipeTransportType);
     Py_CLEAR(state->DatagramTransportType);
-    Py_CLEAR(state->TLSProtocolType);
-    Py_CLEAR(state->TLSTransportType);
+    Py_CLEAR(state->SSLProtocolType);
+    Py_CLEAR(state->SSLTransportType);
     Py_CLEAR(state->ListenerType);
     Py_CLEAR(state->SockOpType);
     Py_CLEAR(state->tls_do_handshake);

@@ -69,8 +69,8 @@ typedef struct al_state {
     PyTypeObject *ReadPipeTransportType;
     PyTypeObject *WritePipeTransportType;
     PyTypeObject *DatagramTransportType;
-    PyTypeObject *TLSProtocolType;
-    PyTypeObject *TLSTransportType;
+    PyTypeObject *SSLProtocolType;
+    PyTypeObject *SSLTransportType;
     PyTypeObject *ListenerType;
     PyTypeObject *SockOpType;
 

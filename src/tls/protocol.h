@@ -31,15 +31,71 @@ typedef struct {
     char app_writing_paused;  /* _app_writing_paused */
     char down_reading_paused; /* _ssl_reading_paused */
     char down_writing_paused; /* _ssl_writing_paused */
-} TLSProtocolObject;
+} SSLProtocolObject;
 
-#define TLSProtocolObject_CAST(op) ((TLSProtocolObject *)(op))
+#define SSLProtocolObject_CAST(op) ((SSLProtocolObject *)(op))
 
-/* Encrypt the items of a list of bytes-like objects and send them on. 0, or -1
- * with an exception to be raised set. */
+/* --- protocol.c --------------------------------------------------------- */
+
+static inline al_state *
+al_tls_state(SSLProtocolObject *self)
+{
+    return al_state_from_type(Py_TYPE(self));
+}
+
+/* self.name(): 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_tls_protocol_write(TLSProtocolObject *self, PyObject *const *items,
-                      Py_ssize_t count);
+al_tls_call(SSLProtocolObject *self, PyObject *name);
+
+/* Set RuntimeError and return -1 if SSLProtocol.__init__() was not called, or
+ * somebody has deleted what it set. */
+AL_NODISCARD int
+al_tls_check_init(SSLProtocolObject *self);
+
+/* Learn the methods that bytes flow through, the first time. 0, or -1 with an
+ * exception set. */
+AL_NODISCARD int
+al_tls_bind(SSLProtocolObject *self);
+
+/* End the connection for the Exception now set, as an `except` clause does. 0,
+ * or -1 with one that is more than an Exception set, or another. */
+AL_NODISCARD int
+al_tls_fatal_error(SSLProtocolObject *self);
+
+/* Whether a limit lies above `size`, so that nothing is to be done about it:
+ * false also where that takes asyncio's own comparison. */
+bool
+al_tls_is_below(Py_ssize_t size, PyObject *limit);
+
+/* --- write.c ------------------------------------------------------------ */
+
+/* Ciphertext and plaintext that waits outside of the BIO, as asyncio counts
+ * it. */
+static inline Py_ssize_t
+al_tls_waiting(const SSLProtocolObject *self)
+{
+    return self->held_size + self->backlog_size;
+}
+
+/* Encrypt bytes-like objects and send them on. 0, or -1 with an exception to
+ * be raised set. */
+AL_NODISCARD int
+al_tls_write(SSLProtocolObject *self, PyObject *const *items,
+             Py_ssize_t count);
+
+/* Send the ciphertext that there is: asyncio's _process_outgoing(). 0, or -1
+ * with an exception set. */
+AL_NODISCARD int
+al_tls_flush(SSLProtocolObject *self);
+
+/* --- read.c ------------------------------------------------------------- */
+
+/* Hand the user what can be decrypted: asyncio's _do_read(). 0, or -1 with an
+ * exception to be raised set. */
+AL_NODISCARD int
+al_tls_read(SSLProtocolObject *self);
+
+/* --- types -------------------------------------------------------------- */
 
 /* Create the types and store them in the module state. */
 AL_NODISCARD int

@@ -40,23 +40,22 @@ tls_transport_write(PyObject *op, PyObject *const *items, Py_ssize_t count)
     if (protocol == NULL) {
         return -1;
     }
-    int rc = PyObject_TypeCheck(protocol, state->TLSProtocolType)
-                 ? al_tls_protocol_write(TLSProtocolObject_CAST(protocol),
-                                         items, count)
+    int rc = PyObject_TypeCheck(protocol, state->SSLProtocolType)
+                 ? al_tls_write(SSLProtocolObject_CAST(protocol), items, count)
                  : tls_transport_pass_on(protocol, state->names._write_appdata,
                                          items, count);
     Py_DECREF(protocol);
     return rc;
 }
 
-PyDoc_STRVAR(TLSTransport_write_doc,
+PyDoc_STRVAR(SSLTransport_write_doc,
              "write($self, /, data)\n--\n\n"
              "Encrypt bytes, a bytearray or a memoryview and send them; what "
              "the kernel does not\ntake now is queued. Raises TypeError for "
              "other data.");
 
 static PyObject *
-TLSTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+SSLTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *kwnames)
 {
     static const al_signature signature = {"write", AL_ARGS("data"), 1, 1, 0};
@@ -85,13 +84,13 @@ TLSTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(TLSTransport_writelines_doc,
+PyDoc_STRVAR(SSLTransport_writelines_doc,
              "writelines($self, /, list_of_data)\n--\n\n"
              "Like write() for each of an iterable of bytes-like objects, in "
              "one go.");
 
 static PyObject *
-TLSTransport_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+SSLTransport_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *kwnames)
 {
     static const al_signature signature = {"writelines",
@@ -115,28 +114,28 @@ TLSTransport_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_NONE;
 }
 
-static PyMethodDef TLSTransport_methods[] = {
-    {"write", (PyCFunction)(void (*)(void))TLSTransport_write,
-     METH_FASTCALL | METH_KEYWORDS, TLSTransport_write_doc},
-    {"writelines", (PyCFunction)(void (*)(void))TLSTransport_writelines,
-     METH_FASTCALL | METH_KEYWORDS, TLSTransport_writelines_doc},
+static PyMethodDef SSLTransport_methods[] = {
+    {"write", (PyCFunction)(void (*)(void))SSLTransport_write,
+     METH_FASTCALL | METH_KEYWORDS, SSLTransport_write_doc},
+    {"writelines", (PyCFunction)(void (*)(void))SSLTransport_writelines,
+     METH_FASTCALL | METH_KEYWORDS, SSLTransport_writelines_doc},
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(TLSTransport_doc,
+PyDoc_STRVAR(SSLTransport_doc,
              "The upper end of a TLS connection as an asyncio.Transport.");
 
-static PyType_Slot TLSTransport_slots[] = {
-    {Py_tp_doc, (void *)TLSTransport_doc},
-    {Py_tp_methods, TLSTransport_methods},
+static PyType_Slot SSLTransport_slots[] = {
+    {Py_tp_doc, (void *)SSLTransport_doc},
+    {Py_tp_methods, SSLTransport_methods},
     {0, NULL},
 };
 
 /* The rest, its lifetime too, is inherited from a Python class. */
-static PyType_Spec TLSTransport_spec = {
-    .name = "asyncloop._core.TLSTransport",
+static PyType_Spec SSLTransport_spec = {
+    .name = "asyncloop._core.SSLTransport",
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-    .slots = TLSTransport_slots,
+    .slots = SSLTransport_slots,
 };
 
 int
@@ -144,7 +143,7 @@ al_tls_transport_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    state->TLSTransportType = al_state_add_type(
-        module, &TLSTransport_spec, state->imports.asyncio_SSLTransport);
-    return state->TLSTransportType == NULL ? -1 : 0;
+    state->SSLTransportType = al_state_add_type(
+        module, &SSLTransport_spec, state->imports.asyncio_SSLTransport);
+    return state->SSLTransportType == NULL ? -1 : 0;
 }

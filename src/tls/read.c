@@ -1,0 +1,277 @@
+/* read.c - from the peer to the user: ciphertext in, plaintext out.
+ *
+ *     buffer_updated(n) ---> engine: feed ... read ---> data_received(), or
+ *                                                       get_buffer(),
+ *                                                       buffer_updated(n)
+ *
+ * Plaintext is no longer than its ciphertext, so all that has come is decrypted
+ * straight into one bytes object, which is then cut to its size.
+ *
+ * Invariant
+ *   (1) depth > 0 <=> a method of the user's protocol is being called to hand
+ *       it data: what it writes is flushed by whoever called it.
+ */
+#include "tls/protocol.h"
+
+/* --- to the user's protocol --------------------------------------------- */
+
+/* Whatever the user's method did, send what was written in it. */
+static int
+tls_leave(SSLProtocolObject *self, int rc)
+{
+    self->depth--;
+    if (rc == 0) {
+        return 0; /* _do_read() flushes */
+    }
+    PyObject *raised = PyErr_GetRaisedException();
+    if (self->depth == 0 && al_tls_flush(self) < 0) { /* by (1) */
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(raised);
+    return -1;
+}
+
+/* The peer has said goodbye. 0, or -1 with an exception set. */
+static int
+tls_end(SSLProtocolObject *self)
+{
+    al_state *state = al_tls_state(self);
+
+    if (al_tls_call(self, state->names._call_eof_received) < 0) {
+        return -1;
+    }
+    return al_tls_call(self, state->names._start_shutdown);
+}
+
+/* Decrypt all there is. -> new reference to bytes; NULL without an exception:
+ * there is nothing. */
+static PyObject *
+tls_decrypt(SSLProtocolObject *self, bool *is_closed)
+{
+    PyObject *result = NULL;
+
+    *is_closed = false;
+    while (!*is_closed) {
+        Py_ssize_t size = al_tls_engine_readable(&self->engine);
+        if (size <= 0) {
+            if (size < 0) {
+                Py_CLEAR(result);
+            }
+            break;
+        }
+        PyObject *data = PyBytes_FromStringAndSize(NULL, size);
+        if (data == NULL) {
+            Py_CLEAR(result);
+            break;
+        }
+        Py_ssize_t n = al_tls_engine_read(
+            &self->engine, PyBytes_AS_STRING(data), size, is_closed);
+        if (n <= 0) {
+            Py_DECREF(data);
+            if (n < 0) {
+                Py_CLEAR(result);
+            }
+            break;
+        }
+        if (n < size && _PyBytes_Resize(&data, n) < 0) {
+            Py_CLEAR(result);
+            break;
+        }
+        if (result == NULL) {
+            result = data;
+        }
+        else {
+            PyBytes_ConcatAndDel(&result, data);
+        }
+        if (n < size || result == NULL) {
+            break;
+        }
+    }
+    return result;
+}
+
+/* 0, or -1 with an exception set. */
+static int
+tls_read_bytes(SSLProtocolObject *self)
+{
+    bool is_closed;
+
+    PyObject *data = tls_decrypt(self, &is_closed);
+    if (data == NULL) {
+        if (PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    else if (self->app_protocol == NULL) {
+        Py_DECREF(data); /* lost while OpenSSL let other threads run */
+        return 0;
+    }
+    else {
+        PyObject *protocol = Py_NewRef(self->app_protocol);
+        self->depth++;
+        PyObject *result = PyObject_CallMethodOneArg(
+            protocol, al_tls_state(self)->names.data_received, data);
+        Py_DECREF(protocol);
+        Py_DECREF(data);
+        if (tls_leave(self, result == NULL ? -1 : 0) < 0) {
+            return -1;
+        }
+        Py_DECREF(result);
+    }
+    return is_closed ? tls_end(self) : 0;
+}
+
+/* Decrypt into the user's buffer. -> the number of bytes, *wanted of them if
+ * there may be more; or -1 with an exception set. */
+static Py_ssize_t
+tls_decrypt_into(SSLProtocolObject *self, PyObject *buffer, Py_ssize_t *wanted,
+                 bool *is_closed)
+{
+    Py_buffer view;
+
+    if (PyObject_Size(buffer) < 0 ||
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0)
+    {
+        return -1;
+    }
+    *wanted = view.len;
+    Py_ssize_t n =
+        al_tls_engine_read(&self->engine, view.buf, view.len, is_closed);
+    PyBuffer_Release(&view);
+    if (*wanted == 0) {
+        *is_closed = true; /* as asyncio takes it */
+    }
+    return n;
+}
+
+/* The user's buffer is full: go on in the next turn. 0, or -1. */
+static int
+tls_read_again(SSLProtocolObject *self)
+{
+    al_state *state = al_tls_state(self);
+    PyObject *result = NULL;
+    PyObject *loop = PyObject_GetAttr((PyObject *)self, state->names._loop);
+    PyObject *more = PyObject_GetAttr((PyObject *)self, state->names._do_read);
+
+    if (loop != NULL && more != NULL) {
+        result = PyObject_CallMethodOneArg(loop, state->names.call_soon, more);
+    }
+    Py_XDECREF(more);
+    Py_XDECREF(loop);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* Fill what the user's get_buffer() gives, once; `pending` bytes of ciphertext
+ * wait. 0, or -1 with an exception set. */
+static int
+tls_fill_buffer(SSLProtocolObject *self, PyObject *protocol,
+                Py_ssize_t pending, bool *is_closed)
+{
+    Py_ssize_t wanted = 0;
+
+    PyObject *buffer =
+        PyObject_CallMethod(protocol, "get_buffer", "n", pending);
+    if (buffer == NULL) {
+        return -1;
+    }
+    Py_ssize_t n = tls_decrypt_into(self, buffer, &wanted, is_closed);
+    Py_DECREF(buffer);
+    if (n <= 0) {
+        return n < 0 ? -1 : 0;
+    }
+    if (n == wanted && tls_read_again(self) < 0) {
+        return -1;
+    }
+    PyObject *result = PyObject_CallMethod(protocol, "buffer_updated", "n", n);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+static int
+tls_read_buffered(SSLProtocolObject *self)
+{
+    bool is_closed = false;
+
+    Py_ssize_t readable = al_tls_engine_readable(&self->engine);
+    if (readable <= 0 || self->app_protocol == NULL) {
+        return readable < 0 ? -1 : 0;
+    }
+    Py_ssize_t pending = al_tls_engine_incoming(&self->engine);
+    if (pending < 0) {
+        return -1;
+    }
+    PyObject *protocol = Py_NewRef(self->app_protocol);
+    self->depth++;
+    int rc =
+        tls_leave(self, tls_fill_buffer(self, protocol, pending, &is_closed));
+    Py_DECREF(protocol);
+    if (rc < 0) {
+        return -1;
+    }
+    return is_closed ? tls_end(self) : 0;
+}
+
+/* What is decrypted no more while the user has paused must not grow without
+ * bound. 0, or -1 with an exception set. */
+static int
+tls_control_reading(SSLProtocolObject *self)
+{
+    Py_ssize_t pending = al_tls_engine_incoming(&self->engine);
+    if (pending < 0) {
+        return -1;
+    }
+    if (AL_LIKELY(!self->down_reading_paused &&
+                  al_tls_is_below(pending, self->incoming_high)))
+    {
+        return 0;
+    }
+    return al_tls_call(self, al_tls_state(self)->names._control_ssl_reading);
+}
+
+static int
+tls_read_and_flush(SSLProtocolObject *self)
+{
+    if (!self->app_reading_paused) {
+        int rc = self->app_is_buffered ? tls_read_buffered(self)
+                                       : tls_read_bytes(self);
+        if (rc < 0) {
+            return -1;
+        }
+        rc = self->backlog_size > 0
+                 ? al_tls_call(self, al_tls_state(self)->names._do_write)
+                 : al_tls_flush(self);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    return tls_control_reading(self);
+}
+
+int
+al_tls_read(SSLProtocolObject *self)
+{
+    al_state *state = al_tls_state(self);
+
+    if (self->state != state->tls_wrapped &&
+        self->state != state->tls_flushing)
+    {
+        return 0;
+    }
+    if (al_tls_bind(self) < 0) {
+        return al_tls_fatal_error(self);
+    }
+    Py_INCREF(self);
+    int rc = tls_read_and_flush(self);
+    if (AL_UNLIKELY(rc < 0)) {
+        rc = al_tls_fatal_error(self);
+    }
+    Py_DECREF(self);
+    return rc;
+}

@@ -1,0 +1,264 @@
+/* write.c - from the user to the peer: plaintext in, ciphertext out.
+ *
+ *     SSLTransport.write() ---> engine: write ... drain ---> transport below
+ *                                           |  it does not want more now
+ *                                           v
+ *                                          held
+ *
+ * What a protocol writes while it is handed data leaves when it returns, in
+ * one piece; all else at once. The ssl module's BIOs never shrink, so they are
+ * emptied before they have grown: what cannot leave is held in bytes objects.
+ *
+ * Invariants
+ *   (1) `held` leaves before what is in the outgoing BIO.
+ *   (2) Plaintext waits in asyncio's backlog only while OpenSSL takes none:
+ *       in a handshake.
+ */
+#include "tls/protocol.h"
+
+#define AL_TLS_BIO_MAX ((Py_ssize_t)32 * 1024) /* bytes to let a BIO grow to */
+
+/* --- to the peer -------------------------------------------------------- */
+
+/* Empty the BIO. -> new reference to bytes, may be empty; or NULL. */
+static PyObject *
+tls_drain(SSLProtocolObject *self)
+{
+    PyObject *data;
+
+    if (AL_LIKELY(al_tls_engine_is_bound(&self->engine))) {
+        data = al_tls_engine_drain(&self->engine);
+    }
+    else if (al_tls_check_init(self) < 0) {
+        return NULL;
+    }
+    else {
+        data = PyObject_CallMethod(self->outgoing, "read", NULL);
+    }
+    if (AL_UNLIKELY(data != NULL && !PyBytes_Check(data))) {
+        Py_CLEAR(data);
+        PyErr_SetString(PyExc_TypeError, "the outgoing BIO must give bytes");
+    }
+    return data;
+}
+
+/* Empty the BIO into `held`. 0, or -1 with an exception set. */
+static int
+tls_hold(SSLProtocolObject *self)
+{
+    PyObject *data = tls_drain(self);
+    if (data == NULL) {
+        return -1;
+    }
+    int rc = 0;
+    Py_ssize_t size = PyBytes_GET_SIZE(data);
+    if (size > 0) {
+        if (self->held == NULL && (self->held = PyList_New(0)) == NULL) {
+            rc = -1;
+        }
+        else {
+            rc = PyList_Append(self->held, data);
+        }
+        self->held_size += rc == 0 ? size : 0;
+    }
+    Py_DECREF(data);
+    return rc;
+}
+
+/* transport.name(data), of the one below; steals `data`. 0, or -1 with an
+ * exception set. */
+static int
+tls_send(SSLProtocolObject *self, PyObject *name, PyObject *data)
+{
+    if (self->transport == NULL) { /* the connection is lost */
+        Py_DECREF(data);
+        return 0;
+    }
+    PyObject *transport = Py_NewRef(self->transport);
+    PyObject *result = PyObject_CallMethodOneArg(transport, name, data);
+    Py_DECREF(transport);
+    Py_DECREF(data);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+static int
+tls_send_held(SSLProtocolObject *self)
+{
+    PyObject *held = self->held;
+
+    self->held = NULL;
+    self->held_size = 0;
+    return tls_send(self, al_tls_state(self)->names.writelines, held);
+}
+
+int
+al_tls_flush(SSLProtocolObject *self)
+{
+    int rc = 0;
+
+    if (AL_UNLIKELY(self->held != NULL || self->down_writing_paused)) {
+        rc = tls_hold(self); /* by (1) */
+        if (rc == 0 && self->held != NULL && !self->down_writing_paused) {
+            rc = tls_send_held(self);
+        }
+    }
+    else {
+        PyObject *data = tls_drain(self);
+        if (data == NULL) {
+            return -1;
+        }
+        if (PyBytes_GET_SIZE(data) > 0) {
+            rc = tls_send(self, al_tls_state(self)->names.write, data);
+        }
+        else {
+            Py_DECREF(data);
+        }
+    }
+    if (rc < 0) {
+        return -1;
+    }
+    if (AL_LIKELY(!self->app_writing_paused &&
+                  al_tls_is_below(al_tls_waiting(self), self->outgoing_high)))
+    {
+        return 0;
+    }
+    return al_tls_call(self, al_tls_state(self)->names._control_app_writing);
+}
+
+/* Let the backlog take what cannot be encrypted now. 0, or -1. */
+static int
+tls_postpone(SSLProtocolObject *self, const char *data, Py_ssize_t size)
+{
+    PyObject *rest = PyBytes_FromStringAndSize(data, size);
+    if (rest == NULL) {
+        return -1;
+    }
+    PyObject *result =
+        al_tls_check_init(self) < 0
+            ? NULL
+            : PyObject_CallMethod(self->write_backlog, "append", "O", rest);
+    Py_DECREF(rest);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    self->backlog_size += size;
+    return 0;
+}
+
+/* Encrypt all of `size` bytes at `data`, which are `object`. 0, or -1 with an
+ * exception set. */
+static int
+tls_encrypt(SSLProtocolObject *self, PyObject *object, char *data,
+            Py_ssize_t size)
+{
+    Py_ssize_t done = 0;
+    Py_ssize_t in_bio = 0;
+
+    while (done < size) {
+        PyObject *rest = done == 0 ? Py_NewRef(object)
+                                   : PyMemoryView_FromMemory(
+                                         data + done, size - done, PyBUF_READ);
+        if (rest == NULL) {
+            return -1;
+        }
+        Py_ssize_t n = al_tls_engine_write(&self->engine, rest);
+        Py_DECREF(rest);
+        if (n <= 0) {
+            return n < 0 ? -1 : tls_postpone(self, data + done, size - done);
+        }
+        done += n;
+        in_bio += n;
+        if (in_bio >= AL_TLS_BIO_MAX && done < size) {
+            if (tls_hold(self) < 0) {
+                return -1;
+            }
+            in_bio = 0;
+        }
+    }
+    return 0;
+}
+
+static int
+tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
+{
+    Py_buffer view;
+
+    if (AL_LIKELY(PyBytes_CheckExact(object))) {
+        return tls_encrypt(self, object, PyBytes_AS_STRING(object),
+                           PyBytes_GET_SIZE(object));
+    }
+    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    int rc = tls_encrypt(self, object, view.buf, view.len);
+    PyBuffer_Release(&view);
+    return rc;
+}
+
+/* asyncio's own _write_appdata(), for what is not the usual case. */
+static int
+tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
+                     Py_ssize_t count)
+{
+    al_state *state = al_tls_state(self);
+    PyObject *list = PyList_New(0);
+    PyObject *result = NULL;
+    int rc = list == NULL ? -1 : 0;
+
+    for (Py_ssize_t i = 0; i < count && rc == 0; i++) {
+        rc = PyList_Append(list, items[i]);
+    }
+    if (rc == 0) {
+        PyObject *args[] = {(PyObject *)self, list};
+        PyObject *method = PyObject_GetAttr(state->imports.asyncio_SSLProtocol,
+                                            state->names._write_appdata);
+        if (method != NULL) {
+            result = PyObject_Vectorcall(method, args, 2, NULL);
+            Py_DECREF(method);
+        }
+    }
+    Py_XDECREF(list);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+int
+al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
+{
+    if (AL_UNLIKELY(self->state != al_tls_state(self)->tls_wrapped ||
+                    self->backlog_size > 0 ||
+                    !al_tls_engine_is_bound(&self->engine)))
+    {
+        return tls_write_by_asyncio(self, items, count);
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (PyObject_Size(items[i]) < 0) {
+            return -1;
+        }
+    }
+    Py_INCREF(self);
+    int rc = 0;
+    for (Py_ssize_t i = 0; i < count && rc == 0; i++) {
+        if (self->backlog_size > 0) { /* in order, behind what could not go */
+            rc = tls_write_by_asyncio(self, items + i, count - i);
+            break;
+        }
+        rc = tls_encrypt_object(self, items[i]);
+    }
+    if (rc == 0 && self->depth == 0) {
+        rc = al_tls_flush(self);
+    }
+    if (rc < 0) {
+        rc = al_tls_fatal_error(self);
+    }
+    Py_DECREF(self);
+    return rc;
+}
