@@ -2,10 +2,12 @@
 #ifndef AL_LOOP_LOOP_H
 #define AL_LOOP_LOOP_H
 
+#include "io/alarm.h"
 #include "sched/loop_head.h"
 
 typedef struct {
     al_loop_head head;
+    al_alarm alarm;        /* for deadlines that libev would miss */
     PyThreadState *tstate; /* saved around a poll that blocks, else NULL */
     /* Polls are paid for (design D6): how many turns may pass without one. */
     uint32_t turns_skipped; /* since the last poll */

@@ -109,7 +109,11 @@ loop_poll_blocking(LoopObject *self, double seconds)
     if (head->ready.count > 0) { /* a signal handler's doing */
         return 0;
     }
-    al_timers_watch(head, seconds);
+    if (seconds > AL_ALARM_LONGEST ||
+        !al_alarm_set(&self->alarm, head, seconds))
+    {
+        al_timers_watch(head, seconds);
+    }
     head->is_blocked = true; /* (1) */
     ev_run(head->ev, EVRUN_ONCE);
     head->is_blocked = false;
@@ -295,6 +299,7 @@ Loop__after_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
     self->head.is_blocked = false;
     self->tstate = NULL;
     if (self->head.ev != NULL) {
+        al_alarm_close(&self->alarm, &self->head);
         ev_loop_fork(self->head.ev); /* done at its next poll, if any */
     }
     Py_RETURN_NONE;
@@ -345,6 +350,7 @@ al_loop_release(LoopObject *self)
     Py_CLEAR(head->current_task);
     if (head->ev != NULL) { /* none of them released us */
         struct ev_loop *ev = head->ev;
+        al_alarm_close(&self->alarm, head);
         al_wakeup_stop(head);
         head->ev = NULL;
         ev_loop_destroy(ev);
