@@ -12,6 +12,7 @@
 #   make refleak    references and memory blocks over repeated runs of tests/leaks
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
+#   make soak       100,000 connections each, plain, Unix and TLS, that end in all ways: does anything grow?
 #   make bench      asyncloop against asyncio and uvloop; BENCH_ARGS adds options
 #   make clean      remove what was built; make distclean: .venv too
 #
@@ -30,7 +31,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all debug format lint layers types asan refleak wheels bench clean distclean
+.PHONY: build run test test-all debug format lint layers types asan refleak soak wheels bench clean distclean
 
 build: $(VENV)/.installed
 
@@ -117,6 +118,11 @@ ifneq ($(DEBUG_PYTHON),)
 else
 	@echo "no debug build of this Python here (Debian: python3-dbg): references were not counted, blocks were"
 endif
+
+soak: build
+	$(PY) benchmarks/soak.py $(SOAK_ARGS)
+	$(PY) benchmarks/soak.py --unix $(SOAK_ARGS)
+	$(PY) benchmarks/soak.py --tls $(SOAK_ARGS)
 
 wheels: build $(GROUP)wheels
 	@set -e; pythons=; for version in $(VERSIONS); do pythons="$$pythons $$(sh tools/find-python $$version)"; done; \

@@ -32,6 +32,7 @@ MODULES = (
     "micro.lifecycle",
     "micro.fdwatch",
     "micro.sock",
+    "micro.subprocesses",
     "net.tcp_echo",
     "net.streams",
     "net.udp",
