@@ -60,7 +60,12 @@ $(VENV)/.peers: pyproject.toml $(MADE)
 run: build $(GROUP)examples $(VENV)/.peers
 	$(PY) examples/fetch.py $(RUN_ARGS)
 
-test: build $(GROUP)test
+# What tests/clients talks to: nice to have, so no test fails without it.
+$(VENV)/.servers: tools/test-servers.sh $(MADE)
+	@sh tools/test-servers.sh
+	@touch $@
+
+test: build $(GROUP)test $(VENV)/.servers
 	$(PY) -m pytest $(PYTEST_ARGS) $(TESTS)
 
 # Each in an environment of its own beside the others; a Python that is missing is fetched, see tools/find-python.
