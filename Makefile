@@ -12,6 +12,7 @@
 #   make refleak    references and memory blocks over repeated runs of tests/leaks
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
+#   make compatibility  docs/compatibility.md anew, for .venv's Python; COMPATIBILITY_ARGS=--conformance: CPython's tests too
 #   make bench      asyncloop against asyncio and uvloop; BENCH_ARGS adds options
 #   make clean      remove what was built; make distclean: .venv too
 #
@@ -30,7 +31,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all debug format lint layers types asan refleak wheels bench clean distclean
+.PHONY: build run test test-all debug format lint layers types asan refleak wheels compatibility bench clean distclean
 
 build: $(VENV)/.installed
 
@@ -121,6 +122,9 @@ endif
 wheels: build $(GROUP)wheels
 	@set -e; pythons=; for version in $(VERSIONS); do pythons="$$pythons $$(sh tools/find-python $$version)"; done; \
 	$(PY) tools/wheels.py $$pythons
+
+compatibility: build $(GROUP)test $(VENV)/.peers
+	$(PY) tools/compatibility.py $(COMPATIBILITY_ARGS) $(PY)
 
 bench: build $(VENV)/.peers
 	$(PY) benchmarks/run.py $(BENCH_ARGS)

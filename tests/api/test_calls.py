@@ -3,8 +3,8 @@
 import asyncio
 import concurrent.futures
 import contextvars
-import signal
 import os
+import signal
 import threading
 import time
 
@@ -189,7 +189,11 @@ def test_shutdown_asyncgens(loop):
             closed.append(True)
 
     generator = numbers()
-    assert loop.run_until_complete(anext(generator)) == 1
+
+    async def first():
+        return await anext(generator)
+
+    assert loop.run_until_complete(first()) == 1
     loop.run_until_complete(loop.shutdown_asyncgens())
     assert closed == [True]
 

@@ -54,7 +54,7 @@ def test_writer(loop, pair):
     assert loop.remove_writer(pair[0].fileno()) is False
 
 
-@proves("loop.sock_recv", "sock nbytes")
+@proves("loop.sock_recv", "sock n")
 @proves("loop.sock_sendall", "sock data")
 def test_send_and_receive(run, loop, pair):
     async def main():

@@ -42,7 +42,7 @@ def output_of(run, loop):
     return output_of
 
 
-@proves("loop.subprocess_exec", "protocol_factory args")
+@proves("loop.subprocess_exec", "protocol_factory program args")
 @proves("SubprocessTransport.get_returncode")
 def test_exec(output_of):
     assert output_of("echo hello; exit 3") == (3, b"hello\n", b"")
