@@ -194,7 +194,7 @@ def page(data):
     yield "\n## CPython's own tests of asyncio\n"
     yield "By tests/stdlib; *applicable* leaves out the tests of asyncio's private insides.\n"
     yield "| Python | loop | applicable | passed | failed | not applicable |\n|---|---|---|---|---|---|"
-    for version, by_loop in sorted(data["conformance"].items(), key=lambda kv: tuple(map(int, kv[0].split(".")))):
+    for _, by_loop in sorted(data["conformance"].items(), key=lambda kv: tuple(map(int, kv[0].split(".")))):
         for loop, result in by_loop.items():
             numbers = [result[key] for key in ("applicable", "passed", "failed", "not applicable")]
             yield f"| {result['python']} | {loop} | " + " | ".join(map(str, numbers)) + " |"
