@@ -63,7 +63,7 @@ def read_outcomes(path):
 
 
 def run_tests(python, factory):
-    """The outcomes of tests/api on a loop. A crash or hang is that test's failure, the rest goes on in a new process."""
+    """The outcomes of tests/api on a loop. A crash or hang fails that test; the rest goes on."""
     merged = {}
     for file in sorted((ROOT / "tests/api").glob("test_*.py")):
         with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def serve(loop, Peer_):
-    """async with serve(**options of create_server) as (address, accepted): accepted() waits for the server's protocol."""
+    """async with serve(**options of create_server) as (address, accepted): accepted() waits for a protocol."""
 
     @contextlib.asynccontextmanager
     async def serve(host=HOST, port=0, method="create_server", **options):
