@@ -13,6 +13,7 @@
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
 #   make soak       100,000 connections each, plain, Unix and TLS, that end in all ways: does anything grow?
+#   make compatibility  docs/compatibility.md anew, for .venv's Python; COMPATIBILITY_ARGS=--conformance: CPython's tests too
 #   make bench      asyncloop against asyncio and uvloop; BENCH_ARGS adds options
 #   make clean      remove what was built; make distclean: .venv too
 #
@@ -31,7 +32,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all debug format lint layers types asan refleak soak wheels bench clean distclean
+.PHONY: build run test test-all debug format lint layers types asan refleak soak wheels compatibility bench clean distclean
 
 build: $(VENV)/.installed
 
@@ -132,6 +133,9 @@ soak: build
 wheels: build $(GROUP)wheels
 	@set -e; pythons=; for version in $(VERSIONS); do pythons="$$pythons $$(sh tools/find-python $$version)"; done; \
 	$(PY) tools/wheels.py $$pythons
+
+compatibility: build $(GROUP)test $(VENV)/.peers
+	$(PY) tools/compatibility.py $(COMPATIBILITY_ARGS) $(PY)
 
 bench: build $(VENV)/.peers
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
