@@ -242,7 +242,8 @@ class Program:
 
     def op_stack(self, index):
         task = self.pick(self.tasks, index)
-        return task and [frame.f_code.co_name for frame in task.get_stack()]
+        # Of a running task it is the whole stack, the loop's frames among them: it is these that C has none of.
+        return task and [f.f_code.co_name for f in task.get_stack() if f.f_code.co_filename == __file__]
 
     def op_event(self, is_set):
         (self.event.set if is_set else self.event.clear)()
