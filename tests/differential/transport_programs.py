@@ -76,7 +76,7 @@ class Plain(Seen, asyncio.Protocol):
 
 class Buffered(Seen, asyncio.BufferedProtocol):
     def get_buffer(self, sizehint):
-        self.buffer = bytearray(77)
+        self.buffer = bytearray(self.run.buffer_size)
         return self.buffer
 
     def buffer_updated(self, nbytes):
@@ -93,6 +93,10 @@ class Program:
         self.received = []  # [protocol, type, bytes] since the last other note
         self.moves = 0
         self.fuel = 60
+        # What a protocol does on data depends on where that is cut, so then it comes in pieces that nobody cuts.
+        reacts = "data" in program["reactions"]
+        self.buffer_size = 20_000 if reacts else 77
+        self.most = 1000 if reacts else max(SIZES)
         self.to_peer = bytearray()
         self.transport = None
         self.peer_at_end = False
@@ -118,11 +122,17 @@ class Program:
             self.received[-1][2] += data
         else:
             self.received.append([name, kind, bytearray(data)])
+        if "data" in self.program["reactions"]:
             self.react("data")
 
     def on_exception(self, loop, context):
         exc = context.get("exception")
-        self.note("handler", sorted(context), tracing.plain(context["message"]), exc and tracing.describe(exc))
+        keys, message = sorted(context), context["message"]
+        if message.startswith("Exception in callback "):
+            # asyncio calls these callbacks by way of a Handle, which the context has and the message shows; we have
+            # none and name transport and protocol instead. But for the message the documentation has all keys optional.
+            keys, message = "", message.partition("(")[0].replace("_Selector", "")
+        self.note("handler", keys, tracing.plain(message), exc and tracing.describe(exc))
 
     def react(self, what):
         for op in self.program["reactions"].get(what, ()):
@@ -184,7 +194,7 @@ class Program:
     # What the peer does.
 
     def op_peer_send(self, size, seed):
-        data = memoryview(content(SIZES[size], seed))
+        data = memoryview(content(min(SIZES[size], self.most), seed))
         for _ in range(200):
             if not data:
                 return "all"
