@@ -269,7 +269,7 @@ class Program:
     def op_nest(self):
         # For the owner it would run for ever. On 3.13 stock's run_forever() cleans up after the one that runs too
         # when it refuses: from then on nothing is to be compared.
-        if self.loop.is_running() and sys.version_info < (3, 12):
+        if self.loop.is_running() and sys.version_info[:2] != (3, 13):
             self.loop.run_forever()
 
     # Ops that wait.
