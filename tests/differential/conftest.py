@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the interpreters of programs, 
 EXAMPLES = int(os.environ.get("ASYNCLOOP_DIFFERENTIAL", "0"))
 settings.register_profile(
     "differential",
-    max_examples=EXAMPLES or 100,
+    max_examples=EXAMPLES or 40,
     derandomize=EXAMPLES == 0,
     database=None,
     deadline=None,

@@ -51,7 +51,8 @@ class Program:
         self.loop.set_exception_handler(self.on_exception)
         self.loop.set_debug(program["debug"])
         self.loop.slow_callback_duration = 1e9
-        self.made = 0
+        self.made = self.delays = 0
+        self.finalised = []
         self.tasks, self.futures, self.handles, self.contexts = [], [], [], []
         self.lock, self.event, self.queue = asyncio.Lock(), asyncio.Event(), asyncio.Queue(2)
         self.semaphore, self.condition = asyncio.Semaphore(1), asyncio.Condition()
@@ -69,8 +70,12 @@ class Program:
 
     def on_exception(self, loop, context):
         exc = context.get("exception")
-        # While garbage is collected there is no current task to speak of, so it is not noted.
-        self.note_plain("handler", sorted(context), tracing.plain(context["message"]), exc and tracing.describe(exc))
+        what = "handler", sorted(context), tracing.plain(context["message"]), exc and tracing.describe(exc)
+        if "destroyed" in context["message"] or "never retrieved" in context["message"]:
+            # When an object goes is nobody's promise: tracebacks with frames, which C has not, keep some a while.
+            self.finalised.append(what)
+        else:
+            self.note_plain(*what)
 
     def new_future(self, which):
         return self.kind.futures[which % 2](loop=self.loop)
@@ -121,6 +126,11 @@ class Program:
         self.tasks.append(task)
         return task
 
+    def distinct(self, delay):
+        """A delay of its own, as the order of equal deadlines is undefined (asyncio's documentation of call_at())."""
+        self.delays += 1
+        return None if delay is None else delay + self.delays * 2**-20
+
     # Ops that do not wait.
 
     def sync(self, ops):
@@ -156,7 +166,9 @@ class Program:
 
     def op_factory(self, which):
         eager = [asyncio.eager_task_factory] if sys.version_info >= (3, 12) else []
-        self.loop.set_task_factory(self.pick([None, lambda loop, coro, **kw: self.kind.tasks[0](coro, loop=loop, **kw), *eager], which))
+        self.loop.set_task_factory(
+            self.pick([None, lambda loop, coro, **kw: self.kind.tasks[0](coro, loop=loop, **kw), *eager], which)
+        )
 
     def op_cancel(self, ref, message):
         message = MESSAGES[message]
@@ -208,10 +220,14 @@ class Program:
 
     def op_call_later(self, delay, callback, context):
         call = self.loop.call_later
-        self.handles.append(call(delay, self.pick(self.callbacks, callback), context=self.context(context)))
+        self.handles.append(
+            call(self.distinct(delay), self.pick(self.callbacks, callback), context=self.context(context))
+        )
 
     def op_call_at(self, delay, callback):
-        self.handles.append(self.loop.call_at(self.now + delay, self.pick(self.callbacks, callback), delay))
+        self.handles.append(
+            self.loop.call_at(self.now + self.distinct(delay), self.pick(self.callbacks, callback), delay)
+        )
 
     def op_cancel_handle(self, index):
         if handle := self.pick(self.handles, index):
@@ -310,7 +326,7 @@ class Program:
                     self.note(name, tracing.describe(result))
 
     async def wait_sleep(self, delay):
-        return await asyncio.sleep(delay, "slept")
+        return await asyncio.sleep(self.distinct(delay) if delay else 0, "slept")
 
     async def wait_await(self, ref):
         return await self.awaitable(ref)
@@ -350,20 +366,22 @@ class Program:
     async def wait_wait(self, refs, timeout, when):
         waits = [self.awaitable(ref) for ref in refs]
         when = [asyncio.FIRST_COMPLETED, asyncio.FIRST_EXCEPTION, asyncio.ALL_COMPLETED][when]
-        done, pending = await asyncio.wait(waits, timeout=timeout, return_when=when)
+        done, pending = await asyncio.wait(waits, timeout=self.distinct(timeout), return_when=when)
         return [wait in done for wait in waits], [wait in pending for wait in waits]
 
     async def wait_wait_for(self, ref, timeout):
-        return await asyncio.wait_for(self.awaitable(ref), timeout)
+        return await asyncio.wait_for(self.awaitable(ref), self.distinct(timeout) if timeout else timeout)
 
     async def wait_wait_for_work(self, body, timeout):
-        return await asyncio.wait_for(self.work(self.pick(self.program["bodies"], body)), timeout)
+        return await asyncio.wait_for(
+            self.work(self.pick(self.program["bodies"], body)), self.distinct(timeout) if timeout else timeout
+        )
 
     async def wait_timeout(self, delay, ops, again):
-        async with asyncio.timeout(delay) as timeout:
+        async with asyncio.timeout(self.distinct(delay)) as timeout:
             await self.steps(ops)
             if again is not None:
-                timeout.reschedule(self.loop.time() + again)
+                timeout.reschedule(self.loop.time() + self.distinct(again))
                 await self.steps(ops)
         return timeout.expired()
 
@@ -382,7 +400,7 @@ class Program:
     async def wait_completed(self, refs, timeout):
         # Each once: what as_completed() makes of them is a set, whose order is that of addresses.
         results = []
-        for next_one in asyncio.as_completed([self.awaitable(ref) for ref in refs[:1]], timeout=timeout):
+        for next_one in asyncio.as_completed([self.awaitable(ref) for ref in refs[:1]], timeout=self.distinct(timeout)):
             results.append(tracing.describe(await next_one))
         return results
 
@@ -489,7 +507,7 @@ def run(program, kind):
             kept.clear()
         running.queue = running.condition = running.lock = running.semaphore = running.event = None
         gc.collect()
-        note("left", sorted(map(repr, left)))
+        note("left", sorted(map(repr, left)), sorted(map(repr, running.finalised)))
 
     return tracing.traced(act)
 
