@@ -89,7 +89,7 @@ class Program:
         return (is_task and self.pick(self.tasks, index)) or self.pick(self.futures, index)
 
     def awaitable(self, ref):
-        """Like waitable(), but a younger task: stock asyncio's cancel() recurses for ever where tasks wait in a circle."""
+        """Like waitable(), but a younger task: cancel() recurses for ever where tasks wait in a circle."""
         is_task, index = ref
         me = int(asyncio.current_task(self.loop).get_name()[1:])
         younger = [task for task in self.tasks if task is not None and int(task.get_name()[1:]) > me]
@@ -127,7 +127,7 @@ class Program:
         return task
 
     def distinct(self, delay):
-        """A delay of its own, as the order of equal deadlines is undefined (asyncio's documentation of call_at())."""
+        """A delay of its own, as the order of equal deadlines is undefined (asyncio's documentation of call_later())."""
         self.delays += 1
         return None if delay is None else delay + self.delays * 2**-20
 
@@ -165,10 +165,11 @@ class Program:
             raise
 
     def op_factory(self, which):
+        def factory(loop, coro, **kwargs):
+            return self.kind.tasks[0](coro, loop=loop, **kwargs)
+
         eager = [asyncio.eager_task_factory] if sys.version_info >= (3, 12) else []
-        self.loop.set_task_factory(
-            self.pick([None, lambda loop, coro, **kw: self.kind.tasks[0](coro, loop=loop, **kw), *eager], which)
-        )
+        self.loop.set_task_factory(self.pick([None, factory, *eager], which))
 
     def op_cancel(self, ref, message):
         message = MESSAGES[message]

@@ -146,7 +146,7 @@ JUNK = {
 }
 KEYWORDS = ["context", "name", "loop", "msg", "sock", "ssl", "n", "nothing", "high", "low", "fn", "limit", "default"]
 
-# What would stop the tests: signals to this process, a wait for ever, threads, and what is made of the name by a resolver.
+# What would stop the tests: signals to this process, a wait for ever, threads, a resolver.
 NOT_CALLED = {"run_forever", "run_until_complete", "run_in_executor", "shutdown_default_executor", "add_signal_handler"}
 NOT_CALLED |= {"remove_signal_handler", "getaddrinfo", "getnameinfo", "set_default_executor"}
 

@@ -1,4 +1,4 @@
-"""Random programs of a TLS transport, its ciphertext cut anywhere, leave the same trace on stock asyncio and asyncloop."""
+"""Random programs of a TLS transport, its ciphertext cut anywhere, leave the trace they leave on stock asyncio."""
 
 import shutil
 
