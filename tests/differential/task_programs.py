@@ -127,7 +127,7 @@ class Program:
         return task
 
     def distinct(self, delay):
-        """A delay of its own, as the order of equal deadlines is undefined (asyncio's documentation of call_later())."""
+        """A delay of its own, as the order of equal deadlines is undefined (documentation of call_later())."""
         self.delays += 1
         return None if delay is None else delay + self.delays * 2**-20
 

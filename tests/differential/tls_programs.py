@@ -177,7 +177,8 @@ class Program(transport_programs.Program):
             self.op(op)
             self.settle()
         self.note("the end")
-        self.transport.abort()
+        if not self.dead:
+            self.transport.abort()
         self.settle()
         self.flush()
         self.peer.close()
