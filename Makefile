@@ -9,6 +9,7 @@
 #   make layers     the direction of includes and the size of files in src/
 #   make types      mypy on the package, stubtest on its stub
 #   make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, on a copy in build/
+#   make differential  10,000 random programs of each kind, on asyncio and on asyncloop (EXAMPLES=n: another number)
 #   make refleak    references and memory blocks over repeated runs of tests/leaks
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
@@ -32,7 +33,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all debug format lint layers types asan refleak soak wheels compatibility bench clean distclean
+.PHONY: build run test test-all debug format lint layers types asan refleak differential soak wheels compatibility bench clean distclean
 
 build: $(VENV)/.installed
 
@@ -111,6 +112,10 @@ asan: build $(GROUP)test
 	cd $(ASAN) && LD_PRELOAD=$(ASAN_RUNTIME) PYTHONPATH=$(abspath $(ASAN)) PYTHONMALLOC=malloc \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		$(abspath $(PY)) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+EXAMPLES ?= 10000
+differential: build $(GROUP)test
+	ASYNCLOOP_DIFFERENTIAL=$(EXAMPLES) $(PY) -m pytest $(PYTEST_ARGS) tests/differential
 
 # References are counted by a debug build of the interpreter (Debian: python3-dbg), which takes part if it is there.
 DEBUG_PYTHON ?= $(shell $(PY) -c 'import shutil, sys; v = "%d.%d" % sys.version_info[:2]; \

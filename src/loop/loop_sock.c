@@ -307,12 +307,47 @@ sock_sendall_retry(SockOpObject *op)
     return op->size < op->buffer.len ? NULL : Py_NewRef(Py_None);
 }
 
+/* Somebody else's socket gets the data themselves first, as in asyncio, and it
+ * is for it to say what is wrong with them. */
+static PyObject *
+sock_sendall_method_begin(SockOpObject *op)
+{
+    Py_ssize_t n = 0;
+    PyObject *sent = sock_called(PyObject_CallMethodOneArg(
+        op->sock, op->loop->state->names.send, op->argument));
+
+    if (sent == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (sent != NULL) {
+        n = PyNumber_AsSsize_t(sent, PyExc_OverflowError);
+        Py_DECREF(sent);
+        if (n == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    Py_ssize_t total = PyObject_Size(op->argument);
+    if (total < 0) {
+        return NULL;
+    }
+    if (n == total) {
+        return Py_NewRef(Py_None);
+    }
+    op->size = n;
+    (void)PyObject_GetBuffer(op->argument, &op->buffer, PyBUF_SIMPLE);
+    return NULL; /* failed, or the rest is for when it is writable */
+}
+
 static PyObject *
 sock_sendall_begin(SockOpObject *op)
 {
-    if (sock_check(op) < 0 ||
-        PyObject_GetBuffer(op->argument, &op->buffer, PyBUF_SIMPLE) < 0)
-    {
+    if (sock_check(op) < 0) {
+        return NULL;
+    }
+    if (!op->is_plain) {
+        return sock_sendall_method_begin(op);
+    }
+    if (PyObject_GetBuffer(op->argument, &op->buffer, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     return sock_sendall_retry(op);

@@ -31,8 +31,10 @@ al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
     PyObject *handle;
 
     if (AL_LIKELY(self->is_ours && al_loop_head_CAST(self->loop)->is_direct)) {
+        /* As in call_soon(), None is a copy of the context of this moment. */
         handle = al_handle_call_soon(al_loop_head_CAST(self->loop), function,
-                                     &argument, argument != NULL, context);
+                                     &argument, argument != NULL,
+                                     context != Py_None ? context : NULL);
     }
     else {
         PyObject *stack[4] = {self->loop, function, argument, context};

@@ -328,6 +328,20 @@ class TestSendall:
 
         assert run(main()) == b"".join(pieces)
 
+    def test_a_socket_of_another_kind_gets_the_data_themselves(self, loop, run):
+        given = []
+
+        class Duck:
+            def send(self, data):
+                given.append(data)
+                return len(data)
+
+        data = [1, 2, 3]
+        run(loop.sock_sendall(Duck(), data))
+        assert given == [data]
+        with pytest.raises(AttributeError):
+            run(loop.sock_sendall(None, None))
+
 
 class TestConnect:
     def test_to_a_listening_socket(self, loop, run, listener):

@@ -213,6 +213,19 @@ class TestContext:
         turn()
         assert seen == ["inside"]
 
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_none_is_the_context_of_the_one_who_sets_the_result(self, future, turn, seen, var, others):
+        for _ in range(others):
+            future.add_done_callback(lambda _: None)
+        future.add_done_callback(lambda _: seen.append(var.get()), context=None)
+        context = contextvars.copy_context()
+        context.run(var.set, "setter")
+        context.run(future.set_result, None)
+        turn()
+        future.add_done_callback(lambda _: seen.append(var.get()), context=None)
+        turn()
+        assert seen == ["setter", "outside"]
+
     def test_default_is_a_copy_of_the_context_of_adding(self, future, turn, seen, var):
         def add(value):
             var.set(value)
