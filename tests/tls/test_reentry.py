@@ -1,0 +1,108 @@
+"""What a protocol may do to its TLS transport while that is calling it."""
+
+import asyncio
+import os
+import ssl
+
+import pytest
+
+DATA = os.urandom(100_000)  # of several TLS records
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
+def version(request, client_context, server_context):
+    """Both sides speak only this version of TLS."""
+    client_context.minimum_version = client_context.maximum_version = request.param
+    return request.param.name.replace("_", ".")
+
+
+class TestInDataReceived:
+    @pytest.mark.parametrize("how", ["close", "abort"])
+    def test_ending(self, version, run, either, Recorder, eventually, how):
+        class Ending(Recorder):
+            def data_received(self, data):
+                super().data_received(data)
+                getattr(self.transport, how)()
+
+        protocol = Ending()
+        transport, peer = either(protocol)
+        assert transport.get_extra_info("ssl_object").version() == version
+        peer.sendall(b"enough")
+        if how == "close":
+            run(asyncio.to_thread(peer.recv, 1))
+            peer.close()
+        eventually(lambda: "connection_lost" in protocol.calls)
+        assert protocol.data == b"enough"
+        eof = ["eof_received"] if how == "close" else []  # the peer's answer to our goodbye
+        assert protocol.calls == ["connection_made", "data_received", *eof, "connection_lost"]
+
+    def test_pausing(self, version, run, either, Recorder):
+        class Pausing(Recorder):
+            def data_received(self, data):
+                super().data_received(data)
+                self.transport.pause_reading()
+
+        protocol = Pausing()
+        transport, peer = either(protocol)
+        sending = asyncio.to_thread(peer.sendall, DATA)
+
+        async def read_on():
+            task = asyncio.ensure_future(sending)
+            while len(protocol.data) < len(DATA):
+                if not transport.is_reading():
+                    transport.resume_reading()
+                await asyncio.sleep(0.001)
+            await task
+
+        run(read_on())
+        assert protocol.data == DATA
+
+    def test_writing_and_then_failing(self, either, Recorder, eventually, take_reports):
+        class Failing(Recorder):
+            def data_received(self, data):
+                self.transport.write(b"last words")
+                raise ZeroDivisionError
+
+        protocol = Failing()
+        _, peer = either(protocol)
+        peer.sendall(b"go")
+        eventually(lambda: "connection_lost" in protocol.calls)
+        [report] = take_reports()
+        assert isinstance(report["exception"], ZeroDivisionError)
+        assert protocol.calls == ["connection_made", "connection_lost"]
+        del report
+
+    def test_replacing_the_protocol(self, either, Recorder, eventually):
+        second = Recorder()
+
+        class First(Recorder):
+            def data_received(self, data):
+                super().data_received(data)
+                self.transport.set_protocol(second)
+
+        first = First()
+        _, peer = either(first)
+        peer.sendall(b"one")
+        eventually(lambda: first.data == b"one")
+        peer.sendall(b"two")
+        eventually(lambda: second.data == b"two")
+        assert first.data == b"one"
+
+
+class TestBuffers:
+    def test_smaller_than_a_record(self, version, run, either, BufferedRecorder, eventually):
+        class Small(BufferedRecorder):
+            room = memoryview(bytearray(7))  # of a bytearray, asyncio would fill a copy
+            seen = b""
+
+            def get_buffer(self, sizehint):
+                return self.room
+
+            def buffer_updated(self, nbytes):
+                self.seen += self.room[:nbytes]
+
+        protocol = Small()
+        _, peer = either(protocol)
+        run(asyncio.to_thread(peer.sendall, DATA[:20_000]))
+        eventually(lambda: len(protocol.seen) == 20_000)
+        assert protocol.seen == DATA[:20_000]
