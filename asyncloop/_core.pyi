@@ -223,4 +223,15 @@ class Loop:
 
 def _pending_tasks() -> list[Task[Any]]: ...
 def _learn_task_layout(specimen: asyncio.Task[Any], coro: Coroutine[Any, Any, Any], context: Context, /) -> None: ...
+def _learn_task_list(
+    first: asyncio.Task[Any],
+    second: asyncio.Task[Any],
+    unregistered: asyncio.Task[Any],
+    coro: Coroutine[Any, Any, Any],
+    name: str,
+    context: Context,
+    awaited: asyncio.Future[Any],
+    shared: asyncio.Future[Any],
+    /,
+) -> bool: ...
 def _learn_context_layout(empty: Context, other: Context, /) -> None: ...

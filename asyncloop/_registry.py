@@ -9,6 +9,7 @@ import _asyncio
 import asyncio
 import contextvars
 import gc
+import sys
 import types
 import weakref
 from collections.abc import Iterator
@@ -48,6 +49,31 @@ def learn_context_layout() -> None:
     _core._learn_context_layout(contextvars.Context(), context)
 
 
+def _learn_task_list(loop: Any) -> None:
+    """Show the C code stock tasks in the interpreter's list, and futures with one and two that await them.
+
+    Each field that our tasks fill or read in asyncio's part is then known by a value only it can have.
+    """
+
+    async def nothing() -> None:
+        pass
+
+    context = contextvars.Context()
+    name = "a task of which asyncloop learns"
+    coros = [nothing() for _ in range(3)]
+    unregistered, first, second = (asyncio.Task(coro, loop=loop, name=name, context=context) for coro in coros)
+    _asyncio._unregister_task(unregistered)  # type: ignore[attr-defined]
+    awaited: asyncio.Future[Any] = asyncio.Future(loop=loop)
+    shared: asyncio.Future[Any] = asyncio.Future(loop=loop)
+    asyncio.future_add_to_awaited_by(awaited, first)  # type: ignore[attr-defined]
+    asyncio.future_add_to_awaited_by(shared, first)  # type: ignore[attr-defined]
+    asyncio.future_add_to_awaited_by(shared, second)  # type: ignore[attr-defined]
+    _core._learn_task_list(first, second, unregistered, coros[1], name, context, awaited, shared)
+    for coro, task in zip(coros, (unregistered, first, second), strict=True):
+        coro.close()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
 def learn_task_layout() -> None:
     """Show the C code a stock task, so that it finds the fields of asyncio's part of ours."""
 
@@ -59,5 +85,7 @@ def learn_task_layout() -> None:
     coro = nothing()
     task = asyncio.Task(coro, loop=loop, context=context)
     _core._learn_task_layout(task, coro, context)
+    if sys.version_info >= (3, 14):
+        _learn_task_list(loop)
     coro.close()
     task._log_destroy_pending = False  # type: ignore[attr-defined]

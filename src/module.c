@@ -54,6 +54,7 @@ static PyMethodDef module_methods[] = {
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {"_learn_context_layout", al_context_learn_layout, METH_VARARGS, NULL},
     {"_learn_task_layout", al_registry_learn_layout, METH_VARARGS, NULL},
+    {"_learn_task_list", al_registry_learn_list, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec},

@@ -38,6 +38,9 @@
 #define AL_HAS_EAGER_START (PY_VERSION_HEX >= 0x030C0000)
 /* uncancel() to zero takes back a cancellation not delivered yet. */
 #define AL_UNCANCEL_CLEARS (PY_VERSION_HEX >= 0x030D0000)
+/* Futures know who awaits them (call graphs), and the interpreter keeps a list
+ * of tasks in the thread state. */
+#define AL_HAS_AWAITED_BY (PY_VERSION_HEX >= 0x030E0000)
 /* create_task() hands any keyword argument on to the factory or the Task. */
 #define AL_CREATE_TASK_KWARGS (Py_Version >= 0x030D0300)
 /* format_helpers._format_callback_source() takes debug=. */

@@ -83,6 +83,9 @@ al_state_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->tls_shutdown);
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->swap_current_task);
+    Py_VISIT(state->register_task);
+    Py_VISIT(state->add_awaiter);
+    Py_VISIT(state->discard_awaiter);
     Py_VISIT(state->coroutine_types);
 #define X(field, module_name, attribute) Py_VISIT(state->imports.field);
     AL_IMPORTS(X)
@@ -133,6 +136,9 @@ al_state_clear(PyObject *module)
     Py_CLEAR(state->tls_shutdown);
     Py_CLEAR(state->current_tasks);
     Py_CLEAR(state->swap_current_task);
+    Py_CLEAR(state->register_task);
+    Py_CLEAR(state->add_awaiter);
+    Py_CLEAR(state->discard_awaiter);
     Py_CLEAR(state->coroutine_types);
     Py_CLEAR(state->context_kwnames);
 #define X(field, module_name, attribute) Py_CLEAR(state->imports.field);

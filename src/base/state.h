@@ -3,6 +3,9 @@
 #define AL_BASE_STATE_H
 
 #include "base/compat.h"
+
+#include <stdbool.h>
+
 #include "base/list.h"
 #include "base/names.h"
 
@@ -80,6 +83,12 @@ typedef struct al_state {
     al_list pending_tasks;       /* head; each node is inside its task */
     /* Where in asyncio's own part of a Task these fields are, 0 <=> unknown. */
     Py_ssize_t base_coro_offset;
+    /* From 3.14, else NULL: functions of _asyncio; owned. register_task is
+     * NULL too where the layout of asyncio's part is not as expected. */
+    PyObject *register_task;
+    PyObject *add_awaiter;
+    PyObject *discard_awaiter;
+    bool base_is_known; /* that layout is as expected: registry.h */
     Py_ssize_t base_context_offset;
     Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 

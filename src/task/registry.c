@@ -2,12 +2,17 @@
  *
  *                      current_task()                    all_tasks()
  *     3.11 - 3.13      dict _asyncio._current_tasks      our list (*)
- *     3.14 -           thread state, by _swap_current_task()
+ *     3.14 -           thread state, by _swap_current_task()    its list (**)
  *
  * (*) asyncio's set of tasks costs more per task than all the rest of making
  * one.  Ours are in a list of the module state instead, and the set object of
  * asyncio.tasks is given an __iter__ that walks the list, too
  * (asyncloop/_registry.py).
+ *
+ * (**) A list in the thread state, which `python -m asyncio ps` reads in the
+ * memory of the process: so the fields of asyncio's own part of our tasks that
+ * such tools follow are filled, too. Where that part is not laid out as
+ * expected, the list is not used and all is as before 3.14.
  *
  * Leaving is lazy: when a step ends, its task stays the current one until
  * something else runs (sched/ready.c), the loop blocks or it stops.  So a task
@@ -20,6 +25,183 @@
  *       deallocated; the list borrows. */
 #include "task/registry.h"
 
+/* --- the interpreter's list of tasks, from 3.14 -------------------------- */
+
+/* asyncio's part of a Task where we know it: 64 bits, with the GIL, release
+ * or debug build. What is in it, al_registry_learn_list() has seen. */
+#define BASE_FUTURE_SIZE 112
+#define BASE_TASK_SIZE 168
+#define BASE_IS_TASK 108        /* char */
+#define BASE_AWAITED_BY_SET 109 /* char: awaited_by is a set */
+#define BASE_CORO 128
+#define BASE_NAME 136 /* str; int: the number of "Task-<number>" */
+#define BASE_CONTEXT 144
+#define BASE_NODE 152 /* two pointers, next and previous; NULL: in no list */
+
+typedef struct base_node {
+    struct base_node *next; /* borrowed */
+    struct base_node *prev; /* borrowed */
+} base_node;
+
+static inline base_node *
+registry_node(PyObject *task)
+{
+    return (base_node *)((char *)task + BASE_NODE);
+}
+
+#if AL_HAS_AWAITED_BY
+
+/* Enter the task into the list of this thread, if that is to be used. Only
+ * asyncio knows where the list begins. Whether it has worked. */
+static inline bool
+registry_enlist(al_state *state, PyObject *task)
+{
+    if (AL_UNLIKELY(state->register_task == NULL)) {
+        return false;
+    }
+    PyObject *result = PyObject_CallOneArg(state->register_task, task);
+    if (AL_UNLIKELY(result == NULL)) {
+        PyErr_Clear(); /* our own list will do */
+        return false;
+    }
+    Py_DECREF(result);
+    al_task_of(task)->is_enlisted = true;
+    return true;
+}
+
+/* Leave whichever list the task is in: another thread may do so, too. */
+static inline void
+registry_delist(PyObject *task)
+{
+    if (!al_task_of(task)->is_enlisted) {
+        return; /* perhaps there is no node: another layout */
+    }
+    base_node *node = registry_node(task);
+    al_task_of(task)->is_enlisted = false;
+    if (node->next != NULL) { /* _unregister_task() may have been called */
+        node->prev->next = node->next;
+        node->next->prev = node->prev;
+        node->next = node->prev = NULL;
+    }
+}
+
+#else
+
+static inline bool
+registry_enlist(al_state *Py_UNUSED(state), PyObject *Py_UNUSED(task))
+{
+    return false;
+}
+
+static inline void
+registry_delist(PyObject *Py_UNUSED(task))
+{
+}
+
+#endif
+
+static int
+registry_call_graph(PyObject *function, PyObject *future, PyObject *task)
+{
+    PyObject *stack[2] = {future, task};
+    PyObject *result = PyObject_Vectorcall(function, stack, 2, NULL);
+
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int
+al_registry_add_awaiter(al_state *state, PyObject *future, PyObject *task)
+{
+    return registry_call_graph(state->add_awaiter, future, task);
+}
+
+int
+al_registry_discard_awaiter(al_state *state, PyObject *future, PyObject *task)
+{
+    return registry_call_graph(state->discard_awaiter, future, task);
+}
+
+int
+al_registry_fill_name(al_state *state, PyObject *task)
+{
+    al_task *self = al_task_of(task);
+
+    if (!AL_HAS_AWAITED_BY || !state->base_is_known) {
+        return 0;
+    }
+    PyObject *name = self->name != NULL
+                         ? Py_NewRef(self->name)
+                         : PyLong_FromUnsignedLongLong(self->number);
+    if (name == NULL) {
+        return -1;
+    }
+    PyObject **field = (PyObject **)((char *)task + BASE_NAME);
+    Py_XSETREF(*field, name);
+    return 0;
+}
+
+static inline bool
+registry_holds(PyObject *specimen, Py_ssize_t offset, const void *value)
+{
+    return *(void **)((char *)specimen + offset) == value;
+}
+
+static inline bool
+registry_byte(PyObject *specimen, Py_ssize_t offset, char value)
+{
+    return *((char *)specimen + offset) == value;
+}
+
+PyObject *
+al_registry_learn_list(PyObject *module, PyObject *args)
+{
+    al_state *state = al_state_from_module(module);
+    PyObject *first, *second, *loose, *coro, *name, *context, *awaited,
+        *shared;
+    PyTypeObject *task_type = (PyTypeObject *)state->imports.asyncio_Task;
+    PyTypeObject *future_type = (PyTypeObject *)state->imports.asyncio_Future;
+
+    if (!PyArg_ParseTuple(args, "O!O!O!OOOO!O!:_learn_task_list", task_type,
+                          &first, task_type, &second, task_type, &loose, &coro,
+                          &name, &context, future_type, &awaited, future_type,
+                          &shared))
+    {
+        return NULL;
+    }
+    bool is_known =
+        AL_HAS_AWAITED_BY && task_type->tp_basicsize == BASE_TASK_SIZE &&
+        future_type->tp_basicsize == BASE_FUTURE_SIZE &&
+        al_future_offset == BASE_TASK_SIZE &&
+        registry_holds(first, BASE_CORO, coro) &&
+        registry_holds(first, BASE_NAME, name) &&
+        registry_holds(first, BASE_CONTEXT, context) &&
+        registry_byte(first, BASE_IS_TASK, 1) &&
+        registry_byte(awaited, BASE_IS_TASK, 0) &&
+        registry_holds(awaited, AL_BASE_AWAITED_BY, first) &&
+        registry_byte(awaited, BASE_AWAITED_BY_SET, 0) &&
+        registry_byte(shared, BASE_AWAITED_BY_SET, 1) &&
+        registry_holds(first, BASE_NODE, registry_node(second)) &&
+        registry_holds(second, BASE_NODE + (Py_ssize_t)sizeof(void *),
+                       registry_node(first)) &&
+        registry_holds(loose, BASE_NODE, NULL) &&
+        registry_holds(loose, BASE_NODE + (Py_ssize_t)sizeof(void *), NULL);
+    state->base_is_known = is_known;
+    if (is_known) {
+        PyObject *asyncio = PyImport_ImportModule("_asyncio");
+        if (asyncio == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(state->register_task,
+                   PyObject_GetAttrString(asyncio, "_register_task"));
+        Py_DECREF(asyncio);
+        if (state->register_task == NULL) {
+            return NULL;
+        }
+    }
+    return PyBool_FromLong(is_known);
+}
+
 /* --- pending tasks ------------------------------------------------------ */
 
 void
@@ -28,6 +210,9 @@ al_registry_add(al_state *state, PyObject *task)
     al_task *self = al_task_of(task);
 
     al_list_remove(&self->pending); /* __init__ called again */
+    if (registry_enlist(state, task)) {
+        return;
+    }
     al_list_append(&state->pending_tasks, &self->pending);
 }
 
@@ -35,6 +220,7 @@ void
 al_registry_remove(PyObject *task)
 {
     al_list_remove(&al_task_of(task)->pending);
+    registry_delist(task);
 }
 
 PyObject *
@@ -184,7 +370,14 @@ registry_import(al_state *state, PyObject *asyncio)
 {
     state->swap_current_task =
         PyObject_GetAttrString(asyncio, "_swap_current_task");
-    return state->swap_current_task == NULL ? -1 : 0;
+    state->add_awaiter =
+        PyObject_GetAttrString(asyncio, "future_add_to_awaited_by");
+    state->discard_awaiter =
+        PyObject_GetAttrString(asyncio, "future_discard_from_awaited_by");
+    return state->swap_current_task == NULL || state->add_awaiter == NULL ||
+                   state->discard_awaiter == NULL
+               ? -1
+               : 0;
 }
 
 #endif
@@ -273,6 +466,9 @@ al_registry_fill_base(al_state *state, PyObject *task)
 
     registry_fill_field(task, state->base_coro_offset, self->coro);
     registry_fill_field(task, state->base_context_offset, self->context);
+    if (state->base_is_known) {
+        *((char *)task + BASE_IS_TASK) = 1;
+    }
 }
 
 /* Where in a stock task the pointer `value` is: its offset, 0 if it is not

@@ -101,7 +101,7 @@ task_fill(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
         return -1;
     }
     al_registry_fill_base(state, op);
-    return 0;
+    return al_registry_fill_name(state, op);
 }
 
 /* Whether the thread is running `loop`: 1, 0, or -1. */
@@ -371,7 +371,9 @@ PyDoc_STRVAR(Task_set_name_doc, "set_name($self, value, /)\n--\n\n"
 static PyObject *
 Task_set_name(PyObject *op, PyObject *value)
 {
-    if (task_set_name(al_task_of(op), value) < 0) {
+    if (task_set_name(al_task_of(op), value) < 0 ||
+        al_registry_fill_name(al_state_from_type(Py_TYPE(op)), op) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -16,6 +16,7 @@ typedef struct {
     int32_t cancels;  /* cancel() minus uncancel() */
     bool must_cancel; /* the next step throws CancelledError */
     bool log_destroy_pending;
+    bool is_enlisted; /* in the interpreter's list of tasks (3.14+) */
 } al_task;
 
 static inline al_task *

@@ -162,6 +162,9 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
         }
     }
     Py_XSETREF(self->fut_waiter, Py_NewRef(future));
+    if (al_registry_begin_await(state, future, op) < 0) {
+        return -1;
+    }
     if (AL_UNLIKELY(self->must_cancel)) {
         return task_hand_on_cancel(self, state);
     }
@@ -228,6 +231,9 @@ task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
         return -1;
     }
     Py_XSETREF(self->fut_waiter, Py_NewRef(future));
+    if (al_registry_begin_await(state, future, op) < 0) {
+        return -1;
+    }
     return self->must_cancel ? task_hand_on_cancel(self, state) : 0;
 }
 
@@ -374,7 +380,16 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
     PyObject *waiter = self->fut_waiter;
     PyObject *coro = Py_NewRef(self->coro);
     self->fut_waiter = NULL;
-    Py_XDECREF(waiter);
+    if (waiter != NULL) {
+        rc = al_registry_end_await(state, waiter, op);
+        Py_DECREF(waiter);
+        if (rc < 0) {
+            Py_DECREF(coro);
+            Py_XDECREF(exc);
+            return -1;
+        }
+        rc = -1;
+    }
     if (AL_LIKELY(exc == NULL)) {
         sent = PyIter_Send(coro, Py_None, &result);
     }

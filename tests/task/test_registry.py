@@ -200,11 +200,18 @@ class TestFunctions:
         task.cancel()
         turn(2)
 
-    def test_enter_and_leave(self, loop, task):
-        asyncio.tasks._enter_task(loop, task)
-        assert asyncio.current_task(loop) is task
-        asyncio.tasks._leave_task(loop, task)
-        assert asyncio.current_task(loop) is None
+    def test_enter_and_leave(self, loop, task, turn):
+        seen = []
+
+        def check():
+            asyncio.tasks._enter_task(loop, task)
+            seen.append(asyncio.current_task(loop))
+            asyncio.tasks._leave_task(loop, task)
+            seen.append(asyncio.current_task(loop))
+
+        loop.call_soon(check)  # from 3.14 the loop must be the running one
+        turn()
+        assert seen == [task, None]
 
     def test_enter_inside_another_task(self, loop, task):
         async def main():
@@ -216,8 +223,13 @@ class TestFunctions:
         assert loop.run_until_complete(outer) is outer
 
     def test_leave_of_a_task_that_is_not_current(self, loop, task):
+        if sys.version_info >= (3, 14):
+            message = "^Invalid attempt to leave task .* while task .* is entered"
+        else:
+            message = "^Leaving task .* does not match the current task"
+
         async def main():
-            with pytest.raises(RuntimeError, match="^Leaving task .* does not match the current task"):
+            with pytest.raises(RuntimeError, match=message):
                 asyncio.tasks._leave_task(loop, task)
 
         loop.run_until_complete(main())
@@ -226,11 +238,11 @@ class TestFunctions:
         """Somebody forgot to leave: the step of any other task fails, as with stock tasks."""
         loop.set_exception_handler(None)
         coro = asyncio.sleep(0)
+        loop.call_soon(asyncio.tasks._enter_task, loop, task)
         other = Task(coro, loop=loop)
         other._log_destroy_pending = False
-        asyncio.tasks._enter_task(loop, task)
+        loop.call_soon(asyncio.tasks._leave_task, loop, task)
         turn()
-        asyncio.tasks._leave_task(loop, task)
         assert "RuntimeError: Cannot enter into task" in caplog.text
         assert not other.done()
         coro.close()
