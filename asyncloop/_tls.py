@@ -35,11 +35,6 @@ class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
         transport: _core.SSLTransport = self._app_transport
         return transport
 
-    def _do_handshake(self) -> None:
-        if self._server_side and not self._incoming.pending:
-            return  # the client speaks first, and OpenSSL would only raise an exception to say so
-        super()._do_handshake()
-
     def _abort(self, *exc: BaseException | None) -> None:
         self._send_written()
         super()._abort(*exc)

@@ -22,6 +22,8 @@
     X(_do_shutdown)                                                           \
     X(write)                                                                  \
     X(writelines)                                                             \
+    X(_on_handshake_complete)                                                 \
+    X(_set_state)                                                             \
     X(accept)                                                                 \
     X(connect)                                                                \
     X(debug)                                                                  \

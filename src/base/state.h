@@ -93,10 +93,15 @@ typedef struct al_state {
     Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 
     /* Of asyncio's SSLProtocolState; owned. */
+    PyObject *tls_unwrapped;
     PyObject *tls_do_handshake;
     PyObject *tls_wrapped;
     PyObject *tls_flushing;
     PyObject *tls_shutdown;
+    /* Of the ssl module, from the first connection on; owned. */
+    PyObject *tls_again; /* tuple of the exceptions that mean: not now */
+    PyObject *tls_error; /* ssl.SSLError */
+    PyObject *tls_plain_object; /* ssl.SSLObject */
 
     /* Types whose instances asyncio.iscoroutine() has called coroutines. */
     PyObject *coroutine_types; /* owned set */

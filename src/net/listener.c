@@ -8,6 +8,10 @@
  * A connection costs no Python socket object and no task, with TLS neither:
  * there the factory wraps the user's protocol.
  *
+ * An accept4 in vain is dear where connections come one by one: as many are
+ * accepted as came at a time before, and twice as many in the next turn while
+ * that does not drain the queue.
+ *
  * Out of descriptors or memory, the kernel would keep reporting the socket as
  * readable: accepting stops then for a second.
  *
@@ -35,8 +39,9 @@ typedef struct {
     PyObject *server;   /* owned, NULL <=> none */
     PyObject *context;  /* owned: each connection gets a copy */
     int fd;
-    int backlog;
-    int family; /* of the socket, and so of its connections */
+    int backlog;  /* connections to accept in one turn at most */
+    int expected; /* how many to try to accept in the next turn */
+    int family;   /* of the socket, and so of its connections */
     int type;
     int proto;
 } ListenerObject;
@@ -234,19 +239,21 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 
     /* The kernel queues one connection more than `backlog`. Each factory call
      * may stop us: by (2). */
-    for (int i = 0; i <= self->backlog && listener_is_accepting(self); i++) {
+    for (int i = 0; i < self->expected && listener_is_accepting(self); i++) {
         al_sockaddr peername;
         int fd = al_sock_accept(self->fd, &peername);
         if (fd == -ECONNABORTED) {
             continue; /* gave up while it was waiting */
         }
         if (fd < 0) {
+            self->expected = Py_MAX(i, 1); /* so many come at a time */
             return al_sock_is_again(fd) ? 0 : listener_fail(self, -fd);
         }
         if (listener_welcome(self, fd, &peername) < 0) {
             return -1;
         }
     }
+    self->expected = Py_MIN(self->expected * 2, self->backlog + 1);
     return 0;
 }
 
@@ -317,6 +324,7 @@ al_listener_start(al_loop_head *loop, const al_listener_parts *parts)
     self->sock = Py_NewRef(parts->sock);
     self->server = parts->server == Py_None ? NULL : Py_XNewRef(parts->server);
     self->backlog = parts->backlog;
+    self->expected = 1;
     self->context = parts->context == NULL || parts->context == Py_None
                         ? PyContext_CopyCurrent()
                         : Py_NewRef(parts->context);

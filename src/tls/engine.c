@@ -16,34 +16,37 @@
 
 /* --- binding ------------------------------------------------------------ */
 
-/* (ssl.SSLWantReadError, ssl.SSLSyscallError): -> new reference, or NULL. */
-static PyObject *
-engine_make_again(PyObject *ssl)
+/* Fetch what we need of the ssl module, the first time: 0, or -1. */
+static int
+engine_import(al_state *state)
 {
+    if (state->tls_again != NULL) {
+        return 0;
+    }
+    PyObject *ssl = PyImport_ImportModule("ssl");
+    if (ssl == NULL) {
+        return -1;
+    }
     PyObject *want_read = PyObject_GetAttrString(ssl, "SSLWantReadError");
     PyObject *syscall = PyObject_GetAttrString(ssl, "SSLSyscallError");
-    PyObject *result = NULL;
-
-    if (want_read != NULL && syscall != NULL) {
-        result = PyTuple_Pack(2, want_read, syscall);
-    }
-    Py_XDECREF(want_read);
-    Py_XDECREF(syscall);
-    return result;
-}
-
-/* Whose methods to call: -> new reference, or NULL with an exception set. */
-static PyObject *
-engine_find_methods(PyObject *ssl, PyObject *sslobject)
-{
+    PyObject *error = PyObject_GetAttrString(ssl, "SSLError");
     PyObject *plain = PyObject_GetAttrString(ssl, "SSLObject");
-    if (plain == NULL) {
-        return NULL;
+    PyObject *again = NULL;
+    if (want_read != NULL && syscall != NULL && error != NULL && plain != NULL)
+    {
+        again = PyTuple_Pack(2, want_read, syscall);
     }
-    bool is_plain = (PyObject *)Py_TYPE(sslobject) == plain;
-    Py_DECREF(plain);
-    return is_plain ? PyObject_GetAttrString(sslobject, "_sslobj")
-                    : Py_NewRef(sslobject);
+    if (again != NULL) {
+        Py_XSETREF(state->tls_error, Py_NewRef(error));
+        Py_XSETREF(state->tls_plain_object, Py_NewRef(plain));
+        state->tls_again = again;
+    }
+    Py_XDECREF(plain);
+    Py_XDECREF(error);
+    Py_XDECREF(syscall);
+    Py_XDECREF(want_read);
+    Py_DECREF(ssl);
+    return again == NULL ? -1 : 0;
 }
 
 static int
@@ -58,6 +61,7 @@ engine_bind_methods(al_tls_engine *self, PyObject *object, PyObject *outgoing)
         {&self->drain, outgoing, "read"},
         {&self->read, object, "read"},
         {&self->write, object, "write"},
+        {&self->do_handshake, object, "do_handshake"},
     };
 
     for (size_t i = 0; i < Py_ARRAY_LENGTH(table); i++) {
@@ -71,25 +75,26 @@ engine_bind_methods(al_tls_engine *self, PyObject *object, PyObject *outgoing)
 }
 
 int
-al_tls_engine_bind(al_tls_engine *self, PyObject *sslobject,
+al_tls_engine_bind(al_tls_engine *self, al_state *state, PyObject *sslobject,
                    PyObject *incoming, PyObject *outgoing)
 {
-    int rc = -1;
-
-    PyObject *ssl = PyImport_ImportModule("ssl");
-    if (ssl == NULL) {
+    if (engine_import(state) < 0) {
         return -1;
     }
-    PyObject *object = engine_find_methods(ssl, sslobject);
-    if (object != NULL) {
-        self->incoming = Py_NewRef(incoming);
-        if (engine_bind_methods(self, object, outgoing) == 0) {
-            self->again = engine_make_again(ssl);
-            rc = self->again == NULL ? -1 : 0;
-        }
-        Py_DECREF(object);
+    /* Of a plain SSLObject it is the methods of the C object inside. */
+    PyObject *object =
+        (PyObject *)Py_TYPE(sslobject) == state->tls_plain_object
+            ? PyObject_GetAttrString(sslobject, "_sslobj")
+            : Py_NewRef(sslobject);
+    if (object == NULL) {
+        return -1;
     }
-    Py_DECREF(ssl);
+    self->incoming = Py_NewRef(incoming);
+    int rc = engine_bind_methods(self, object, outgoing);
+    Py_DECREF(object);
+    if (rc == 0) {
+        self->state = state;
+    }
     return rc;
 }
 
@@ -103,7 +108,7 @@ al_tls_engine_clear(al_tls_engine *self)
     Py_XDECREF(old.drain);
     Py_XDECREF(old.read);
     Py_XDECREF(old.write);
-    Py_XDECREF(old.again);
+    Py_XDECREF(old.do_handshake);
     Py_XDECREF(old.incoming);
 }
 
@@ -114,7 +119,7 @@ al_tls_engine_traverse(al_tls_engine *self, visitproc visit, void *arg)
     Py_VISIT(self->drain);
     Py_VISIT(self->read);
     Py_VISIT(self->write);
-    Py_VISIT(self->again);
+    Py_VISIT(self->do_handshake);
     Py_VISIT(self->incoming);
     return 0;
 }
@@ -124,6 +129,7 @@ al_tls_engine_traverse(al_tls_engine *self, visitproc visit, void *arg)
 int
 al_tls_engine_feed(al_tls_engine *self, char *ciphertext, Py_ssize_t size)
 {
+    self->has_begun = true;
     al_tls_records_feed(&self->records, (unsigned char *)ciphertext,
                         (size_t)size);
     PyObject *view = PyMemoryView_FromMemory(ciphertext, size, PyBUF_READ);
@@ -157,19 +163,32 @@ al_tls_engine_incoming(al_tls_engine *self)
     return n;
 }
 
-/* --- plaintext ---------------------------------------------------------- */
+/* --- handshake ---------------------------------------------------------- */
 
 /* The exception now set: 0 when it only says to come again, which clears it,
  * or -1. */
 static int
 engine_failed(al_tls_engine *self)
 {
-    if (!PyErr_ExceptionMatches(self->again)) {
+    if (!PyErr_ExceptionMatches(self->state->tls_again)) {
         return -1;
     }
     PyErr_Clear();
     return 0;
 }
+
+int
+al_tls_engine_handshake(al_tls_engine *self)
+{
+    PyObject *result = PyObject_CallNoArgs(self->do_handshake);
+    if (result == NULL) {
+        return engine_failed(self);
+    }
+    Py_DECREF(result);
+    return 1;
+}
+
+/* --- plaintext ---------------------------------------------------------- */
 
 Py_ssize_t
 al_tls_engine_readable(al_tls_engine *self)

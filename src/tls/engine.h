@@ -7,31 +7,33 @@
 /* What a record may hold. */
 #define AL_TLS_RECORD_MAX ((Py_ssize_t)16 * 1024)
 
-/* All zero is no engine. Everything is owned. */
+/* All zero is no engine. */
 typedef struct {
+    al_state *state;    /* borrowed, NULL <=> not bound; the rest is owned */
     PyObject *incoming; /* ssl.MemoryBIO: ciphertext of the peer */
     /* Bound methods, of the BIOs and of the SSLObject. */
     PyObject *feed;
     PyObject *drain;
     PyObject *read;
     PyObject *write;
-    PyObject *again; /* tuple of the exceptions that mean: not now */
+    PyObject *do_handshake;
     al_tls_records records;
     /* OpenSSL may hold decrypted bytes: the last read was filled. */
     bool has_rest;
+    bool has_begun; /* the peer has sent something */
 } al_tls_engine;
 
 /* Work with an ssl.SSLObject and its two MemoryBIOs, none of which has seen a
  * byte of the peer. 0, or -1 with an exception set; al_tls_engine_clear() in
  * both cases. */
 AL_NODISCARD int
-al_tls_engine_bind(al_tls_engine *self, PyObject *sslobject,
+al_tls_engine_bind(al_tls_engine *self, al_state *state, PyObject *sslobject,
                    PyObject *incoming, PyObject *outgoing);
 
 static inline bool
 al_tls_engine_is_bound(const al_tls_engine *self)
 {
-    return self->again != NULL;
+    return self->state != NULL;
 }
 
 void
@@ -43,6 +45,12 @@ al_tls_engine_traverse(al_tls_engine *self, visitproc visit, void *arg);
 /* Take over bytes that came from the peer. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_tls_engine_feed(al_tls_engine *self, char *ciphertext, Py_ssize_t size);
+
+/* Go on with the handshake: 1 when it is complete, 0 when that takes more from
+ * the peer; or -1 with an exception set. In any case there may be something to
+ * drain. */
+AL_NODISCARD int
+al_tls_engine_handshake(al_tls_engine *self);
 
 /* Everything there is to be sent. -> new reference to bytes, may be empty;
  * or NULL with an exception set. */

@@ -88,8 +88,8 @@ al_tls_bind(SSLProtocolObject *self)
     if (al_tls_check_init(self) < 0) {
         return -1;
     }
-    int rc = al_tls_engine_bind(&self->engine, self->sslobj, self->incoming,
-                                self->outgoing);
+    int rc = al_tls_engine_bind(&self->engine, al_tls_state(self),
+                                self->sslobj, self->incoming, self->outgoing);
     if (rc < 0) {
         al_tls_engine_clear(&self->engine);
     }
@@ -122,6 +122,40 @@ SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
     return PyMemoryView_FromObject(self->buffer);
 }
 
+/* asyncio's _do_handshake(): 0, or -1 with an exception set. */
+static int
+tls_do_handshake(SSLProtocolObject *self)
+{
+    al_state *state = al_tls_state(self);
+
+    if (al_tls_bind(self) < 0) {
+        return -1;
+    }
+    if (self->server_side == Py_True && !self->engine.has_begun) {
+        return 0; /* the client speaks first: OpenSSL would only raise */
+    }
+    PyObject *exc = NULL;
+    int rc = al_tls_engine_handshake(&self->engine);
+    if (rc == 0) {
+        return al_tls_flush(self);
+    }
+    if (rc < 0) {
+        if (!PyErr_ExceptionMatches(state->tls_error)) {
+            return -1;
+        }
+        exc = PyErr_GetRaisedException();
+    }
+    PyObject *result = PyObject_CallMethodOneArg(
+        (PyObject *)self, state->names._on_handshake_complete,
+        exc == NULL ? Py_None : exc);
+    Py_XDECREF(exc);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
 /* Go on with what has come, as asyncio's buffer_updated() does. */
 static int
 tls_go_on(SSLProtocolObject *self)
@@ -132,7 +166,7 @@ tls_go_on(SSLProtocolObject *self)
         return al_tls_read(self);
     }
     if (self->state == state->tls_do_handshake) {
-        return al_tls_call(self, state->names._do_handshake);
+        return tls_do_handshake(self);
     }
     if (self->state == state->tls_flushing) {
         return al_tls_call(self, state->names._do_flush);
@@ -170,6 +204,38 @@ SSLProtocol_buffer_updated(PyObject *op, PyObject *arg)
         return NULL;
     }
     Py_RETURN_NONE;
+}
+
+static PyObject *
+SSLProtocol__do_handshake(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (tls_do_handshake(SSLProtocolObject_CAST(op)) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* One step from state to state, which is what there mostly is; asyncio's own
+ * method knows what is wrong with another. */
+static PyObject *
+SSLProtocol__set_state(PyObject *op, PyObject *next)
+{
+    SSLProtocolObject *self = SSLProtocolObject_CAST(op);
+    al_state *state = al_tls_state(self);
+    PyObject *const order[] = {state->tls_unwrapped, state->tls_do_handshake,
+                               state->tls_wrapped, state->tls_flushing,
+                               state->tls_shutdown};
+    bool is_allowed = next == state->tls_unwrapped;
+
+    for (size_t i = 1; i < Py_ARRAY_LENGTH(order) && !is_allowed; i++) {
+        is_allowed = self->state == order[i - 1] && next == order[i];
+    }
+    if (is_allowed) {
+        Py_XSETREF(self->state, Py_NewRef(next));
+        Py_RETURN_NONE;
+    }
+    return PyObject_CallMethod(state->imports.asyncio_SSLProtocol,
+                               "_set_state", "OO", op, next);
 }
 
 static PyObject *
@@ -245,6 +311,8 @@ SSLProtocol__get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyMethodDef SSLProtocol_methods[] = {
     {"get_buffer", SSLProtocol_get_buffer, METH_O, NULL},
     {"buffer_updated", SSLProtocol_buffer_updated, METH_O, NULL},
+    {"_do_handshake", SSLProtocol__do_handshake, METH_NOARGS, NULL},
+    {"_set_state", SSLProtocol__set_state, METH_O, NULL},
     {"_do_read", SSLProtocol__do_read, METH_NOARGS, NULL},
     {"_process_outgoing", SSLProtocol__process_outgoing, METH_NOARGS, NULL},
     {"_get_write_buffer_size", SSLProtocol__get_write_buffer_size, METH_NOARGS,
@@ -270,6 +338,7 @@ static PyMemberDef SSLProtocol_members[] = {
     AL_TLS_MEMBER("_outgoing_high_water", T_OBJECT, outgoing_high),
     AL_TLS_MEMBER("_incoming_high_water", T_OBJECT, incoming_high),
     AL_TLS_MEMBER("_write_buffer_size", T_PYSSIZET, backlog_size),
+    AL_TLS_MEMBER("_server_side", T_OBJECT, server_side),
     AL_TLS_MEMBER("_app_protocol_is_buffer", T_BOOL, app_is_buffered),
     AL_TLS_MEMBER("_app_reading_paused", T_BOOL, app_reading_paused),
     AL_TLS_MEMBER("_app_writing_paused", T_BOOL, app_writing_paused),
@@ -297,6 +366,7 @@ SSLProtocol_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->write_backlog);
     Py_VISIT(self->outgoing_high);
     Py_VISIT(self->incoming_high);
+    Py_VISIT(self->server_side);
     return al_tls_engine_traverse(&self->engine, visit, arg);
 }
 
@@ -316,6 +386,7 @@ SSLProtocol_clear(PyObject *op)
     Py_CLEAR(self->write_backlog);
     Py_CLEAR(self->outgoing_high);
     Py_CLEAR(self->incoming_high);
+    Py_CLEAR(self->server_side);
     al_tls_engine_clear(&self->engine);
     return 0;
 }
@@ -360,6 +431,7 @@ al_tls_protocol_init_type(PyObject *module)
         PyObject **place;
         const char *name;
     } states[] = {
+        {&state->tls_unwrapped, "UNWRAPPED"},
         {&state->tls_do_handshake, "DO_HANDSHAKE"},
         {&state->tls_wrapped, "WRAPPED"},
         {&state->tls_flushing, "FLUSHING"},

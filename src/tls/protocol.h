@@ -25,6 +25,7 @@ typedef struct {
     PyObject *write_backlog;  /* _write_backlog */
     PyObject *outgoing_high;  /* _outgoing_high_water */
     PyObject *incoming_high;  /* _incoming_high_water */
+    PyObject *server_side;    /* _server_side */
     Py_ssize_t backlog_size;  /* _write_buffer_size */
     char app_is_buffered;     /* _app_protocol_is_buffer */
     char app_reading_paused;  /* _app_reading_paused */
