@@ -62,7 +62,7 @@ def _learn_task_list(loop: Any) -> None:
     name = "a task of which asyncloop learns"
     coros = [nothing() for _ in range(3)]
     unregistered, first, second = (asyncio.Task(coro, loop=loop, name=name, context=context) for coro in coros)
-    _asyncio._unregister_task(unregistered)  # type: ignore[attr-defined]
+    _asyncio._unregister_task(unregistered)
     awaited: asyncio.Future[Any] = asyncio.Future(loop=loop)
     shared: asyncio.Future[Any] = asyncio.Future(loop=loop)
     asyncio.future_add_to_awaited_by(awaited, first)  # type: ignore[attr-defined]

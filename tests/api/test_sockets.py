@@ -60,36 +60,36 @@ def test_send_and_receive(run, loop, pair):
     async def main():
         receive = asyncio.ensure_future(loop.sock_recv(pair[0], 3))
         await asyncio.sleep(0)
-        await loop.sock_sendall(pair[1], b"hello")
+        await loop.sock_sendall(pair[1], b"goods")
         return await receive
 
-    assert run(main()) == b"hel"
+    assert run(main()) == b"goo"
 
 
 @proves("loop.sock_recv_into", "sock buf")
 def test_sock_recv_into(run, loop, pair):
     buffer = bytearray(4)
-    pair[1].send(b"hello")
+    pair[1].send(b"goods")
     assert run(loop.sock_recv_into(pair[0], buffer)) == 4
-    assert buffer == b"hell"
+    assert buffer == b"good"
 
 
 @proves("loop.sock_recvfrom", "sock bufsize")
 @proves("loop.sock_sendto", "sock data address")
 def test_sendto_and_recvfrom(run, loop, udp):
     async def main():
-        await loop.sock_sendto(udp[1], b"hello", udp[0].getsockname())
+        await loop.sock_sendto(udp[1], b"goods", udp[0].getsockname())
         return await loop.sock_recvfrom(udp[0], 3)
 
-    assert run(main()) == (b"hel", udp[1].getsockname())
+    assert run(main()) == (b"goo", udp[1].getsockname())
 
 
 @proves("loop.sock_recvfrom_into", "sock buf nbytes")
 def test_sock_recvfrom_into(run, loop, udp):
     buffer = bytearray(9)
-    udp[1].sendto(b"hello", udp[0].getsockname())
+    udp[1].sendto(b"goods", udp[0].getsockname())
     assert run(loop.sock_recvfrom_into(udp[0], buffer, 3)) == (3, udp[1].getsockname())
-    assert buffer == b"hel" + bytes(6)
+    assert buffer == b"goo" + bytes(6)
 
 
 @proves("loop.sock_accept", "sock")
@@ -122,9 +122,9 @@ def test_sock_sendfile_fallback(run, loop, pair):
     import io
 
     with pytest.raises(asyncio.SendfileNotAvailableError):
-        run(loop.sock_sendfile(pair[0], io.BytesIO(b"hello"), fallback=False))
-    assert run(loop.sock_sendfile(pair[0], io.BytesIO(b"hello"), fallback=True)) == 5
-    assert pair[1].recv(99) == b"hello"
+        run(loop.sock_sendfile(pair[0], io.BytesIO(b"goods"), fallback=False))
+    assert run(loop.sock_sendfile(pair[0], io.BytesIO(b"goods"), fallback=True)) == 5
+    assert pair[1].recv(99) == b"goods"
 
 
 @proves("loop.getaddrinfo", "host port family type proto flags")
@@ -150,8 +150,8 @@ def test_read_pipe(run, loop, Peer_):
         pipe = open(read, "rb", 0)
         transport, peer = await loop.connect_read_pipe(Peer_, pipe)
         assert transport.get_extra_info("pipe") is pipe
-        os.write(write, b"hello")
-        assert await peer.receive(5) == b"hello"
+        os.write(write, b"goods")
+        assert await peer.receive(5) == b"goods"
         os.close(write)
         assert await peer.lost is None
 
@@ -163,10 +163,10 @@ def test_write_pipe(run, loop, Peer_):
     async def main():
         read, write = os.pipe()
         transport, peer = await loop.connect_write_pipe(Peer_, open(write, "wb", 0))
-        transport.write(b"hello")
+        transport.write(b"goods")
         transport.close()
         await peer.lost
-        assert os.read(read, 99) == b"hello"
+        assert os.read(read, 99) == b"goods"
         os.close(read)
 
     run(main())
