@@ -169,6 +169,10 @@ class Program(transport_programs.Program):
             self.turn()
             if connecting.done():
                 break
+        if exc := connecting.exception():
+            self.note("no connection", tracing.describe(exc))
+            self.end()
+            return
         self.transport = connecting.result()[0]
         self.settle()
         if self.program["limits"] is not None:
@@ -179,6 +183,9 @@ class Program(transport_programs.Program):
         self.note("the end")
         if not self.dead:
             self.transport.abort()
+        self.end()
+
+    def end(self):
         self.settle()
         self.flush()
         self.peer.close()

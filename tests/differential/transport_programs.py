@@ -85,7 +85,8 @@ class Plain(Seen, asyncio.Protocol):
 
 class Buffered(Seen, asyncio.BufferedProtocol):
     def get_buffer(self, sizehint):
-        self.buffer = bytearray(self.run.buffer_size)
+        # A memoryview: of a bytearray asyncio's SSLProtocol fills a copy, all but the first record (ours fills it).
+        self.buffer = memoryview(bytearray(self.run.buffer_size))
         return self.buffer
 
     def buffer_updated(self, nbytes):
@@ -165,6 +166,8 @@ class Program:
         except Exception as exc:
             self.note(name, tracing.describe(exc))
         else:
+            if name.startswith("peer_"):
+                self.settle()  # in how many turns what the peer has sent arrives is nobody's promise
             self.note(name, *args, result)
 
     # What a protocol may do.
