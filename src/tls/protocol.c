@@ -266,7 +266,7 @@ SSLProtocol__send_written(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
-    if (self->depth > 0 && !self->down_writing_paused &&
+    if (self->has_written && !self->down_writing_paused &&
         al_tls_flush(self) < 0)
     {
         return NULL;

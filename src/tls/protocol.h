@@ -15,6 +15,7 @@ typedef struct {
      * owned bytearray, NULL until needed. */
     PyObject *buffer;
     unsigned depth; /* calls of the user's protocol that we are in */
+    bool has_written; /* in one of them, and it was not sent on yet */
     /* asyncio's attributes, which its Python code reads and assigns. */
     PyObject *state;          /* _state */
     PyObject *sslobj;         /* _sslobj */

@@ -95,11 +95,20 @@ tls_send_held(SSLProtocolObject *self)
     return tls_send(self, al_tls_state(self)->names.writelines, held);
 }
 
+/* Whether asyncio's _control_app_writing() would neither pause nor resume. */
+static bool
+tls_is_flowing(const SSLProtocolObject *self)
+{
+    return !self->app_writing_paused &&
+           al_tls_is_below(al_tls_waiting(self), self->outgoing_high);
+}
+
 int
 al_tls_flush(SSLProtocolObject *self)
 {
     int rc = 0;
 
+    self->has_written = false;
     if (AL_UNLIKELY(self->held != NULL || self->down_writing_paused)) {
         rc = tls_hold(self); /* by (1) */
         if (rc == 0 && self->held != NULL && !self->down_writing_paused) {
@@ -121,9 +130,7 @@ al_tls_flush(SSLProtocolObject *self)
     if (rc < 0) {
         return -1;
     }
-    if (AL_LIKELY(!self->app_writing_paused &&
-                  al_tls_is_below(al_tls_waiting(self), self->outgoing_high)))
-    {
+    if (AL_LIKELY(tls_is_flowing(self))) {
         return 0;
     }
     return al_tls_call(self, al_tls_state(self)->names._control_app_writing);
@@ -253,7 +260,9 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
         }
         rc = tls_encrypt_object(self, items[i]);
     }
-    if (rc == 0 && self->depth == 0) {
+    self->has_written = true;
+    /* A protocol that each write may pause or resume is told after each. */
+    if (rc == 0 && (self->depth == 0 || !tls_is_flowing(self))) {
         rc = al_tls_flush(self);
     }
     if (rc < 0) {

@@ -91,6 +91,22 @@ class TestData:
         with pytest.raises(ValueError, match="must be >= low"):
             transport.set_write_buffer_limits(high=1, low=2)
 
+    def test_a_limit_of_zero_is_looked_at_by_each_write(self, connect, Recorder, eventually):
+        class Answering(Recorder):
+            def data_received(self, data):
+                self.calls.clear()
+                self.transport.set_write_buffer_limits(0)
+                self.transport.write(b"one")
+                self.transport.write(b"two")
+                self.within = list(self.calls)
+                super().data_received(data)
+
+        protocol = Answering()
+        _, peer = connect(protocol)
+        peer.sendall(b"ask")
+        eventually(lambda: protocol.data)
+        assert protocol.within == ["pause_writing", "resume_writing", "pause_writing"]
+
     def test_protocol_can_be_replaced(self, connect, Recorder, eventually):
         first, second = Recorder(), Recorder()
         transport, peer = connect(first)
@@ -278,6 +294,16 @@ class TestEnd:
         [exc] = protocol.lost
         assert isinstance(exc, ssl.SSLError)
         assert take_reports() == []  # an OSError is what connections die of
+
+    def test_a_broken_record_does_not_resume_writing(self, run, connect, BufferedRecorder, eventually):
+        protocol = BufferedRecorder()
+        transport, peer = connect(protocol)
+        transport.set_write_buffer_limits(0)
+        assert protocol.calls[-1] == "pause_writing"
+        with os.fdopen(os.dup(peer.fileno()), "wb", buffering=0) as raw:
+            raw.write(b"no TLS record at all")
+        eventually(lambda: protocol.lost)
+        assert protocol.calls[-2:] == ["pause_writing", "connection_lost"]
 
     def test_nothing_stays_behind(self, run, either, Recorder, eventually):
         protocol = Recorder()
