@@ -39,6 +39,16 @@ class Yield:
         return (yield self.value)
 
 
+class OrderedSet(dict):
+    """What stands in for a set of tasks: the order in which a group aborts its tasks is that of their addresses."""
+
+    def add(self, task):
+        self[task] = None
+
+    def discard(self, task):
+        self.pop(task, None)
+
+
 class Program:
     def __init__(self, program, kind, note):
         self.program = program
@@ -387,7 +397,9 @@ class Program:
         return timeout.expired()
 
     async def wait_group(self, bodies, ops):
-        async with asyncio.TaskGroup() as group:
+        group = asyncio.TaskGroup()
+        group._tasks = OrderedSet()
+        async with group:
             for body in bodies:
                 self.made += 1
                 work = self.work(self.pick(self.program["bodies"], body))

@@ -102,16 +102,19 @@ class Program(transport_programs.Program):
         return True
 
     def shake_hands(self):
-        for _ in range(100):
-            try:
-                self.tls.do_handshake()
-            except ssl.SSLWantReadError:
-                self.send_ciphertext()
-                self.turn()
-                self.take_ciphertext()
-            else:
-                break
-        self.send_ciphertext()
+        try:
+            for _ in range(100):
+                try:
+                    self.tls.do_handshake()
+                except ssl.SSLWantReadError:
+                    self.send_ciphertext()
+                    self.turn()
+                    self.take_ciphertext()
+                else:
+                    break
+            self.send_ciphertext()
+        except OSError as exc:  # the transport gave up: its protocol's connection_made() raised
+            self.note("the peer's handshake", type(exc).__name__)
 
     def op_peer_send(self, size, seed):
         self.tls.write(transport_programs.content(min(transport_programs.SIZES[size], self.most), seed) or b"x")
