@@ -522,7 +522,11 @@ def run(program, kind):
         gc.collect()
         note("left", sorted(map(repr, left)), sorted(map(repr, running.finalised)))
 
-    return tracing.traced(act)
+    gc.freeze()  # what hypothesis has is not searched again for every program
+    try:
+        return tracing.traced(act)
+    finally:
+        gc.unfreeze()
 
 
 if __name__ == "__main__":
