@@ -39,6 +39,10 @@ class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
         self._send_written()
         super()._abort(*exc)
 
+    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
+        self._send_written()
+        super()._fatal_error(exc, message)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._drop_written()
         super().connection_lost(exc)

@@ -190,23 +190,6 @@ tls_encrypt(SSLProtocolObject *self, PyObject *object, char *data,
     return 0;
 }
 
-static int
-tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
-{
-    Py_buffer view;
-
-    if (AL_LIKELY(PyBytes_CheckExact(object))) {
-        return tls_encrypt(self, object, PyBytes_AS_STRING(object),
-                           PyBytes_GET_SIZE(object));
-    }
-    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
-        return -1;
-    }
-    int rc = tls_encrypt(self, object, view.buf, view.len);
-    PyBuffer_Release(&view);
-    return rc;
-}
-
 /* asyncio's own _write_appdata(), for what is not the usual case. */
 static int
 tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
@@ -235,6 +218,24 @@ tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
     }
     Py_DECREF(result);
     return 0;
+}
+
+static int
+tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
+{
+    Py_buffer view;
+
+    if (AL_LIKELY(PyBytes_CheckExact(object))) {
+        return tls_encrypt(self, object, PyBytes_AS_STRING(object),
+                           PyBytes_GET_SIZE(object));
+    }
+    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
+        PyErr_Clear(); /* it will stay in asyncio's backlog, and fail there */
+        return tls_write_by_asyncio(self, &object, 1);
+    }
+    int rc = tls_encrypt(self, object, view.buf, view.len);
+    PyBuffer_Release(&view);
+    return rc;
 }
 
 int

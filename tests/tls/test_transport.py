@@ -285,6 +285,24 @@ class TestEnd:
         assert report["message"] == "Fatal error on SSL protocol"
         assert report["exception"] is error
 
+    def test_data_that_cannot_be_sent_ends_the_connection(
+        self, connect, Recorder, eventually, receive, take_reports
+    ):
+        class Failing(Recorder):
+            def data_received(self, data):
+                self.transport.write(b"this is sent")
+                self.transport.write(memoryview(b"this is not contiguous")[::2])
+
+        protocol = Failing()
+        _, peer = connect(protocol)
+        peer.sendall(b"data")
+        eventually(lambda: protocol.lost)
+        [exc] = protocol.lost
+        assert isinstance(exc, BufferError)
+        assert receive(peer, 12) == b"this is sent"
+        # Twice: it stays queued, and is tried again when data_received() has returned.
+        assert [type(report["exception"]) for report in take_reports()] == [BufferError, BufferError]
+
     def test_a_broken_record_ends_the_connection(self, connect, Recorder, eventually, take_reports):
         protocol = Recorder()
         _, peer = connect(protocol)
