@@ -14,7 +14,7 @@ typedef struct {
     /* What bytes are received into when the transport below is not our own;
      * owned bytearray, NULL until needed. */
     PyObject *buffer;
-    unsigned depth; /* calls of the user's protocol that we are in */
+    unsigned depth;   /* calls of the user's protocol that we are in */
     bool has_written; /* in one of them, and it was not sent on yet */
     /* asyncio's attributes, which its Python code reads and assigns. */
     PyObject *state;          /* _state */

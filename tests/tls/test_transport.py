@@ -285,9 +285,7 @@ class TestEnd:
         assert report["message"] == "Fatal error on SSL protocol"
         assert report["exception"] is error
 
-    def test_data_that_cannot_be_sent_ends_the_connection(
-        self, connect, Recorder, eventually, receive, take_reports
-    ):
+    def test_data_that_cannot_be_sent_ends_the_connection(self, connect, Recorder, eventually, receive, take_reports):
         class Failing(Recorder):
             def data_received(self, data):
                 self.transport.write(b"this is sent")
