@@ -57,9 +57,18 @@ def contexts(version):
     return server, client
 
 
+def has_limit_of_zero(program):
+    ops = itertools.chain(program["script"], *program["reactions"].values())
+    return (program["limits"] or (None,))[0] == 0 or any(op[:2] == ("limits", 0) for op in ops)
+
+
 class Program(transport_programs.Program):
     def __init__(self, program, kind, note):
         super().__init__(program, kind, note)
+        if has_limit_of_zero(program):
+            # asyncio's SSLProtocol pauses and resumes by turns then, each time that data comes: it comes uncut.
+            self.most = 1000
+            self.buffer_size = 20_000
         server, client = contexts(program["version"])
         self.context = server if program["server"] else client
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
