@@ -220,6 +220,8 @@ tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
     return 0;
 }
 
+/* Encrypt a bytes-like object. 0, 1 if that is left to asyncio, or -1 with an
+ * exception set. */
 static int
 tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
 {
@@ -231,7 +233,7 @@ tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
     }
     if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
         PyErr_Clear(); /* it will stay in asyncio's backlog, and fail there */
-        return tls_write_by_asyncio(self, &object, 1);
+        return 1;
     }
     int rc = tls_encrypt(self, object, view.buf, view.len);
     PyBuffer_Release(&view);
@@ -255,11 +257,13 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
     Py_INCREF(self);
     int rc = 0;
     for (Py_ssize_t i = 0; i < count && rc == 0; i++) {
-        if (self->backlog_size > 0) { /* in order, behind what could not go */
+        /* In order, behind what could not go. */
+        rc = self->backlog_size > 0 ? 1 : tls_encrypt_object(self, items[i]);
+        if (rc > 0) {
             rc = tls_write_by_asyncio(self, items + i, count - i);
-            break;
+            Py_DECREF(self);
+            return rc;
         }
-        rc = tls_encrypt_object(self, items[i]);
     }
     self->has_written = true;
     /* A protocol that each write may pause or resume is told after each. */
