@@ -93,6 +93,11 @@ class Program(transport_programs.Program):
                 if self.moves == before:
                     self.outgoing.write(bytes(data))
                     return "stuck"
+            except ConnectionError:
+                # The transport is lost. If meanwhile, it depends on the size of its reads whether all was gone before.
+                if piece == 0:
+                    raise
+                return "all"
             self.turn()
 
     def take_ciphertext(self):
