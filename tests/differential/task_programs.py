@@ -13,12 +13,18 @@ import ast
 import asyncio
 import contextvars
 import gc
+import inspect
 import sys
 
 import tracing
 
 FUEL = 300  # ops that a program may run, for programs that make themselves longer and longer
 VAR = contextvars.ContextVar("VAR", default=0)
+
+
+# On some 3.13 stock's run_forever() cleans up after the one that runs, too, when it refuses to run within it: from then
+# on nothing is to be compared.
+SPOILS_THE_OUTER_RUN = "try:\n            self._run_forever_setup()" in inspect.getsource(asyncio.BaseEventLoop.run_forever)
 
 
 class Odd(BaseException):
@@ -294,9 +300,7 @@ class Program:
         self.loop.set_debug(is_on)
 
     def op_nest(self):
-        # For the owner it would run for ever. On 3.13 stock's run_forever() cleans up after the one that runs too
-        # when it refuses: from then on nothing is to be compared.
-        if self.loop.is_running() and sys.version_info[:2] != (3, 13):
+        if self.loop.is_running() and not SPOILS_THE_OUTER_RUN:  # for the owner it would run for ever
             self.loop.run_forever()
 
     # Ops that wait.

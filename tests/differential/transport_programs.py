@@ -47,6 +47,9 @@ WRITELINES_PAUSES = sys.version_info < (3, 12) or "_maybe_pause_protocol" in ins
     selector_events._SelectorSocketTransport.writelines
 )
 
+# From gh-156512 on (3.14.x) a transport that was closed with something to send, and has sent it, knows that it is lost.
+KNOWS_ITS_END = "self._closing and not self._conn_lost" in inspect.getsource(selector_events._SelectorSocketTransport)
+
 
 class Seen:
     """What all protocols of a program have in common."""
@@ -109,8 +112,8 @@ class Program:
         self.most = 1000 if reacts else max(SIZES)
         self.to_peer = bytearray()
         self.transport = None
-        # Stock's transport that was closed with something left to send, and has sent it, has lost its loop but does
-        # not know: its methods raise AttributeError. They are not called then.
+        # A stock transport that was closed with something left to send, and has sent it, has lost its loop but does
+        # not know (unless KNOWS_ITS_END): its methods raise AttributeError. They are not called then.
         self.closed_late = self.dead = False
         self.peer_at_end = False
         self.loop = kind.loop()
@@ -149,7 +152,7 @@ class Program:
 
     def react(self, what):
         for op in self.program["reactions"].get(what, ()):
-            if what == "resume_writing" and op[0] in ("close", "abort"):
+            if what == "resume_writing" and op[0] in ("close", "abort") and not KNOWS_ITS_END:
                 continue  # stock calls connection_lost() twice then
             if self.fuel > 0:
                 self.fuel -= 1
@@ -194,7 +197,7 @@ class Program:
         self.transport.resume_reading()
 
     def op_close(self):
-        self.closed_late |= self.transport.get_write_buffer_size() > 0
+        self.closed_late |= not KNOWS_ITS_END and self.transport.get_write_buffer_size() > 0
         self.transport.close()
 
     def op_abort(self):
