@@ -202,13 +202,6 @@ class Program(transport_programs.Program):
             self.transport.abort()
         self.end()
 
-    def end(self):
-        self.settle()
-        self.flush()
-        self.peer.close()
-        self.near.close()
-        self.loop.close()
-
 
 def run(program, kind):
     """The trace of a program on a Kind."""

@@ -100,6 +100,8 @@ PROTOCOLS = {"plain": Plain, "buffered": Buffered}
 
 
 class Program:
+    knows_its_end = KNOWS_ITS_END
+
     def __init__(self, program, kind, note):
         self.program = program
         self.trace = note
@@ -113,14 +115,17 @@ class Program:
         self.to_peer = bytearray()
         self.transport = None
         # A stock transport that was closed with something left to send, and has sent it, has lost its loop but does
-        # not know (unless KNOWS_ITS_END): its methods raise AttributeError. They are not called then.
+        # not know (unless it knows_its_end): its methods raise AttributeError. They are not called then.
         self.closed_late = self.dead = False
         self.peer_at_end = False
         self.loop = kind.loop()
         self.loop.set_exception_handler(self.on_exception)
-        self.near, self.peer = {"socketpair": socketpair, "tcp": tcp}[program["wire"]]()
-        self.near.setblocking(False)
-        self.peer.setblocking(False)
+        self.near, self.peer = self.connect_sockets(program["wire"])
+        for sock in self.near, self.peer:
+            sock.setblocking(False)
+
+    def connect_sockets(self, wire):
+        return {"socketpair": socketpair, "tcp": tcp}[wire]()
 
     def flush(self):
         for name, kind, data in self.received:
@@ -147,12 +152,12 @@ class Program:
         if message.startswith("Exception in callback "):
             # asyncio calls these callbacks by way of a Handle, which the context has and the message shows; we have
             # none and name transport and protocol instead. But for the message the documentation has all keys optional.
-            keys, message = "", message.partition("(")[0].replace("_Selector", "")
+            keys, message = "", "Exception in callback " + message.partition("(")[0].rpartition(".")[2]
         self.note("handler", keys, tracing.plain(message), exc and tracing.describe(exc))
 
     def react(self, what):
         for op in self.program["reactions"].get(what, ()):
-            if what == "resume_writing" and op[0] in ("close", "abort") and not KNOWS_ITS_END:
+            if what == "resume_writing" and op[0] in ("close", "abort") and not self.knows_its_end:
                 continue  # stock calls connection_lost() twice then
             if self.fuel > 0:
                 self.fuel -= 1
@@ -197,7 +202,7 @@ class Program:
         self.transport.resume_reading()
 
     def op_close(self):
-        self.closed_late |= not KNOWS_ITS_END and self.transport.get_write_buffer_size() > 0
+        self.closed_late |= not self.knows_its_end and self.transport.get_write_buffer_size() > 0
         self.transport.close()
 
     def op_abort(self):
@@ -274,10 +279,12 @@ class Program:
             self.turn()
             quiet = 0 if self.moves != before else quiet + 1
 
-    def run(self):
+    async def connect(self):
         protocol = PROTOCOLS[self.program["protocol"]](self, "first")
-        connect = self.loop.create_connection(lambda: protocol, sock=self.near)
-        self.transport, _ = self.loop.run_until_complete(connect)
+        return await self.loop.create_connection(lambda: protocol, sock=self.near)
+
+    def run(self):
+        self.transport, _ = self.loop.run_until_complete(self.connect())
         if self.program["limits"] is not None:
             self.op(("limits", *self.program["limits"]))
         for op in self.program["script"]:
@@ -286,6 +293,9 @@ class Program:
         self.note("the end")
         if not self.dead:
             self.transport.abort()
+        self.end()
+
+    def end(self):
         self.settle()
         self.flush()
         self.peer.close()
