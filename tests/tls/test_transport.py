@@ -91,6 +91,19 @@ class TestData:
         with pytest.raises(ValueError, match="must be >= low"):
             transport.set_write_buffer_limits(high=1, low=2)
 
+    def test_what_goes_at_once_is_not_in_the_buffer(self, connect, Recorder, eventually):
+        class Answering(Recorder):
+            def data_received(self, data):
+                self.transport.write(b"answer")
+                self.waiting = self.transport.get_write_buffer_size()
+                super().data_received(data)
+
+        protocol = Answering()
+        _, peer = connect(protocol)
+        peer.sendall(b"ask")
+        eventually(lambda: protocol.data)
+        assert protocol.waiting == 0
+
     def test_a_limit_of_zero_is_looked_at_by_each_write(self, connect, Recorder, eventually):
         class Answering(Recorder):
             def data_received(self, data):
