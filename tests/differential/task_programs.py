@@ -503,10 +503,14 @@ class Program:
         for index, waitable in enumerate(self.tasks + self.futures):
             self.note(index, tracing.plain(repr(waitable)))
         if not self.loop.is_closed():
-            try:
-                self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            except BaseException as exc:
-                self.note("shutdown_asyncgens", tracing.describe(exc))
+            # Not by run_until_complete(): a generator may wait for something that does not come.
+            closing = self.kind.tasks[0](self.loop.shutdown_asyncgens(), loop=self.loop, name="closing")
+            for _ in range(10):
+                self.turn()
+            if not closing.done():
+                self.note("shutdown_asyncgens() waits")
+                closing.cancel()
+                self.turn()
         self.loop.close()
 
 
