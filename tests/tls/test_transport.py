@@ -108,6 +108,7 @@ class TestData:
         class Answering(Recorder):
             def data_received(self, data):
                 self.calls.clear()
+                self.transport.write(b"none")
                 self.transport.set_write_buffer_limits(0)
                 self.transport.write(b"one")
                 self.transport.write(b"two")
