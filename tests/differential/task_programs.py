@@ -45,6 +45,15 @@ class Yield:
         return (yield self.value)
 
 
+def is_entered(context):
+    """Whether the context is in use: a stock task that starts eagerly in one stays the current task for ever."""
+    try:
+        context is None or context.run(int)
+    except RuntimeError:
+        return True
+    return False
+
+
 class OrderedSet(dict):
     """What stands in for a set of tasks: the order in which a group aborts its tasks is that of their addresses."""
 
@@ -132,7 +141,7 @@ class Program:
         coro = self.work(self.pick(self.program["bodies"], body))
         # Each has a name: otherwise it is numbered by a counter of the implementation.
         kwargs = {"context": self.context(context), "name": f"T{self.made}"}
-        if how == 2 and sys.version_info >= (3, 12):
+        if how == 2 and sys.version_info >= (3, 12) and not is_entered(kwargs["context"]):
             kwargs["eager_start"] = True
         try:
             task = self.kind.tasks[which % 2](coro, loop=self.loop, **kwargs)
