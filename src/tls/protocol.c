@@ -265,9 +265,8 @@ PyDoc_STRVAR(SSLProtocol__send_written_doc,
 static int
 tls_send_written(SSLProtocolObject *self)
 {
-    return self->has_written && !self->down_writing_paused
-               ? al_tls_flush(self)
-               : 0;
+    return self->unsent > 0 && !self->down_writing_paused ? al_tls_flush(self)
+                                                          : 0;
 }
 
 static PyObject *

@@ -100,7 +100,18 @@ static bool
 tls_is_flowing(const SSLProtocolObject *self)
 {
     return !self->app_writing_paused &&
-           al_tls_is_below(al_tls_waiting(self), self->outgoing_high);
+           al_tls_is_below(al_tls_waiting(self) + self->unsent,
+                           self->outgoing_high);
+}
+
+/* Whether what was written leaves when the protocol returns. Not if there is
+ * much of it, or the protocol is to be told of what waits: it may go on writing
+ * until it is paused. */
+static bool
+tls_may_wait(const SSLProtocolObject *self)
+{
+    return self->depth > 0 && !self->down_writing_paused &&
+           self->unsent < AL_TLS_BIO_MAX && tls_is_flowing(self);
 }
 
 int
@@ -108,7 +119,7 @@ al_tls_flush(SSLProtocolObject *self)
 {
     int rc = 0;
 
-    self->has_written = false;
+    self->unsent = 0;
     if (AL_UNLIKELY(self->held != NULL || self->down_writing_paused)) {
         rc = tls_hold(self); /* by (1) */
         if (rc == 0 && self->held != NULL && !self->down_writing_paused) {
@@ -249,10 +260,13 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
     {
         return tls_write_by_asyncio(self, items, count);
     }
+    Py_ssize_t total = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
-        if (PyObject_Size(items[i]) < 0) {
+        Py_ssize_t size = PyObject_Size(items[i]);
+        if (size < 0) {
             return -1;
         }
+        total += size;
     }
     Py_INCREF(self);
     int rc = 0;
@@ -265,9 +279,8 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
             return rc;
         }
     }
-    self->has_written = true;
-    /* A protocol that each write may pause or resume is told after each. */
-    if (rc == 0 && (self->depth == 0 || !tls_is_flowing(self))) {
+    self->unsent += total;
+    if (rc == 0 && !tls_may_wait(self)) {
         rc = al_tls_flush(self);
     }
     if (rc < 0) {

@@ -104,6 +104,22 @@ class TestData:
         eventually(lambda: protocol.data)
         assert protocol.waiting == 0
 
+    @pytest.mark.parametrize("size", [1000, 100_000])
+    def test_writing_in_data_received_is_paused_within_it(self, connect, Recorder, eventually, size):
+        class Greedy(Recorder):
+            def data_received(self, data):
+                while "pause_writing" not in self.calls and self.written < 20_000_000:
+                    self.transport.write(bytes(size))
+                    self.written += size
+                super().data_received(data)
+
+        protocol = Greedy()
+        protocol.written = 0
+        _, peer = connect(protocol)
+        peer.sendall(b"ask")
+        eventually(lambda: protocol.data)
+        assert protocol.written < 20_000_000
+
     def test_a_limit_of_zero_is_looked_at_by_each_write(self, connect, Recorder, eventually):
         class Answering(Recorder):
             def data_received(self, data):
