@@ -203,11 +203,19 @@ pipe_look(PipeTransportObject *self, al_state *state, PyObject *pipe,
     if (fileno == NULL) {
         return -1;
     }
-    self->fd = PyObject_AsFileDescriptor(fileno);
+    /* Of a closed socket -1, which fstat() is to refuse. */
+    int overflow;
+    long fd = PyLong_AsLongAndOverflow(fileno, &overflow);
     Py_DECREF(fileno);
-    if (self->fd < 0) {
+    if (fd == -1 && PyErr_Occurred()) {
         return -1;
     }
+    if (overflow != 0 || fd < INT_MIN || fd > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError,
+                        "Python int too large to convert to C int");
+        return -1;
+    }
+    self->fd = (int)fd;
     if (fstat(self->fd, status) < 0) {
         al_error_set_errno(errno);
         return -1;

@@ -139,11 +139,15 @@ class TestKinds:
             def close(self):
                 pass
 
+        sock = socket.socket()
+        sock.close()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # asyncio's has taken the pipe over
-            with pytest.raises(OSError) as caught:
-                run(loop.connect_read_pipe(Recorder, Closed()))
-            assert caught.value.errno == errno.EBADF
+            for closed in Closed(), sock:  # the descriptor of a closed socket is -1
+                for connect in loop.connect_read_pipe, loop.connect_write_pipe:
+                    with pytest.raises(OSError) as caught:
+                        run(connect(Recorder, closed))
+                    assert caught.value.errno == errno.EBADF
             del caught
             gc.collect()
 
