@@ -57,14 +57,20 @@ def contexts(version):
     return server, client
 
 
+def all_ops(program):
+    return itertools.chain(program["script"], *program["reactions"].values())
+
+
 def has_limit_of_zero(program):
-    ops = itertools.chain(program["script"], *program["reactions"].values())
-    return (program["limits"] or (None,))[0] == 0 or any(op[:2] == ("limits", 0) for op in ops)
+    return (program["limits"] or (None,))[0] == 0 or any(op[:2] == ("limits", 0) for op in all_ops(program))
 
 
 class Program(transport_programs.Program):
     def __init__(self, program, kind, note):
         super().__init__(program, kind, note)
+        if any(op[0] == "pause" for op in all_ops(program)):
+            # How much is read ahead while reading is paused is not promised: what fits in any case.
+            self.most = min(self.most, 30_000)
         if has_limit_of_zero(program):
             # asyncio's SSLProtocol pauses and resumes by turns then, each time that data comes: it comes uncut.
             self.most = 1000

@@ -102,6 +102,7 @@ PROTOCOLS = {"plain": Plain, "buffered": Buffered}
 
 class Program:
     knows_its_end = KNOWS_ITS_END
+    ends = "close", "abort"
 
     def __init__(self, program, kind, note):
         self.program = program
@@ -159,7 +160,7 @@ class Program:
 
     def react(self, what):
         for op in self.program["reactions"].get(what, ()):
-            if what == "resume_writing" and op[0] in ("close", "abort") and not self.knows_its_end:
+            if what == "resume_writing" and op[0] in self.ends and not self.knows_its_end:
                 continue  # stock calls connection_lost() twice then
             if self.fuel > 0:
                 self.fuel -= 1
@@ -300,8 +301,11 @@ class Program:
             self.settle()
         self.note("the end")
         if not self.dead:
-            self.transport.abort()
+            self.give_up()
         self.end()
+
+    def give_up(self):
+        self.transport.abort()
 
     def end(self):
         self.settle()
