@@ -100,7 +100,14 @@ def test_gunicorn_with_uvicorn_workers(kind, tmp_path):
     )
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", 2]
-    command += ["--worker-class", "workers.Worker", "--pythonpath", f"{HERE},{tmp_path}", "asgi_apps:make_starlette()"]
+    command += [
+        "--no-control-socket",
+        "--worker-class",
+        "workers.Worker",
+        "--pythonpath",
+        f"{HERE},{tmp_path}",
+        "asgi_apps:make_starlette()",
+    ]
     with running(command, accepts(port), env=environment(), cwd=tmp_path) as process:
         for _ in range(20):
             assert ask_json(port, "/hello/ada") == {"loop": kind, "started_on": kind, "hello": "Ada"}
