@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .asgi_apps import make_starlette
 from .conftest import accepts, end, environment, free_port, running
 
 pytest.importorskip("uvicorn")
@@ -116,3 +117,14 @@ def test_gunicorn_with_uvicorn_workers(kind, tmp_path):
         printed = end(process)
     assert process.returncode == 0
     assert printed.count(f"ended on {kind}") == 2
+
+
+def test_the_client_for_tests(kind, loop_factory):
+    """starlette.testclient: a synchronous client, with the application on a loop in another thread."""
+    testclient = pytest.importorskip("starlette.testclient")
+    with testclient.TestClient(make_starlette(), backend_options={"loop_factory": loop_factory}) as client:
+        assert client.get("/hello/ada").json() == {"loop": kind, "started_on": kind, "hello": "Ada"}
+        with client.websocket_connect("/talk") as websocket:
+            assert websocket.receive_text() == kind
+            websocket.send_text("abc")
+            assert websocket.receive_text() == "ABC"
