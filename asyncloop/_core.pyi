@@ -23,7 +23,7 @@ _Ts = TypeVarTuple("_Ts")
 class Future(asyncio.Future[_T]): ...
 
 @disjoint_base
-class Task(asyncio.Task[_T_co]):
+class Task(asyncio.Task[_T_co], Future[_T_co]):  # type: ignore[misc, type-var]  # by its order of look-up
     def get_context(self) -> Context: ...  # new in 3.12
 
 @final

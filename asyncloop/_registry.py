@@ -65,9 +65,10 @@ def _learn_task_list(loop: Any) -> None:
     _asyncio._unregister_task(unregistered)
     awaited: asyncio.Future[Any] = asyncio.Future(loop=loop)
     shared: asyncio.Future[Any] = asyncio.Future(loop=loop)
-    asyncio.future_add_to_awaited_by(awaited, first)  # type: ignore[attr-defined]
-    asyncio.future_add_to_awaited_by(shared, first)  # type: ignore[attr-defined]
-    asyncio.future_add_to_awaited_by(shared, second)  # type: ignore[attr-defined]
+    add_to_awaited_by = vars(asyncio)["future_add_to_awaited_by"]  # which older Pythons do not have
+    add_to_awaited_by(awaited, first)
+    add_to_awaited_by(shared, first)
+    add_to_awaited_by(shared, second)
     _core._learn_task_list(first, second, unregistered, coros[1], name, context, awaited, shared)
     for coro, task in zip(coros, (unregistered, first, second), strict=True):
         coro.close()

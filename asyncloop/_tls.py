@@ -139,6 +139,12 @@ class TLS(asyncio.AbstractEventLoop):
             call_connection_made=False,
         )
         lower.pause_reading()  # nothing is for the new protocol before its connection_made()
+        if server_side and isinstance(protocol, asyncio.StreamReaderProtocol):
+            # The hello of a client that has not waited is in the stream already, and no plaintext is to stay there.
+            reader = getattr(protocol, "_stream_reader", None)
+            if reader is not None and reader._buffer:
+                ssl_protocol._incoming.write(reader._buffer)
+                reader._buffer.clear()
         lower.set_protocol(ssl_protocol)
         begin = self.call_soon(ssl_protocol.connection_made, lower)
         resume = self.call_soon(lower.resume_reading)
@@ -148,6 +154,7 @@ class TLS(asyncio.AbstractEventLoop):
             lower.close()
             begin.cancel()
             resume.cancel()
+            del waiter  # which has the exception, which has this frame
             raise
         upper: asyncio.Transport = ssl_protocol._app_transport
         return upper

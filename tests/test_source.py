@@ -96,7 +96,11 @@ def test_no_machine_path_in_the_sources():
     found = []
     for path in sorted(ROOT.rglob("*")):
         folders = path.relative_to(ROOT).parts
-        if not path.is_file() or folders[0] in ("build", "dist") or folders[0].startswith((".venv", ".git")):
+        if (
+            not path.is_file()
+            or folders[0] in ("build", "dist")
+            or folders[0].startswith((".venv", ".git", ".pythons"))
+        ):
             continue
         if path.suffix in (".c", ".h", ".md", ".py", ".pyi", ".sh", ".toml", ".txt") or path.name == "Makefile":
             text = path.read_text()

@@ -5,6 +5,7 @@ python tools/compatibility.py                                  # only render doc
 python tools/compatibility.py .venv/bin/python python3.13      # run tests/api with these Pythons first
 python tools/compatibility.py --conformance .venv/bin/python   # and CPython's own tests of asyncio too
 python tools/compatibility.py --take asyncloop result.json     # take a result of tests/stdlib/run.py --json
+python tools/compatibility.py --take "asyncloop, debug mode" debug.json
 
 Each Python needs pytest, pytest-timeout, an asyncloop built in place, and the peers that shall be compared: those that
 are missing are left out. What is not run anew stays as docs/compatibility.json has it.
@@ -33,6 +34,7 @@ STDLIB = {
     "asyncloop": ["--loop", "asyncloop:Loop", "--task", "asyncloop:Task", "--future", "asyncloop:Future"],
     "uvloop": ["--loop", "uvloop:Loop"],
 }
+DEBUG = ", debug mode"
 ABOUT = """
 import importlib, importlib.metadata, json, sys
 sys.path[:0] = ["tests/api", "."]
@@ -124,11 +126,19 @@ def refresh(data, python, conformance):
         ]
         print(f"{version} {loop}:", dict(collections.Counter(o["outcome"] for o in entry["outcomes"][loop])))
     data["api"][version] = entry
-    for loop in [loop for loop in STDLIB if conformance and loop in found["loops"]]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder, "result.json")
-            subprocess.run([python, "tests/stdlib/run.py", *STDLIB[loop], "--json", path], cwd=ROOT)
-            store(data, *[(version, loop, summary) for version, summary in [summarize(path)]][0])
+    if conformance:
+        run_stdlib(data, python, [loop for loop in STDLIB if loop in found["loops"]])
+
+
+def run_stdlib(data, python, loops):
+    for loop in loops:
+        for debug in ("", DEBUG) if loop == "asyncloop" else ("",):
+            with tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder, "result.json")
+                command = [python, "tests/stdlib/run.py", *STDLIB[loop], "--json", path]
+                subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONASYNCIODEBUG": "1" if debug else ""})
+                version, summary = summarize(path)
+                store(data, version, loop + debug, summary)
 
 
 def versions_of(data):
@@ -197,7 +207,7 @@ def page(data):
     yield "By tests/stdlib; *applicable* leaves out the tests of asyncio's private insides.\n"
     yield "| Python | loop | applicable | passed | failed | not applicable |\n|---|---|---|---|---|---|"
     for _, by_loop in sorted(data["conformance"].items(), key=lambda kv: tuple(map(int, kv[0].split(".")))):
-        for loop, result in by_loop.items():
+        for loop, result in sorted(by_loop.items()):
             numbers = [result[key] for key in ("applicable", "passed", "failed", "not applicable")]
             yield f"| {result['python']} | {loop} | " + " | ".join(map(str, numbers)) + " |"
 

@@ -45,6 +45,14 @@
 #define AL_CREATE_TASK_KWARGS (Py_Version >= 0x030D0300)
 /* format_helpers._format_callback_source() takes debug=. */
 #define AL_FORMAT_CALLBACK_TAKES_DEBUG (PY_VERSION_HEX >= 0x030D0000)
+/* Future() and Task() refuse to be initialised again, and Task() a context that
+ * is none. */
+#define AL_INITIALISES_ONCE (PY_VERSION_HEX >= 0x030F0000)
+#define AL_TASK_CHECKS_CONTEXT (PY_VERSION_HEX >= 0x030F0000)
+/* cancel() of a handle of call_soon_threadsafe() waits while it is running. */
+#define AL_HAS_THREADSAFE_HANDLE (PY_VERSION_HEX >= 0x030E0000)
+#define AL_THREADSAFE_HANDLE                                                  \
+    (AL_HAS_THREADSAFE_HANDLE ? "_ThreadSafeHandle" : "Handle")
 /* Server._attach() and _detach() are told which transport it is about. */
 #define AL_SERVER_KNOWS_TRANSPORTS (PY_VERSION_HEX >= 0x030D0000)
 /* Transport.writelines() is a method of its own and no write() of all. */

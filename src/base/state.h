@@ -29,6 +29,7 @@ typedef struct {
     X(asyncio_Task, "_asyncio", "Task")                                       \
     X(asyncio_Handle, "asyncio.events", "Handle")                             \
     X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                   \
+    X(asyncio_ThreadSafeHandle, "asyncio.events", AL_THREADSAFE_HANDLE)       \
     X(asyncio_Transport, "asyncio.transports", "Transport")                   \
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")           \
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")    \

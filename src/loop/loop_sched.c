@@ -171,8 +171,8 @@ Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
     {
         return NULL;
     }
-    PyObject *handle = al_handle_call_soon(head, call.callback, call.args,
-                                           call.nargs, call.context);
+    PyObject *handle = al_handle_call_soon_threadsafe(
+        head, call.callback, call.args, call.nargs, call.context);
     if (handle != NULL) {
         al_wakeup_if_blocked(head);
     }

@@ -479,6 +479,8 @@ static PyMethodDef SocketTransport_methods[] = {
 
 static PyMemberDef SocketTransport_members[] = {
     AL_TRANSPORT_MEMBERS,
+    {"_paused", T_BOOL, offsetof(SocketTransportObject, is_paused), READONLY,
+     NULL},
     {"_sock_fd", T_INT, offsetof(SocketTransportObject, fd), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -495,7 +495,7 @@ al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
     Py_RETURN_NONE;
 }
 
-/* --- Python: what asyncio's own Python code reads ----------------------- */
+/* --- Python: what asyncio's own Python code and tests read ------------- */
 
 static PyObject *
 Transport_get_loop(PyObject *op, void *Py_UNUSED(closure))
@@ -547,6 +547,24 @@ Transport_get_low_water(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromSize_t(TransportObject_CAST(op)->flow.low);
 }
 
+/* The socket itself, which get_extra_info("socket") keeps from harm. */
+static PyObject *
+Transport_get_sock(PyObject *op, void *Py_UNUSED(closure))
+{
+    TransportObject *self = TransportObject_CAST(op);
+
+    if (self->phase == AL_TRANSPORT_CLOSED) {
+        Py_RETURN_NONE;
+    }
+    PyObject *shown = transport_get_extra(self, self->state->names.socket);
+    if (shown == NULL) {
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    PyObject *sock = PyObject_GetAttrString(shown, "_sock");
+    Py_DECREF(shown);
+    return sock;
+}
+
 PyGetSetDef al_transport_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"_extra", Transport_get_extra, NULL, NULL, NULL},
@@ -555,6 +573,7 @@ PyGetSetDef al_transport_getset[] = {
     {"_low_water", Transport_get_low_water, NULL, NULL, NULL},
     {"_protocol", Transport_get_protocol, NULL, NULL, NULL},
     {"_protocol_paused", Transport_get_protocol_paused, NULL, NULL, NULL},
+    {"_sock", Transport_get_sock, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -21,6 +21,9 @@ typedef struct {
     bool is_cancelled;
     bool has_snapshot; /* context is a shared snapshot: sched/context.h */
     bool is_tracked;   /* by the garbage collector */
+    /* Of call_soon_threadsafe(): cancel() waits while it is running. */
+    bool is_threadsafe;
+    bool is_running; /* only told of a threadsafe one */
 } HandleObject;
 
 typedef struct {
@@ -60,6 +63,16 @@ al_handle_call_soon(al_loop_head *loop, PyObject *callback,
                     PyObject *const *args, Py_ssize_t nargs,
                     PyObject *context);
 
+#if AL_HAS_THREADSAFE_HANDLE
+/* The same for call_soon_threadsafe(). */
+AL_NODISCARD PyObject *
+al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
+                               PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *context);
+#else
+#    define al_handle_call_soon_threadsafe al_handle_call_soon
+#endif
+
 /* Somebody besides the queue is given this handle (or whatever else is
  * queued): have the garbage collector know it. */
 void
@@ -80,7 +93,21 @@ al_handle_run(al_loop_head *loop, PyObject *handle);
 AL_NODISCARD int
 al_handle_cancel(HandleObject *self);
 
-/* Create both types and store them in the module state. */
+/* The arguments. -> new reference to a tuple, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_handle_arguments(const HandleObject *self);
+
+/* tp_traverse and tp_clear of both types, and tp_dealloc of each. */
+int
+al_handle_traverse(PyObject *op, visitproc visit, void *arg);
+int
+al_handle_clear(PyObject *op);
+void
+al_handle_dealloc(PyObject *op);
+void
+al_timer_handle_dealloc(PyObject *op);
+
+/* handle_type.c: create both types and store them in the module state. */
 AL_NODISCARD int
 al_handle_init_types(PyObject *module);
 

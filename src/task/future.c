@@ -442,8 +442,13 @@ al_future_init(PyObject *op, al_state *state, PyObject *loop)
 {
     al_future *self = al_future_of(op);
 
-    if (AL_UNLIKELY(self->loop != NULL)) {
-        al_future_clear(op); /* __init__ called again */
+    if (AL_UNLIKELY(self->loop != NULL)) { /* __init__ called again */
+        if (AL_INITIALISES_ONCE) {
+            PyErr_Format(PyExc_RuntimeError,
+                         "%T object is already initialized", op);
+            return -1;
+        }
+        al_future_clear(op);
     }
     if (loop == NULL || loop == Py_None) {
         loop = PyObject_CallNoArgs(state->imports.get_event_loop);

@@ -63,8 +63,7 @@ static inline bool
 al_future_check(const al_state *state, PyObject *op)
 {
     return al_future_check_exact(state, op) ||
-           PyObject_TypeCheck(op, state->FutureType) ||
-           PyObject_TypeCheck(op, state->TaskType);
+           PyObject_TypeCheck(op, state->FutureType);
 }
 
 /* What loop.create_future() makes, through an override of it if there is one.

@@ -82,10 +82,20 @@ task_fill(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
     if (task_check_coroutine(state, self, coro) < 0) {
         return -1;
     }
-    context = context != NULL && context != Py_None ? Py_NewRef(context)
-                                                    : PyContext_CopyCurrent();
-    if (context == NULL) {
+    if (context == NULL || context == Py_None) {
+        context = PyContext_CopyCurrent();
+        if (context == NULL) {
+            return -1;
+        }
+    }
+    else if (AL_TASK_CHECKS_CONTEXT && !PyContext_CheckExact(context)) {
+        self->log_destroy_pending = false;
+        PyErr_Format(PyExc_TypeError,
+                     "a contextvars.Context was expected, got %T", context);
         return -1;
+    }
+    else {
+        Py_INCREF(context);
     }
     Py_XSETREF(self->context, context);
     Py_XSETREF(self->coro, Py_NewRef(coro));
@@ -637,6 +647,33 @@ static const PyType_Spec Task_spec = {
     .slots = Task_slots,
 };
 
+/* Make Task a subclass of our Future as well, which it is in asyncio. Two bases
+ * would not do: each is larger than the base that they share. But our Future's
+ * part lies at the same place in both (future.h), so to stand in the order of
+ * look-up is enough. 0, or -1 with an exception set. */
+static int
+task_inherit_future(al_state *state)
+{
+    PyTypeObject *type = state->TaskType;
+    PyObject *order = PyTuple_New(PyTuple_GET_SIZE(type->tp_mro) + 1);
+    Py_ssize_t n = 0;
+
+    if (order == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(type->tp_mro); i++) {
+        PyObject *cls = PyTuple_GET_ITEM(type->tp_mro, i);
+        if (cls == state->imports.asyncio_Future) {
+            PyTuple_SET_ITEM(order, n++, Py_NewRef(state->FutureType));
+        }
+        PyTuple_SET_ITEM(order, n++, Py_NewRef(cls));
+    }
+    assert(n == PyTuple_GET_SIZE(order));
+    Py_SETREF(type->tp_mro, order);
+    PyType_Modified(type);
+    return 0;
+}
+
 int
 al_task_init_type(PyObject *module)
 {
@@ -647,5 +684,5 @@ al_task_init_type(PyObject *module)
     spec.basicsize = (int)(al_future_offset + (Py_ssize_t)sizeof(al_task));
     state->TaskType =
         al_state_add_type(module, &spec, state->imports.asyncio_Task);
-    return state->TaskType == NULL ? -1 : 0;
+    return state->TaskType == NULL ? -1 : task_inherit_future(state);
 }

@@ -74,6 +74,28 @@ engine_bind_methods(al_tls_engine *self, PyObject *object, PyObject *outgoing)
     return 0;
 }
 
+/* Note what the incoming BIO holds already: 0, or -1. */
+static int
+engine_recount(al_tls_engine *self)
+{
+    Py_ssize_t pending = al_tls_engine_incoming(self);
+    if (pending <= 0) {
+        return (int)pending;
+    }
+    PyObject *data = PyObject_CallMethod(self->incoming, "read", NULL);
+    if (data == NULL) {
+        return -1;
+    }
+    char *bytes;
+    Py_ssize_t size;
+    int rc = PyBytes_AsStringAndSize(data, &bytes, &size);
+    if (rc == 0) {
+        rc = al_tls_engine_feed(self, bytes, size);
+    }
+    Py_DECREF(data);
+    return rc;
+}
+
 int
 al_tls_engine_bind(al_tls_engine *self, al_state *state, PyObject *sslobject,
                    PyObject *incoming, PyObject *outgoing)
@@ -94,6 +116,7 @@ al_tls_engine_bind(al_tls_engine *self, al_state *state, PyObject *sslobject,
     Py_DECREF(object);
     if (rc == 0) {
         self->state = state;
+        rc = engine_recount(self);
     }
     return rc;
 }

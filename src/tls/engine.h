@@ -23,8 +23,8 @@ typedef struct {
     bool has_begun; /* the peer has sent something */
 } al_tls_engine;
 
-/* Work with an ssl.SSLObject and its two MemoryBIOs, none of which has seen a
- * byte of the peer. 0, or -1 with an exception set; al_tls_engine_clear() in
+/* Work with an ssl.SSLObject that has not read anything yet, and its two
+ * MemoryBIOs: what the peer has sent so far is all in `incoming`. 0, or -1 with an exception set; al_tls_engine_clear() in
  * both cases. */
 AL_NODISCARD int
 al_tls_engine_bind(al_tls_engine *self, al_state *state, PyObject *sslobject,

@@ -154,15 +154,17 @@ async def wrong_address_for_a_connected_one():
 
 async def refused():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # A port that nobody else can get, and that refuses all datagrams but those of the port it is connected with.
         sock.bind(("127.0.0.1", 0))
-        nobody = sock.getsockname()
-    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(_Protocol, remote_addr=nobody)
-    transport.sendto(b"x")
-    while not protocol.errors:
-        await asyncio.sleep(0)
-    transport.close()
-    transport.sendto(b"x")
-    await protocol.lost
+        sock.connect(("127.0.0.1", 9))
+        address = sock.getsockname()
+        transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(_Protocol, remote_addr=address)
+        transport.sendto(b"x")
+        while not protocol.errors:
+            await asyncio.sleep(0)
+        transport.close()
+        transport.sendto(b"x")
+        await protocol.lost
 
 
 async def _queued(end):

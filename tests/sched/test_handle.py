@@ -9,6 +9,8 @@ import functools
 import gc
 import socket
 import sys
+import threading
+import time
 import weakref
 
 import pytest
@@ -29,12 +31,47 @@ def schedule(request, loop):
     }[request.param]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="came with Python 3.14")
+class TestFromAnotherThread:
+    """Of call_soon_threadsafe() alone: after cancel() it does not run, nor does it still run."""
+
+    @pytest.mark.parametrize("ask", ["cancel", "cancelled"])
+    def test_waits_for_the_end_of_the_callback(self, loop, run, ask):
+        begun, seen = threading.Event(), []
+
+        def slow():
+            begun.set()
+            time.sleep(0.05)
+            seen.append("ended")
+
+        def other():
+            handle = loop.call_soon_threadsafe(slow)
+            assert begun.wait(10)
+            getattr(handle, ask)()
+            return list(seen)
+
+        async def main():
+            return await asyncio.to_thread(other)
+
+        assert run(main()) == ["ended"]
+
+    def test_the_callback_may_cancel_itself(self, loop, turn):
+        handle = loop.call_soon_threadsafe(lambda: handle.cancel())
+        turn()
+        assert handle.cancelled()
+
+    def test_is_told_apart(self, loop):
+        assert repr(loop.call_soon_threadsafe(nothing)).startswith("<_ThreadSafeHandle ")
+        assert repr(loop.call_soon(nothing)).startswith("<Handle ")
+
+
 class TestAnyHandle:
     def test_is_a_handle_to_asyncio(self, schedule, loop):
         handle = schedule(nothing)
         assert isinstance(handle, asyncio.Handle)
         assert isinstance(handle, asyncio.TimerHandle) is hasattr(handle, "when")
-        assert type(handle).__name__ == ("TimerHandle" if hasattr(handle, "when") else "Handle")
+        names = ["TimerHandle"] if hasattr(handle, "when") else ["Handle", "_ThreadSafeHandle"]
+        assert type(handle).__name__ in names
 
     def test_runs_once(self, schedule, turn):
         seen = []

@@ -40,6 +40,19 @@ def test_task_is_a_task_and_a_future_to_asyncio(pending):
     assert asyncio.ensure_future(pending) is pending
 
 
+def test_task_is_one_of_the_futures_of_its_own_kind(pending, Task, Future):
+    assert isinstance(pending, Future)
+    assert issubclass(Task, Future)
+    assert not issubclass(Future, Task)
+
+    class Derived(Task):
+        pass
+
+    assert issubclass(Derived, Future)
+    assert not Future.done(pending)
+    assert Future.cancel(pending, "by way of Future")
+
+
 def test_create_task_makes_the_loops_own_kind(loop, Task):
     task = loop.create_task(answer())
     assert type(task) is Task

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import sys
 
 import pytest
 
@@ -127,3 +128,36 @@ class TestArguments:
         transport, _ = plain(Recorder())
         with pytest.raises(ValueError, match=f"^{name} should be a positive number, got 0$"):
             run(loop.start_tls(transport, Recorder(), client_context, server_hostname="localhost", **{name: 0}))
+
+
+SINCE_314 = sys.version_info >= (3, 14)
+
+
+class TestStreams:
+    @pytest.fixture(autouse=True)
+    def stock_leaves_it_in_the_stream(self, kind):
+        if kind == "asyncio" and not SINCE_314:
+            pytest.skip("asyncio does so from 3.14 on")
+
+    def test_hello_that_has_come_already(self, run, client_context, server_context):
+        async def serve(reader, writer):
+            await reader._wait_for_data("test")
+            await writer.start_tls(server_context)
+            writer.write(await reader.readline())
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+        async def main():
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            await asyncio.wait_for(writer.start_tls(client_context, server_hostname="localhost"), 20)
+            writer.write(b"in secret\n")
+            assert await reader.readline() == b"in secret\n"
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+            server.close()
+            await server.wait_closed()
+
+        run(main())

@@ -1,0 +1,310 @@
+/* handle_type.c - Handle and TimerHandle as Python sees them.
+ *
+ * To isinstance() ours are asyncio's own classes: __class__ says so.  Their
+ * layout is ours, and what is cold (repr, comparison) is asyncio's own code
+ * run on our attributes. */
+#include "sched/handle.h"
+
+#include <time.h>
+
+/* --- methods ------------------------------------------------------------ */
+
+/* Of a callback that another thread has scheduled and the loop is running right
+ * now, the other thread waits for the end, as asyncio lets it wait for a lock.
+ * It happens seldom and ends soon: so whoever waits looks again and again, and
+ * nobody else pays for it. 0, or -1 with an exception set by a signal. */
+static int
+handle_wait(HandleObject *self)
+{
+    const struct timespec pause = {.tv_nsec = 100 * 1000};
+
+    while (AL_UNLIKELY(self->is_running) &&
+           PyThread_get_thread_ident() != self->loop->thread_id)
+    {
+        Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0)
+        {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(Handle_cancel_doc,
+             "cancel($self, /)\n--\n\n"
+             "Cancel the callback: it will not run.\n\n"
+             "Cancelling twice, or after it has run, does nothing.");
+
+static PyObject *
+Handle_cancel(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (handle_wait(HandleObject_CAST(op)) < 0 ||
+        al_handle_cancel(HandleObject_CAST(op)) < 0)
+    {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Handle_cancelled_doc, "cancelled($self, /)\n--\n\n"
+                                   "Return True if it was cancelled.");
+
+static PyObject *
+Handle_cancelled(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (handle_wait(HandleObject_CAST(op)) < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(HandleObject_CAST(op)->is_cancelled);
+}
+
+PyDoc_STRVAR(Handle_get_context_doc,
+             "get_context($self, /)\n--\n\n"
+             "Return the contextvars.Context the callback runs in.");
+
+static PyObject *
+Handle_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    if (self->has_snapshot) { /* which nobody may see: get one of our own */
+        PyObject *context = PyContext_Copy(self->context);
+        if (context == NULL) {
+            return NULL;
+        }
+        Py_SETREF(self->context, context);
+        self->has_snapshot = false;
+    }
+    return Py_NewRef(self->context);
+}
+
+static PyObject *
+Handle__run(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Py_INCREF(op);
+    int rc = al_handle_run(HandleObject_CAST(op)->loop, op);
+    Py_DECREF(op);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Handle__repr_info(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    al_state *state = HandleObject_CAST(op)->loop->state;
+
+    return PyObject_CallMethodOneArg(state->imports.asyncio_Handle,
+                                     state->names._repr_info, op);
+}
+
+static PyObject *
+TimerHandle__repr_info(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    al_state *state = HandleObject_CAST(op)->loop->state;
+
+    return PyObject_CallMethodOneArg(state->imports.asyncio_TimerHandle,
+                                     state->names._repr_info, op);
+}
+
+static PyObject *
+Handle_repr(PyObject *op)
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    return PyObject_CallMethod(self->loop->state->imports.asyncio_Handle,
+                               "__repr__", "O", op);
+}
+
+PyDoc_STRVAR(TimerHandle_when_doc,
+             "when($self, /)\n--\n\n"
+             "Return the deadline, in seconds of loop.time().");
+
+static PyObject *
+TimerHandle_when(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyFloat_FromDouble(TimerHandleObject_CAST(op)->when);
+}
+
+static PyObject *
+TimerHandle_richcompare(PyObject *op, PyObject *other, int operation)
+{
+    static const char *const names[] = {
+        [Py_LT] = "__lt__", [Py_LE] = "__le__", [Py_EQ] = "__eq__",
+        [Py_NE] = "__ne__", [Py_GT] = "__gt__", [Py_GE] = "__ge__"};
+    HandleObject *self = HandleObject_CAST(op);
+
+    return PyObject_CallMethod(self->loop->state->imports.asyncio_TimerHandle,
+                               names[operation], "OO", op, other);
+}
+
+static Py_hash_t
+TimerHandle_hash(PyObject *op)
+{
+    PyObject *when = PyFloat_FromDouble(TimerHandleObject_CAST(op)->when);
+    if (when == NULL) {
+        return -1;
+    }
+    Py_hash_t hash = PyObject_Hash(when);
+    Py_DECREF(when);
+    return hash;
+}
+
+/* --- attributes --------------------------------------------------------- */
+
+static PyObject *
+Handle_get___class__(PyObject *op, void *Py_UNUSED(closure))
+{
+    HandleObject *self = HandleObject_CAST(op);
+    const al_state *state = self->loop->state;
+
+    return Py_NewRef(self->is_threadsafe
+                         ? state->imports.asyncio_ThreadSafeHandle
+                         : state->imports.asyncio_Handle);
+}
+
+static PyObject *
+TimerHandle_get___class__(PyObject *op, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(
+        HandleObject_CAST(op)->loop->state->imports.asyncio_TimerHandle);
+}
+
+static PyObject *
+Handle_get__args(PyObject *op, void *Py_UNUSED(closure))
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    if (self->callback == NULL) {
+        Py_RETURN_NONE;
+    }
+    return al_handle_arguments(self);
+}
+
+static PyObject *
+TimerHandle_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(TimerHandleObject_CAST(op)->index >= 0);
+}
+
+/* --- types -------------------------------------------------------------- */
+
+#define HANDLE_METHODS                                                        \
+    {"cancel", Handle_cancel, METH_NOARGS, Handle_cancel_doc},                \
+        {"cancelled", Handle_cancelled, METH_NOARGS, Handle_cancelled_doc},   \
+        {"get_context", Handle_get_context, METH_NOARGS,                      \
+         Handle_get_context_doc},                                             \
+    {                                                                         \
+        "_run", Handle__run, METH_NOARGS, NULL                                \
+    }
+
+#define HANDLE_MEMBERS                                                        \
+    {"_loop", T_OBJECT, offsetof(HandleObject, loop), READONLY, NULL},        \
+        {"_callback", T_OBJECT, offsetof(HandleObject, callback), READONLY,   \
+         NULL},                                                               \
+        {"_source_traceback", T_OBJECT,                                       \
+         offsetof(HandleObject, source_traceback), 0, NULL},                  \
+        {"_repr", T_OBJECT, offsetof(HandleObject, repr), READONLY, NULL},    \
+        {"_cancelled", T_BOOL, offsetof(HandleObject, is_cancelled),          \
+         READONLY, NULL},                                                     \
+    {                                                                         \
+        "__weaklistoffset__", T_PYSSIZET, offsetof(HandleObject, weakrefs),   \
+            READONLY, NULL                                                    \
+    }
+
+static PyMethodDef Handle_methods[] = {
+    HANDLE_METHODS,
+    {"_repr_info", Handle__repr_info, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL}};
+
+static PyMethodDef TimerHandle_methods[] = {
+    HANDLE_METHODS,
+    {"_repr_info", TimerHandle__repr_info, METH_NOARGS, NULL},
+    {"when", TimerHandle_when, METH_NOARGS, TimerHandle_when_doc},
+    {NULL, NULL, 0, NULL}};
+
+static PyMemberDef Handle_members[] = {HANDLE_MEMBERS, {NULL, 0, 0, 0, NULL}};
+
+static PyMemberDef TimerHandle_members[] = {
+    HANDLE_MEMBERS,
+    {"_when", T_DOUBLE, offsetof(TimerHandleObject, when), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL}};
+
+static PyObject *
+Handle_get__context(PyObject *op, void *Py_UNUSED(closure))
+{
+    return Handle_get_context(op, NULL);
+}
+
+static PyGetSetDef Handle_getset[] = {
+    {"_context", Handle_get__context, NULL, NULL, NULL},
+    {"__class__", Handle_get___class__, NULL, NULL, NULL},
+    {"_args", Handle_get__args, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyGetSetDef TimerHandle_getset[] = {
+    {"_context", Handle_get__context, NULL, NULL, NULL},
+    {"__class__", TimerHandle_get___class__, NULL, NULL, NULL},
+    {"_args", Handle_get__args, NULL, NULL, NULL},
+    {"_scheduled", TimerHandle_get__scheduled, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+PyDoc_STRVAR(Handle_doc, "What loop.call_soon() returns: an asyncio.Handle.");
+PyDoc_STRVAR(TimerHandle_doc, "What loop.call_later() and loop.call_at() "
+                              "return: an asyncio.TimerHandle.");
+
+static PyType_Slot Handle_type_slots[] = {{Py_tp_doc, (void *)Handle_doc},
+                                          {Py_tp_repr, Handle_repr},
+                                          {Py_tp_methods, Handle_methods},
+                                          {Py_tp_members, Handle_members},
+                                          {Py_tp_getset, Handle_getset},
+                                          {Py_tp_traverse, al_handle_traverse},
+                                          {Py_tp_clear, al_handle_clear},
+                                          {Py_tp_dealloc, al_handle_dealloc},
+                                          {0, NULL}};
+
+static PyType_Slot TimerHandle_type_slots[] = {
+    {Py_tp_doc, (void *)TimerHandle_doc},
+    {Py_tp_repr, Handle_repr},
+    {Py_tp_richcompare, TimerHandle_richcompare},
+    {Py_tp_hash, TimerHandle_hash},
+    {Py_tp_methods, TimerHandle_methods},
+    {Py_tp_members, TimerHandle_members},
+    {Py_tp_getset, TimerHandle_getset},
+    {Py_tp_traverse, al_handle_traverse},
+    {Py_tp_clear, al_handle_clear},
+    {Py_tp_dealloc, al_timer_handle_dealloc},
+    {0, NULL}};
+
+#define HANDLE_FLAGS                                                          \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |     \
+     Py_TPFLAGS_DISALLOW_INSTANTIATION)
+
+static PyType_Spec Handle_spec = {
+    .name = "asyncloop._core.Handle",
+    .basicsize = sizeof(HandleObject),
+    .flags = HANDLE_FLAGS,
+    .slots = Handle_type_slots,
+};
+
+static PyType_Spec TimerHandle_spec = {
+    .name = "asyncloop._core.TimerHandle",
+    .basicsize = sizeof(TimerHandleObject),
+    .flags = HANDLE_FLAGS,
+    .slots = TimerHandle_type_slots,
+};
+
+int
+al_handle_init_types(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->HandleType = al_state_add_type(module, &Handle_spec, NULL);
+    if (state->HandleType == NULL) {
+        return -1;
+    }
+    state->TimerHandleType =
+        al_state_add_type(module, &TimerHandle_spec, NULL);
+    return state->TimerHandleType == NULL ? -1 : 0;
+}
