@@ -48,7 +48,7 @@ class TestTasks:
         async def main():
             with pytest.raises(ExceptionGroup) as caught:
                 async with anyio.create_task_group() as group:
-                    assert [await group.start(work, i) for i in range(10)] == list(range(10))
+                    assert [await group.start(work, i) for i in reversed(range(10))] == list(reversed(range(10)))
             assert [type(exc) for exc in caught.value.exceptions] == [ZeroDivisionError]
 
         go(main)

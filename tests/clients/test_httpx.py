@@ -56,7 +56,7 @@ def test_requests(run, kind, tls, scheme):
     run(main())
 
 
-def test_a_server_that_is_not_trusted(run, tls):
+def test_a_server_that_is_not_trusted(run, loop, reports, tls):
     async def main():
         async with serving(ssl_certfile=str(tls.cert), ssl_keyfile=str(tls.key)) as port:
             async with httpx.AsyncClient(trust_env=False) as client:
@@ -64,6 +64,9 @@ def test_a_server_that_is_not_trusted(run, tls):
                     await client.get(f"https://localhost:{port}/hello/ada")
 
     run(main())
+    # In debug mode the server's side is reported.
+    expected = ["Error on transport creation for incoming connection"] if loop.get_debug() else []
+    assert [report["message"] for report in reports()] == expected
 
 
 def test_timeouts_and_refusals(run):

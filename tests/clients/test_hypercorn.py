@@ -25,7 +25,7 @@ def test_serve(run, kind, tls, capfd):
         answer = await client.get(f"{url}/hello/ada")
         assert answer.json() == {"loop": kind, "started_on": kind, "hello": "Ada"}
         assert answer.http_version == version
-        data = bytes(range(256)) * 2000
+        data = bytes(range(256)) * 500
         answer = await client.post(f"{url}/twice", content=data)
         assert answer.content == data * 2
 
@@ -49,8 +49,8 @@ def test_serve(run, kind, tls, capfd):
         trusting = ssl.create_default_context(cafile=str(tls.cert))  # httpx sets its protocols in it
         async with httpx.AsyncClient(trust_env=False, verify=trusting, http2=True, timeout=20) as client:
             await asyncio.gather(
-                *[ask(client, f"http://{plain}", "HTTP/1.1") for _ in range(10)],
-                *[ask(client, f"https://{secure}", "HTTP/2") for _ in range(10)],
+                *[ask(client, f"http://{plain}", "HTTP/1.1") for _ in range(4)],
+                *[ask(client, f"https://{secure}", "HTTP/2") for _ in range(4)],
                 talk(f"ws://{plain}"),
                 talk(f"wss://{secure}", ssl=tls.client),
             )
