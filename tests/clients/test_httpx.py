@@ -70,18 +70,22 @@ def test_a_server_that_is_not_trusted(run, loop, reports, tls):
 
 
 def test_timeouts_and_refusals(run):
-    async def silent(reader, writer):
-        await reader.read()
-        writer.close()
-
     async def main():
+        asked = asyncio.Event()
+
+        async def silent(reader, writer):
+            if b"/cancelled" in await reader.readuntil(b"\r\n\r\n"):
+                asked.set()
+            await reader.read()
+            writer.close()
+
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(20, read=0.05)) as client:
             with pytest.raises(httpx.ReadTimeout):
                 await client.get(f"http://127.0.0.1:{port}/")
-            asking = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/", timeout=20))
-            await asyncio.sleep(0.02)
+            asking = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/cancelled", timeout=20))
+            await asked.wait()
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
