@@ -18,9 +18,11 @@ def interpreter(kind):
 
 
 @pytest.fixture
-def variables(tmp_path):
-    """IPython without what the user has set up, and without anything that it remembers."""
-    return environment(IPYTHONDIR=str(tmp_path / "ipython"), JUPYTER_CONFIG_DIR=str(tmp_path), HOME=str(tmp_path))
+def variables(tmp_path, monkeypatch):
+    """The environment without what a user has set up, and where nothing is left behind; for the kernel's client too."""
+    for name in "HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR":
+        monkeypatch.setenv(name, str(tmp_path))
+    return environment()
 
 
 def test_a_shell(kind, variables):
