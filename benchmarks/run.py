@@ -168,7 +168,8 @@ def measure(cases, names, options):
         except ImportError as error:
             raise SystemExit(f"{loop}: {error}") from None
     pairs = ready(cases, names, names_of_loops)
-    names = [name for name in names if any(case == name for case, _ in pairs)]
+    possible = {name for name, _ in pairs}
+    names = [name for name in names if name in possible]
     if not names:
         raise SystemExit("Nothing is left to measure.")
 
