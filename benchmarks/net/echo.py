@@ -43,8 +43,14 @@ class Echo(Network):
 
 
 def listen():
-    """Return a socket that listens on some port of 127.0.0.1."""
-    listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+    """Return a socket that listens on some port of 127.0.0.1.
+
+    It names its protocol, as those do that a loop makes of a host name: without it asyncio does not switch Nagle's
+    algorithm off, and who writes twice waits 40 ms for the acknowledgement.
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(128)
     listening.setblocking(False)
     return listening
 
