@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml asyncloop/_version.py | $(BUILT)
 
 # Who is compared with asyncloop: nice to have, so nothing is compiled for it and nothing fails without it.
 $(VENV)/.peers: pyproject.toml $(MADE)
-	@$(PY) -m pip install -qq --only-binary :all: --group bench || echo "no uvloop for this Python: compared with asyncio alone"
+	@$(PY) -m pip install -qq --only-binary :all: --group bench || echo "not all of uvloop and the HTTP packages are there for this Python: compared with what is"
 	@touch $@
 
 run: build $(GROUP)examples $(VENV)/.peers
