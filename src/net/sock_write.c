@@ -299,6 +299,15 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
     {
         return NULL;
     }
+    if (AL_HAS_WRITELINES) { /* asyncio's looks at the data last */
+        int is_some = PyObject_IsTrue(list);
+        if (is_some < 0) {
+            return NULL;
+        }
+        if (is_some == 0 || sock_write_is_lost(self)) {
+            Py_RETURN_NONE;
+        }
+    }
     /* A tuple of our own: a buffer written in Python could change the list. */
     PyObject *items = PySequence_Tuple(list);
     if (items == NULL) {

@@ -261,14 +261,18 @@ PyDoc_STRVAR(SSLProtocol__send_written_doc,
              "Send what was written within a call of the user's protocol: it "
              "will not get the\nchance when that returns.");
 
+/* 0, or -1 with an exception set. */
+static int
+tls_send_written(SSLProtocolObject *self)
+{
+    return self->unsent > 0 && !self->down_writing_paused ? al_tls_flush(self)
+                                                          : 0;
+}
+
 static PyObject *
 SSLProtocol__send_written(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    SSLProtocolObject *self = SSLProtocolObject_CAST(op);
-
-    if (self->depth > 0 && !self->down_writing_paused &&
-        al_tls_flush(self) < 0)
-    {
+    if (tls_send_written(SSLProtocolObject_CAST(op)) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -293,7 +297,8 @@ SSLProtocol__get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
-    if (al_tls_check_init(self) < 0) {
+    /* What waits for no more than the protocol to return is not counted. */
+    if (al_tls_check_init(self) < 0 || tls_send_written(self) < 0) {
         return NULL;
     }
     PyObject *number = PyObject_GetAttrString(self->outgoing, "pending");

@@ -24,7 +24,7 @@ tls_leave(SSLProtocolObject *self, int rc)
         return 0; /* _do_read() flushes */
     }
     PyObject *raised = PyErr_GetRaisedException();
-    if (self->depth == 0 && al_tls_flush(self) < 0) { /* by (1) */
+    if (self->depth == 0 && self->unsent > 0 && al_tls_flush(self) < 0) {
         PyErr_Clear();
     }
     PyErr_SetRaisedException(raised);

@@ -95,11 +95,31 @@ tls_send_held(SSLProtocolObject *self)
     return tls_send(self, al_tls_state(self)->names.writelines, held);
 }
 
+/* Whether asyncio's _control_app_writing() would neither pause nor resume. */
+static bool
+tls_is_flowing(const SSLProtocolObject *self)
+{
+    return !self->app_writing_paused &&
+           al_tls_is_below(al_tls_waiting(self) + self->unsent,
+                           self->outgoing_high);
+}
+
+/* Whether what was written leaves when the protocol returns. Not if there is
+ * much of it, or the protocol is to be told of what waits: it may go on writing
+ * until it is paused. */
+static bool
+tls_may_wait(const SSLProtocolObject *self)
+{
+    return self->depth > 0 && !self->down_writing_paused &&
+           self->unsent < AL_TLS_BIO_MAX && tls_is_flowing(self);
+}
+
 int
 al_tls_flush(SSLProtocolObject *self)
 {
     int rc = 0;
 
+    self->unsent = 0;
     if (AL_UNLIKELY(self->held != NULL || self->down_writing_paused)) {
         rc = tls_hold(self); /* by (1) */
         if (rc == 0 && self->held != NULL && !self->down_writing_paused) {
@@ -121,9 +141,7 @@ al_tls_flush(SSLProtocolObject *self)
     if (rc < 0) {
         return -1;
     }
-    if (AL_LIKELY(!self->app_writing_paused &&
-                  al_tls_is_below(al_tls_waiting(self), self->outgoing_high)))
-    {
+    if (AL_LIKELY(tls_is_flowing(self))) {
         return 0;
     }
     return al_tls_call(self, al_tls_state(self)->names._control_app_writing);
@@ -183,23 +201,6 @@ tls_encrypt(SSLProtocolObject *self, PyObject *object, char *data,
     return 0;
 }
 
-static int
-tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
-{
-    Py_buffer view;
-
-    if (AL_LIKELY(PyBytes_CheckExact(object))) {
-        return tls_encrypt(self, object, PyBytes_AS_STRING(object),
-                           PyBytes_GET_SIZE(object));
-    }
-    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
-        return -1;
-    }
-    int rc = tls_encrypt(self, object, view.buf, view.len);
-    PyBuffer_Release(&view);
-    return rc;
-}
-
 /* asyncio's own _write_appdata(), for what is not the usual case. */
 static int
 tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
@@ -230,6 +231,26 @@ tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
     return 0;
 }
 
+/* Encrypt a bytes-like object. 0, 1 if that is left to asyncio, or -1 with an
+ * exception set. */
+static int
+tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
+{
+    Py_buffer view;
+
+    if (AL_LIKELY(PyBytes_CheckExact(object))) {
+        return tls_encrypt(self, object, PyBytes_AS_STRING(object),
+                           PyBytes_GET_SIZE(object));
+    }
+    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
+        PyErr_Clear(); /* it will stay in asyncio's backlog, and fail there */
+        return 1;
+    }
+    int rc = tls_encrypt(self, object, view.buf, view.len);
+    PyBuffer_Release(&view);
+    return rc;
+}
+
 int
 al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
 {
@@ -239,21 +260,27 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
     {
         return tls_write_by_asyncio(self, items, count);
     }
+    Py_ssize_t total = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
-        if (PyObject_Size(items[i]) < 0) {
+        Py_ssize_t size = PyObject_Size(items[i]);
+        if (size < 0) {
             return -1;
         }
+        total += size;
     }
     Py_INCREF(self);
     int rc = 0;
     for (Py_ssize_t i = 0; i < count && rc == 0; i++) {
-        if (self->backlog_size > 0) { /* in order, behind what could not go */
+        /* In order, behind what could not go. */
+        rc = self->backlog_size > 0 ? 1 : tls_encrypt_object(self, items[i]);
+        if (rc > 0) {
             rc = tls_write_by_asyncio(self, items + i, count - i);
-            break;
+            Py_DECREF(self);
+            return rc;
         }
-        rc = tls_encrypt_object(self, items[i]);
     }
-    if (rc == 0 && self->depth == 0) {
+    self->unsent += total;
+    if (rc == 0 && !tls_may_wait(self)) {
         rc = al_tls_flush(self);
     }
     if (rc < 0) {

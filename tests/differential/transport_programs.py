@@ -47,6 +47,9 @@ WRITELINES_PAUSES = sys.version_info < (3, 12) or "_maybe_pause_protocol" in ins
     selector_events._SelectorSocketTransport.writelines
 )
 
+# From gh-156512 on (3.14.x) a transport that was closed with something to send, and has sent it, knows that it is lost.
+KNOWS_ITS_END = "self._closing and not self._conn_lost" in inspect.getsource(selector_events._SelectorSocketTransport)
+
 
 class Seen:
     """What all protocols of a program have in common."""
@@ -97,6 +100,8 @@ PROTOCOLS = {"plain": Plain, "buffered": Buffered}
 
 
 class Program:
+    knows_its_end = KNOWS_ITS_END
+
     def __init__(self, program, kind, note):
         self.program = program
         self.trace = note
@@ -109,15 +114,18 @@ class Program:
         self.most = 1000 if reacts else max(SIZES)
         self.to_peer = bytearray()
         self.transport = None
-        # Stock's transport that was closed with something left to send, and has sent it, has lost its loop but does
-        # not know: its methods raise AttributeError. They are not called then.
+        # A stock transport that was closed with something left to send, and has sent it, has lost its loop but does
+        # not know (unless it knows_its_end): its methods raise AttributeError. They are not called then.
         self.closed_late = self.dead = False
         self.peer_at_end = False
         self.loop = kind.loop()
         self.loop.set_exception_handler(self.on_exception)
-        self.near, self.peer = {"socketpair": socketpair, "tcp": tcp}[program["wire"]]()
-        self.near.setblocking(False)
-        self.peer.setblocking(False)
+        self.near, self.peer = self.connect_sockets(program["wire"])
+        for sock in self.near, self.peer:
+            sock.setblocking(False)
+
+    def connect_sockets(self, wire):
+        return {"socketpair": socketpair, "tcp": tcp}[wire]()
 
     def flush(self):
         for name, kind, data in self.received:
@@ -142,14 +150,14 @@ class Program:
         exc = context.get("exception")
         keys, message = sorted(context), context["message"]
         if message.startswith("Exception in callback "):
-            # asyncio calls these callbacks by way of a Handle, which the context has and the message shows; we have
+            # asyncio calls these callbacks by way of a Handle, which the context has and the message shows (of a cancelled one it is None); we have
             # none and name transport and protocol instead. But for the message the documentation has all keys optional.
-            keys, message = "", message.partition("(")[0].replace("_Selector", "")
+            keys, message = "", "Exception in callback"
         self.note("handler", keys, tracing.plain(message), exc and tracing.describe(exc))
 
     def react(self, what):
         for op in self.program["reactions"].get(what, ()):
-            if what == "resume_writing" and op[0] in ("close", "abort"):
+            if what == "resume_writing" and op[0] in ("close", "abort") and not self.knows_its_end:
                 continue  # stock calls connection_lost() twice then
             if self.fuel > 0:
                 self.fuel -= 1
@@ -194,7 +202,7 @@ class Program:
         self.transport.resume_reading()
 
     def op_close(self):
-        self.closed_late |= self.transport.get_write_buffer_size() > 0
+        self.closed_late |= not self.knows_its_end and self.transport.get_write_buffer_size() > 0
         self.transport.close()
 
     def op_abort(self):
@@ -271,10 +279,12 @@ class Program:
             self.turn()
             quiet = 0 if self.moves != before else quiet + 1
 
-    def run(self):
+    async def connect(self):
         protocol = PROTOCOLS[self.program["protocol"]](self, "first")
-        connect = self.loop.create_connection(lambda: protocol, sock=self.near)
-        self.transport, _ = self.loop.run_until_complete(connect)
+        return await self.loop.create_connection(lambda: protocol, sock=self.near)
+
+    def run(self):
+        self.transport, _ = self.loop.run_until_complete(self.connect())
         if self.program["limits"] is not None:
             self.op(("limits", *self.program["limits"]))
         for op in self.program["script"]:
@@ -283,6 +293,9 @@ class Program:
         self.note("the end")
         if not self.dead:
             self.transport.abort()
+        self.end()
+
+    def end(self):
         self.settle()
         self.flush()
         self.peer.close()

@@ -479,6 +479,16 @@ class TestFailures:
             transport.sendto(bytes(70000), peer.getsockname())
         assert not transport.is_closing()
 
+    def test_error_received_may_log_the_error_as_the_current_one(self, endpoint, peer):
+        def note(protocol):
+            current.append(sys.exc_info()[1])
+
+        current = []
+        protocol = Datagrams(on_error=note)
+        endpoint(protocol).sendto(bytes(70000), peer.getsockname())
+        assert current == protocol.errors
+        assert sys.exc_info()[1] is None
+
     def test_failing_error_received_of_a_read_is_reported(self, endpoint, eventually, take_reports):
         def fail(protocol):
             raise ValueError("no")

@@ -1,10 +1,12 @@
 """The write side: what is sent, in which order, what write_eof() ends and what bad arguments give."""
 
 import array
+import inspect
 import logging
 import random
 import socket
 import sys
+from asyncio import selector_events
 
 import pytest
 
@@ -181,6 +183,20 @@ class TestWriteAfterTheEnd:
             for _ in range(3):
                 transport.write(b"x")
             assert caplog.messages == [CONNLOST_WARNING] * 3
+
+    @pytest.mark.skipif(
+        "_conn_lost" not in inspect.getsource(selector_events._SelectorSocketTransport.writelines),
+        reason="writelines() of this stock is write() of all, or does not look",
+    )
+    def test_of_a_list_is_complained_about_whatever_is_in_it(self, connect, Recorder, caplog):
+        transport, _ = connect(Recorder())
+        transport.abort()
+        for _ in range(4):
+            transport.writelines(["no bytes"])
+        transport.writelines([])
+        assert caplog.messages == []
+        transport.writelines([b""])
+        assert caplog.messages == [CONNLOST_WARNING]
 
     def test_of_nothing_is_not_complained_about(self, connect, Recorder, caplog):
         transport, _ = connect(Recorder())

@@ -91,6 +91,52 @@ class TestData:
         with pytest.raises(ValueError, match="must be >= low"):
             transport.set_write_buffer_limits(high=1, low=2)
 
+    def test_what_goes_at_once_is_not_in_the_buffer(self, connect, Recorder, eventually):
+        class Answering(Recorder):
+            def data_received(self, data):
+                self.transport.write(b"answer")
+                self.waiting = self.transport.get_write_buffer_size()
+                super().data_received(data)
+
+        protocol = Answering()
+        _, peer = connect(protocol)
+        peer.sendall(b"ask")
+        eventually(lambda: protocol.data)
+        assert protocol.waiting == 0
+
+    @pytest.mark.parametrize("size", [1000, 100_000])
+    def test_writing_in_data_received_is_paused_within_it(self, connect, Recorder, eventually, size):
+        class Greedy(Recorder):
+            def data_received(self, data):
+                while "pause_writing" not in self.calls and self.written < 20_000_000:
+                    self.transport.write(bytes(size))
+                    self.written += size
+                super().data_received(data)
+
+        protocol = Greedy()
+        protocol.written = 0
+        _, peer = connect(protocol)
+        peer.sendall(b"ask")
+        eventually(lambda: protocol.data)
+        assert protocol.written < 20_000_000
+
+    def test_a_limit_of_zero_is_looked_at_by_each_write(self, connect, Recorder, eventually):
+        class Answering(Recorder):
+            def data_received(self, data):
+                self.calls.clear()
+                self.transport.write(b"none")
+                self.transport.set_write_buffer_limits(0)
+                self.transport.write(b"one")
+                self.transport.write(b"two")
+                self.within = list(self.calls)
+                super().data_received(data)
+
+        protocol = Answering()
+        _, peer = connect(protocol)
+        peer.sendall(b"ask")
+        eventually(lambda: protocol.data)
+        assert protocol.within == ["pause_writing", "resume_writing", "pause_writing"]
+
     def test_protocol_can_be_replaced(self, connect, Recorder, eventually):
         first, second = Recorder(), Recorder()
         transport, peer = connect(first)
@@ -269,6 +315,22 @@ class TestEnd:
         assert report["message"] == "Fatal error on SSL protocol"
         assert report["exception"] is error
 
+    def test_data_that_cannot_be_sent_ends_the_connection(self, connect, Recorder, eventually, receive, take_reports):
+        class Failing(Recorder):
+            def data_received(self, data):
+                self.transport.write(b"this is sent")
+                self.transport.write(memoryview(b"this is not contiguous")[::2])
+
+        protocol = Failing()
+        _, peer = connect(protocol)
+        peer.sendall(b"data")
+        eventually(lambda: protocol.lost)
+        [exc] = protocol.lost
+        assert isinstance(exc, BufferError)
+        assert receive(peer, 12) == b"this is sent"
+        # Twice: it stays queued, and is tried again when data_received() has returned.
+        assert [type(report["exception"]) for report in take_reports()] == [BufferError, BufferError]
+
     def test_a_broken_record_ends_the_connection(self, connect, Recorder, eventually, take_reports):
         protocol = Recorder()
         _, peer = connect(protocol)
@@ -278,6 +340,16 @@ class TestEnd:
         [exc] = protocol.lost
         assert isinstance(exc, ssl.SSLError)
         assert take_reports() == []  # an OSError is what connections die of
+
+    def test_a_broken_record_does_not_resume_writing(self, run, connect, BufferedRecorder, eventually):
+        protocol = BufferedRecorder()
+        transport, peer = connect(protocol)
+        transport.set_write_buffer_limits(0)
+        assert protocol.calls[-1] == "pause_writing"
+        with os.fdopen(os.dup(peer.fileno()), "wb", buffering=0) as raw:
+            raw.write(b"no TLS record at all")
+        eventually(lambda: protocol.lost)
+        assert protocol.calls[-2:] == ["pause_writing", "connection_lost"]
 
     def test_nothing_stays_behind(self, run, either, Recorder, eventually):
         protocol = Recorder()
