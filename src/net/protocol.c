@@ -174,8 +174,8 @@ al_protocol_error_received(al_protocol *self, al_state *state, PyObject *exc)
     PyObject *handled = PyErr_GetHandledException();
 
     PyErr_SetHandledException(exc); /* for the log, as in an `except` clause */
-    int rc = protocol_result(
-        protocol_call(self, state->names.error_received, exc));
+    int rc =
+        protocol_result(protocol_call(self, state->names.error_received, exc));
     PyErr_SetHandledException(handled);
     Py_XDECREF(handled);
     return rc;

@@ -24,7 +24,9 @@ VAR = contextvars.ContextVar("VAR", default=0)
 
 # On some 3.13 stock's run_forever() cleans up after the one that runs, too, when it refuses to run within it: from then
 # on nothing is to be compared.
-SPOILS_THE_OUTER_RUN = "try:\n            self._run_forever_setup()" in inspect.getsource(asyncio.BaseEventLoop.run_forever)
+SPOILS_THE_OUTER_RUN = "try:\n            self._run_forever_setup()" in inspect.getsource(
+    asyncio.BaseEventLoop.run_forever
+)
 
 
 class Odd(BaseException):

@@ -150,8 +150,9 @@ class Program:
         exc = context.get("exception")
         keys, message = sorted(context), context["message"]
         if message.startswith("Exception in callback "):
-            # asyncio calls these callbacks by way of a Handle, which the context has and the message shows (of a cancelled one it is None); we have
-            # none and name transport and protocol instead. But for the message the documentation has all keys optional.
+            # asyncio calls these callbacks by way of a Handle, which the context has and the message shows (of a
+            # cancelled one it is None); we have none and name transport and protocol instead. But for the message the
+            # documentation has all keys optional.
             keys, message = "", "Exception in callback"
         self.note("handler", keys, tracing.plain(message), exc and tracing.describe(exc))
 
