@@ -16,6 +16,7 @@
 #   make soak       100,000 connections each, plain, Unix and TLS, that end in all ways: does anything grow?
 #   make compatibility  docs/compatibility.md anew, for .venv's Python; COMPATIBILITY_ARGS=--conformance: CPython's tests too
 #   make bench      asyncloop against asyncio and uvloop; BENCH_ARGS adds options
+#   make instructions  instructions per operation of the small cases, against a stored baseline
 #   make clean      remove what was built; make distclean: .venv too
 #
 # PYTHON=python3.13 picks the interpreter, VENV=.venv-3.13 keeps its environment beside the first one.
@@ -33,7 +34,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all debug format lint layers types asan refleak differential soak wheels compatibility bench clean distclean
+.PHONY: build run test test-all debug format lint layers types asan refleak differential soak wheels compatibility bench instructions clean distclean
 
 build: $(VENV)/.installed
 
@@ -56,7 +57,7 @@ $(VENV)/.installed: pyproject.toml asyncloop/_version.py | $(BUILT)
 
 # Who is compared with asyncloop: nice to have, so nothing is compiled for it and nothing fails without it.
 $(VENV)/.peers: pyproject.toml $(MADE)
-	@$(PY) -m pip install -qq --only-binary :all: --group bench || echo "no uvloop for this Python: compared with asyncio alone"
+	@$(PY) -m pip install -qq --only-binary :all: --group bench || echo "not all of uvloop and the HTTP packages are there for this Python: compared with what is"
 	@touch $@
 
 run: build $(GROUP)examples $(VENV)/.peers
@@ -144,6 +145,10 @@ compatibility: build $(GROUP)test $(VENV)/.peers
 
 bench: build $(VENV)/.peers
 	$(PY) benchmarks/run.py $(BENCH_ARGS)
+
+# Counted by valgrind, so on any machine and whatever else it does; fails if a case takes 5 % more than it did.
+instructions: build
+	$(PY) benchmarks/instructions.py $(INSTRUCTIONS_ARGS)
 
 clean:
 	rm -rf build dist asyncloop/*.so asyncloop.egg-info $(VENV)/.built*

@@ -9,6 +9,7 @@ does what asyncio.run(main()) does; the README names the other ways in.
 
 import asyncio
 import sys
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,6 +59,7 @@ def install() -> None:
 
     It sets asyncloop.EventLoopPolicy. Policies are deprecated from Python 3.14: there it warns as asyncio does
     (DeprecationWarning), and run() or asyncio.run(..., loop_factory=asyncloop.new_event_loop) is to be preferred.
+    Raises ImportError from Python 3.16, which has none.
     """
     from . import _policy
 
@@ -67,7 +69,15 @@ def install() -> None:
 def __getattr__(name: str) -> Any:
     # Imported when asked for: a Python that has dropped policies can still import the rest.
     if name == "EventLoopPolicy":
-        from ._policy import EventLoopPolicy
-
+        try:
+            from ._policy import EventLoopPolicy
+        except ImportError as exc:
+            raise AttributeError(str(exc)) from None
+        if sys.version_info >= (3, 14):
+            warnings.warn(
+                "asyncloop.EventLoopPolicy is deprecated, as event loop policies are: use asyncloop.run()",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         return EventLoopPolicy
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,7 +18,6 @@ import sys
 import types
 from typing import Any
 
-from ._policy import install_silently
 from ._version import __version__
 
 USAGE = """\
@@ -36,13 +35,22 @@ def main(args: list[str]) -> None:
     elif args == ["--version"]:
         print(f"asyncloop {__version__}")
     elif args[:1] == ["-m"] and len(args) > 1:
-        install_silently()
+        install()
         run_module(args[1], args[2:])
     elif args and not args[0].startswith("-"):
-        install_silently()
+        install()
         run_script(args[0], args[1:])
     else:
         sys.exit(USAGE.rstrip())
+
+
+def install() -> None:
+    """Make asyncloop the loop of the program, or exit where that cannot be done from outside of it."""
+    try:
+        from ._policy import install_silently
+    except ImportError as exc:
+        sys.exit(str(exc))
+    install_silently()
 
 
 def run_module(name: str, args: list[str]) -> None:

@@ -6,11 +6,17 @@ import warnings
 
 from ._loop import Loop
 
-# From 3.14 the public name warns as soon as it is read, which merely importing this must not do.
-if sys.version_info >= (3, 14):
-    from asyncio.unix_events import _DefaultEventLoopPolicy as _BasePolicy
-else:
-    from asyncio import DefaultEventLoopPolicy as _BasePolicy
+try:
+    # From 3.14 the public name warns as soon as it is read, which merely importing this must not do.
+    if sys.version_info >= (3, 14):
+        from asyncio.unix_events import _DefaultEventLoopPolicy as _BasePolicy
+    else:
+        from asyncio import DefaultEventLoopPolicy as _BasePolicy
+except ImportError:
+    raise ImportError(
+        "asyncio has no event loop policies in this Python: use asyncloop.run(main()), or "
+        "asyncio.run(main(), loop_factory=asyncloop.new_event_loop)"
+    ) from None
 
 
 class EventLoopPolicy(_BasePolicy):

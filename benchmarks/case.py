@@ -14,6 +14,7 @@ run.py gives each (case, loop) a fresh process, so a case may leave its process 
 import contextlib
 import gc
 import importlib
+import importlib.util
 import inspect
 import time
 from typing import NamedTuple
@@ -36,17 +37,30 @@ MODULES = (
     "net.tcp_echo",
     "net.streams",
     "net.udp",
+    "net.unix",
     "net.tls",
+    "net.memory",
+    "net.sendfile",
+    "net.http_server",
+    "net.http_client",
 )
 
 
+class Missing(SystemExit):
+    """Something that a case needs is not installed; says what. A run leaves the case out."""
+
+
 class Result(NamedTuple):
-    """What one run of a case gave: times in seconds, memory in bytes (cases about memory only)."""
+    """What one run of a case gave: times in seconds, memory in bytes (cases about memory only).
+
+    latency is that of single operations (network cases only): what 50 %, 99 % and 99.9 % stayed within, in ns.
+    """
 
     operations: int
     cpu: float
     wall: float
     resident: int | None = None
+    latency: list[int] | None = None
 
 
 class Case:
@@ -58,15 +72,25 @@ class Case:
         operation: what one operation is.
     """
 
-    unit = "ns"
+    unit = "ns"  # of CPU time; or "ns wall", or "bytes"
+    packages = ()  # what must be importable besides the loop
+    has_floor = False  # it can be run without any loop, for what cannot be undercut: run_floor() is there
 
     def __init__(self, name, title, operation):
         self.name = name
         self.title = title
         self.operation = operation
 
+    def missing_packages(self):
+        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+
     def prepare(self):
-        """Build what the case needs besides Python; raises SystemExit saying what is missing."""
+        """Build what the case needs besides Python; raises Missing."""
+        if missing := self.missing_packages():
+            raise Missing(f"{', '.join(missing)} missing (pip install --group bench)")
+
+    def prepare_floor(self):
+        """The same for run_floor()."""
 
     def pin(self, core, load_core):
         """Keep this process to one core and the load generator to another, if the case has one."""
@@ -79,6 +103,10 @@ class Case:
             seconds: how long to measure.
             operations: perform this many instead (rounded up to what the case can do), however long it takes.
         """
+        raise NotImplementedError
+
+    def run_floor(self, seconds, operations=None):
+        """Measure what the machine needs for it without an event loop; arguments and result as for run()."""
         raise NotImplementedError
 
     def figure(self, result):
@@ -100,11 +128,23 @@ class Micro(Case):
         self.body = contextlib.contextmanager(body)
         self.batch = batch
 
+    def floor(self, body):
+        """Decorate what does the same without a loop: a generator function without arguments that yields `work`."""
+        self.floor_body = contextlib.contextmanager(body)
+        self.has_floor = True
+        return body
+
+    def open(self, loop):
+        return self.body(loop)
+
+    def open_floor(self):
+        return self.floor_body()
+
     @contextlib.contextmanager
     def work(self, new_loop):
         loop = new_loop()
         try:
-            with self.body(loop) as work:
+            with self.open(loop) as work:
                 if inspect.iscoroutinefunction(work):
                     yield lambda count: loop.run_until_complete(work(count))
                 else:
@@ -114,10 +154,17 @@ class Micro(Case):
 
     def run(self, new_loop, seconds, operations=None):
         with self.work(new_loop) as work:
-            if operations is not None:
-                work(self.batch)  # warm: the first calls specialise bytecode and fill free lists
-                return timed(work, -(-operations // self.batch) * self.batch)
-            return timed_for(seconds, work, self.batch)
+            return self.measure(work, seconds, operations)
+
+    def run_floor(self, seconds, operations=None):
+        with self.open_floor() as work:
+            return self.measure(work, seconds, operations)
+
+    def measure(self, work, seconds, operations):
+        if operations is not None:
+            work(self.batch)  # warm: the first calls specialise bytecode and fill free lists
+            return timed(work, -(-operations // self.batch) * self.batch)
+        return timed_for(seconds, work, self.batch)
 
 
 def micro(title, operation, batch=1):

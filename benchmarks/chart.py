@@ -24,6 +24,7 @@ COLOURS = {
     "asyncio": ("#b6bec8", "#59626d"),
     "rloop": ("#d9a273", "#b9824f"),
     "zuvloop": ("#c08bc9", "#9a67a5"),
+    "floor": ("#57606a", "#aab2bb"),
 }
 OTHER = ("#c9b458", "#a08d3a")
 
@@ -33,7 +34,7 @@ def svg(report):
 
     It paints its own paper, so that it can be read where a page's theme is not the one the browser tells.
     """
-    cases = [case for case in report["cases"].values() if case["unit"] == "ns" and "asyncio" in case["loops"]]
+    cases = [case for case in report["cases"].values() if case["unit"] != "bytes" and "asyncio" in case["loops"]]
     loops = list(report["loops"])
     if not cases:
         raise SystemExit("The chart shows speed relative to asyncio: it needs asyncio's figures of some timed case.")

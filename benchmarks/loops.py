@@ -14,6 +14,9 @@ KNOWN = {
     "asyncloop": "asyncloop:new_event_loop",
 }
 
+# Among the loops of a run: the case without any, for what cannot be undercut. Cases that have none print "-".
+FLOOR = "floor"
+
 
 def factory(name):
     """Return the callable that makes loops.
@@ -46,6 +49,8 @@ def importable(name):
 
 def version(name):
     """Return the version of the loop's package (asyncio's is Python's), or "" when nobody knows."""
+    if name == FLOOR:
+        return ""
     module = KNOWN.get(name, name).partition(":")[0].partition(".")[0]
     if module == "asyncio":
         return platform.python_version()

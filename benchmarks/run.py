@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import fnmatch
+import functools
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ from pathlib import Path
 import chart
 import loops
 import table
-from case import discover
+from case import Missing, discover
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))  # asyncloop built in place; an installed one comes first
@@ -28,6 +29,10 @@ class Failed(Exception):
     """A case did not come to its end on a loop."""
 
 
+class Lacking(Failed):
+    """The loop does not have what the case is about: it raised NotImplementedError."""
+
+
 def main():
     options = parse(sys.argv[1:])
     cases = discover()
@@ -36,12 +41,15 @@ def main():
     names = chosen(cases, options.cases)
     if options.list:
         for name in names:
-            print(f"{name:26}{cases[name].operation}")
+            missing = ", ".join(cases[name].missing_packages())
+            print(f"{name:26}{cases[name].operation}" + (f" ({missing} missing)" if missing else ""))
         print("\nloops:", ", ".join(f"{name} {loops.version(name)}".strip() for name in loops.installed()))
         return 0
 
     report = stored(options, names) if options.stored else measure(cases, names, options)
     print((table.markdown if options.markdown else table.plain)(report))
+    if options.latency:
+        print("", table.latency(report), sep="\n")
     if options.json:
         path = options.json if options.json != DEFAULT else HERE / "results" / f"{report['python'][:4]}.json"
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +74,7 @@ def parse(arguments):
                         help="store the results; default benchmarks/results/<python>.json")  # fmt: skip
     parser.add_argument("--from", dest="stored", metavar="FILE", help="take stored results instead of measuring")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--latency", action="store_true", help="print percentiles of the network cases' latency, too")
     parser.add_argument("--svg", metavar="FILE", help="draw a bar chart")
     parser.add_argument("--list", action="store_true", help="name the cases and the installed loops, and end")
     parser.add_argument("--one", nargs=2, metavar=("CASE", "LOOP"), help="run one case in this process, for profilers")
@@ -109,12 +118,15 @@ def run_here(cases, options):
     case = cases[chosen(cases, [name])[0]]
     if options.pin:
         case.pin(*options.pin)
+    if loop == loops.FLOOR and not case.has_floor:
+        raise SystemExit(f"{case.name} has no floor")
+    case.prepare_floor() if loop == loops.FLOOR else case.prepare()
     try:
-        new_loop = loops.factory(loop)
+        run = case.run_floor if loop == loops.FLOOR else functools.partial(case.run, loops.factory(loop))
     except ImportError as error:
         raise SystemExit(f"{loop}: {error}") from None
     try:
-        result = case.run(new_loop, options.seconds, options.operations)
+        result = run(options.seconds, options.operations)
     except Exception as error:
         traceback.print_exc()
         print(json.dumps({"case": case.name, "loop": loop, "error": f"{type(error).__name__}: {error}"}))
@@ -141,30 +153,37 @@ def run_apart(name, loop, options):
         raise Failed(f"{signal.Signals(-done.returncode).name} {done.stderr.strip()[-200:]}".strip())
     printed = json.loads(done.stdout) if done.stdout else {"error": done.stderr.strip()[-200:]}
     if done.returncode:
+        if printed["error"].startswith("NotImplementedError"):
+            raise Lacking(printed["error"])
         raise Failed(printed["error"] or f"exit status {done.returncode}")
     return printed
 
 
 def measure(cases, names, options):
     """Run every case on every loop, once a round, and return the report; an interrupt leaves out the round it hits."""
-    names_of_loops = options.loops or loops.installed()
+    names_of_loops = options.loops or [*loops.installed(), loops.FLOOR]
     for loop in names_of_loops:
         try:
-            loops.factory(loop)
+            loop == loops.FLOOR or loops.factory(loop)
         except ImportError as error:
             raise SystemExit(f"{loop}: {error}") from None
-    for name in names:
-        cases[name].prepare()
+    pairs = ready(cases, names, names_of_loops)
+    possible = {name for name, _ in pairs}
+    names = [name for name in names if name in possible]
+    if not names:
+        raise SystemExit("Nothing is left to measure.")
 
     rounds, failed = [], {}
     try:
         for turn in range(options.rounds):
             # Whoever comes first may find the machine in another state than the others do: take turns.
             in_turn = names_of_loops[turn % len(names_of_loops) :] + names_of_loops[: turn % len(names_of_loops)]
-            rounds.append(one_round(f"{turn + 1} of {options.rounds}", names, in_turn, failed, options))
+            in_round = [(name, loop) for name in names for loop in in_turn if (name, loop) in pairs]
+            rounds.append(one_round(f"{turn + 1} of {options.rounds}", in_round, failed, options))
     except KeyboardInterrupt:
         if not rounds:
             raise
+    lacking = {pair for pair, why in failed.items() if isinstance(why, Lacking)}
     print("\r\033[K", end="", file=sys.stderr)
     return {
         "python": platform.python_version(),
@@ -175,26 +194,51 @@ def measure(cases, names, options):
         "pinned": options.pin is not None,
         "loops": {loop: loops.version(loop) for loop in names_of_loops},
         "cases": {name: case_report(cases[name], names_of_loops, rounds, failed) for name in names},
-        "failed": [{"case": name, "loop": loop, "why": why} for (name, loop), why in failed.items()],
+        "lacking": {name: [loop for case, loop in lacking if case == name] for name, _ in lacking},
+        "failed": [
+            {"case": name, "loop": loop, "why": str(why)}
+            for (name, loop), why in failed.items()
+            if (name, loop) not in lacking
+        ],
     }
 
 
-def one_round(which, names, names_of_loops, failed, options):
-    """Run every case on every loop that has not failed at it, and return {(case, loop): what run_here printed}."""
-    runs = {}
+def ready(cases, names, names_of_loops):
+    """Prepare the cases, say which are left out for what, and return the {(case, loop)} that can be run."""
+    pairs, left_out = set(), {}
     for name in names:
+        try:
+            cases[name].prepare()
+            pairs |= {(name, loop) for loop in names_of_loops if loop != loops.FLOOR}
+        except Missing as what:
+            left_out.setdefault(str(what), []).append(name)
+            continue  # the floor of a case that cannot be run tells nothing
+        if loops.FLOOR in names_of_loops and cases[name].has_floor:
+            try:
+                cases[name].prepare_floor()
+                pairs.add((name, loops.FLOOR))
+            except Missing as what:
+                left_out.setdefault(str(what), []).append(f"the floor of {name}")
+    for what, whose in left_out.items():
+        print(f"left out: {', '.join(whose)}: {what}", file=sys.stderr)
+    return pairs
+
+
+def one_round(which, pairs, failed, options):
+    """Run every (case, loop) that has not failed, and return {(case, loop): what run_here printed}."""
+    runs = {}
+    for name, loop in pairs:
         print(f"\r\033[Kround {which}: {name}", end="", file=sys.stderr, flush=True)
-        for loop in names_of_loops:
-            if (name, loop) not in failed:
-                try:
-                    runs[name, loop] = run_apart(name, loop, options)
-                except Failed as why:
-                    failed[name, loop] = str(why)
+        if (name, loop) not in failed:
+            try:
+                runs[name, loop] = run_apart(name, loop, options)
+            except Failed as why:
+                failed[name, loop] = why
     return runs
 
 
 def case_report(case, names_of_loops, rounds, failed):
-    whole = [loop for loop in names_of_loops if (case.name, loop) not in failed]
+    whole = [loop for loop in names_of_loops if (case.name, loop) in rounds[-1] and (case.name, loop) not in failed]
     return {
         "title": case.title,
         "operation": case.operation,
@@ -207,13 +251,17 @@ def summary(runs):
     figures = [run["figure"] for run in runs]
     median = statistics.median(figures)
     low, _, high = statistics.quantiles(figures, n=4, method="inclusive") if len(figures) > 1 else [median] * 3
-    return {
+    summed = {
         "median": round(median, 1),
         "spread": round((high - low) / 2 / median, 4),  # half the distance of the quartiles, as a part of the median
         "wall": round(statistics.median(run["wall"] / run["operations"] for run in runs) * 1e9, 1),  # ns per operation
         "rate": round(statistics.median(run["operations"] / run["wall"] for run in runs)),  # operations per second
         "samples": [round(figure, 1) for figure in figures],
     }
+    if runs[0]["latency"]:
+        percentiles = zip(("p50", "p99", "p99.9"), zip(*(run["latency"] for run in runs), strict=True), strict=True)
+        summed["latency"] = {name: round(statistics.median(values)) for name, values in percentiles}  # ns
+    return summed
 
 
 def stored(options, names):
@@ -224,6 +272,11 @@ def stored(options, names):
     report["cases"] = {name: report["cases"][name] for name in names if name in report["cases"]}
     for case in report["cases"].values():
         case["loops"] = {loop: case["loops"][loop] for loop in report["loops"] if loop in case["loops"]}
+    report["lacking"] = {
+        name: [loop for loop in report["lacking"][name] if loop in report["loops"]]
+        for name in names
+        if name in report.get("lacking", {})
+    }
     report["failed"] = [f for f in report["failed"] if f["case"] in report["cases"] and f["loop"] in report["loops"]]
     return report
 

@@ -2,6 +2,7 @@
 
 SUBJECT = "asyncloop"  # whose ratios the Markdown table shows
 BASES = ("uvloop", "asyncio")
+WHAT = {"ns": "CPU", "ns wall": "wall time", "bytes": "bytes"}
 
 
 def figure(value, unit):
@@ -39,14 +40,14 @@ def plain(report):
     lines = [heading(report)]
     width = max(map(len, report["loops"]))
     for name, case in report["cases"].items():
-        what = "bytes" if case["unit"] == "bytes" else "CPU"
+        what = WHAT[case["unit"]]
         lines += ["", f"{case['title']} ({name}): {what} per operation: {case['operation']}"]
         for loop, result in case["loops"].items():
             line = f"  {loop:{width}} {figure(result['median'], case['unit']):>12} +-{result['spread']:4.0%}"
             for base in BASES:
                 if (of_base := ratio(case, loop, base)) is not None:
                     line += f" {written(of_base):>8} {base}"
-            if case["unit"] == "ns":
+            if case["unit"] != "bytes":
                 line += f"   {result['rate']:>10,}/s"
             lines.append(line)
     return "\n".join(lines + failures(report, "\n{loop} failed at {case}: {why}"))
@@ -60,16 +61,42 @@ def markdown(report):
         ["case", *loops, *(f"x {base}" for base in bases)],
         ["---", *["---:"] * (len(loops) + len(bases))],
     ]
+    for name, case in report["cases"].items():
+        cells = [cell(case, loop) if loop in case["loops"] else absent(report, name, loop) for loop in loops]
+        title = case["title"] + (", wall time" if case["unit"] == "ns wall" else "")
+        rows.append([title, *cells, *(written(ratio(case, SUBJECT, base)) for base in bases)])
+    table = markdown_lines(rows)
+    return "\n".join([heading(report), "", *table, *failures(report, "\n{loop} failed at {case}: `{why}`")])
+
+
+def cell(case, loop):
+    result = case["loops"][loop]
+    return f"{figure(result['median'], case['unit'])} ±{result['spread']:.0%}"
+
+
+def absent(report, name, loop):
+    """Return in a word why a loop has no result: it failed, it has no such method, or there is nothing to run."""
+    if any(f["case"] == name and f["loop"] == loop for f in report["failed"]):
+        return "failed"
+    return "none" if loop in report.get("lacking", {}).get(name, ()) else "-"
+
+
+def markdown_lines(rows):
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def latency(report):
+    """Return a Markdown table of how long single operations took, for the cases that tell: a row a case."""
+    loops = list(report["loops"])
+    rows = [["latency: p50 / p99 / p99.9", *loops], ["---", *["---:"] * len(loops)]]
     for case in report["cases"].values():
-        cells = [
-            f"{figure(case['loops'][loop]['median'], case['unit'])} ±{case['loops'][loop]['spread']:.0%}"
-            if loop in case["loops"]
-            else "failed"
-            for loop in loops
-        ]
-        rows.append([case["title"], *cells, *(written(ratio(case, SUBJECT, base)) for base in bases)])
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([heading(report), "", *lines, *failures(report, "\n{loop} failed at {case}: `{why}`")])
+        if any("latency" in result for result in case["loops"].values()):
+            rows.append([case["title"], *(percentiles(case["loops"].get(loop, {})) for loop in loops)])
+    return "\n".join(markdown_lines(rows)) if len(rows) > 2 else "No case that was run tells the latency."
+
+
+def percentiles(result):
+    return " / ".join(figure(ns, "ns") for ns in result["latency"].values()) if "latency" in result else "-"
 
 
 def failures(report, template):

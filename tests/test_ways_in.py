@@ -177,8 +177,10 @@ def test_install_sets_the_policy_and_warns_where_asyncio_does(policy):
 
 def test_public_names():
     assert set(asyncloop.__all__) <= set(dir(asyncloop)) | {"EventLoopPolicy"}
-    for name in asyncloop.__all__:
-        assert getattr(asyncloop, name) is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for name in asyncloop.__all__:
+            assert getattr(asyncloop, name) is not None
     with pytest.raises(AttributeError, match="'asyncloop' has no attribute 'no_such_name'"):
         _ = asyncloop.no_such_name
 
@@ -197,9 +199,40 @@ def run_python(*args, cwd, stdin="", **environ):
     )
 
 
-def test_import_and_policy_warn_of_nothing(tmp_path):
-    done = run_python("-W", "error", "-c", "import asyncloop; asyncloop.EventLoopPolicy()", cwd=tmp_path)
+def test_import_warns_of_nothing(tmp_path):
+    done = run_python("-W", "error", "-c", "import asyncloop; asyncloop.new_event_loop().close()", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_policy_warns_where_asyncios_does():
+    for module, name in (asyncio, "DefaultEventLoopPolicy"), (asyncloop, "EventLoopPolicy"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            getattr(module, name)
+        assert [w.category for w in caught] == [DeprecationWarning] * POLICIES_ARE_DEPRECATED
+        assert all(w.filename == __file__ for w in caught)
+
+
+def test_python_without_policies(tmp_path):
+    """As 3.16 is to be: all works but what needs them, and that says what to use instead."""
+    program = """
+        import asyncio, asyncio.unix_events, sys
+        for module in asyncio, asyncio.unix_events:
+            for name in "DefaultEventLoopPolicy", "_DefaultEventLoopPolicy":
+                vars(module).pop(name, None)
+        import asyncloop
+        asyncloop.run(asyncio.sleep(0))
+        assert not hasattr(asyncloop, "EventLoopPolicy")
+        try:
+            asyncloop.install()
+        except ImportError as exc:
+            print(exc)
+        import asyncloop.__main__
+        asyncloop.__main__.main(["program.py"])
+    """
+    done = run_python("-c", textwrap.dedent(program), cwd=tmp_path)
+    assert done.stdout.startswith("asyncio has no event loop policies in this Python: use asyncloop.run(")
+    assert (done.returncode, done.stderr) == (1, done.stdout)
 
 
 # --- python -m asyncloop ------------------------------------------------------------------------------------------

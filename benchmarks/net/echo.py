@@ -1,18 +1,17 @@
 """What all echo cases share: a listening socket, a server in this process, the load from outside."""
 
 import asyncio
-import os
 import socket
 
-from case import Case
+from net.network import Network
 
-from net import load
+from net import floor, load
 
 SIZES = (1, 10, 100)  # KiB
 
 
-class Echo(Case):
-    """Messages echoed to 16 connections; the figure is the CPU time of the serving process per message.
+class Echo(Network):
+    """Messages echoed to 16 connections.
 
     Args:
         serve: async context manager called with a listening socket; serves it while it is open.
@@ -20,30 +19,40 @@ class Echo(Case):
         name, title: as for Case, without the size.
     """
 
+    has_floor = True
+
     def __init__(self, serve, size, name, title):
         super().__init__(f"{name}_{size}k", f"{title}, {size} KiB", f"a message of {size} KiB echoed, 16 connections")
         self.serve = serve
         self.size = size * 1024
-        self.load_core = None
 
-    def prepare(self):
-        load.build()
-
-    def pin(self, core, load_core):
-        os.sched_setaffinity(0, {core})
-        self.load_core = load_core
-
-    def run(self, new_loop, seconds, operations=None):
-        self.prepare()
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(self.measure(seconds, operations))
+    def prepare_floor(self):
+        floor.build()
 
     async def measure(self, seconds, operations):
-        listening = socket.create_server(("127.0.0.1", 0), backlog=128)
-        listening.setblocking(False)
+        listening = listen()
         port = listening.getsockname()[1]
         async with self.serve(listening):
             return await asyncio.to_thread(load.drive, port, self.size, seconds, operations, self.load_core)
+
+    def run_floor(self, seconds, operations=None):
+        listening = listen()
+        port = listening.getsockname()[1]
+        with floor.serving("echo", listening) as pid:
+            return load.drive(port, self.size, seconds, operations, self.load_core, pid=pid)
+
+
+def listen():
+    """Return a socket that listens on some port of 127.0.0.1.
+
+    It names its protocol, as those do that a loop makes of a host name: without it asyncio does not switch Nagle's
+    algorithm off, and who writes twice waits 40 ms for the acknowledgement.
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(128)
+    listening.setblocking(False)
+    return listening
 
 
 def echo(serve, name, title):

@@ -3,9 +3,9 @@
 import asyncio
 import socket
 
-from net.echo import Echo
+from net.network import Network
 
-from net import load
+from net import floor, load
 
 
 class Echoing(asyncio.DatagramProtocol):
@@ -16,8 +16,8 @@ class Echoing(asyncio.DatagramProtocol):
         self.transport.sendto(data, addr)
 
 
-class UdpEcho(Echo):
-    """Datagrams echoed by one socket; the figure is the CPU time of the serving process per datagram.
+class UdpEcho(Network):
+    """Datagrams echoed by one socket.
 
     Args:
         name, title: as for Case.
@@ -25,24 +25,40 @@ class UdpEcho(Echo):
         clients: how many have one on its way all the time.
     """
 
+    has_floor = True
+
     def __init__(self, name, title, size, clients):
-        super().__init__(None, 1, name, title)
-        self.name = name
-        self.title = title
-        self.operation = f"a datagram of {size} bytes echoed, {clients} clients"
+        super().__init__(name, title, f"a datagram of {size} bytes echoed, {clients} clients")
         self.size = size
         self.clients = clients
 
+    def prepare_floor(self):
+        floor.build()
+
     async def measure(self, seconds, operations):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.bind(("127.0.0.1", 0))
+        sock = bound()
         port = sock.getsockname()[1]
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Echoing, sock=sock)
-        drive = load.drive, port, self.size, seconds, operations, self.load_core, self.clients, "udp"
         try:
-            return await asyncio.to_thread(*drive)
+            return await asyncio.to_thread(self.drive, port, seconds, operations)
         finally:
             transport.close()
+
+    def run_floor(self, seconds, operations=None):
+        sock = bound()
+        port = sock.getsockname()[1]
+        with floor.serving("udp", sock) as pid:
+            return self.drive(port, seconds, operations, pid)
+
+    def drive(self, port, seconds, operations, pid=None):
+        return load.drive(port, self.size, seconds, operations, self.load_core, self.clients, "udp", pid)
+
+
+def bound():
+    """Return a UDP socket on some port of 127.0.0.1."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    return sock
 
 
 many = UdpEcho("udp.echo_1k", "UDP echo, 1 KiB", 1024, 16)

@@ -35,13 +35,14 @@ typedef struct {
 typedef struct {
     double when;       /* seconds of loop.time() */
     uint64_t sequence; /* order of arming, for equal deadlines */
-    PyObject *handle;  /* owned TimerHandle */
+    PyObject *handle;  /* owned TimerHandle, NULL <=> cancelled */
 } al_deadline;
 
 /* 4-ary heap of deadlines. */
 typedef struct {
     al_deadline *heap; /* owned */
     Py_ssize_t count;
+    Py_ssize_t holes; /* entries without a handle, counted in count */
     Py_ssize_t capacity;
     uint64_t sequence;
     ev_timer watcher; /* for the earliest deadline, active only in a poll */

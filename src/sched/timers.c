@@ -5,13 +5,18 @@
  *                            +--- due ---> ready queue
  *
  * The heap is ours and not libev's because equal deadlines must fire in the
- * order they were made.  A cancelled handle leaves the heap at once: each
- * handle knows its place.
+ * order they were made.  A handle knows its place, and when it is cancelled it
+ * leaves the heap at once, but a hole stays: a deadline without a handle.  Most
+ * timers are cancelled, so that is to be cheap.  A hole at the top takes in the
+ * next deadline that is armed, and when every second entry is a hole, all are
+ * swept out.
  *
  * Invariants
  *   (1) handle->index == i  <=>  heap[i].handle == handle; the heap owns one
  *       reference to each.
- *   (2) No deadline fires before loop.time() has reached it (but for the
+ *   (2) `holes` entries have no handle: TIMERS_FEW_HOLES at most, or no more
+ *       than the others.
+ *   (3) No deadline fires before loop.time() has reached it (but for the
  *       clock's resolution, as in asyncio). */
 #include "sched/timers.h"
 
@@ -20,6 +25,8 @@
 #include "sched/ready.h"
 
 /* --- the heap ----------------------------------------------------------- */
+
+#define TIMERS_FEW_HOLES 16
 
 static inline bool
 deadline_is_before(const al_deadline *a, const al_deadline *b)
@@ -32,7 +39,9 @@ static inline void
 timers_place(al_timers *timers, Py_ssize_t i, al_deadline deadline)
 {
     timers->heap[i] = deadline;
-    TimerHandleObject_CAST(deadline.handle)->index = i; /* (1) */
+    if (deadline.handle != NULL) {
+        TimerHandleObject_CAST(deadline.handle)->index = i; /* (1) */
+    }
 }
 
 static void
@@ -74,23 +83,51 @@ timers_sift_down(al_timers *timers, Py_ssize_t i, al_deadline deadline)
     timers_place(timers, i, deadline);
 }
 
-/* Take out entry `i`. -> its handle, with the heap's reference. */
-static PyObject *
-timers_remove(al_timers *timers, Py_ssize_t i)
+/* Take out the first entry, be it a hole. */
+static void
+timers_remove_first(al_timers *timers)
 {
-    PyObject *handle = timers->heap[i].handle;
+    al_deadline first = timers->heap[0];
     al_deadline last = timers->heap[--timers->count];
 
-    TimerHandleObject_CAST(handle)->index = -1;
-    if (i < timers->count) {
-        if (i > 0 && deadline_is_before(&last, &timers->heap[(i - 1) / 4])) {
-            timers_sift_up(timers, i, last);
-        }
-        else {
-            timers_sift_down(timers, i, last);
+    if (first.handle == NULL) {
+        timers->holes--;
+    }
+    else {
+        TimerHandleObject_CAST(first.handle)->index = -1;
+    }
+    if (timers->count > 0) {
+        timers_sift_down(timers, 0, last);
+    }
+}
+
+/* Have the first deadline that somebody waits for at the top: false if there
+ * is none. */
+static bool
+timers_find_first(al_timers *timers)
+{
+    while (timers->count > 0 && timers->heap[0].handle == NULL) {
+        timers_remove_first(timers);
+    }
+    return timers->count > 0;
+}
+
+/* Take out all holes. */
+static void
+timers_sweep(al_timers *timers)
+{
+    Py_ssize_t n = 0;
+
+    for (Py_ssize_t i = 0; i < timers->count; i++) {
+        if (timers->heap[i].handle != NULL) {
+            timers_place(timers, n++, timers->heap[i]);
         }
     }
-    return handle;
+    timers->count = n;
+    timers->holes = 0;
+    for (Py_ssize_t i = (n - 2) / 4; n > 1 && i >= 0; i--) {
+        timers_sift_down(timers, i, timers->heap[i]);
+    }
 }
 
 static int
@@ -145,25 +182,45 @@ al_timers_arm(al_loop_head *loop, TimerHandleObject *handle)
     al_timers *timers = &loop->timers;
 
     assert(handle->index < 0);
-    if (timers->count == timers->capacity && timers_grow(timers) < 0) {
-        return -1;
-    }
     double when = handle->when;
     if (AL_UNLIKELY(when != when)) {
         when = -Py_HUGE_VAL; /* asyncio runs a NaN at once */
     }
+    bool has_hole = timers->count > 0 && timers->heap[0].handle == NULL;
+    if (!has_hole && timers->count == timers->capacity &&
+        timers_grow(timers) < 0)
+    {
+        return -1;
+    }
     al_deadline deadline = {when, timers->sequence++,
                             Py_NewRef((PyObject *)handle)};
-    timers_sift_up(timers, timers->count++, deadline);
+    if (has_hole) {
+        timers->holes--;
+        timers_sift_down(timers, 0, deadline);
+    }
+    else {
+        timers_sift_up(timers, timers->count++, deadline);
+    }
     return 0;
 }
 
 void
 al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle)
 {
-    if (handle->index >= 0) {
-        Py_DECREF(timers_remove(&loop->timers, handle->index));
+    al_timers *timers = &loop->timers;
+    Py_ssize_t i = handle->index;
+
+    if (i < 0) {
+        return;
     }
+    handle->index = -1;
+    timers->heap[i].handle = NULL;
+    timers->holes++;
+    if (timers->holes > TIMERS_FEW_HOLES && 2 * timers->holes > timers->count)
+    {
+        timers_sweep(timers);
+    }
+    Py_DECREF(handle); /* may run anything */
 }
 
 int
@@ -172,18 +229,20 @@ al_timers_collect(al_loop_head *loop)
     al_timers *timers = &loop->timers;
     double now;
 
-    if (timers->count == 0) {
+    if (!timers_find_first(timers)) {
         return 0;
     }
     if (al_timers_now(loop, &now) < 0) {
         return -1;
     }
     now += loop->clock_resolution;
-    while (timers->count > 0 && timers->heap[0].when < now) {
-        if (al_ready_push(loop, al_handle_run, timers->heap[0].handle) < 0) {
+    while (timers_find_first(timers) && timers->heap[0].when < now) {
+        PyObject *handle = timers->heap[0].handle;
+        if (al_ready_push(loop, al_handle_run, handle) < 0) {
             return -1;
         }
-        Py_DECREF(timers_remove(timers, 0)); /* the queue has its own */
+        timers_remove_first(timers);
+        Py_DECREF(handle); /* the queue has its own */
     }
     return 0;
 }
@@ -209,13 +268,15 @@ al_timers_wait(al_loop_head *loop, double *seconds)
     double now;
 
     *seconds = Py_HUGE_VAL;
-    if (timers->count == 0) {
+    if (!timers_find_first(timers)) {
         return 0;
     }
-    if (al_timers_now(loop, &now) < 0) {
+    if (al_timers_now(loop, &now) < 0) { /* which may run anything */
         return -1;
     }
-    *seconds = timers->heap[0].when - now;
+    if (timers_find_first(timers)) {
+        *seconds = timers->heap[0].when - now;
+    }
     return 0;
 }
 
@@ -245,7 +306,13 @@ al_timers_clear(al_loop_head *loop)
 
     /* Dropping a handle may run code that arms or cancels: one at a time. */
     while (timers->count > 0) {
-        Py_DECREF(timers_remove(timers, timers->count - 1));
+        PyObject *handle = timers->heap[--timers->count].handle;
+        if (handle == NULL) {
+            timers->holes--;
+            continue;
+        }
+        TimerHandleObject_CAST(handle)->index = -1;
+        Py_DECREF(handle);
     }
     PyMem_Free(timers->heap);
     timers->heap = NULL;
@@ -257,8 +324,12 @@ al_timers_list(al_loop_head *loop)
 {
     PyObject *list = PyList_New(0);
 
+    (void)timers_find_first(&loop->timers);
     for (Py_ssize_t i = 0; list != NULL && i < loop->timers.count; i++) {
         PyObject *handle = loop->timers.heap[i].handle;
+        if (handle == NULL) {
+            continue;
+        }
         al_handle_expose(loop->state, handle);
         if (PyList_Append(list, handle) < 0) {
             Py_CLEAR(list);
@@ -273,8 +344,10 @@ al_timers_traverse(al_loop_head *loop, visitproc visit, void *arg)
     int rc = 0;
 
     for (Py_ssize_t i = 0; rc == 0 && i < loop->timers.count; i++) {
-        rc = al_handle_traverse_queued(
-            loop->state, loop->timers.heap[i].handle, visit, arg);
+        PyObject *handle = loop->timers.heap[i].handle;
+        if (handle != NULL) {
+            rc = al_handle_traverse_queued(loop->state, handle, visit, arg);
+        }
     }
     return rc;
 }

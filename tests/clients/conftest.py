@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def program(name, *folders):
     return found
 
 
+def environment(**more):
+    """The environment of a Python process, for which everything is importable that is so here."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **more}
+
+
 @contextlib.contextmanager
 def running(command, is_ready, how_to_end=signal.SIGTERM, **options):
     """Run a server until the end of the block, from the moment when is_ready() is true on."""
@@ -68,6 +74,12 @@ def running(command, is_ready, how_to_end=signal.SIGTERM, **options):
         except subprocess.TimeoutExpired:
             server.kill()
             server.communicate()
+
+
+def end(server):
+    """Ask a server to end; return what it has printed once it is over."""
+    server.terminate()
+    return server.communicate(timeout=20)[0]
 
 
 def accepts(port):

@@ -124,12 +124,12 @@ class TestConstructor:
         async def main():
             await asyncio.sleep(0)
             await asyncio.sleep(0.001)
+            loop.call_soon(task.cancel)
             with pytest.raises(asyncio.CancelledError):
                 await forever()
             return 7
 
         task = Task(Wrapped(coro=main()), loop=loop)
-        loop.call_later(0.02, task.cancel)
         assert loop.run_until_complete(task) == 7
 
     def test_default_loop_is_the_running_one(self, loop, Task):
