@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
-SHORT = ["--rounds", "1", "--seconds", "0.01"]
+SHORT = ["--rounds", "1", "--seconds", "0.05"]  # some ticks of the clock that tells CPU times
 
 
 def run(*arguments, **kwargs):
@@ -103,25 +103,27 @@ def test_the_floor_serves(case):
 NEEDS_PACKAGES = ["http_server.aiohttp", "http_server.asgi", "http_server.starlette", "http_client.aiohttp"]
 
 
+# As many operations as the figure needs to be more than nothing: the kernel brings the CPU clock of a process that
+# another one reads up to date at its ticks, and the first connections fit into memory that is there already.
 @pytest.mark.parametrize("loop", ["asyncio", "asyncloop"])
 @pytest.mark.parametrize(
-    "case",
+    ("case", "operations"),
     [
-        *NEEDS_PACKAGES,
-        "memory.connection",
-        "memory.connection_tls",
-        "sendfile.tcp",
-        "subprocesses.one_by_one",
+        *((case, 2_000) for case in NEEDS_PACKAGES),
+        ("memory.connection", 2_000),
+        ("memory.connection_tls", 200),
+        ("sendfile.tcp", 50),
+        ("subprocesses.one_by_one", 50),
     ],
 )
-def test_cases_come_to_their_end(case, loop):
-    done = run("--one", case, loop, "--operations", "50")
+def test_cases_come_to_their_end(case, operations, loop):
+    done = run("--one", case, loop, "--operations", str(operations))
     if case in NEEDS_PACKAGES and "missing (pip install --group bench)" in done.stderr:
         assert done.stdout == ""  # what this says of a run, the test below says
         return
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["operations"] >= 50
+    assert result["operations"] >= operations
     assert result["figure"] > 0
 
 
