@@ -127,6 +127,7 @@ class TestOurs:
 
         assert run(main()) == "went on"
 
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the timeout of the tests has a thread
     def test_child_has_its_own(self, loop):
         loop.run_until_complete(asyncio.sleep(SHORT))
         pid = os.fork()

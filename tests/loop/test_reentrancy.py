@@ -151,6 +151,7 @@ def test_future_finished_by_its_own_callbacks_removal(loop, future, turn):
     assert seen == ["in __eq__"] * 2
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="a Future is made once: no result is ever replaced")
 def test_result_whose_finaliser_uses_the_future(loop, Future):
     class Attacker:
         def __init__(self, future):

@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import sys
 import threading
 
 import pytest
+
+INIT_AGAIN = ["init"] if sys.version_info < (3, 15) else []  # what may be done twice, as an attack
 
 
 @pytest.fixture
@@ -152,7 +155,7 @@ class TestRemove:
             future.remove_done_callback(Odd())
 
     @pytest.mark.parametrize("count", [1, 2, 5])
-    @pytest.mark.parametrize("attack", ["set_result", "cancel", "remove", "add", "init"])
+    @pytest.mark.parametrize("attack", ["set_result", "cancel", "remove", "add", *INIT_AGAIN])
     def test_comparison_may_change_the_future(self, future, loop, turn, count, attack):
         class Attacker:
             attacks = 0
@@ -301,7 +304,8 @@ def test_dropping_a_callback_may_run_anything(Future, loop, turn):
         assert future.remove_done_callback(callback) == 1
         del callback
     future.add_done_callback(Attacker(future))
-    future.__init__(loop=loop)
+    if INIT_AGAIN:
+        future.__init__(loop=loop)
     future.set_result(1)
     turn()
 

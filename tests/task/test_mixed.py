@@ -4,6 +4,7 @@ With the kind "asyncio" everything is stock, which proves the tests.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import sys
 
@@ -147,16 +148,16 @@ def test_asyncios_combinators(loop, AnyTask, AnyFuture, combine):
     loop.run_until_complete(AnyTask(main(), loop=loop))
 
 
-def test_chain_futures(loop, AnyFuture, Future):
-    source, target = AnyFuture(loop=loop), Future(loop=loop)
+def test_chain_futures(loop, AnyFuture):
+    source, target = concurrent.futures.Future(), AnyFuture(loop=loop)
     asyncio.futures._chain_future(source, target)
     source.set_result(3)
     assert loop.run_until_complete(target) == 3
-    source, target = AnyFuture(loop=loop), Future(loop=loop)
-    asyncio.futures._chain_future(target, source)
-    source.cancel()
+    source, target = AnyFuture(loop=loop), concurrent.futures.Future()
+    asyncio.futures._chain_future(source, target)
+    target.cancel()
     with pytest.raises(asyncio.CancelledError):
-        loop.run_until_complete(target)
+        loop.run_until_complete(source)
 
 
 def test_future_of_another_loop(loop, loop_factory, AnyTask, AnyFuture):
