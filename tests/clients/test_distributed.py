@@ -21,7 +21,7 @@ async def kind_of_scheduler(dask_scheduler):
 
 def test_one_process(run, kind):
     async def main():
-        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "host": "127.0.0.1"}
         cluster = distributed.LocalCluster(processes=False, asynchronous=True, protocol="tcp://", **options)
         async with cluster, distributed.Client(cluster, asynchronous=True) as client:
             assert await client.run_on_scheduler(kind_of_scheduler) == kind
@@ -55,7 +55,7 @@ async def kind(dask_worker):
     return type(asyncio.get_running_loop()).__module__.partition(".")[0], os.getpid()
 
 if __name__ == "__main__":
-    options = dict(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+    options = dict(n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1")
     with distributed.LocalCluster(processes=True, **options) as cluster, distributed.Client(cluster) as client:
         print(type(client.loop.asyncio_loop).__module__.partition(".")[0])
         kinds, pids = zip(*client.run(kind).values())
