@@ -399,8 +399,10 @@ SocketTransport__begin(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(SocketTransport_write_doc,
              "write($self, /, data)\n--\n\n"
              "Send bytes, a bytearray or a memoryview, without blocking: what "
-             "the kernel does\nnot take now is queued. Raises TypeError for "
-             "other types, RuntimeError after\nwrite_eof().");
+             "the kernel does\nnot take now is queued. What is written in "
+             "parts, several times a turn of the\nloop, may leave when the "
+             "turn is over. Raises TypeError for other types,\nRuntimeError "
+             "after write_eof().");
 PyDoc_STRVAR(SocketTransport_writelines_doc,
              "writelines($self, /, list_of_data)\n--\n\n"
              "Send all bytes-like objects of an iterable, in one system call "
