@@ -2,7 +2,8 @@
 
 A child shares the open files of its parent, and so the epoll set, the wake-up and the signal descriptors of each loop:
 what one of the two registers or reads there, the other loses. So right after a fork the child takes its own. Then it
-may drop, close and even go on running an inherited loop, and the parent notices nothing.
+may drop, close and even go on running an inherited loop, and the parent notices nothing. What the parent has written but
+leaves for the end of its turn is sent before the fork, else both would send it.
 """
 
 import os
@@ -22,6 +23,11 @@ def remember(loop: "Loop") -> None:
     _loops.add(loop)
 
 
+def _before_fork() -> None:
+    for loop in list(_loops):
+        loop._before_fork()
+
+
 def _after_fork_in_child() -> None:
     _signals.forget_wakeups()
     for loop in list(_loops):
@@ -29,4 +35,4 @@ def _after_fork_in_child() -> None:
         loop._renew_wakeup()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

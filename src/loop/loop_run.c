@@ -3,7 +3,8 @@
  *     1  poll: may it be skipped? must it block?    libev: fds, wake-ups
  *              what is ready enters the ready queue
  *     2  timers that are due enter the ready queue
- *     3  run what is in the ready queue now, but nothing it adds
+ *     3  run what is in the ready queue now, but nothing it adds; then what
+ *        that left for the end of the turn: bytes to be sent
  *
  * No user code runs inside libev: its callbacks only fill the queue.  The GIL
  * is released around a poll that blocks, and only then.
@@ -285,6 +286,20 @@ Loop__release(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(Loop__before_fork_doc,
+             "_before_fork($self, /)\n--\n\n"
+             "Do what was left for the end of the turn now: a child process "
+             "would do it too.");
+
+static PyObject *
+Loop__before_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (al_ready_run_late(&LoopObject_CAST(op)->head) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(Loop__after_fork_doc,
              "_after_fork($self, /)\n--\n\n"
              "In a child process: have reactor state of its own, which the "
@@ -343,6 +358,7 @@ al_loop_release(LoopObject *self)
         return;
     }
     /* Each may run destructors, which find a closed loop. */
+    al_ready_clear(&head->late);
     al_ready_clear(&head->ready);
     al_timers_clear(head);
     al_fdwatch_close_all(head);
@@ -364,5 +380,6 @@ PyMethodDef al_loop_run_methods[] = {
     {"is_running", Loop_is_running, METH_NOARGS, Loop_is_running_doc},
     {"is_closed", Loop_is_closed, METH_NOARGS, Loop_is_closed_doc},
     {"_release", Loop__release, METH_NOARGS, Loop__release_doc},
+    {"_before_fork", Loop__before_fork, METH_NOARGS, Loop__before_fork_doc},
     {"_after_fork", Loop__after_fork, METH_NOARGS, Loop__after_fork_doc},
     {NULL, NULL, 0, NULL}};

@@ -86,6 +86,9 @@ al_sock_sendfile_py_make_empty_waiter(PyObject *op,
         PyErr_SetString(PyExc_ConnectionError, AL_SENDFILE_LOST);
         return NULL;
     }
+    if (al_sock_write_settle(self) < 0) {
+        return NULL;
+    }
     PyObject *waiter = PyObject_CallMethodNoArgs(
         (PyObject *)base->loop, base->state->names.create_future);
     if (waiter == NULL) {

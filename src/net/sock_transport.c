@@ -26,7 +26,12 @@
 static size_t
 sock_transport_pending(TransportObject *base)
 {
-    return ((SocketTransportObject *)base)->outgoing.size;
+    SocketTransportObject *self = (SocketTransportObject *)base;
+
+    if (al_sock_write_settle(self) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    return self->outgoing.size;
 }
 
 static void
@@ -36,7 +41,7 @@ sock_transport_stop(TransportObject *base)
 
     al_fdwatch_clear_reader(&self->watch);
     al_fdwatch_clear_writer(&self->watch);
-    al_chunks_clear(&self->outgoing);
+    al_sock_write_drop(self);
 }
 
 static void
@@ -96,6 +101,9 @@ sock_transport_make_extra(TransportObject *base, PyObject *name)
         return NULL;
     }
     if (PyUnicode_Compare(name, state->names.socket) == 0) {
+        if (al_sock_write_settle(self) < 0) {
+            return NULL;
+        }
         PyObject *sock = self->sock != NULL ? Py_NewRef(self->sock)
                                             : sock_transport_make_sock(self);
         if (sock == NULL) {
@@ -283,6 +291,12 @@ al_sock_transport_close(SocketTransportObject *self)
     if (!al_transport_is_open(base)) {
         return 0;
     }
+    if (al_sock_write_settle(self) < 0) {
+        return -1;
+    }
+    if (!al_transport_is_open(base)) {
+        return 0; /* that failed */
+    }
     base->phase = AL_TRANSPORT_CLOSING;
     al_fdwatch_clear_reader(&self->watch);
     if (self->outgoing.count > 0) {
@@ -385,8 +399,10 @@ SocketTransport__begin(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(SocketTransport_write_doc,
              "write($self, /, data)\n--\n\n"
              "Send bytes, a bytearray or a memoryview, without blocking: what "
-             "the kernel does\nnot take now is queued. Raises TypeError for "
-             "other types, RuntimeError after\nwrite_eof().");
+             "the kernel does\nnot take now is queued. What is written in "
+             "parts, several times a turn of the\nloop, may leave when the "
+             "turn is over. Raises TypeError for other types,\nRuntimeError "
+             "after write_eof().");
 PyDoc_STRVAR(SocketTransport_writelines_doc,
              "writelines($self, /, list_of_data)\n--\n\n"
              "Send all bytes-like objects of an iterable, in one system call "
@@ -511,7 +527,7 @@ SocketTransport_repr(PyObject *op)
         phase, self->fd,
         self->watch.reader.object != NULL ? "polling" : "idle",
         self->watch.writer.object != NULL ? "polling" : "idle",
-        self->outgoing.size);
+        self->is_held ? 0 : self->outgoing.size);
 }
 
 /* --- Python: lifetime --------------------------------------------------- */

@@ -14,6 +14,9 @@ typedef struct {
     bool owns_fd;     /* <=> it is open, and ours to close */
     bool is_paused;   /* pause_reading() was called last */
     bool is_eof;      /* write_eof() was called */
+    bool is_held;     /* `outgoing` waits for the end of the turn */
+    bool is_written_in_parts; /* several writes in the turn of the last one */
+    uint32_t write_turn;      /* of the loop, when it was written to last */
     /* The socket of `fd`, then the one who closes it. Owned; NULL for an
      * accepted connection until somebody asks for it. */
     PyObject *sock;
@@ -26,7 +29,7 @@ typedef struct {
     /* Bytes to ask for at the next read, straight into a bytes object; 0: the
      * shared buffer is large enough. */
     size_t read_size;
-    al_chunks outgoing; /* what the kernel did not take yet */
+    al_chunks outgoing; /* what the kernel did not take yet, or is_held */
     /* Owned future, NULL <=> no sendfile is in progress. First the one that
      * waits for `outgoing` to be sent, then that of the sending. */
     PyObject *sendfile;
@@ -85,6 +88,16 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
                             Py_ssize_t nargs, PyObject *kwnames);
 PyObject *
 al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
+
+/* If something is held, send it now. 0, or -1 with an exception to be raised
+ * set; the connection may be lost afterwards. */
+AL_NODISCARD int
+al_sock_write_settle(SocketTransportObject *self);
+
+/* Drop what is queued; what is held was written when nothing was, and is sent
+ * as far as the kernel takes it. */
+void
+al_sock_write_drop(SocketTransportObject *self);
 
 /* sock_sendfile.c: if a sendfile() waits for all to be sent, it is; it will
  * never be, for `exc` (borrowed); the connection is closed. What fails in that

@@ -63,6 +63,7 @@ struct al_loop_head {
     al_state *state;    /* borrowed: our type keeps the module alive */
     struct ev_loop *ev; /* owned, NULL <=> closed */
     al_ready ready;
+    al_ready late; /* runs when the turn is over; empty between turns */
     al_timers timers;
 
     /* A task that stepped last and is still what asyncio.current_task() says;
@@ -85,10 +86,12 @@ struct al_loop_head {
     unsigned long thread_id;  /* 0 <=> not running */
     double clock_resolution;  /* seconds */
     uint32_t events;          /* what polls have found so far; wraps */
+    uint32_t turn;            /* how many were begun; wraps */
     uint32_t overrides;       /* AL_OVERRIDES_... */
     bool is_debug;
     bool is_closed;
     bool is_stopping;
+    bool is_in_turn; /* <=> what is pushed to `late` will run */
     bool is_blocked; /* in a poll, without the GIL: to be woken after a push */
     /* <=> not closed, not debug, call_soon not overridden: an entry may be
      * pushed without going through loop.call_soon(). */

@@ -1,6 +1,7 @@
 /* ready.c - the ready queue: one FIFO of everything that runs next.
  *
  *     call_soon, woken tasks, fds, due timers ---> ring ---> run(object)
+ *                  what is better done once a turn ---> late ---> run(object)
  *
  * Invariants
  *   (1) The entries are ring[(head + i) & (capacity - 1)] for 0 <= i < count.
@@ -62,8 +63,8 @@ ready_run_debug(al_loop_head *loop, al_entry entry)
     return rc;
 }
 
-int
-al_ready_run_turn(al_loop_head *loop)
+static int
+ready_run(al_loop_head *loop)
 {
     al_ready *ready = &loop->ready;
     size_t todo = ready->count;
@@ -90,6 +91,35 @@ al_ready_run_turn(al_loop_head *loop)
         }
     }
     return 0;
+}
+
+int
+al_ready_run_late(al_loop_head *loop)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+
+    while (loop->late.count > 0) {
+        al_entry entry = ready_pop(&loop->late); /* by (2) */
+        if (entry.run(loop, entry.object) < 0) {
+            Py_XSETREF(raised, PyErr_GetRaisedException());
+        }
+        Py_DECREF(entry.object);
+    }
+    if (raised == NULL) {
+        return 0;
+    }
+    PyErr_SetRaisedException(raised);
+    return -1;
+}
+
+int
+al_ready_run_turn(al_loop_head *loop)
+{
+    loop->turn++;
+    loop->is_in_turn = true;
+    int rc = ready_run(loop);
+    loop->is_in_turn = false;
+    return AL_LIKELY(loop->late.count == 0) ? rc : al_ready_run_late(loop);
 }
 
 void

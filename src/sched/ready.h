@@ -8,14 +8,11 @@
 AL_NODISCARD int
 al_ready_grow(al_ready *ready);
 
-/* Queue an entry at the end; takes a reference to `object`. Needs the GIL and
- * nothing else: any thread may push (and then has to wake the loop).
+/* Put an entry at the end of a queue; takes a reference to `object`.
  * 0, or -1 with MemoryError set. */
 static inline int
-al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
+al_ready_append(al_ready *ready, al_run_fn run, PyObject *object)
 {
-    al_ready *ready = &loop->ready;
-
     if (AL_UNLIKELY(ready->count == ready->capacity) &&
         al_ready_grow(ready) < 0)
     {
@@ -29,11 +26,33 @@ al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
     return 0;
 }
 
-/* Run what is queued now, but nothing queued meanwhile: one turn.
- * 0, or -1 with SystemExit or KeyboardInterrupt set; then the rest of the
- * turn stays queued. */
+/* Queue an entry for the next turn. Needs the GIL and nothing else: any thread
+ * may push (and then has to wake the loop). 0, or -1 with MemoryError set. */
+static inline int
+al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
+{
+    return al_ready_append(&loop->ready, run, object);
+}
+
+/* The same for the end of this turn; for the loop's thread, and only while
+ * loop->is_in_turn. */
+static inline int
+al_ready_push_late(al_loop_head *loop, al_run_fn run, PyObject *object)
+{
+    assert(loop->is_in_turn);
+    return al_ready_append(&loop->late, run, object);
+}
+
+/* Run what is queued now, but nothing queued meanwhile: one turn; then what is
+ * late. 0, or -1 with SystemExit or KeyboardInterrupt set; then the rest of
+ * the turn stays queued, and what is late was run all the same. */
 AL_NODISCARD int
 al_ready_run_turn(al_loop_head *loop);
+
+/* Run what is late now. 0, or -1 with an exception set: one of its own, or the
+ * one that was set before. */
+AL_NODISCARD int
+al_ready_run_late(al_loop_head *loop);
 
 /* Drop everything queued without running it. */
 void

@@ -1,0 +1,325 @@
+"""Messages written in parts, as a head and a body: they may leave in one piece, and nobody but the peer can tell."""
+
+import asyncio
+import gc
+import os
+import socket
+import struct
+import threading
+
+import pytest
+
+PART = b"0123456789"
+
+
+def segments(sock):
+    """Return how many TCP segments with data were sent."""
+    return struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 156)[0]
+
+
+@pytest.fixture
+def turns(run):
+    """turns(function, ...) calls each function in a turn of its own."""
+
+    async def call(functions):
+        for function in functions:
+            function()
+            await asyncio.sleep(0)
+
+    return lambda *functions: run(call(functions))
+
+
+@pytest.fixture
+def parts(connect, Recorder, turns):
+    """parts() -> (transport, peer) of a connection that was written to in parts, and how much of that went out."""
+
+    def parts():
+        transport, peer = connect(Recorder())
+        turns(lambda: (transport.write(b"a"), transport.write(b"b")))
+        assert peer.recv(2, socket.MSG_WAITALL) == b"ab"
+        return transport, peer
+
+    return parts
+
+
+@pytest.fixture
+def available():
+    """available(peer) -> what can be read from it now, without the loop running."""
+
+    def available(peer):
+        peer.setblocking(False)
+        try:
+            return peer.recv(1 << 20)
+        except BlockingIOError:
+            return b""
+        finally:
+            peer.settimeout(20)
+
+    return available
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 5000])
+def test_parts_arrive_in_order(parts, turns, receive, count):
+    transport, peer = parts()
+    sent = [b"%d " % i for i in range(count)]
+
+    def write_all():
+        for part in sent:
+            transport.write(part)
+
+    turns(write_all, write_all)
+    expected = b"".join(sent) * 2
+    assert receive(peer, len(expected)) == expected
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray, memoryview])
+def test_a_buffer_may_change_after_the_write(parts, turns, receive, make):
+    transport, peer = parts()
+    buffers = [bytearray(b"first"), bytearray(b"second")]
+
+    def write():
+        for buffer in buffers:
+            transport.write(buffer if make is bytearray else make(buffer))
+            buffer[:] = b"x" * len(buffer)
+
+    turns(write)
+    assert receive(peer, 11) == b"firstsecond"
+
+
+def test_large_and_small_parts(parts, turns, receive):
+    transport, peer = parts()
+    sent = [bytes([65 + i]) * size for i, size in enumerate([1, 100, 10_000, 10_000, 1, 100_000, 1, 20_000, 3])]
+
+    def write():
+        for part in sent:
+            transport.write(part)
+        transport.writelines([b"line ", b"line"])
+        transport.write(b"end")
+
+    turns(write)
+    expected = b"".join(sent) + b"line lineend"
+    assert receive(peer, len(expected)) == expected
+
+
+def test_one_segment_a_message(kind, parts, turns, receive):
+    """Not before it is known that they come in parts; and one write a turn goes at once again."""
+    if kind == "asyncio":
+        pytest.skip("asyncio sends each part")
+    transport, peer = parts()
+    sock = transport.get_extra_info("socket")
+    before = segments(sock)
+    turns(*[lambda: (transport.write(PART), transport.write(PART))] * 10)
+    assert receive(peer, 200) == PART * 20
+    assert segments(sock) - before == 10
+
+
+def test_a_single_write_is_on_its_way_when_it_returns(parts, turns, available):
+    transport, peer = parts()
+    seen = []
+
+    def write():
+        transport.write(PART)
+        seen.append(available(peer))
+
+    turns(lambda: transport.write(b"x"), write, write)
+    assert b"".join(seen).endswith(PART * 2)
+    assert seen[1] == PART
+
+
+def test_the_turn_ends_and_all_is_sent(parts, turns, available):
+    transport, peer = parts()
+    seen = []
+    write = lambda: (transport.write(PART), transport.write(PART))  # noqa: E731
+    turns(write, lambda: seen.append(available(peer)), write, lambda: seen.append(available(peer)))
+    assert seen == [PART * 2] * 2
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        "transport.get_write_buffer_size()",
+        "transport.get_extra_info('socket')",
+        "transport.set_write_buffer_limits(5)",
+        "transport.write_eof()",
+        "transport.writelines([b''])",
+        "transport.abort()",
+        "transport.close()",
+        "transport.writelines([b'more'])",
+    ],
+)
+def test_who_looks_finds_it_sent(parts, turns, available, look):
+    transport, peer = parts()
+    seen = []
+
+    def write():
+        transport.write(PART)
+        transport.write(PART)
+        eval(look, {"transport": transport})
+        seen.append(available(peer))
+
+    turns(write)
+    if "b''" in look:  # nothing is written, nothing is looked at
+        seen = [available(peer) or seen[0]]
+    assert seen == [PART * 2 + (b"more" if "more" in look else b"")]
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "write_eof"])
+def test_nothing_is_lost_at_the_end(parts, turns, receive_all, end):
+    transport, peer = parts()
+    turns(lambda: (transport.write(PART), transport.write(PART), getattr(transport, end)()))
+    assert receive_all(peer) == PART * 2
+
+
+def test_connection_lost_comes_in_the_next_turn(parts, run):
+    transport, _ = parts()
+    protocol = transport.get_protocol()
+
+    async def main():
+        transport.write(PART)
+        transport.write(PART)
+        transport.close()
+        calls = [protocol.lost[:]]
+        await asyncio.sleep(0)
+        calls.append(protocol.lost[:])
+        return calls
+
+    assert run(main()) == [[], [None]]
+
+
+def test_what_stops_the_loop_does_not_stop_the_bytes(parts, loop, receive):
+    transport, peer = parts()
+
+    def write_and_leave():
+        transport.write(PART)
+        transport.write(PART)
+        raise SystemExit(3)
+
+    loop.call_soon(write_and_leave)
+    with pytest.raises(SystemExit):
+        loop.run_forever()
+    assert receive(peer, 20) == PART * 2
+
+
+def test_outside_of_a_turn_it_is_sent_at_once(parts, available):
+    transport, peer = parts()
+    for _ in range(3):
+        transport.write(PART)
+        transport.write(PART)
+        assert available(peer) == PART * 2
+
+
+def test_from_another_thread_it_is_sent_at_once(parts, turns, available):
+    """Not allowed, but done: nothing would wake the loop."""
+    transport, peer = parts()
+    seen = []
+
+    def work():
+        transport.write(PART)
+        transport.write(PART)
+        seen.append(available(peer))
+
+    def in_a_thread():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    turns(in_a_thread)
+    assert seen == [PART * 2]
+
+
+def test_the_peer_is_gone(parts, turns, settle, take_reports):
+    transport, peer = parts()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.pause_reading()
+    protocol = transport.get_protocol()
+    peer.close()
+    turns(lambda: (transport.write(PART), transport.write(PART)), lambda: None, lambda: None)
+    settle()
+    assert transport.is_closing()
+    (exc,) = protocol.lost
+    assert isinstance(exc, (ConnectionResetError, BrokenPipeError))
+    assert take_reports() == []
+
+
+@pytest.mark.parametrize("high", [0, 5, 15, 1000])
+def test_flow_control_is_as_exact(parts, turns, stuff, high, receive):
+    transport, peer = parts()
+    transport.set_write_buffer_limits(high)
+    protocol = transport.get_protocol()
+    queued = stuff(transport)
+    assert protocol.calls.count("pause_writing") == 1
+    receive(peer, queued)
+    assert protocol.calls.pop() == "resume_writing"
+    protocol.calls.clear()
+    sizes = []
+    turns(lambda: (transport.write(PART), transport.write(PART), sizes.append(transport.get_write_buffer_size())))
+    assert sizes == [0]
+    assert protocol.calls == []
+    assert receive(peer, 20) == PART * 2
+
+
+def test_a_full_kernel_takes_it_later(parts, turns, stuff, receive):
+    transport, peer = parts()
+    transport.get_protocol().calls.clear()
+    written = stuff(transport)
+    turns(lambda: (transport.write(PART), transport.write(PART)), lambda: transport.write(PART))
+    assert transport.get_write_buffer_size() > 30
+    assert receive(peer, written + 30).endswith(b"\0" + PART * 3)
+
+
+def test_a_fork_sends_it_once(parts, loop, turns, receive, available):
+    transport, peer = parts()
+
+    def write_and_fork():
+        transport.write(PART)
+        transport.write(PART)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        assert available(peer) == PART * 2
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    turns(write_and_fork)
+    assert available(peer) == b""
+
+
+def test_dropped_while_it_is_written_to(parts, loop, receive):
+    """The loop keeps it until the turn is over."""
+    transport, peer = parts()
+    transport.pause_reading()
+
+    def write_and_drop():
+        nonlocal transport
+        transport.write(PART)
+        transport.write(PART)
+        transport.close()
+        transport = None
+        gc.collect()
+        loop.call_soon(loop.stop)
+
+    loop.call_soon(write_and_drop)
+    loop.run_forever()
+    assert receive(peer, 20) == PART * 2
+
+
+def test_streams_too(run):
+    async def main():
+        async def serve(reader, writer):
+            while line := await reader.readline():
+                writer.write(b"head:")
+                writer.write(line)
+                await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for i in range(20):
+            writer.write(b"line ")
+            writer.write(b"%d\n" % i)
+            assert await reader.readline() == b"head:line %d\n" % i
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    run(main())
