@@ -267,6 +267,7 @@ def test_a_full_kernel_takes_it_later(parts, turns, stuff, receive):
     assert receive(peer, written + 30).endswith(b"\0" + PART * 3)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the timeout of the tests has a thread
 def test_a_fork_sends_it_once(parts, loop, turns, receive, available):
     transport, peer = parts()
 
