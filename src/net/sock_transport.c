@@ -101,9 +101,6 @@ sock_transport_make_extra(TransportObject *base, PyObject *name)
         return NULL;
     }
     if (PyUnicode_Compare(name, state->names.socket) == 0) {
-        if (al_sock_write_settle(self) < 0) {
-            return NULL;
-        }
         PyObject *sock = self->sock != NULL ? Py_NewRef(self->sock)
                                             : sock_transport_make_sock(self);
         if (sock == NULL) {

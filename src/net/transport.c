@@ -427,6 +427,9 @@ transport_get_extra(TransportObject *self, PyObject *name)
 {
     PyObject *value = NULL;
 
+    if (name == self->state->names.socket) {
+        (void)self->kind->pending(self); /* it is sent before others use it */
+    }
     if (transport_extra(self) == NULL ||
         PyDict_GetItemRef(self->extra, name, &value) != 0)
     {

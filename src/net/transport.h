@@ -31,7 +31,7 @@ typedef struct TransportObject TransportObject;
 
 /* What differs between sockets, pipes and TLS. */
 typedef struct {
-    /* Bytes queued for sending. */
+    /* Bytes queued for sending, once all is sent that can be. */
     size_t (*pending)(TransportObject *self);
     /* No more events, and what is queued for sending is dropped. */
     void (*stop)(TransportObject *self);
