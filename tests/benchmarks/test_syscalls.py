@@ -21,7 +21,7 @@ def test_an_echo_receives_and_sends():
         calls = dict(call.split() for call in which.split(", "))
         assert float(calls["recvfrom"]) == pytest.approx(1, abs=0.2)
         assert float(calls["sendto"]) == pytest.approx(1, abs=0.2)
-        assert 2 <= float(total) <= 4
+        assert float(total) >= 2
 
 
 def test_without_strace_it_says_so(tmp_path):
