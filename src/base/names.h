@@ -71,6 +71,7 @@
     X(message)                                                                \
     X(name)                                                                   \
     X(pause_writing)                                                          \
+    X(pending)                                                                \
     X(peername)                                                               \
     X(proto)                                                                  \
     X(protocol)                                                               \

@@ -177,7 +177,8 @@ al_tls_engine_drain(al_tls_engine *self)
 Py_ssize_t
 al_tls_engine_incoming(al_tls_engine *self)
 {
-    PyObject *number = PyObject_GetAttrString(self->incoming, "pending");
+    PyObject *number =
+        PyObject_GetAttr(self->incoming, self->state->names.pending);
     if (number == NULL) {
         return -1;
     }

@@ -165,6 +165,19 @@ tls_read_again(SSLProtocolObject *self)
     return 0;
 }
 
+/* protocol.name(size) -> new reference, or NULL with an exception set. */
+static PyObject *
+tls_call_with_size(PyObject *protocol, PyObject *name, Py_ssize_t size)
+{
+    PyObject *number = PyLong_FromSsize_t(size);
+    if (number == NULL) {
+        return NULL;
+    }
+    PyObject *result = PyObject_CallMethodOneArg(protocol, name, number);
+    Py_DECREF(number);
+    return result;
+}
+
 /* Fill what the user's get_buffer() gives, once; `pending` bytes of ciphertext
  * wait. 0, or -1 with an exception set. */
 static int
@@ -173,8 +186,8 @@ tls_fill_buffer(SSLProtocolObject *self, PyObject *protocol,
 {
     Py_ssize_t wanted = 0;
 
-    PyObject *buffer =
-        PyObject_CallMethod(protocol, "get_buffer", "n", pending);
+    PyObject *buffer = tls_call_with_size(
+        protocol, al_tls_state(self)->names.get_buffer, pending);
     if (buffer == NULL) {
         return -1;
     }
@@ -186,7 +199,8 @@ tls_fill_buffer(SSLProtocolObject *self, PyObject *protocol,
     if (n == wanted && tls_read_again(self) < 0) {
         return -1;
     }
-    PyObject *result = PyObject_CallMethod(protocol, "buffer_updated", "n", n);
+    PyObject *result = tls_call_with_size(
+        protocol, al_tls_state(self)->names.buffer_updated, n);
     if (result == NULL) {
         return -1;
     }
