@@ -107,12 +107,13 @@ def postgres(tmp_path_factory):
     initdb, server = program("initdb", *folders), program("postgres", *folders)
     # It does not run as root, and then nobody else may read what pytest makes: a folder of its user's own.
     home = Path(subprocess.check_output(["mktemp", "-d", "/tmp/asyncloop-postgres-XXXXXX"], text=True).strip())
-    options = {}
+    # Not with the sanitizers' libraries, which `make asan` has loaded into us: its programs hang with them.
+    options = {"env": {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}}
     try:
         if os.geteuid() == 0:
             user = pwd.getpwnam("nobody")
             os.chown(home, user.pw_uid, user.pw_gid)
-            options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": home}
+            options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": home}
         data = home / "data"
         made = subprocess.run(
             [initdb, "-D", data, "-U", "tester", "--auth=trust", "--no-sync", "--no-locale", "-E", "UTF8"],
