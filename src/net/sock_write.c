@@ -52,15 +52,22 @@ sock_write_fail(SocketTransportObject *self, int errnum)
     return rc;
 }
 
+/* What one call sends from the queue: as al_sock_sendv(). */
+static ssize_t
+sock_write_sendv(SocketTransportObject *self)
+{
+    struct iovec iov[AL_WRITE_IOV];
+
+    int count = al_chunks_iovec(&self->outgoing, iov, AL_WRITE_IOV);
+    return al_sock_sendv(self->fd, iov, count);
+}
+
 /* Send from the queue once. 0, or -1 with an exception to be raised set; the
  * connection may be lost afterwards. */
 static int
 sock_write_flush(SocketTransportObject *self)
 {
-    struct iovec iov[AL_WRITE_IOV];
-
-    int count = al_chunks_iovec(&self->outgoing, iov, AL_WRITE_IOV);
-    ssize_t n = al_sock_sendv(self->fd, iov, count);
+    ssize_t n = sock_write_sendv(self);
     if (n >= 0) {
         al_chunks_consume(&self->outgoing, (size_t)n);
         return 0;
@@ -151,12 +158,9 @@ al_sock_write_settle(SocketTransportObject *self)
 void
 al_sock_write_drop(SocketTransportObject *self)
 {
-    struct iovec iov[AL_WRITE_IOV];
-
     if (self->is_held) {
         self->is_held = false;
-        int count = al_chunks_iovec(&self->outgoing, iov, AL_WRITE_IOV);
-        (void)!al_sock_sendv(self->fd, iov, count);
+        (void)!sock_write_sendv(self);
     }
     al_chunks_clear(&self->outgoing);
 }
