@@ -9,9 +9,7 @@ host nothing ever waits; between Unix sockets it does when the peer does not tak
 To see a program again: python tests/differential/datagram_programs.py "{'wire': ...}"
 """
 
-import ast
 import asyncio
-import contextvars
 import inspect
 import socket
 import sys
@@ -118,17 +116,8 @@ class Program(transport_programs.Program):
         self.folder.cleanup()
 
 
-def run(program, kind):
-    """The trace of a program on a Kind."""
-
-    def act(note):
-        contextvars.Context().run(Program(program, kind, note).run)
-
-    return tracing.traced(act)
+run = Program.traced
 
 
 if __name__ == "__main__":
-    program = ast.literal_eval(sys.argv[1])
-    expected = run(program, tracing.STOCK)
-    print(*expected, sep="\n")
-    tracing.assert_same(expected, run(program, tracing.KINDS["own"]))
+    tracing.show(run, sys.argv[1])

@@ -8,8 +8,6 @@ As transport_programs.py, with the end that the transport is.
 To see a program again: python tests/differential/pipe_programs.py "{'end': ...}"
 """
 
-import ast
-import contextvars
 import os
 import socket
 import sys
@@ -89,17 +87,8 @@ class Program(transport_programs.Program):
         return await connect(lambda: protocol, self.near)
 
 
-def run(program, kind):
-    """The trace of a program on a Kind."""
-
-    def act(note):
-        contextvars.Context().run(Program(program, kind, note).run)
-
-    return tracing.traced(act)
+run = Program.traced
 
 
 if __name__ == "__main__":
-    program = ast.literal_eval(sys.argv[1])
-    expected = run(program, tracing.STOCK)
-    print(*expected, sep="\n")
-    tracing.assert_same(expected, run(program, tracing.KINDS["own"]))
+    tracing.show(run, sys.argv[1])

@@ -9,7 +9,6 @@ turning it, and moving its clock. Time is the program's, so nothing waits and de
 To see a program again: python tests/differential/task_programs.py KIND "{'bodies': ...}"
 """
 
-import ast
 import asyncio
 import contextvars
 import gc
@@ -549,7 +548,4 @@ def run(program, kind):
 
 
 if __name__ == "__main__":
-    program = ast.literal_eval(sys.argv[2])
-    expected = run(program, tracing.STOCK)
-    print(*expected, sep="\n")
-    tracing.assert_same(expected, run(program, tracing.KINDS[sys.argv[1]]))
+    tracing.show(run, sys.argv[2], sys.argv[1])

@@ -7,9 +7,7 @@ The peer is an ssl.SSLObject between two buffers, on a plain socket that the scr
 To see a program again: python tests/differential/tls_programs.py "{'wire': ...}"
 """
 
-import ast
 import asyncio
-import contextvars
 import functools
 import itertools
 import socket
@@ -209,17 +207,8 @@ class Program(transport_programs.Program):
         self.end()
 
 
-def run(program, kind):
-    """The trace of a program on a Kind."""
-
-    def act(note):
-        contextvars.Context().run(Program(program, kind, note).run)
-
-    return tracing.traced(act)
+run = Program.traced
 
 
 if __name__ == "__main__":
-    program = ast.literal_eval(sys.argv[1])
-    expected = run(program, tracing.STOCK)
-    print(*expected, sep="\n")
-    tracing.assert_same(expected, run(program, tracing.KINDS["own"]))
+    tracing.show(run, sys.argv[1])

@@ -1,5 +1,6 @@
 """What a program has seen: a trace of plain data, without what cannot be equal (addresses, the loop's class)."""
 
+import ast
 import asyncio
 import difflib
 import gc
@@ -108,3 +109,17 @@ def assert_same(expected, got):
         lines = [[pprint.pformat(entry, width=200) for entry in trace] for trace in (expected, got)]
         difference = "\n".join(difflib.unified_diff(*lines, "asyncio", "asyncloop", lineterm="", n=8))
         raise AssertionError(f"the traces differ\n{difference}")
+
+
+def show(run, text, kind="own"):
+    """Print the trace that run(program, kind) leaves on stock asyncio, and where that of `kind` parts from it.
+
+    Args:
+        run: as the modules of programs have it.
+        text: the program, as a failure shows it.
+        kind: a key of KINDS.
+    """
+    program = ast.literal_eval(text)
+    expected = run(program, STOCK)
+    print(*expected, sep="\n")
+    assert_same(expected, run(program, KINDS[kind]))

@@ -10,7 +10,6 @@ callbacks in order, with data coalesced: where it is cut is not promised.
 To see a program again: python tests/differential/transport_programs.py "{'wire': ...}"
 """
 
-import ast
 import asyncio
 import contextlib
 import contextvars
@@ -314,18 +313,18 @@ class Program:
         self.near.close()
         self.loop.close()
 
+    @classmethod
+    def traced(cls, program, kind):
+        """The trace of a program on a Kind."""
 
-def run(program, kind):
-    """The trace of a program on a Kind."""
+        def act(note):
+            contextvars.Context().run(cls(program, kind, note).run)
 
-    def act(note):
-        contextvars.Context().run(Program(program, kind, note).run)
+        return tracing.traced(act)
 
-    return tracing.traced(act)
+
+run = Program.traced
 
 
 if __name__ == "__main__":
-    program = ast.literal_eval(sys.argv[1])
-    expected = run(program, tracing.STOCK)
-    print(*expected, sep="\n")
-    tracing.assert_same(expected, run(program, tracing.KINDS["own"]))
+    tracing.show(run, sys.argv[1])
