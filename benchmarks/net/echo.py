@@ -10,7 +10,30 @@ from net import floor, load
 SIZES = (1, 10, 100)  # KiB
 
 
-class Echo(Network):
+class Listening(Network):
+    """A server on TCP that a load generator is sent to; it or its class has
+
+    serve(listening): an async context manager; serves the listening socket while it is open.
+    drive(port, seconds, operations, pid=None): send the generator, and return its Result.
+    """
+
+    has_floor = True
+    floor_kind, floor_size = "echo", 0  # as for floor.serving()
+
+    async def measure(self, seconds, operations):
+        listening = listen()
+        port = listening.getsockname()[1]
+        async with self.serve(listening):
+            return await asyncio.to_thread(self.drive, port, seconds, operations)
+
+    def run_floor(self, seconds, operations=None):
+        listening = listen()
+        port = listening.getsockname()[1]
+        with floor.serving(self.floor_kind, listening, self.floor_size) as pid:
+            return self.drive(port, seconds, operations, pid)
+
+
+class Echo(Listening):
     """Messages echoed to 16 connections.
 
     Args:
@@ -19,27 +42,13 @@ class Echo(Network):
         name, title: as for Case, without the size.
     """
 
-    has_floor = True
-
     def __init__(self, serve, size, name, title):
         super().__init__(f"{name}_{size}k", f"{title}, {size} KiB", f"a message of {size} KiB echoed, 16 connections")
         self.serve = serve
         self.size = size * 1024
 
-    def prepare_floor(self):
-        floor.build()
-
-    async def measure(self, seconds, operations):
-        listening = listen()
-        port = listening.getsockname()[1]
-        async with self.serve(listening):
-            return await asyncio.to_thread(load.drive, port, self.size, seconds, operations, self.load_core)
-
-    def run_floor(self, seconds, operations=None):
-        listening = listen()
-        port = listening.getsockname()[1]
-        with floor.serving("echo", listening) as pid:
-            return load.drive(port, self.size, seconds, operations, self.load_core, pid=pid)
+    def drive(self, port, seconds, operations, pid=None):
+        return load.drive(port, self.size, seconds, operations, self.load_core, pid=pid)
 
 
 def listen():

@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 
-from net.echo import listen
-from net.network import Network
+from net.echo import Listening
 
-from net import floor, load
+from net import load
 
 BODY = "Hello, world!"
 
 
-class HttpServer(Network):
+class HttpServer(Listening):
     """GET requests answered by a short text.
 
     Args:
@@ -20,27 +19,12 @@ class HttpServer(Network):
         packages: as of Case.
     """
 
-    has_floor = True
+    floor_kind, floor_size = "http", len(BODY)
 
     def __init__(self, name, title, serve, packages):
         super().__init__(name, title, "a GET request answered by a short text, 16 connections that stay")
         self.serve = serve
         self.packages = packages
-
-    def prepare_floor(self):
-        floor.build()
-
-    async def measure(self, seconds, operations):
-        listening = listen()
-        port = listening.getsockname()[1]
-        async with self.serve(listening):
-            return await asyncio.to_thread(self.drive, port, seconds, operations)
-
-    def run_floor(self, seconds, operations=None):
-        listening = listen()
-        port = listening.getsockname()[1]
-        with floor.serving("http", listening, len(BODY)) as pid:
-            return self.drive(port, seconds, operations, pid)
 
     def drive(self, port, seconds, operations, pid=None):
         return load.drive(port, len(BODY), seconds, operations, self.load_core, kind="http", pid=pid)

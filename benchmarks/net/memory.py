@@ -47,9 +47,6 @@ class IdleConnections(Network):
     def prepare(self):
         pass  # nothing in C
 
-    def prepare_floor(self):
-        floor.build()
-
     def figure(self, result):
         return result.resident / result.operations
 

@@ -5,7 +5,7 @@ import os
 
 from case import Case, Micro
 
-from net import load
+from net import floor, load
 
 
 class Network(Case):
@@ -16,6 +16,9 @@ class Network(Case):
     def prepare(self):
         super().prepare()
         load.build()
+
+    def prepare_floor(self):
+        floor.build()
 
     def pin(self, core, load_core):
         os.sched_setaffinity(0, {core})

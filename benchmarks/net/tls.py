@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import tempfile
 
-from net.echo import listen
-from net.network import Network
+from net.echo import Listening
 from net.streams import answer
 from net.tcp_echo import Echoing
 
-from net import floor, pyload
+from net import pyload
 
 
-class PyEcho(Network):
+class PyEcho(Listening):
     """A server of this process under pyload.py.
 
     Args:
@@ -32,12 +31,8 @@ class PyEcho(Network):
     def prepare(self):
         pass  # nothing in C
 
-    def prepare_floor(self):
-        floor.build()
-
-    async def measure(self, seconds, operations):
-        listening = listen()
-        port = listening.getsockname()[1]
+    @contextlib.asynccontextmanager
+    async def serve(self, listening):
         with certified(self.kind) as context:
             if self.protocol is None:
                 server = await asyncio.start_server(answer, sock=listening, ssl=context)
@@ -45,15 +40,9 @@ class PyEcho(Network):
                 loop = asyncio.get_running_loop()
                 server = await loop.create_server(self.protocol, sock=listening, ssl=context)
             try:
-                return await asyncio.to_thread(self.drive, port, seconds, operations)
+                yield
             finally:
                 server.close()
-
-    def run_floor(self, seconds, operations=None):
-        listening = listen()
-        port = listening.getsockname()[1]
-        with floor.serving("echo", listening) as pid:
-            return self.drive(port, seconds, operations, pid)
 
     def drive(self, port, seconds, operations, pid=None):
         return pyload.drive(port, self.kind, self.size, seconds, operations, self.load_core, pid=pid)

@@ -32,9 +32,6 @@ class UdpEcho(Network):
         self.size = size
         self.clients = clients
 
-    def prepare_floor(self):
-        floor.build()
-
     async def measure(self, seconds, operations):
         sock = bound()
         port = sock.getsockname()[1]

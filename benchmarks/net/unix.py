@@ -25,9 +25,6 @@ class UnixEcho(Network):
         super().__init__(name, title, f"a message of {size} bytes echoed, 16 connections")
         self.size = size
 
-    def prepare_floor(self):
-        floor.build()
-
     async def measure(self, seconds, operations):
         with listen() as (listening, path):
             server = await asyncio.get_running_loop().create_unix_server(Echoing, sock=listening)
