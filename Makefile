@@ -116,7 +116,7 @@ asan: build $(GROUP)test
 
 EXAMPLES ?= 10000
 differential: build $(GROUP)test
-	ASYNCLOOP_DIFFERENTIAL=$(EXAMPLES) $(PY) -m pytest $(PYTEST_ARGS) tests/differential
+	ASYNCLOOP_DIFFERENTIAL=$(EXAMPLES) $(PY) -m pytest -o faulthandler_timeout=0 $(PYTEST_ARGS) tests/differential
 
 # References are counted by a debug build of the interpreter (Debian: python3-dbg), which takes part if it is there.
 DEBUG_PYTHON ?= $(shell $(PY) -c 'import shutil, sys; v = "%d.%d" % sys.version_info[:2]; \

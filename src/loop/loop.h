@@ -13,6 +13,7 @@ typedef struct {
     uint32_t turns_skipped; /* since the last poll */
     uint32_t turns_to_skip; /* until the next poll */
     uint32_t idle_polls;    /* polls in a row that found nothing */
+    uint32_t polls_at_once; /* before the next that waits without the GIL */
     uint64_t last_poll;     /* in al_cycles() */
 } LoopObject;
 

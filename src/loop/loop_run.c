@@ -33,6 +33,10 @@
 #define LOOP_IDLE_POLLS 16
 #define LOOP_MOST_SKIPPED 7
 
+/* Polls in a row that keep the GIL because they need not wait, at most: other
+ * threads want it, too. */
+#define LOOP_MOST_AT_ONCE 32
+
 /* What libev could not do in this thread's poll: an errno, 0 <=> nothing. Its
  * callback for that is the process's and is told no loop. */
 static _Thread_local int loop_poll_error;
@@ -97,6 +101,21 @@ loop_plan_polls(LoopObject *self, bool found)
     }
 }
 
+/* Whether a wait would end at once, as the last one did; then what there is was
+ * found, for half of a wait's cost. */
+static bool
+loop_poll_at_once(LoopObject *self)
+{
+    uint32_t events = self->head.events;
+
+    if (self->polls_at_once == 0) {
+        return false;
+    }
+    self->polls_at_once--;
+    ev_run(self->head.ev, EVRUN_NOWAIT);
+    return self->head.events != events;
+}
+
 /* Wait `seconds` at most for something to happen: 0, or -1. */
 static int
 loop_poll_blocking(LoopObject *self, double seconds)
@@ -115,9 +134,12 @@ loop_poll_blocking(LoopObject *self, double seconds)
     {
         al_timers_watch(head, seconds);
     }
+    uint64_t begin = al_cycles();
     head->is_blocked = true; /* (1) */
     ev_run(head->ev, EVRUN_ONCE);
     head->is_blocked = false;
+    self->polls_at_once =
+        al_cycles() - begin < al_cycles_budget() / 8 ? LOOP_MOST_AT_ONCE : 0;
     al_timers_unwatch(head);
     return PyErr_CheckSignals();
 }
@@ -137,11 +159,11 @@ loop_poll(LoopObject *self)
         return -1;
     }
     loop_poll_error = 0;
-    if (seconds > 0) {
-        rc = loop_poll_blocking(self, seconds);
-    }
-    else {
+    if (seconds <= 0) {
         ev_run(head->ev, EVRUN_NOWAIT);
+    }
+    else if (!loop_poll_at_once(self)) {
+        rc = loop_poll_blocking(self, seconds);
     }
     loop_plan_polls(self, seconds > 0 || head->events != events);
     if (AL_UNLIKELY(loop_poll_error != 0) && rc == 0) {

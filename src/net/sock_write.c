@@ -420,12 +420,11 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
     if (list == NULL) {
         return NULL;
     }
-    if (sock_write_check_free(self,
-                              AL_HAS_WRITELINES ? "writelines" : "write") < 0)
-    {
-        return NULL;
-    }
-    if (AL_HAS_WRITELINES) { /* asyncio's looks at the data last */
+    if (AL_HAS_WRITELINES) { /* looks at the data last, asyncio's write() of
+                              * all joined first */
+        if (sock_write_check_free(self, "writelines") < 0) {
+            return NULL;
+        }
         int is_some = PyObject_IsTrue(list);
         if (is_some < 0) {
             return NULL;
@@ -444,6 +443,9 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
         rc = sock_write_collect(&batch, PyTuple_GET_ITEM(items, i));
     }
     Py_DECREF(items);
+    if (rc == 0 && !AL_HAS_WRITELINES) {
+        rc = sock_write_check_free(self, "write");
+    }
     if (rc == 0) {
         rc = sock_write_batch(self, &batch);
     }

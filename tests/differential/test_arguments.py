@@ -161,6 +161,7 @@ def loop_of(kind):
     loop = kind.loop()
     loop.set_exception_handler(lambda *args: None)
     yield loop
+    loop.set_debug(False)  # stock asks what was set, a Bad perhaps, each time
     for _ in range(3):
         with contextlib.suppress(Exception):
             loop.call_soon(loop.stop)

@@ -6,6 +6,8 @@ import gc
 import os
 import re
 import socket
+import threading
+import time
 import weakref
 
 import pytest
@@ -584,6 +586,28 @@ def test_ready_descriptors_are_seen_although_callbacks_keep_the_loop_busy(loop, 
     loop.run_forever()
     loop.remove_reader(a)
     assert done
+
+
+def test_a_descriptor_that_stays_ready_does_not_keep_other_threads_from_running(loop, pair):
+    """Not even if its callback is C, so that the interpreter has no occasion to switch threads."""
+    a, b = pair
+    steps = []
+
+    def work():
+        for step in range(20):
+            time.sleep(0.001)
+            steps.append(step)
+        loop.call_soon_threadsafe(loop.stop)
+
+    loop.add_reader(a, steps.index, 0)
+    loop.call_soon(steps.append, 0)
+    b.send(b"x")
+    thread = threading.Thread(target=work)
+    thread.start()
+    loop.run_forever()
+    thread.join()
+    loop.remove_reader(a)
+    assert steps[-1] == 19
 
 
 def test_a_few_turns_let_ready_io_through(loop, run, pair):

@@ -287,6 +287,12 @@ class TestWritelines:
         with pytest.raises(RuntimeError, match=rf"Cannot call {name}\(\) after write_eof\(\)"):
             transport.writelines([b"x"])
 
+    def test_what_cannot_be_joined_is_refused_first_where_it_is_joined_first(self, connect, Recorder):
+        transport, _ = connect(Recorder())
+        transport.write_eof()
+        with pytest.raises(TypeError if sys.version_info < (3, 12) else RuntimeError):
+            transport.writelines(None)
+
 
 class TestWriteEof:
     def test_is_possible(self, connect, Recorder):
