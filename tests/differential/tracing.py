@@ -36,7 +36,7 @@ def plain(text):
     text = re.sub(r"Task-\d+", "Task-", text)
     # In debug mode it says where: for create_future() that is a line of base_events, a frame which C does not have.
     text = re.sub(r" created at [^ >]+:\d+", " created", text)
-    text = re.sub(r"<Future pendi\.\.\.[^>]*>", "<Future pending>", text)  # the same, abridged by reprlib
+    text = re.sub(r"<Future (pend|canc|fini)\w*\.\.\.[^>]*>", r"<Future \1...>", text)  # the same, abridged by reprlib
     # The loop's own repr, of which the class is ours.
     text = re.sub(r"<(_UnixSelectorEventLoop|Loop) (running=\w+ closed=\w+ debug=\w+)>", r"<loop \2>", text)
     return text

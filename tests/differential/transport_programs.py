@@ -68,7 +68,9 @@ class Seen:
 
     def eof_received(self):
         self.say("eof_received")
-        return self.run.program["eof"]
+        if not (keep_open := self.run.program["eof"]):
+            self.run.before_close()
+        return keep_open
 
     def connection_lost(self, exc):
         self.run.dead = self.run.closed_late
@@ -203,8 +205,11 @@ class Program:
     def op_resume(self):
         self.transport.resume_reading()
 
-    def op_close(self):
+    def before_close(self):
         self.closed_late |= not self.knows_its_end and self.transport.get_write_buffer_size() > 0
+
+    def op_close(self):
+        self.before_close()
         self.transport.close()
 
     def op_abort(self):
