@@ -26,6 +26,10 @@ class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
 
     max_size = 0  # of a receive buffer for each connection: the C part has a better one
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        del self._ssl_buffer, self._ssl_buffer_view
+
     def _get_app_transport(self) -> _core.SSLTransport:
         if self._app_transport is None:
             if self._app_transport_created:

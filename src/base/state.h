@@ -55,6 +55,7 @@ typedef struct {
     X(logger, "asyncio.log", "logger")                                        \
     X(TransportSocket, "asyncio.trsock", "TransportSocket")                   \
     X(socket_socket, "socket", "socket")                                      \
+    X(deque, "collections", "deque")                                          \
     X(sys_getframe, "sys", "_getframe")                                       \
     X(GenericAlias, "types", "GenericAlias")
 

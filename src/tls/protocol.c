@@ -71,12 +71,22 @@ int
 al_tls_check_init(SSLProtocolObject *self)
 {
     if (AL_LIKELY(self->sslobj != NULL && self->incoming != NULL &&
-                  self->outgoing != NULL && self->write_backlog != NULL))
+                  self->outgoing != NULL))
     {
         return 0;
     }
     PyErr_SetString(PyExc_RuntimeError, "SSLProtocol is not initialized");
     return -1;
+}
+
+PyObject *
+al_tls_backlog(SSLProtocolObject *self)
+{
+    if (self->write_backlog == NULL) {
+        self->write_backlog =
+            PyObject_CallNoArgs(al_tls_state(self)->imports.deque);
+    }
+    return self->write_backlog;
 }
 
 int
@@ -339,7 +349,6 @@ static PyMemberDef SSLProtocol_members[] = {
     AL_TLS_MEMBER("_outgoing", T_OBJECT, outgoing),
     AL_TLS_MEMBER("_transport", T_OBJECT, transport),
     AL_TLS_MEMBER("_app_protocol", T_OBJECT, app_protocol),
-    AL_TLS_MEMBER("_write_backlog", T_OBJECT, write_backlog),
     AL_TLS_MEMBER("_outgoing_high_water", T_OBJECT, outgoing_high),
     AL_TLS_MEMBER("_incoming_high_water", T_OBJECT, incoming_high),
     AL_TLS_MEMBER("_write_buffer_size", T_PYSSIZET, backlog_size),
@@ -350,6 +359,33 @@ static PyMemberDef SSLProtocol_members[] = {
     AL_TLS_MEMBER("_ssl_reading_paused", T_BOOL, down_reading_paused),
     AL_TLS_MEMBER("_ssl_writing_paused", T_BOOL, down_writing_paused),
     {NULL, 0, 0, 0, NULL},
+};
+
+static PyObject *
+SSLProtocol_get_write_backlog(PyObject *op, void *Py_UNUSED(closure))
+{
+    return Py_XNewRef(al_tls_backlog(SSLProtocolObject_CAST(op)));
+}
+
+/* An empty deque weighs as much as all the rest of us: few need one. */
+static int
+SSLProtocol_set_write_backlog(PyObject *op, PyObject *value,
+                              void *Py_UNUSED(closure))
+{
+    SSLProtocolObject *self = SSLProtocolObject_CAST(op);
+    Py_ssize_t size = value == NULL ? 0 : PyObject_Size(value);
+
+    if (size < 0) {
+        return -1;
+    }
+    Py_XSETREF(self->write_backlog, size == 0 ? NULL : Py_NewRef(value));
+    return 0;
+}
+
+static PyGetSetDef SSLProtocol_getset[] = {
+    {"_write_backlog", SSLProtocol_get_write_backlog,
+     SSLProtocol_set_write_backlog, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 /* --- type --------------------------------------------------------------- */
@@ -415,6 +451,7 @@ static PyType_Slot SSLProtocol_slots[] = {
     {Py_tp_doc, (void *)SSLProtocol_doc},
     {Py_tp_methods, SSLProtocol_methods},
     {Py_tp_members, SSLProtocol_members},
+    {Py_tp_getset, SSLProtocol_getset},
     {Py_tp_traverse, SSLProtocol_traverse},
     {Py_tp_clear, SSLProtocol_clear},
     {Py_tp_dealloc, SSLProtocol_dealloc},

@@ -23,7 +23,7 @@ typedef struct {
     PyObject *outgoing;       /* _outgoing */
     PyObject *transport;      /* _transport, below */
     PyObject *app_protocol;   /* _app_protocol, the user's */
-    PyObject *write_backlog;  /* _write_backlog */
+    PyObject *write_backlog;  /* _write_backlog, NULL: empty, not made */
     PyObject *outgoing_high;  /* _outgoing_high_water */
     PyObject *incoming_high;  /* _incoming_high_water */
     PyObject *server_side;    /* _server_side */
@@ -48,6 +48,10 @@ al_tls_state(SSLProtocolObject *self)
 /* self.name(): 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_tls_call(SSLProtocolObject *self, PyObject *name);
+
+/* asyncio's backlog of plaintext. -> borrowed deque, or NULL. */
+AL_NODISCARD PyObject *
+al_tls_backlog(SSLProtocolObject *self);
 
 /* Set RuntimeError and return -1 if SSLProtocol.__init__() was not called, or
  * somebody has deleted what it set. */

@@ -155,10 +155,10 @@ tls_postpone(SSLProtocolObject *self, const char *data, Py_ssize_t size)
     if (rest == NULL) {
         return -1;
     }
-    PyObject *result =
-        al_tls_check_init(self) < 0
-            ? NULL
-            : PyObject_CallMethod(self->write_backlog, "append", "O", rest);
+    PyObject *backlog = al_tls_backlog(self);
+    PyObject *result = backlog == NULL
+                           ? NULL
+                           : PyObject_CallMethod(backlog, "append", "O", rest);
     Py_DECREF(rest);
     if (result == NULL) {
         return -1;
