@@ -23,31 +23,40 @@ def arm_cancel(loop):
     yield work
 
 
-@micro("timer churned among 1,000", operation="a turn that cancels its timer and arms another, 1,000 others waiting")
-def churn(loop):
-    others = [loop.call_later(3600 + i, noop) for i in range(1000)]
-    timer = loop.call_later(60, noop)
-    left = 0
+def churning(others):
+    """Return the body of a case: turn by turn a timer is cancelled and another armed, while `others` wait."""
 
-    def step():
-        nonlocal left, timer
-        timer.cancel()
-        timer = loop.call_at(loop.time() + 60, noop)
-        left -= 1
-        if left:
+    def churn(loop):
+        waiting = [loop.call_later(3600 + i / 1000, noop) for i in range(others)]
+        timer = loop.call_later(60, noop)
+        left = 0
+
+        def step():
+            nonlocal left, timer
+            timer.cancel()
+            timer = loop.call_at(loop.time() + 60, noop)
+            left -= 1
+            if left:
+                loop.call_soon(step)
+            else:
+                loop.stop()
+
+        def work(count):
+            nonlocal left
+            left = count
             loop.call_soon(step)
-        else:
-            loop.stop()
+            loop.run_forever()
 
-    def work(count):
-        nonlocal left
-        left = count
-        loop.call_soon(step)
-        loop.run_forever()
+        yield work
+        for other in [*waiting, timer]:
+            other.cancel()
 
-    yield work
-    for other in [*others, timer]:
-        other.cancel()
+    return churn
+
+
+churn = micro(
+    "timer churned among 1,000", operation="a turn that cancels its timer and arms another, 1,000 others waiting"
+)(churning(1_000))
 
 
 @micro("timers that fire", operation="a timer armed and fired, 20,000 due within 20 ms", batch=20_000)
