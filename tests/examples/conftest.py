@@ -1,5 +1,6 @@
 """The examples run as their readers run them: as programs, from the command line."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -65,7 +66,7 @@ class Example:
 
     def end_all(self):
         for process in self.started:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # workers of a program that has ended are of the group, too
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
