@@ -59,8 +59,8 @@ class Program(transport_programs.Program):
         if op[0].startswith("peer_") or hasattr(self.transport, METHODS.get(op[0], op[0])):
             super().op(op)
 
-    def op_close(self):
-        self.transport.close()
+    def before_close(self):
+        pass  # op_abort() looks itself
 
     def op_abort(self):
         if not (self.transport.is_closing() and self.transport.get_write_buffer_size() == 0):
