@@ -133,6 +133,15 @@ al_pipe_make_extra(TransportObject *Py_UNUSED(base), PyObject *Py_UNUSED(name))
 
 /* --- start -------------------------------------------------------------- */
 
+/* Open, or closed with something left to be written. */
+static bool
+pipe_is_in_use(TransportObject *base)
+{
+    return al_transport_is_open(base) ||
+           (base->phase == AL_TRANSPORT_CLOSING && base->lost == 0 &&
+            base->kind->pending(base) > 0);
+}
+
 /* al_run_fn: the three steps that asyncio queues one after another. A failure
  * of one does not keep the next from happening. */
 static int
@@ -165,8 +174,8 @@ pipe_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
     /* connection_made() may have paused, closed or aborted us. What cannot be
      * polled, such as /dev/null, shows here; as in asyncio that ends nothing.
      */
-    if (self->on_read != NULL && al_transport_is_open(base) &&
-        !self->is_paused && al_pipe_watch_reader(self) < 0 &&
+    if (self->on_read != NULL && pipe_is_in_use(base) && !self->is_paused &&
+        al_pipe_watch_reader(self) < 0 &&
         (al_error_is_fatal() ||
          al_transport_report_callback(base, op, "_add_reader", Py_None) < 0))
     {

@@ -521,6 +521,22 @@ class TestWriting:
         assert isinstance(protocol.lost[0], BrokenPipeError)
         assert transport.get_write_buffer_size() == 0
 
+    def test_reader_that_closes_is_noticed_by_what_was_closed_in_connection_made(
+        self, pipe, connect_writer, Recorder, eventually
+    ):
+        class Hasty(Recorder):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                fill(transport)
+                transport.close()
+
+        protocol = Hasty()
+        connect_writer(pipe[1], protocol)
+        pipe[0].close()
+        eventually(lambda: protocol.lost)
+        assert isinstance(protocol.lost[0], BrokenPipeError)
+        assert protocol.lost[0].errno is None  # the end of the reader ends it, not the failure of a write
+
     def test_write_to_a_pipe_without_reader(self, pipe, connect_writer, Recorder, eventually, caplog):
         protocol = Recorder()
         transport = connect_writer(pipe[1], protocol)
