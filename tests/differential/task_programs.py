@@ -393,7 +393,13 @@ class Program:
     async def wait_wait(self, refs, timeout, when):
         waits = [self.awaitable(ref) for ref in refs]
         when = [asyncio.FIRST_COMPLETED, asyncio.FIRST_EXCEPTION, asyncio.ALL_COMPLETED][when]
-        done, pending = await asyncio.wait(waits, timeout=self.distinct(timeout), return_when=when)
+        try:
+            done, pending = await asyncio.wait(waits, timeout=self.distinct(timeout), return_when=when)
+        finally:
+            # It looks at the exceptions of some, in the order of a set, so of addresses: now all have been looked at.
+            for wait in waits:
+                if wait.done() and not wait.cancelled():
+                    wait.exception()
         return [wait in done for wait in waits], [wait in pending for wait in waits]
 
     async def wait_wait_for(self, ref, timeout):
