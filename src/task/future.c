@@ -18,8 +18,6 @@
 #include "sched/report.h"
 #include "task/task.h"
 
-Py_ssize_t al_future_offset;
-
 /* --- scheduling those who wait ------------------------------------------ */
 
 int
@@ -549,6 +547,23 @@ al_future_finalize(PyObject *op)
         {NULL, NULL}};
     al_report_unraisable(self->loop, state, message, self->outcome, items);
     PyErr_SetRaisedException(saved);
+}
+
+PyTypeObject *
+al_future_add_type(PyObject *module, const PyType_Spec *spec, PyObject *base,
+                   size_t size)
+{
+    const Py_ssize_t align = (Py_ssize_t)sizeof(void *);
+    Py_ssize_t offset =
+        (((PyTypeObject *)base)->tp_basicsize + align - 1) / align * align;
+    PyType_Spec sized = *spec;
+
+    sized.basicsize = (int)(offset + (Py_ssize_t)size);
+    PyTypeObject *type = al_state_add_type(module, &sized, base);
+    if (type != NULL) {
+        type->AL_FUTURE_OFFSET = offset;
+    }
+    return type;
 }
 
 PyTypeObject *

@@ -3,11 +3,11 @@
  * Both are subclasses of asyncio's C classes, so that isinstance() holds, with
  * a state of their own behind the base's:
  *
- *     op --> | _asyncio.Future or Task (al_future_offset bytes) | al_future |
- *                                                                al_task ...
+ *     Future --> | _asyncio.Future | al_future |
+ *     Task ----> | _asyncio.Task           | al_future, first in al_task |
  *
- * al_future_of(op) steps from the object to its state. The offset is the same
- * for both types, so every function here takes either. */
+ * al_future_of(op) steps from the object to its state, wherever that lies, so
+ * every function here takes either. */
 #ifndef AL_TASK_FUTURE_H
 #define AL_TASK_FUTURE_H
 
@@ -40,14 +40,15 @@ typedef struct {
     bool overrides_cancel; /* `cancel` was assigned on the instance */
 } al_future;
 
-/* The size of the base part. Written once, when the first interpreter imports
- * us: it is a property of the process's _asyncio, not of an interpreter. */
-extern Py_ssize_t al_future_offset;
+/* How far behind the object its state begins, says the type: in a field that
+ * each subclass inherits, and that CPython has no use for in types that are
+ * without Py_TPFLAGS_HAVE_VECTORCALL. */
+#define AL_FUTURE_OFFSET tp_vectorcall_offset
 
 static inline al_future *
 al_future_of(PyObject *op)
 {
-    return (al_future *)((char *)op + al_future_offset);
+    return (al_future *)((char *)op + Py_TYPE(op)->AL_FUTURE_OFFSET);
 }
 
 /* Whether `op` is exactly our Future or Task, whose methods nobody has
@@ -184,6 +185,12 @@ al_future_dealloc(PyObject *op, destructor dealloc, inquiry clear);
  * object of the type or of a Python class derived from it. -> borrowed */
 PyTypeObject *
 al_future_base(PyObject *op, destructor dealloc);
+
+/* Create the type `spec`, with a state of `size` bytes behind `base`.
+ * -> new reference for the state to own, or NULL with an exception set. */
+AL_NODISCARD PyTypeObject *
+al_future_add_type(PyObject *module, const PyType_Spec *spec, PyObject *base,
+                   size_t size);
 
 /* Create the type and store it in the module state. */
 AL_NODISCARD int

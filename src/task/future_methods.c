@@ -587,12 +587,9 @@ int
 al_future_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
-    PyTypeObject *task_base = (PyTypeObject *)state->imports.asyncio_Task;
-    PyType_Spec spec = Future_spec;
 
-    al_future_offset = (task_base->tp_basicsize + 7) & ~(Py_ssize_t)7;
-    spec.basicsize = (int)(al_future_offset + (Py_ssize_t)sizeof(al_future));
     state->FutureType =
-        al_state_add_type(module, &spec, state->imports.asyncio_Future);
+        al_future_add_type(module, &Future_spec, state->imports.asyncio_Future,
+                           sizeof(al_future));
     return state->FutureType == NULL ? -1 : future_add_setters(state);
 }

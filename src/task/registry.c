@@ -172,7 +172,6 @@ al_registry_learn_list(PyObject *module, PyObject *args)
     bool is_known =
         AL_HAS_AWAITED_BY && task_type->tp_basicsize == BASE_TASK_SIZE &&
         future_type->tp_basicsize == BASE_FUTURE_SIZE &&
-        al_future_offset == BASE_TASK_SIZE &&
         registry_holds(first, BASE_CORO, coro) &&
         registry_holds(first, BASE_NAME, name) &&
         registry_holds(first, BASE_CONTEXT, context) &&

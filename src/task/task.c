@@ -15,6 +15,8 @@
 #include "task/future_methods.h"
 #include "task/registry.h"
 
+Py_ssize_t al_task_offset;
+
 /* --- making ------------------------------------------------------------- */
 
 /* Whether `coro` is a coroutine to asyncio: 1, 0, or -1. */
@@ -131,7 +133,8 @@ static int
 task_start(PyObject *op, al_state *state, bool eager_start)
 {
     if (eager_start) {
-        int is_running = task_loop_is_running(state, al_future_of(op)->loop);
+        int is_running =
+            task_loop_is_running(state, al_task_of(op)->future.loop);
         if (is_running != 0) {
             return is_running < 0 ? -1 : al_task_start_eagerly(op);
         }
@@ -648,9 +651,9 @@ static const PyType_Spec Task_spec = {
 };
 
 /* Make Task a subclass of our Future as well, which it is in asyncio. Two bases
- * would not do: each is larger than the base that they share. But our Future's
- * part lies at the same place in both (future.h), so to stand in the order of
- * look-up is enough. 0, or -1 with an exception set. */
+ * would not do: each is larger than the base that they share. But what takes a
+ * Future of ours finds the state in a Task, too (al_future_of()), so to stand
+ * in the order of look-up is enough. 0, or -1 with an exception set. */
 static int
 task_inherit_future(al_state *state)
 {
@@ -678,11 +681,12 @@ int
 al_task_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
-    PyType_Spec spec = Task_spec;
 
-    /* al_future_offset is Task's own base size: see al_future_init_type(). */
-    spec.basicsize = (int)(al_future_offset + (Py_ssize_t)sizeof(al_task));
-    state->TaskType =
-        al_state_add_type(module, &spec, state->imports.asyncio_Task);
-    return state->TaskType == NULL ? -1 : task_inherit_future(state);
+    state->TaskType = al_future_add_type(
+        module, &Task_spec, state->imports.asyncio_Task, sizeof(al_task));
+    if (state->TaskType == NULL) {
+        return -1;
+    }
+    al_task_offset = state->TaskType->AL_FUTURE_OFFSET;
+    return task_inherit_future(state);
 }

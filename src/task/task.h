@@ -19,10 +19,15 @@ typedef struct {
     bool is_enlisted; /* in the interpreter's list of tasks (3.14+) */
 } al_task;
 
+/* Where in a Task this is. Written once, when the first interpreter imports
+ * us: it is a property of the process's _asyncio, not of an interpreter. */
+extern Py_ssize_t al_task_offset;
+
+/* What al_future_of() finds, without asking the type. */
 static inline al_task *
 al_task_of(PyObject *op)
 {
-    return (al_task *)al_future_of(op);
+    return (al_task *)((char *)op + al_task_offset);
 }
 
 /* The object a pending-list node belongs to. */
@@ -30,7 +35,7 @@ static inline PyObject *
 al_task_from_pending(al_list *node)
 {
     return (PyObject *)((char *)node - offsetof(al_task, pending) -
-                        al_future_offset);
+                        al_task_offset);
 }
 
 /* What loop.create_task() makes when there is no factory: `name` and

@@ -60,7 +60,7 @@ task_call_step_soon(PyObject *op, PyObject *exc)
 int
 al_task_step_soon(PyObject *op)
 {
-    al_future *self = al_future_of(op);
+    al_future *self = &al_task_of(op)->future;
 
     if (AL_LIKELY(self->is_ours && al_loop_head_CAST(self->loop)->is_direct)) {
         return al_ready_push(al_loop_head_CAST(self->loop), al_task_run, op);
@@ -418,7 +418,7 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
 static int
 task_step_as_current(PyObject *op, PyObject *exc)
 {
-    al_future *self = al_future_of(op);
+    al_future *self = &al_task_of(op)->future;
     al_state *state = al_future_state_of(op);
 
     if (AL_LIKELY(self->is_ours)) {
@@ -471,7 +471,8 @@ task_report(PyObject *op)
         return -1;
     }
     const al_report_item items[] = {{state->names.task, op}, {NULL, NULL}};
-    return al_report_exception(al_future_of(op)->loop, state, message, items);
+    return al_report_exception(al_task_of(op)->future.loop, state, message,
+                               items);
 }
 
 /* The exception of the future of ours that woke the task, if it failed.

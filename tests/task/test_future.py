@@ -473,6 +473,33 @@ class TestObject:
         assert future.seen == [3]
         assert repr(future).startswith("<Counting finished result=3")
 
+    def test_subclasses_of_subclasses(self, Future, Task, loop):
+        """The C code finds its state in all of them, callable ones and those with slots as well."""
+
+        class Mixin:
+            __slots__ = ()
+
+            def __call__(self):
+                return "called"
+
+        async def wait():
+            return await future
+
+        for base in Future, Task:
+            callable_ = type("Callable", (Mixin, base), {})
+            slotted = type("Slotted", (callable_,), {"__slots__": ("one", "two", "three")})
+            last = type("Last", (slotted, Mixin), {"__call__": lambda self: "last"})
+            for cls, answer in (callable_, "called"), (slotted, "called"), (last, "last"):
+                if base is Future:
+                    future = awaited = cls(loop=loop)
+                else:
+                    future = Future(loop=loop)
+                    awaited = cls(wait(), loop=loop)
+                assert awaited() == answer
+                loop.call_soon(future.set_result, 5)
+                assert loop.run_until_complete(awaited) == 5
+                assert Future.result(awaited) == 5
+
     def test_reference_cycle_is_collected(self, Future, loop, reports):
         future = Future(loop=loop)
         future.me = future
