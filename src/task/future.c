@@ -11,8 +11,6 @@
  *   (3) `outcome` is what the state says (future.h). */
 #include "task/future.h"
 
-#include <string.h>
-
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/report.h"
@@ -511,8 +509,11 @@ al_future_clear(PyObject *op)
 
     /* Pending, without anything and without a loop: consistent, and only then
      * let go. That may run finalisers which still have us in their hands. */
-    memset(self, 0, sizeof(*self));
-    assert(self->state == AL_FUTURE_PENDING);
+    self->state = AL_FUTURE_PENDING;
+    self->loop = self->callback0 = self->context0 = self->callbacks = NULL;
+    self->outcome = self->traceback = NULL;
+    self->cancel_message = self->source_traceback = NULL;
+    self->is_ours = self->is_blocking = self->log_traceback = false;
     Py_XDECREF(old.callback0);
     Py_XDECREF(old.context0);
     Py_XDECREF(old.callbacks);

@@ -35,9 +35,14 @@ typedef struct {
     PyObject *source_traceback; /* owned list, debug mode only, else NULL */
     uint8_t state;              /* al_future_state */
     bool is_ours;               /* loop is an al_loop_head of this module */
-    bool is_blocking;      /* _asyncio_future_blocking: is being awaited */
-    bool log_traceback;    /* its exception was not retrieved yet */
-    bool overrides_cancel; /* `cancel` was assigned on the instance */
+    bool is_blocking;          /* _asyncio_future_blocking: is being awaited */
+    bool log_traceback : 1;    /* its exception was not retrieved yet */
+    bool overrides_cancel : 1; /* `cancel` was assigned on the instance */
+    /* Task's, which has no room of its own for less than eight bytes: */
+    bool must_cancel : 1; /* the next step throws CancelledError */
+    bool log_destroy_pending : 1;
+    bool is_enlisted : 1; /* in the interpreter's list of tasks (3.14+) */
+    int32_t cancels;      /* cancel() minus uncancel() */
 } al_future;
 
 /* How far behind the object its state begins, says the type: in a field that

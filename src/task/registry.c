@@ -65,7 +65,7 @@ registry_enlist(al_state *state, PyObject *task)
         return false;
     }
     Py_DECREF(result);
-    al_task_of(task)->is_enlisted = true;
+    al_task_of(task)->future.is_enlisted = true;
     return true;
 }
 
@@ -73,11 +73,11 @@ registry_enlist(al_state *state, PyObject *task)
 static inline void
 registry_delist(PyObject *task)
 {
-    if (!al_task_of(task)->is_enlisted) {
+    if (!al_task_of(task)->future.is_enlisted) {
         return; /* perhaps there is no node: another layout */
     }
     base_node *node = registry_node(task);
-    al_task_of(task)->is_enlisted = false;
+    al_task_of(task)->future.is_enlisted = false;
     if (node->next != NULL) { /* _unregister_task() may have been called */
         node->prev->next = node->next;
         node->next->prev = node->prev;
@@ -130,9 +130,9 @@ al_registry_fill_name(al_state *state, PyObject *task)
     if (!AL_HAS_AWAITED_BY || !state->base_is_known) {
         return 0;
     }
-    PyObject *name = self->name != NULL
-                         ? Py_NewRef(self->name)
-                         : PyLong_FromUnsignedLongLong(self->number);
+    PyObject *name = al_task_name(self);
+    name = name != NULL ? Py_NewRef(name)
+                        : PyLong_FromSize_t(al_task_number(self));
     if (name == NULL) {
         return -1;
     }

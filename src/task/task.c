@@ -46,6 +46,16 @@ task_is_coroutine(al_state *state, PyObject *coro)
     return is_coroutine;
 }
 
+/* Replace the name by a label as al_task_name() tells. Its reference moves. */
+static void
+task_set_label(al_task *self, uintptr_t label)
+{
+    PyObject *old = al_task_name(self);
+
+    self->label = label;
+    Py_XDECREF(old);
+}
+
 /* The name as given: 0, or -1 with an exception set (by str()). */
 static int
 task_set_name(al_task *self, PyObject *name)
@@ -55,7 +65,7 @@ task_set_name(al_task *self, PyObject *name)
     if (text == NULL) {
         return -1;
     }
-    Py_XSETREF(self->name, text);
+    task_set_label(self, (uintptr_t)text);
     return 0;
 }
 
@@ -66,7 +76,7 @@ task_check_coroutine(al_state *state, al_task *self, PyObject *coro)
     if (AL_LIKELY(is_coroutine > 0)) {
         return 0;
     }
-    self->log_destroy_pending = false;
+    self->future.log_destroy_pending = false;
     if (is_coroutine == 0) {
         PyErr_Format(PyExc_TypeError, "a coroutine was expected, got %R",
                      coro);
@@ -91,7 +101,7 @@ task_fill(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
         }
     }
     else if (AL_TASK_CHECKS_CONTEXT && !PyContext_CheckExact(context)) {
-        self->log_destroy_pending = false;
+        self->future.log_destroy_pending = false;
         PyErr_Format(PyExc_TypeError,
                      "a contextvars.Context was expected, got %T", context);
         return -1;
@@ -102,12 +112,11 @@ task_fill(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
     Py_XSETREF(self->context, context);
     Py_XSETREF(self->coro, Py_NewRef(coro));
     Py_CLEAR(self->fut_waiter);
-    Py_CLEAR(self->name);
-    self->cancels = 0;
-    self->must_cancel = false;
-    self->log_destroy_pending = true;
+    self->future.cancels = 0;
+    self->future.must_cancel = false;
+    self->future.log_destroy_pending = true;
     if (name == NULL || name == Py_None) {
-        self->number = ++state->task_name_counter;
+        task_set_label(self, ++state->task_name_counter * 2 + 1);
     }
     else if (task_set_name(self, name) < 0) {
         return -1;
@@ -261,7 +270,7 @@ al_task_cancel(PyObject *op, PyObject *message)
         if (self->future.state != AL_FUTURE_PENDING) {
             break; /* cannot be cancelled: the outer task has to be told */
         }
-        self->cancels++;
+        self->future.cancels++;
         outer = task;
         if (self->fut_waiter == NULL ||
             !task_is_plain(state, self->fut_waiter))
@@ -292,13 +301,13 @@ al_task_cancel(PyObject *op, PyObject *message)
         int rc = al_task_cancel_waiter(state, waiter, message);
         Py_DECREF(waiter);
         if (rc == 0) {
-            self->must_cancel = true;
+            self->future.must_cancel = true;
             Py_XSETREF(self->future.cancel_message, Py_NewRef(message));
         }
         Py_DECREF(outer);
         return rc < 0 ? -1 : 1;
     }
-    self->must_cancel = true;
+    self->future.must_cancel = true;
     Py_XSETREF(self->future.cancel_message, Py_NewRef(message));
     return 1;
 }
@@ -335,7 +344,7 @@ PyDoc_STRVAR(Task_cancelling_doc,
 static PyObject *
 Task_cancelling(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyLong_FromLong(al_task_of(op)->cancels);
+    return PyLong_FromLong(al_task_of(op)->future.cancels);
 }
 
 PyDoc_STRVAR(Task_uncancel_doc,
@@ -347,7 +356,7 @@ PyDoc_STRVAR(Task_uncancel_doc,
 static PyObject *
 Task_uncancel(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    al_task *self = al_task_of(op);
+    al_future *self = &al_task_of(op)->future;
 
     if (self->cancels > 0) {
         self->cancels--;
@@ -368,14 +377,18 @@ Task_get_name(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     al_task *self = al_task_of(op);
 
-    if (self->name == NULL) {
-        if (self->number == 0) {
-            Py_RETURN_NONE; /* __init__ has not come so far */
-        }
-        self->name = PyUnicode_FromFormat("Task-%llu",
-                                          (unsigned long long)self->number);
+    if (self->label == 0) {
+        Py_RETURN_NONE; /* __init__ has not come so far */
     }
-    return Py_XNewRef(self->name);
+    if (al_task_name(self) == NULL) {
+        PyObject *name =
+            PyUnicode_FromFormat("Task-%zu", (size_t)al_task_number(self));
+        if (name == NULL) {
+            return NULL;
+        }
+        task_set_label(self, (uintptr_t)name);
+    }
+    return Py_NewRef(al_task_name(self));
 }
 
 PyDoc_STRVAR(Task_set_name_doc, "set_name($self, value, /)\n--\n\n"
@@ -515,13 +528,13 @@ Task_get__fut_waiter(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 Task_get__must_cancel(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(al_task_of(op)->must_cancel);
+    return PyBool_FromLong(al_task_of(op)->future.must_cancel);
 }
 
 static PyObject *
 Task_get__log_destroy_pending(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(al_task_of(op)->log_destroy_pending);
+    return PyBool_FromLong(al_task_of(op)->future.log_destroy_pending);
 }
 
 static int
@@ -532,7 +545,7 @@ Task_set__log_destroy_pending(PyObject *op, PyObject *value,
     if (is_true < 0) {
         return -1;
     }
-    al_task_of(op)->log_destroy_pending = is_true;
+    al_task_of(op)->future.log_destroy_pending = is_true;
     return 0;
 }
 
@@ -541,18 +554,18 @@ Task_set__log_destroy_pending(PyObject *op, PyObject *value,
 static void
 Task_finalize(PyObject *op)
 {
-    al_task *self = al_task_of(op);
+    al_future *self = &al_task_of(op)->future;
 
-    if (self->future.state == AL_FUTURE_PENDING && self->log_destroy_pending &&
-        self->future.loop != NULL)
+    if (self->state == AL_FUTURE_PENDING && self->log_destroy_pending &&
+        self->loop != NULL)
     {
         al_state *state = al_future_state_of(op);
         const al_report_item items[] = {
             {state->names.task, op},
-            {state->names.source_traceback, self->future.source_traceback},
+            {state->names.source_traceback, self->source_traceback},
             {NULL, NULL}};
         al_report_unraisable(
-            self->future.loop, state,
+            self->loop, state,
             PyUnicode_FromString("Task was destroyed but it is pending!"),
             NULL, items);
     }
@@ -572,7 +585,7 @@ Task_traverse(PyObject *op, visitproc visit, void *arg)
 #endif
     Py_VISIT(self->coro);
     Py_VISIT(self->context);
-    Py_VISIT(self->name);
+    Py_VISIT(al_task_name(self));
     Py_VISIT(self->fut_waiter);
     int rc = al_future_traverse(op, visit, arg);
     return rc != 0
@@ -588,7 +601,7 @@ Task_clear(PyObject *op)
     al_future_clear(op);
     Py_CLEAR(self->coro);
     Py_CLEAR(self->context);
-    Py_CLEAR(self->name);
+    task_set_label(self, 0);
     Py_CLEAR(self->fut_waiter);
     return al_future_base(op, Task_dealloc)->tp_clear(op);
 }

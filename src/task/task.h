@@ -9,14 +9,9 @@ typedef struct {
     al_future future;     /* first: al_future_of() works on tasks */
     PyObject *coro;       /* owned; NULL <=> eagerly finished, or no init */
     PyObject *context;    /* owned contextvars.Context; NULL <=> no init */
-    PyObject *name;       /* owned str; NULL <=> "Task-<number>", not made */
+    uintptr_t label;      /* the name; 0 <=> no init. See al_task_name() */
     PyObject *fut_waiter; /* owned, what it waits for; NULL <=> nothing */
     al_list pending;      /* in state->pending_tasks while not done */
-    uint64_t number;
-    int32_t cancels;  /* cancel() minus uncancel() */
-    bool must_cancel; /* the next step throws CancelledError */
-    bool log_destroy_pending;
-    bool is_enlisted; /* in the interpreter's list of tasks (3.14+) */
 } al_task;
 
 /* Where in a Task this is. Written once, when the first interpreter imports
@@ -28,6 +23,25 @@ static inline al_task *
 al_task_of(PyObject *op)
 {
     return (al_task *)((char *)op + al_task_offset);
+}
+
+/* A task that is given no name is called "Task-<number>", and hardly ever by
+ * name: until then its label is 2 * number + 1. Else it is an owned str, which
+ * as an object lies at an even address. */
+
+/* The name, where it is a str: borrowed, else NULL. */
+static inline PyObject *
+al_task_name(const al_task *self)
+{
+    return self->label & 1 ? NULL : (PyObject *)self->label;
+}
+
+/* The number, where there is no name. */
+static inline uintptr_t
+al_task_number(const al_task *self)
+{
+    assert(self->label & 1);
+    return self->label >> 1;
 }
 
 /* The object a pending-list node belongs to. */

@@ -126,7 +126,7 @@ task_hand_on_cancel(al_task *self, al_state *state)
 
     Py_DECREF(waiter);
     if (cancelled > 0) {
-        self->must_cancel = false;
+        self->future.must_cancel = false;
     }
     return cancelled < 0 ? -1 : 0;
 }
@@ -165,7 +165,7 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
     if (al_registry_begin_await(state, future, op) < 0) {
         return -1;
     }
-    if (AL_UNLIKELY(self->must_cancel)) {
+    if (AL_UNLIKELY(self->future.must_cancel)) {
         return task_hand_on_cancel(self, state);
     }
     return 0;
@@ -234,7 +234,7 @@ task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
     if (al_registry_begin_await(state, future, op) < 0) {
         return -1;
     }
-    return self->must_cancel ? task_hand_on_cancel(self, state) : 0;
+    return self->future.must_cancel ? task_hand_on_cancel(self, state) : 0;
 }
 
 /* 0, or -1 with an exception set. */
@@ -281,9 +281,9 @@ task_returned(PyObject *op, PyObject *result)
     al_task *self = al_task_of(op);
 
     al_registry_remove(op);
-    if (AL_UNLIKELY(self->must_cancel)) {
+    if (AL_UNLIKELY(self->future.must_cancel)) {
         /* Cancelled in its last step: nothing was there to throw it into. */
-        self->must_cancel = false;
+        self->future.must_cancel = false;
         PyObject *message = Py_XNewRef(self->future.cancel_message);
         int rc = al_future_cancel(op, message);
         Py_XDECREF(message);
@@ -328,7 +328,7 @@ task_choose_exception(PyObject *op, al_state *state, PyObject **exc)
 {
     al_task *self = al_task_of(op);
 
-    self->must_cancel = false;
+    self->future.must_cancel = false;
     if (*exc != NULL &&
         PyErr_GivenExceptionMatches(*exc, state->imports.CancelledError))
     {
@@ -372,7 +372,7 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
         Py_XDECREF(exc);
         return -1;
     }
-    if (AL_UNLIKELY(self->must_cancel) &&
+    if (AL_UNLIKELY(self->future.must_cancel) &&
         task_choose_exception(op, state, &exc) < 0)
     {
         return -1;
