@@ -35,6 +35,7 @@
     X(_attach)                                                                \
     X(_fut_waiter)                                                            \
     X(_loop)                                                                  \
+    X(_cancel_message)                                                        \
     X(_source_traceback)                                                      \
     X(add_done_callback)                                                      \
     X(buffer_updated)                                                         \

@@ -79,6 +79,8 @@ typedef struct al_state {
     PyTypeObject *ListenerType;
     PyTypeObject *SockOpType;
 
+    PyGetSetDef *cancel_message; /* asyncio's own; borrowed: future.h */
+
     /* What task/registry.c keeps about the interpreter's books; owned. */
     PyObject *current_tasks;     /* dict {loop: task}; NULL from 3.14 */
     PyObject *swap_current_task; /* function; NULL before 3.14 */

@@ -209,6 +209,22 @@ al_future_set_exception(PyObject *op, PyObject *exception)
     return 0;
 }
 
+PyObject *
+al_future_cancel_message(PyObject *op)
+{
+    const PyGetSetDef *field = al_future_state_of(op)->cancel_message;
+
+    return field->get(op, field->closure);
+}
+
+void
+al_future_set_cancel_message(PyObject *op, PyObject *message)
+{
+    const PyGetSetDef *field = al_future_state_of(op)->cancel_message;
+
+    (void)field->set(op, message, field->closure); /* fails to delete alone */
+}
+
 int
 al_future_cancel(PyObject *op, PyObject *message)
 {
@@ -219,7 +235,7 @@ al_future_cancel(PyObject *op, PyObject *message)
         return 0;
     }
     self->state = AL_FUTURE_CANCELLED;
-    Py_XSETREF(self->cancel_message, Py_XNewRef(message));
+    al_future_set_cancel_message(op, message != NULL ? message : Py_None);
     return future_schedule(op) < 0 ? -1 : 1;
 }
 
@@ -287,10 +303,14 @@ al_future_make_cancelled_error(PyObject *op)
         return exc;
     }
     PyObject *type = al_future_state_of(op)->imports.CancelledError;
-    if (self->cancel_message == NULL || self->cancel_message == Py_None) {
-        return PyObject_CallNoArgs(type);
+    PyObject *message = al_future_cancel_message(op);
+    if (message == NULL) {
+        return NULL;
     }
-    return PyObject_CallOneArg(type, self->cancel_message);
+    PyObject *exc = message == Py_None ? PyObject_CallNoArgs(type)
+                                       : PyObject_CallOneArg(type, message);
+    Py_DECREF(message);
+    return exc;
 }
 
 /* The traceback is given to the first who takes the exception: from then on
@@ -445,6 +465,7 @@ al_future_init(PyObject *op, al_state *state, PyObject *loop)
             return -1;
         }
         al_future_clear(op);
+        al_future_set_cancel_message(op, Py_None);
     }
     if (loop == NULL || loop == Py_None) {
         loop = PyObject_CallNoArgs(state->imports.get_event_loop);
@@ -496,7 +517,6 @@ al_future_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->callbacks);
     Py_VISIT(self->outcome);
     Py_VISIT(self->traceback);
-    Py_VISIT(self->cancel_message);
     Py_VISIT(self->source_traceback);
     return 0;
 }
@@ -512,14 +532,13 @@ al_future_clear(PyObject *op)
     self->state = AL_FUTURE_PENDING;
     self->loop = self->callback0 = self->context0 = self->callbacks = NULL;
     self->outcome = self->traceback = NULL;
-    self->cancel_message = self->source_traceback = NULL;
+    self->source_traceback = NULL;
     self->is_ours = self->is_blocking = self->log_traceback = false;
     Py_XDECREF(old.callback0);
     Py_XDECREF(old.context0);
     Py_XDECREF(old.callbacks);
     Py_XDECREF(old.outcome);
     Py_XDECREF(old.traceback);
-    Py_XDECREF(old.cancel_message);
     Py_XDECREF(old.source_traceback);
     Py_XDECREF(old.loop);
 }

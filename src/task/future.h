@@ -31,7 +31,6 @@ typedef struct {
      * CancelledError to raise next, or NULL. PENDING: NULL. Owned. */
     PyObject *outcome;
     PyObject *traceback; /* owned, FAILED: to be restored at first raise */
-    PyObject *cancel_message;   /* owned or NULL */
     PyObject *source_traceback; /* owned list, debug mode only, else NULL */
     uint8_t state;              /* al_future_state */
     bool is_ours;               /* loop is an al_loop_head of this module */
@@ -114,6 +113,14 @@ al_future_fail(PyObject *op, PyObject *exception);
  * exception set. `message` is borrowed and may be NULL. */
 AL_NODISCARD int
 al_future_cancel(PyObject *op, PyObject *message);
+
+/* The message of the last cancel(): _cancel_message. It is rare, so it has no
+ * place in our part of the object, but in asyncio's, which its own descriptor
+ * reads and writes. */
+PyObject *
+al_future_cancel_message(PyObject *op); /* -> new reference, None for none */
+void
+al_future_set_cancel_message(PyObject *op, PyObject *message); /* borrowed */
 
 /* The CancelledError to raise, once. -> new reference, or NULL. */
 AL_NODISCARD PyObject *

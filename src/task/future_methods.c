@@ -306,26 +306,6 @@ Future_get__loop(PyObject *op, void *Py_UNUSED(closure))
 }
 
 PyObject *
-Future_get__cancel_message(PyObject *op, void *Py_UNUSED(closure))
-{
-    PyObject *message = al_future_of(op)->cancel_message;
-
-    return Py_NewRef(message != NULL ? message : Py_None);
-}
-
-int
-Future_set__cancel_message(PyObject *op, PyObject *value,
-                           void *Py_UNUSED(closure))
-{
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
-        return -1;
-    }
-    Py_XSETREF(al_future_of(op)->cancel_message, Py_NewRef(value));
-    return 0;
-}
-
-PyObject *
 Future_get__source_traceback(PyObject *op, void *Py_UNUSED(closure))
 {
     PyObject *traceback = al_future_of(op)->source_traceback;
@@ -561,6 +541,26 @@ static const PyType_Spec Future_spec = {
     .slots = Future_slots,
 };
 
+/* Find out how asyncio reads and writes _cancel_message. 0, or -1. */
+static int
+future_learn_cancel_message(al_state *state)
+{
+    PyObject *descriptor = PyObject_GetAttr(state->imports.asyncio_Future,
+                                            state->names._cancel_message);
+    if (descriptor == NULL) {
+        return -1;
+    }
+    if (!Py_IS_TYPE(descriptor, &PyGetSetDescr_Type)) {
+        PyErr_SetString(PyExc_ImportError,
+                        "asyncio.Future._cancel_message is not as expected");
+        Py_DECREF(descriptor);
+        return -1;
+    }
+    state->cancel_message = ((PyGetSetDescrObject *)descriptor)->d_getset;
+    Py_DECREF(descriptor); /* asyncio.Future owns it, and we that */
+    return 0;
+}
+
 /* Add the methods that accept Tasks, too: see future_check_ours(). */
 static int
 future_add_setters(al_state *state)
@@ -591,5 +591,8 @@ al_future_init_type(PyObject *module)
     state->FutureType =
         al_future_add_type(module, &Future_spec, state->imports.asyncio_Future,
                            sizeof(al_future));
-    return state->FutureType == NULL ? -1 : future_add_setters(state);
+    if (state->FutureType == NULL || future_learn_cancel_message(state) < 0) {
+        return -1;
+    }
+    return future_add_setters(state);
 }

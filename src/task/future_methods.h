@@ -61,10 +61,6 @@ Future_get__callbacks(PyObject *op, void *closure);
 PyObject *
 Future_get__loop(PyObject *op, void *closure);
 PyObject *
-Future_get__cancel_message(PyObject *op, void *closure);
-int
-Future_set__cancel_message(PyObject *op, PyObject *value, void *closure);
-PyObject *
 Future_get__source_traceback(PyObject *op, void *closure);
 PyObject *
 Future_get__log_traceback(PyObject *op, void *closure);
@@ -82,8 +78,6 @@ Future_set__asyncio_future_blocking(PyObject *op, PyObject *value,
         {"_exception", Future_get__exception, NULL, NULL, NULL},              \
         {"_callbacks", Future_get__callbacks, NULL, NULL, NULL},              \
         {"_loop", Future_get__loop, NULL, NULL, NULL},                        \
-        {"_cancel_message", Future_get__cancel_message,                       \
-         Future_set__cancel_message, NULL, NULL},                             \
         {"_source_traceback", Future_get__source_traceback, NULL, NULL,       \
          NULL},                                                               \
         {"_log_traceback", Future_get__log_traceback,                         \

@@ -302,13 +302,13 @@ al_task_cancel(PyObject *op, PyObject *message)
         Py_DECREF(waiter);
         if (rc == 0) {
             self->future.must_cancel = true;
-            Py_XSETREF(self->future.cancel_message, Py_NewRef(message));
+            al_future_set_cancel_message(outer, message);
         }
         Py_DECREF(outer);
         return rc < 0 ? -1 : 1;
     }
     self->future.must_cancel = true;
-    Py_XSETREF(self->future.cancel_message, Py_NewRef(message));
+    al_future_set_cancel_message(outer, message);
     return 1;
 }
 

@@ -116,14 +116,18 @@ task_fail_self(PyObject *op)
 /* A cancellation came while the coroutine ran: pass it on to what it now
  * waits for, if that takes it. 0, or -1 with an exception set. */
 static int
-task_hand_on_cancel(al_task *self, al_state *state)
+task_hand_on_cancel(PyObject *op, al_state *state)
 {
-    PyObject *message = self->future.cancel_message;
+    al_task *self = al_task_of(op);
+    PyObject *message = al_future_cancel_message(op);
+    if (message == NULL) {
+        return -1;
+    }
     PyObject *waiter =
         Py_NewRef(self->fut_waiter); /* cancel() may be user's */
-    int cancelled = al_task_cancel_waiter(state, waiter,
-                                          message != NULL ? message : Py_None);
+    int cancelled = al_task_cancel_waiter(state, waiter, message);
 
+    Py_DECREF(message);
     Py_DECREF(waiter);
     if (cancelled > 0) {
         self->future.must_cancel = false;
@@ -166,7 +170,7 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
         return -1;
     }
     if (AL_UNLIKELY(self->future.must_cancel)) {
-        return task_hand_on_cancel(self, state);
+        return task_hand_on_cancel(op, state);
     }
     return 0;
 }
@@ -234,7 +238,7 @@ task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
     if (al_registry_begin_await(state, future, op) < 0) {
         return -1;
     }
-    return self->future.must_cancel ? task_hand_on_cancel(self, state) : 0;
+    return self->future.must_cancel ? task_hand_on_cancel(op, state) : 0;
 }
 
 /* 0, or -1 with an exception set. */
@@ -284,9 +288,12 @@ task_returned(PyObject *op, PyObject *result)
     if (AL_UNLIKELY(self->future.must_cancel)) {
         /* Cancelled in its last step: nothing was there to throw it into. */
         self->future.must_cancel = false;
-        PyObject *message = Py_XNewRef(self->future.cancel_message);
+        PyObject *message = al_future_cancel_message(op);
+        if (message == NULL) {
+            return -1;
+        }
         int rc = al_future_cancel(op, message);
-        Py_XDECREF(message);
+        Py_DECREF(message);
         return rc < 0 ? -1 : 0;
     }
     return al_future_set_result(op, result);
@@ -296,12 +303,12 @@ task_returned(PyObject *op, PyObject *result)
 static int
 task_raised(PyObject *op, al_state *state)
 {
-    al_future *self = al_future_of(op);
     PyObject *exc = PyErr_GetRaisedException();
 
     if (PyErr_GivenExceptionMatches(exc, state->imports.CancelledError)) {
         al_registry_remove(op);
-        Py_XSETREF(self->outcome, exc); /* to be raised by who awaits us */
+        /* To be raised by who awaits us. */
+        Py_XSETREF(al_task_of(op)->future.outcome, exc);
         return al_future_cancel(op, NULL) < 0 ? -1 : 0;
     }
     if (al_future_set_exception(op, exc) < 0) {
