@@ -5,10 +5,12 @@
  *     cancel() -------> CANCELLED -+    call_soon, each waiting Task as itself
  *
  * Invariants
- *   (1) Only a PENDING future has callback0 or callbacks.
- *   (2) callback0 without context0 is a Task of ours on the same loop; its
+ *   (1) Who waits and what came of it share two slots, by the state (future.h):
+ *       those who wait are taken out in the moment the state changes, and only
+ *       then scheduled, as that may run anything.
+ *   (2) A waiter without a context is a Task of ours on the same loop; its
  *       wake-up is the Task itself in the ready queue.
- *   (3) `outcome` is what the state says (future.h). */
+ *   (3) A list of waiters is known to the future alone, and not empty. */
 #include "task/future.h"
 
 #include "sched/handle.h"
@@ -67,53 +69,68 @@ future_wake_task(PyObject *op, PyObject *task)
     return rc;
 }
 
+/* As in asyncio, a call_soon() that raises drops the rest. */
 static int
-future_schedule_list(PyObject *op, PyObject *callbacks)
+future_schedule_list(PyObject *op, PyObject *list)
 {
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(callbacks); i++) {
-        PyObject *pair = PyList_GET_ITEM(callbacks, i);
-        if (al_future_call_soon(op, PyTuple_GET_ITEM(pair, 0), op,
-                                PyTuple_GET_ITEM(pair, 1)) < 0)
-        {
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        PyObject *entry = PyList_GET_ITEM(list, i);
+        int rc = PyTuple_CheckExact(entry)
+                     ? al_future_call_soon(op, PyTuple_GET_ITEM(entry, 0), op,
+                                           PyTuple_GET_ITEM(entry, 1))
+                     : future_wake_task(op, entry); /* by (2) */
+        if (rc < 0) {
             return -1;
         }
     }
     return 0;
 }
 
-/* The future is done: schedule everybody, in the order they came. As in
- * asyncio, a call_soon() that raises drops the rest. */
-static inline int
-future_schedule(PyObject *op)
-{
-    al_future *self = al_future_of(op);
-    PyObject *callback0 = self->callback0;
-    PyObject *context0 = self->context0;
-    PyObject *callbacks = self->callbacks;
-    int rc = 0;
+/* Those who waited for a future that is done: its slots, owned. */
+typedef struct {
+    PyObject *waiter;
+    PyObject *context;
+} future_waiters;
 
-    if (callback0 == NULL && callbacks == NULL) {
+/* Schedule everybody, in the order they came. Takes their references. */
+static inline int
+future_schedule(PyObject *op, future_waiters waiters)
+{
+    int rc;
+
+    if (waiters.waiter == NULL) {
         return 0;
     }
-    /* call_soon() may be user code that looks at us: detach them first. */
-    self->callback0 = self->context0 = self->callbacks = NULL;
-    if (callback0 != NULL) {
-        rc = context0 == NULL
-                 ? future_wake_task(op, callback0) /* by (2) */
-                 : al_future_call_soon(op, callback0, op, context0);
-        Py_DECREF(callback0);
-        Py_XDECREF(context0);
+    if (waiters.context != NULL) {
+        rc = al_future_call_soon(op, waiters.waiter, op, waiters.context);
+        Py_DECREF(waiters.context);
     }
-    if (callbacks != NULL) {
-        if (rc == 0) {
-            rc = future_schedule_list(op, callbacks);
-        }
-        Py_DECREF(callbacks);
+    else if (AL_UNLIKELY(PyList_CheckExact(waiters.waiter))) {
+        rc = future_schedule_list(op, waiters.waiter);
     }
+    else {
+        rc = future_wake_task(op, waiters.waiter); /* by (2) */
+    }
+    Py_DECREF(waiters.waiter);
     return rc;
 }
 
 /* --- becoming done ------------------------------------------------------ */
+
+/* PENDING -> `state`. Takes the references to outcome and traceback, which may
+ * be NULL; -> those who waited, to be handed to future_schedule(). */
+static inline future_waiters
+future_settle(al_future *self, al_future_state state, PyObject *outcome,
+              PyObject *traceback)
+{
+    future_waiters waiters = {self->waiter, self->context};
+
+    assert(self->state == AL_FUTURE_PENDING);
+    self->state = state;
+    self->outcome = outcome;
+    self->traceback = traceback;
+    return waiters; /* (1) */
+}
 
 static int
 future_check_pending(PyObject *op)
@@ -134,9 +151,8 @@ al_future_set_result(PyObject *op, PyObject *result)
     if (al_future_check_init(op) < 0 || future_check_pending(op) < 0) {
         return -1;
     }
-    Py_XSETREF(self->outcome, Py_NewRef(result));
-    self->state = AL_FUTURE_FINISHED;
-    return future_schedule(op);
+    return future_schedule(
+        op, future_settle(self, AL_FUTURE_FINISHED, Py_NewRef(result), NULL));
 }
 
 /* StopIteration would end the coroutine that awaits. -> new reference to what
@@ -199,13 +215,13 @@ al_future_set_exception(PyObject *op, PyObject *exception)
         Py_DECREF(exc);
         return -1;
     }
-    Py_XSETREF(self->outcome, exc);
-    Py_XSETREF(self->traceback, PyException_GetTraceback(exc));
-    self->state = AL_FUTURE_FAILED;
-    if (future_schedule(op) < 0) {
+    if (future_schedule(op, future_settle(self, AL_FUTURE_FAILED, exc,
+                                          PyException_GetTraceback(exc))) < 0)
+    {
         return -1;
     }
-    self->log_traceback = true;
+    /* __init__ may have come again. */
+    self->log_traceback = self->state == AL_FUTURE_FAILED;
     return 0;
 }
 
@@ -225,6 +241,18 @@ al_future_set_cancel_message(PyObject *op, PyObject *message)
     (void)field->set(op, message, field->closure); /* fails to delete alone */
 }
 
+/* PENDING -> CANCELLED: 1, or -1. `exc` is stolen, `message` borrowed; each may
+ * be NULL. */
+static int
+future_cancel(PyObject *op, PyObject *message, PyObject *exc)
+{
+    future_waiters waiters =
+        future_settle(al_future_of(op), AL_FUTURE_CANCELLED, exc, NULL);
+
+    al_future_set_cancel_message(op, message != NULL ? message : Py_None);
+    return future_schedule(op, waiters) < 0 ? -1 : 1;
+}
+
 int
 al_future_cancel(PyObject *op, PyObject *message)
 {
@@ -234,9 +262,20 @@ al_future_cancel(PyObject *op, PyObject *message)
     if (self->state != AL_FUTURE_PENDING) {
         return 0;
     }
-    self->state = AL_FUTURE_CANCELLED;
-    al_future_set_cancel_message(op, message != NULL ? message : Py_None);
-    return future_schedule(op) < 0 ? -1 : 1;
+    return future_cancel(op, message, NULL);
+}
+
+int
+al_future_cancel_with(PyObject *op, PyObject *exc)
+{
+    al_future *self = al_future_of(op);
+
+    self->log_traceback = false;
+    if (self->state != AL_FUTURE_PENDING) {
+        Py_DECREF(exc);
+        return 0;
+    }
+    return future_cancel(op, NULL, exc);
 }
 
 /* --- the same for futures of any make ----------------------------------- */
@@ -338,10 +377,11 @@ al_future_take(PyObject *op, PyObject **outcome)
         return 0;
     case AL_FUTURE_FAILED:
         self->log_traceback = false;
+        *outcome = Py_NewRef(self->outcome);
         if (future_restore_traceback(self) < 0) {
+            Py_CLEAR(*outcome);
             return -1;
         }
-        *outcome = Py_NewRef(self->outcome);
         return 1;
     case AL_FUTURE_CANCELLED:
         *outcome = al_future_make_cancelled_error(op);
@@ -356,22 +396,59 @@ al_future_take(PyObject *op, PyObject **outcome)
 
 /* --- who waits ---------------------------------------------------------- */
 
-static int
-future_append_callback(al_future *self, PyObject *callback, PyObject *context)
+/* What stands in a list for a waiter. -> new reference, or NULL. */
+static PyObject *
+future_pack_waiter(PyObject *waiter, PyObject *context)
 {
-    if (self->callbacks == NULL) {
-        self->callbacks = PyList_New(0);
-        if (self->callbacks == NULL) {
+    return context == NULL ? Py_NewRef(waiter)
+                           : PyTuple_Pack(2, waiter, context);
+}
+
+/* The waiters as a list, with one more unless `waiter` is NULL. 0, or -1. */
+static int
+future_append_waiter(al_future *self, PyObject *waiter, PyObject *context)
+{
+    if (!al_future_has_list(self)) {
+        PyObject *first = future_pack_waiter(self->waiter, self->context);
+        PyObject *list = first != NULL ? PyList_New(1) : NULL;
+        if (list == NULL) {
+            Py_XDECREF(first);
             return -1;
         }
+        PyList_SET_ITEM(list, 0, first); /* holds what was in the slots */
+        Py_SETREF(self->waiter, list);
+        Py_CLEAR(self->context);
     }
-    PyObject *pair = PyTuple_Pack(2, callback, context);
-    if (pair == NULL) {
+    if (waiter == NULL) {
+        return 0;
+    }
+    PyObject *entry = future_pack_waiter(waiter, context);
+    if (entry == NULL) {
         return -1;
     }
-    int rc = PyList_Append(self->callbacks, pair);
-    Py_DECREF(pair);
+    int rc = PyList_Append(self->waiter, entry);
+    Py_DECREF(entry);
     return rc;
+}
+
+/* The same, and nothing runs meanwhile that could look at the slots: before
+ * 3.12 allocating may collect garbage. */
+static int
+future_append_undisturbed(al_future *self, PyObject *waiter, PyObject *context)
+{
+    int collects = PyGC_Disable();
+    int rc = future_append_waiter(self, waiter, context);
+
+    if (collects) {
+        (void)PyGC_Enable();
+    }
+    return rc;
+}
+
+int
+al_future_list_waiters(al_future *self)
+{
+    return future_append_undisturbed(self, NULL, NULL);
 }
 
 int
@@ -382,12 +459,12 @@ al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context)
     if (self->state != AL_FUTURE_PENDING) {
         return al_future_call_soon(op, callback, op, context);
     }
-    if (self->callback0 == NULL && self->callbacks == NULL) {
-        self->callback0 = Py_NewRef(callback);
-        self->context0 = Py_NewRef(context);
+    if (self->waiter == NULL) {
+        self->waiter = Py_NewRef(callback);
+        self->context = Py_NewRef(context);
         return 0;
     }
-    return future_append_callback(self, callback, context);
+    return future_append_undisturbed(self, callback, context);
 }
 
 int
@@ -398,17 +475,11 @@ al_future_add_waiter(PyObject *op, PyObject *task)
     if (self->state != AL_FUTURE_PENDING) {
         return future_wake_task(op, task);
     }
-    if (AL_LIKELY(self->callback0 == NULL && self->callbacks == NULL)) {
-        self->callback0 = Py_NewRef(task); /* (2) */
+    if (AL_LIKELY(self->waiter == NULL)) {
+        self->waiter = Py_NewRef(task); /* (2) */
         return 0;
     }
-    PyObject *wakeup = al_task_wakeup_method(task);
-    if (wakeup == NULL) {
-        return -1;
-    }
-    int rc = future_append_callback(self, wakeup, al_task_of(task)->context);
-    Py_DECREF(wakeup);
-    return rc;
+    return future_append_undisturbed(self, task, NULL);
 }
 
 /* --- beginning and end -------------------------------------------------- */
@@ -512,11 +583,8 @@ al_future_traverse(PyObject *op, visitproc visit, void *arg)
     al_future *self = al_future_of(op);
 
     Py_VISIT(self->loop);
-    Py_VISIT(self->callback0);
-    Py_VISIT(self->context0);
-    Py_VISIT(self->callbacks);
-    Py_VISIT(self->outcome);
-    Py_VISIT(self->traceback);
+    Py_VISIT(self->waiter);  /* or outcome */
+    Py_VISIT(self->context); /* or traceback */
     Py_VISIT(self->source_traceback);
     return 0;
 }
@@ -530,15 +598,10 @@ al_future_clear(PyObject *op)
     /* Pending, without anything and without a loop: consistent, and only then
      * let go. That may run finalisers which still have us in their hands. */
     self->state = AL_FUTURE_PENDING;
-    self->loop = self->callback0 = self->context0 = self->callbacks = NULL;
-    self->outcome = self->traceback = NULL;
-    self->source_traceback = NULL;
+    self->loop = self->waiter = self->context = self->source_traceback = NULL;
     self->is_ours = self->is_blocking = self->log_traceback = false;
-    Py_XDECREF(old.callback0);
-    Py_XDECREF(old.context0);
-    Py_XDECREF(old.callbacks);
-    Py_XDECREF(old.outcome);
-    Py_XDECREF(old.traceback);
+    Py_XDECREF(old.waiter);  /* or outcome */
+    Py_XDECREF(old.context); /* or traceback */
     Py_XDECREF(old.source_traceback);
     Py_XDECREF(old.loop);
 }

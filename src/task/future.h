@@ -20,17 +20,31 @@ typedef enum {
     AL_FUTURE_FAILED,   /* has an exception; FINISHED to Python */
 } al_future_state;
 
+/* Two slots hold those who wait, and afterwards what they waited for. The
+ * state says which member of each union is valid:
+ *
+ *                                 first slot                  second slot
+ *     PENDING, nobody waits       waiter: NULL                context: NULL
+ *              one Task           waiter: the Task            context: NULL
+ *              one callback       waiter: the callable        context: its
+ *              several            waiter: list of them (*)    context: NULL
+ *     FINISHED                    outcome: the result         NULL
+ *     FAILED                      outcome: the exception      traceback (**)
+ *     CANCELLED                   outcome: CancelledError(**) NULL
+ *
+ * (*) each a Task or a tuple (callback, context). A Task that waits as itself
+ * is one of ours, on the same loop.
+ * (**) for the first who asks; NULL if there is none, or none any more. */
 typedef struct {
     PyObject *loop; /* owned, NULL <=> __init__ has not run */
-    /* The first of those who wait. A Task of ours waits as itself; then
-     * context0 is NULL. */
-    PyObject *callback0; /* owned, NULL <=> nobody, or all in callbacks */
-    PyObject *context0;  /* owned, NULL <=> callback0 is a Task or NULL */
-    PyObject *callbacks; /* owned list of (callback, context), or NULL */
-    /* FINISHED: the result. FAILED: the exception. CANCELLED: the
-     * CancelledError to raise next, or NULL. PENDING: NULL. Owned. */
-    PyObject *outcome;
-    PyObject *traceback; /* owned, FAILED: to be restored at first raise */
+    union {
+        PyObject *waiter;  /* owned or NULL; PENDING only */
+        PyObject *outcome; /* owned or NULL; never PENDING */
+    };
+    union {
+        PyObject *context;   /* owned or NULL; PENDING only */
+        PyObject *traceback; /* owned or NULL; FAILED only */
+    };
     PyObject *source_traceback; /* owned list, debug mode only, else NULL */
     uint8_t state;              /* al_future_state */
     bool is_ours;               /* loop is an al_loop_head of this module */
@@ -114,6 +128,11 @@ al_future_fail(PyObject *op, PyObject *exception);
 AL_NODISCARD int
 al_future_cancel(PyObject *op, PyObject *message);
 
+/* The same for a task whose coroutine has raised `exc`, a CancelledError
+ * (stolen), which who awaits the task will raise. */
+AL_NODISCARD int
+al_future_cancel_with(PyObject *op, PyObject *exc);
+
 /* The message of the last cancel(): _cancel_message. It is rare, so it has no
  * place in our part of the object, but in asyncio's, which its own descriptor
  * reads and writes. */
@@ -180,6 +199,19 @@ al_future_init(PyObject *op, al_state *state, PyObject *loop);
 /* tp_setattro of both types: notices overrides. */
 int
 al_future_setattro(PyObject *op, PyObject *name, PyObject *value);
+
+/* Whether several wait for a pending future: `waiter` is a list. */
+static inline bool
+al_future_has_list(const al_future *self)
+{
+    return self->context == NULL && self->waiter != NULL &&
+           PyList_CheckExact(self->waiter);
+}
+
+/* Make a list of the one who waits for a pending future, without anything
+ * running meanwhile. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_future_list_waiters(al_future *self);
 
 int
 al_future_traverse(PyObject *op, visitproc visit, void *arg);

@@ -112,54 +112,59 @@ const char Future_remove_done_callback_doc[] =
     "Remove all instances of a callback from the \"call when done\" list.\n\n"
     "Returns the number of callbacks removed.";
 
-/* callback0 as Python sees it. -> new reference, or NULL. */
+/* What stands in a list for one who waits, as Python sees it: the callable.
+ * -> new reference, or NULL. */
 static PyObject *
-future_first_callback(const al_future *self)
+waiter_callback(PyObject *entry)
 {
-    return self->context0 == NULL ? al_task_wakeup_method(self->callback0)
-                                  : Py_NewRef(self->callback0);
+    return PyTuple_CheckExact(entry) ? Py_NewRef(PyTuple_GET_ITEM(entry, 0))
+                                     : al_task_wakeup_method(entry);
 }
 
-/* Remove `function` from callback0: the count removed, or -1. */
-static int
-future_remove_first(al_future *self, PyObject *function)
-{
-    PyObject *held = Py_XNewRef(self->callback0);
-    if (held == NULL) {
-        return 0;
-    }
-    PyObject *callback = future_first_callback(self);
-    int equal = callback == NULL
-                    ? -1
-                    : PyObject_RichCompareBool(callback, function, Py_EQ);
-    Py_XDECREF(callback);
-    /* The comparison may have run anything: is it still there? */
-    if (equal > 0 && self->callback0 == held) {
-        Py_CLEAR(self->callback0);
-        Py_CLEAR(self->context0);
-    }
-    Py_DECREF(held);
-    return equal;
-}
-
-/* Those of `callbacks` that are not `function`: a new list, or NULL. */
+/* Those of `list` that are not `function`: a new list, or NULL. */
 static PyObject *
-future_other_callbacks(PyObject *callbacks, PyObject *function)
+future_other_waiters(PyObject *list, PyObject *function)
 {
     PyObject *others = PyList_New(0);
 
-    for (Py_ssize_t i = 0; others != NULL && i < PyList_GET_SIZE(callbacks);
-         i++)
-    {
-        PyObject *pair = Py_NewRef(PyList_GET_ITEM(callbacks, i));
-        int equal = PyObject_RichCompareBool(PyTuple_GET_ITEM(pair, 0),
-                                             function, Py_EQ);
-        if (equal < 0 || (equal == 0 && PyList_Append(others, pair) < 0)) {
+    for (Py_ssize_t i = 0; others != NULL && i < PyList_GET_SIZE(list); i++) {
+        PyObject *entry = Py_NewRef(PyList_GET_ITEM(list, i));
+        PyObject *callback = waiter_callback(entry);
+        int equal = callback == NULL
+                        ? -1
+                        : PyObject_RichCompareBool(callback, function, Py_EQ);
+        Py_XDECREF(callback);
+        if (equal < 0 || (equal == 0 && PyList_Append(others, entry) < 0)) {
             Py_CLEAR(others);
         }
-        Py_DECREF(pair);
+        Py_DECREF(entry);
     }
     return others;
+}
+
+/* Remove `function` from the list of a pending future: the count removed, or
+ * -1 with an exception set. */
+static Py_ssize_t
+future_remove_from_list(al_future *self, PyObject *function)
+{
+    PyObject *list = Py_NewRef(self->waiter);
+    PyObject *others = future_other_waiters(list, function);
+    Py_ssize_t removed = -1;
+
+    if (others != NULL) {
+        removed = PyList_GET_SIZE(list) - PyList_GET_SIZE(others);
+        /* The comparisons may have run anything: is it still ours? */
+        if (self->state == AL_FUTURE_PENDING && self->waiter == list) {
+            if (PyList_GET_SIZE(others) == 0) {
+                Py_CLEAR(others);
+            }
+            self->waiter = others; /* moved */
+            others = list;         /* the reference it had */
+        }
+        Py_XDECREF(others);
+    }
+    Py_DECREF(list);
+    return removed;
 }
 
 PyObject *
@@ -170,28 +175,21 @@ Future_remove_done_callback(PyObject *op, PyObject *function)
     if (al_future_check_init(op) < 0) {
         return NULL;
     }
-    Py_ssize_t removed = future_remove_first(self, function);
-    if (removed < 0 || self->callbacks == NULL) {
-        return removed < 0 ? NULL : PyLong_FromSsize_t(removed);
+    if (self->state != AL_FUTURE_PENDING || self->waiter == NULL) {
+        return PyLong_FromLong(0);
     }
-    PyObject *callbacks = Py_NewRef(self->callbacks);
-    PyObject *others = future_other_callbacks(callbacks, function);
-    if (others == NULL) {
-        Py_DECREF(callbacks);
+    if (self->context != NULL && self->waiter == function) { /* mostly so */
+        PyObject *context = self->context;
+        self->waiter = self->context = NULL;
+        Py_DECREF(function); /* the caller has another reference */
+        Py_DECREF(context);
+        return PyLong_FromLong(1);
+    }
+    if (al_future_list_waiters(self) < 0) {
         return NULL;
     }
-    removed += PyList_GET_SIZE(callbacks) - PyList_GET_SIZE(others);
-    if (self->callbacks == callbacks) { /* not done meanwhile */
-        if (PyList_GET_SIZE(others) == 0) {
-            Py_CLEAR(others);
-        }
-        Py_SETREF(self->callbacks, others);
-    }
-    else {
-        Py_DECREF(others);
-    }
-    Py_DECREF(callbacks);
-    return PyLong_FromSsize_t(removed);
+    Py_ssize_t removed = future_remove_from_list(self, function);
+    return removed < 0 ? NULL : PyLong_FromSsize_t(removed);
 }
 
 const char Future_cancelled_doc[] = "cancelled($self, /)\n--\n\n"
@@ -272,29 +270,56 @@ Future_get__exception(PyObject *op, void *Py_UNUSED(closure))
                                                      : Py_None);
 }
 
+/* (callback, context) of one who waits, of the two slots or of a list (then
+ * `context` is NULL). -> new reference, or NULL. */
+static PyObject *
+waiter_pair(PyObject *waiter, PyObject *context)
+{
+    if (context != NULL) {
+        return PyTuple_Pack(2, waiter, context);
+    }
+    if (PyTuple_CheckExact(waiter)) {
+        return Py_NewRef(waiter);
+    }
+    context = Py_XNewRef(al_task_of(waiter)->context);
+    return Py_BuildValue("(NN)", al_task_wakeup_method(waiter), context);
+}
+
+/* The pairs of a list of waiters: a new list, or NULL. */
+static PyObject *
+future_list_pairs(PyObject *list)
+{
+    PyObject *pairs = PySequence_List(list);
+
+    for (Py_ssize_t i = 0; pairs != NULL && i < PyList_GET_SIZE(pairs); i++) {
+        PyObject *pair = waiter_pair(PyList_GET_ITEM(pairs, i), NULL);
+        if (pair == NULL) {
+            Py_CLEAR(pairs);
+        }
+        else {
+            (void)PyList_SetItem(pairs, i, pair); /* steals; i is in range */
+        }
+    }
+    return pairs;
+}
+
 PyObject *
 Future_get__callbacks(PyObject *op, void *Py_UNUSED(closure))
 {
     al_future *self = al_future_of(op);
 
-    if (self->callback0 == NULL) {
-        return self->callbacks == NULL ? Py_NewRef(Py_None)
-                                       : PySequence_List(self->callbacks);
+    if (self->state != AL_FUTURE_PENDING || self->waiter == NULL) {
+        Py_RETURN_NONE;
     }
-    PyObject *callback = future_first_callback(self);
-    if (callback == NULL) {
-        return NULL;
-    }
-    PyObject *list = Py_BuildValue("[(NO)]", callback,
-                                   self->context0 != NULL
-                                       ? self->context0
-                                       : al_task_of(self->callback0)->context);
-    if (list != NULL && self->callbacks != NULL &&
-        PyList_SetSlice(list, 1, 1, self->callbacks) < 0)
-    {
-        Py_CLEAR(list);
-    }
-    return list;
+    /* Allocating may collect garbage, and that run anything: hold them. */
+    PyObject *waiter = Py_NewRef(self->waiter);
+    PyObject *context = Py_XNewRef(self->context);
+    PyObject *pairs = al_future_has_list(self)
+                          ? future_list_pairs(waiter)
+                          : Py_BuildValue("[N]", waiter_pair(waiter, context));
+    Py_DECREF(waiter);
+    Py_XDECREF(context);
+    return pairs;
 }
 
 PyObject *

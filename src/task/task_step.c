@@ -307,9 +307,7 @@ task_raised(PyObject *op, al_state *state)
 
     if (PyErr_GivenExceptionMatches(exc, state->imports.CancelledError)) {
         al_registry_remove(op);
-        /* To be raised by who awaits us. */
-        Py_XSETREF(al_task_of(op)->future.outcome, exc);
-        return al_future_cancel(op, NULL) < 0 ? -1 : 0;
+        return al_future_cancel_with(op, exc) < 0 ? -1 : 0;
     }
     if (al_future_set_exception(op, exc) < 0) {
         Py_DECREF(exc);

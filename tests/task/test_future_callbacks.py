@@ -155,7 +155,7 @@ class TestRemove:
             future.remove_done_callback(Odd())
 
     @pytest.mark.parametrize("count", [1, 2, 5])
-    @pytest.mark.parametrize("attack", ["set_result", "cancel", "remove", "add", *INIT_AGAIN])
+    @pytest.mark.parametrize("attack", ["set_result", "set_itself", "cancel", "remove", "add", *INIT_AGAIN])
     def test_comparison_may_change_the_future(self, future, loop, turn, count, attack):
         class Attacker:
             attacks = 0
@@ -165,6 +165,7 @@ class TestRemove:
                 if Attacker.attacks < 50 and not future.done():
                     {
                         "set_result": lambda: future.set_result(1),
+                        "set_itself": lambda: future.set_result(self),
                         "cancel": future.cancel,
                         "remove": lambda: future.remove_done_callback(print),
                         "add": lambda: future.add_done_callback(id),
@@ -275,6 +276,111 @@ class TestPrivateList:
         turn(2)
         assert task.done()
         assert not future._callbacks
+
+    @pytest.mark.parametrize("outcome", [[], [1], (print, None), print])
+    def test_result_is_not_taken_for_who_waits(self, future, seen, turn, outcome):
+        future.add_done_callback(seen.append)
+        future.set_result(outcome)
+        assert not future._callbacks
+        assert future.remove_done_callback(print) == 0
+        turn()
+        assert seen == [future]
+        assert future.result() is outcome
+
+    @pytest.mark.parametrize("callback", [[], [print], (print, None)])
+    @pytest.mark.parametrize("others", [0, 2])
+    def test_callback_is_not_taken_for_several(self, future, callback, others):
+        for _ in range(others):
+            future.add_done_callback(id)
+        future.add_done_callback(callback)
+        assert [function for function, _ in future._callbacks] == [id] * others + [callback]
+        assert future.remove_done_callback(callback) == 1
+        assert len(future._callbacks or ()) == others
+
+    @pytest.mark.parametrize("finish", ["set_result", "set_exception", "cancel"])
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_what_call_soon_sees(self, loop_factory, Future, finish, count):
+        """It runs in the middle of becoming done: the outcome is there already."""
+        loop = loop_factory()
+        future = Future(loop=loop)
+        for _ in range(count):
+            future.add_done_callback(print)
+        seen = []
+
+        def call_soon(callback, *args, context=None):
+            repr(future._callbacks)  # where those who wait were
+            seen.append((future._state, future._result, type(future._exception)))
+
+        loop.call_soon = call_soon
+        argument, outcome = {
+            "set_result": (1, ("FINISHED", 1, type(None))),
+            "set_exception": (ValueError(), ("FINISHED", None, ValueError)),
+            "cancel": ("why", ("CANCELLED", None, type(None))),
+        }[finish]
+        getattr(future, finish)(argument)
+        assert seen == [outcome] * count
+        future._log_traceback = False
+        del loop.call_soon
+        loop.close()
+
+
+class TestTasksAmongThem:
+    """Tasks that wait stand in one order with the callbacks."""
+
+    @pytest.fixture
+    def wait(self, future, seen):
+        async def wait(name):
+            await future
+            seen.append(name)
+
+        return wait
+
+    @pytest.mark.parametrize("kinds", ["tt", "tc", "ct", "ttcc", "ctct", "tttt"])
+    @pytest.mark.parametrize("debug", [False, True])
+    def test_order(self, future, loop, turn, seen, wait, kinds, debug):
+        loop.set_debug(debug)
+        tasks = []
+        for i, kind in enumerate(kinds):
+            if kind == "t":
+                tasks.append(loop.create_task(wait(i)))
+                turn()
+            else:
+                future.add_done_callback(lambda _, i=i: seen.append(i))
+        assert len(future._callbacks) == len(kinds)
+        contexts = [context for _, context in future._callbacks]
+        assert all(isinstance(context, contextvars.Context) for context in contexts)
+        future.set_result(None)
+        turn(2)
+        assert seen == list(range(len(kinds)))
+        assert all(task.done() for task in tasks)
+
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_task_can_be_removed(self, future, loop, turn, seen, wait, count):
+        tasks = [loop.create_task(wait(i)) for i in range(count)]
+        turn()
+        last = future._callbacks[-1][0]
+        assert future.remove_done_callback(last) == 1
+        assert len(future._callbacks or ()) == count - 1
+        future.set_result(None)
+        turn(2)
+        assert seen == list(range(count - 1))
+        tasks[-1]._log_destroy_pending = False
+
+    def test_one_of_them_is_cancelled(self, loop, turn, Future):
+        futures = [Future(loop=loop) for _ in range(2)]
+
+        async def wait():
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+        tasks = [loop.create_task(wait()) for _ in range(3)]
+        turn()
+        tasks[1].cancel()
+        turn(2)
+        assert [len(future._callbacks) for future in futures] == [2, 2]
+        futures[0].set_result(None)
+        turn(3)
+        assert all(task.done() for task in tasks)
+        assert not futures[1]._callbacks
 
 
 def test_bad_keyword(future):
