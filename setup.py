@@ -83,7 +83,8 @@ class BuildExt(build_ext):
     def finalize_options(self):
         super().finalize_options()
         # Objects of other flags or another Python are kept apart, so that none is ever taken for another.
-        variant = sha256(repr((sys.version, build_flags(), os.environ.get("CFLAGS"))).encode()).hexdigest()[:8]
+        python = sys.version, sysconfig.get_config_var("SOABI")
+        variant = sha256(repr((python, build_flags(), os.environ.get("CFLAGS"))).encode()).hexdigest()[:8]
         self.build_temp = f"build/{sys.implementation.cache_tag}-{variant}"
         self.force = True  # linking is cheap, and the module in place may be one of other flags
 
