@@ -181,6 +181,7 @@ def child():
     loop.remove_reader(mine)
     loop.run_forever()
     loop.run_until_complete(echo())
+    mine.close(), other.close()
 """
         + WATCHED
     )
@@ -207,7 +208,8 @@ async def main():
     reader.close(), writer.close()
     await echo()
 
-asyncio.Runner(loop_factory=new_loop).run(main())
+with asyncio.Runner(loop_factory=new_loop) as runner:
+    runner.run(main())
 print("ok")
 """
     )
