@@ -133,6 +133,16 @@ PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **result)
 }
 
 static inline int
+PyWeakref_GetRef(PyObject *reference, PyObject **object)
+{
+    PyObject *referent = PyWeakref_GetObject(reference);
+
+    *object =
+        referent == NULL || referent == Py_None ? NULL : Py_NewRef(referent);
+    return *object != NULL ? 1 : (referent == NULL ? -1 : 0);
+}
+
+static inline int
 Py_IsFinalizing(void)
 {
     return _Py_IsFinalizing();

@@ -31,12 +31,20 @@
     X(_check_thread)                                                          \
     X(_check_callback)                                                        \
     X(_asyncio_future_blocking)                                               \
+    X(_buffer)                                                                \
     X(_detach)                                                                \
+    X(_eof)                                                                   \
     X(_attach)                                                                \
     X(_fut_waiter)                                                            \
+    X(_limit)                                                                 \
     X(_loop)                                                                  \
     X(_cancel_message)                                                        \
+    X(_paused)                                                                \
     X(_source_traceback)                                                      \
+    X(_stream_reader_wr)                                                      \
+    X(_transport)                                                             \
+    X(_waiter)                                                                \
+    X(_wakeup_waiter)                                                         \
     X(add_done_callback)                                                      \
     X(buffer_updated)                                                         \
     X(call_at)                                                                \
@@ -59,6 +67,7 @@
     X(error_received)                                                         \
     X(exception)                                                              \
     X(family)                                                                 \
+    X(feed_data)                                                              \
     X(fileno)                                                                 \
     X(future)                                                                 \
     X(get_buffer)                                                             \
@@ -71,6 +80,7 @@
     X(loop)                                                                   \
     X(message)                                                                \
     X(name)                                                                   \
+    X(pause_reading)                                                          \
     X(pause_writing)                                                          \
     X(pending)                                                                \
     X(peername)                                                               \

@@ -39,6 +39,9 @@ typedef struct {
     X(asyncio_SSLTransport, "asyncio.sslproto", "_SSLProtocolTransport")      \
     X(asyncio_Protocol, "asyncio.protocols", "Protocol")                      \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")      \
+    X(asyncio_StreamReaderProtocol, "asyncio.streams",                        \
+      "StreamReaderProtocol")                                                 \
+    X(streams_globals, "asyncio.streams", "__dict__")                         \
     X(get_event_loop, "asyncio.events", "get_event_loop")                     \
     X(get_running_loop, "asyncio.events", "_get_running_loop")                \
     X(iscoroutine, "asyncio.coroutines", "iscoroutine")                       \

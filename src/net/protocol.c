@@ -27,6 +27,9 @@ al_protocol_set(al_protocol *self, al_state *state, PyObject *object)
         .object = Py_NewRef(object),
         .connection_made = old.connection_made, /* by (3) */
         .is_buffered = is_buffered,
+        .is_stream = Py_IS_TYPE(
+            object,
+            (PyTypeObject *)state->imports.asyncio_StreamReaderProtocol),
     };
     old.connection_made = NULL;
     al_protocol_clear(&old);
@@ -148,6 +151,20 @@ al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data)
     return protocol_result(protocol_call_bound(self, &self->data_received,
                                                state->names.data_received,
                                                Py_NewRef(data)));
+}
+
+int
+al_protocol_find_reader(al_protocol *self, al_state *state,
+                        al_stream_reader *reader)
+{
+    PyObject *bound =
+        protocol_bind(self, &self->data_received, state->names.data_received);
+    if (bound == NULL) {
+        return -1;
+    }
+    int rc = al_stream_reader_find(reader, state, bound);
+    Py_DECREF(bound);
+    return rc;
 }
 
 int

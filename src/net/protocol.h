@@ -5,7 +5,7 @@
 #ifndef AL_NET_PROTOCOL_H
 #define AL_NET_PROTOCOL_H
 
-#include "base/state.h"
+#include "net/stream_reader.h"
 
 #include <stdbool.h>
 
@@ -19,6 +19,7 @@ typedef struct {
     PyObject *get_buffer;      /* owned; NULL: not bound yet */
     PyObject *buffer_updated;  /* owned; NULL: not bound yet */
     bool is_buffered;          /* an asyncio.BufferedProtocol */
+    bool is_stream;            /* exactly an asyncio.StreamReaderProtocol */
 } al_protocol;
 
 /* Talk to `object` from now on. 0, or -1 with an exception set. */
@@ -45,6 +46,11 @@ AL_NODISCARD int
 al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc);
 AL_NODISCARD int
 al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data);
+/* Whether data may go straight to `reader`: as al_stream_reader_find(). Always
+ * 0 unless self->is_stream. */
+AL_NODISCARD int
+al_protocol_find_reader(al_protocol *self, al_state *state,
+                        al_stream_reader *reader);
 AL_NODISCARD int
 al_protocol_datagram_received(al_protocol *self, al_state *state,
                               PyObject *data, PyObject *address);

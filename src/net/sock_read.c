@@ -4,7 +4,8 @@
  *                                          | one recv
  *                                          v
  *                      al_protocol: data_received(bytes), or
- *                                   get_buffer(), buffer_updated(n)
+ *                                   get_buffer(), buffer_updated(n), or
+ *                                   what an asyncio.StreamReader collects in
  *
  * One read a turn: what is left makes the descriptor readable again, so that
  * no connection starves another.  A read that filled less than it could have
@@ -13,7 +14,8 @@
  * Small messages go through one buffer that all transports share and that
  * stays in the cache; the bytes object is exactly as large as the message.  A
  * connection that fills the buffer is carrying bulk: it is read straight into
- * bytes objects of about the size it delivers, which saves the copy.
+ * bytes objects of about the size it delivers, which saves the copy; or into
+ * the end of its StreamReader's buffer, which saves another.
  *
  * Invariants
  *   (1) The shared buffer is used between recv and the copy only, with no call
@@ -57,6 +59,24 @@ sock_read_eof(SocketTransportObject *self)
         return 0;
     }
     return al_sock_transport_close(self);
+}
+
+/* What to do when recv, which said `n`, got nothing. */
+static int
+sock_read_nothing(SocketTransportObject *self, ssize_t n)
+{
+    if (n == 0) {
+        return sock_read_eof(self);
+    }
+    return al_sock_is_again(n) ? 0 : sock_read_fail(self, (int)-n);
+}
+
+/* End the transport for what data_received() has raised. */
+static int
+sock_read_refused(SocketTransportObject *self)
+{
+    return al_transport_fatal_error(
+        &self->base, "Fatal error: protocol.data_received() call failed.");
 }
 
 /* --- Protocol ----------------------------------------------------------- */
@@ -120,11 +140,8 @@ sock_read_bytes(SocketTransportObject *self)
 
     ssize_t n = self->read_size == 0 ? sock_read_shared(self, &data)
                                      : sock_read_straight(self, &data);
-    if (n < 0) {
-        return al_sock_is_again(n) ? 0 : sock_read_fail(self, (int)-n);
-    }
-    if (n == 0) {
-        return sock_read_eof(self);
+    if (n <= 0) {
+        return sock_read_nothing(self, n);
     }
     if (data == NULL) {
         return al_transport_fatal_error(
@@ -132,11 +149,76 @@ sock_read_bytes(SocketTransportObject *self)
     }
     int rc = al_protocol_data_received(&base->protocol, base->state, data);
     Py_DECREF(data);
-    if (AL_UNLIKELY(rc < 0)) {
-        return al_transport_fatal_error(
-            base, "Fatal error: protocol.data_received() call failed.");
+    return AL_UNLIKELY(rc < 0) ? sock_read_refused(self) : 0;
+}
+
+/* --- StreamReader ------------------------------------------------------- */
+
+/* Receive into the shared buffer and feed that. -> n as of recv; *rc < 0 with
+ * an exception set where feeding fails. */
+static ssize_t
+sock_read_shared_to(SocketTransportObject *self, al_stream_reader *reader,
+                    int *rc)
+{
+    char *buffer = self->base.state->recv_buffer;
+
+    ssize_t n = al_sock_recv(self->fd, buffer, AL_READ_SHARED);
+    if (n > 0) {
+        if (AL_UNLIKELY((size_t)n == AL_READ_SHARED)) {
+            sock_read_adapt(self, (size_t)n, AL_READ_SHARED);
+        }
+        *rc = al_stream_reader_feed(reader, self->base.state, buffer,
+                                    (size_t)n); /* by (1) */
     }
-    return 0;
+    return n;
+}
+
+/* The same, straight into the reader's buffer. */
+static ssize_t
+sock_read_straight_to(SocketTransportObject *self, al_stream_reader *reader,
+                      int *rc)
+{
+    size_t size = self->read_size;
+
+    char *end = al_stream_reader_grow(reader, size);
+    if (end == NULL) {
+        *rc = -1;
+        return 1; /* whatever: there is no data */
+    }
+    ssize_t n = al_sock_recv(self->fd, end, size);
+    if (n > 0) {
+        sock_read_adapt(self, (size_t)n, size);
+    }
+    *rc =
+        al_stream_reader_fill(reader, self->base.state, n > 0 ? (size_t)n : 0);
+    return n;
+}
+
+static int
+sock_read_stream(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+    al_stream_reader reader;
+    ssize_t n = -EAGAIN;
+    int rc = 0;
+
+    int found = al_protocol_find_reader(&base->protocol, base->state, &reader);
+    if (AL_UNLIKELY(found < 0)) {
+        return sock_read_refused(self);
+    }
+    bool is_on = al_sock_read_is_on(self); /* looking had a way to end us */
+    if (AL_UNLIKELY(!found)) {
+        return is_on ? sock_read_bytes(self) : 0;
+    }
+    if (AL_LIKELY(is_on)) {
+        n = self->read_size == 0 ? sock_read_shared_to(self, &reader, &rc)
+                                 : sock_read_straight_to(self, &reader, &rc);
+    }
+    al_stream_reader_clear(&reader);
+    if (AL_UNLIKELY(rc < 0)) {
+        return sock_read_refused(self);
+    }
+    return AL_UNLIKELY(n <= 0) ? sock_read_nothing(self, n) : 0;
 }
 
 /* --- BufferedProtocol --------------------------------------------------- */
@@ -204,11 +286,8 @@ sock_read_buffered(SocketTransportObject *self)
     if (message != NULL) {
         return al_transport_fatal_error(base, message);
     }
-    if (n < 0) {
-        return al_sock_is_again(n) ? 0 : sock_read_fail(self, (int)-n);
-    }
-    if (n == 0) {
-        return sock_read_eof(self);
+    if (n <= 0) {
+        return sock_read_nothing(self, n);
     }
     if (al_protocol_buffer_updated(&base->protocol, base->state, (size_t)n) <
         0)
@@ -235,6 +314,7 @@ al_sock_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
             base, "Fatal read error on socket transport");
     }
     int rc = base->protocol.is_buffered ? sock_read_buffered(self)
+             : base->protocol.is_stream ? sock_read_stream(self)
                                         : sock_read_bytes(self);
     return al_transport_leave(base, rc);
 }

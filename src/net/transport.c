@@ -204,10 +204,20 @@ al_transport_report_callback(TransportObject *self, PyObject *object,
 
 /* --- reading ------------------------------------------------------------ */
 
+/* Bulk frees and takes blocks of 64 KiB to 256 KiB all the time. glibc gives
+ * such memory back to the system, and faults it in again page by page, until a
+ * larger block was freed once: then it keeps twice the size of that. */
+static void
+transport_keep_memory(void)
+{
+    PyMem_RawFree(PyMem_RawMalloc((size_t)1024 * 1024));
+}
+
 char *
 al_transport_recv_buffer(al_state *state)
 {
     if (state->recv_buffer == NULL) {
+        transport_keep_memory();
         state->recv_buffer = PyMem_Malloc(AL_RECV_BUFFER);
         if (state->recv_buffer == NULL) {
             PyErr_NoMemory();

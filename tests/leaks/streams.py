@@ -83,3 +83,46 @@ async def reader_cancelled():
     writer.close()
     server.close()
     await asyncio.sleep(0.001)
+
+
+async def above_the_limit():
+    server, address = await _server()
+    reader, writer = await asyncio.open_connection(*address, limit=1000)
+    writer.write(bytes(500_000))
+    await reader.readexactly(400_000)
+    while not reader._paused:
+        await asyncio.sleep(0)
+    writer.close()
+    server.close()
+    await asyncio.sleep(0.001)
+
+
+async def reader_dropped():
+    async def talk(reader, writer):
+        writer.write(b"hello")
+        await reader.read()
+        writer.close()
+
+    server, address = await _server(talk)
+    reader, writer = await asyncio.open_connection(*address)
+    await reader.readexactly(5)
+    del reader
+    writer.close()
+    server.close()
+    await asyncio.sleep(0.001)
+
+
+async def refused():
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    server, address = await _server()
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"x")
+    await reader.readexactly(1)
+    with memoryview(reader._buffer):
+        writer.write(b"x")
+        while reader.exception() is None:
+            await asyncio.sleep(0)
+    asyncio.get_running_loop().set_exception_handler(None)
+    writer.close()
+    server.close()
+    await asyncio.sleep(0.001)
