@@ -157,13 +157,16 @@ int
 al_protocol_find_reader(al_protocol *self, al_state *state,
                         al_stream_reader *reader)
 {
+    PyObject *object = Py_NewRef(self->object); /* binding may switch it */
+    int rc = -1;
+
     PyObject *bound =
         protocol_bind(self, &self->data_received, state->names.data_received);
-    if (bound == NULL) {
-        return -1;
+    if (bound != NULL) {
+        rc = al_stream_reader_find(reader, state, object, bound);
+        Py_DECREF(bound);
     }
-    int rc = al_stream_reader_find(reader, state, bound);
-    Py_DECREF(bound);
+    Py_DECREF(object);
     return rc;
 }
 

@@ -46,8 +46,8 @@ AL_NODISCARD int
 al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc);
 AL_NODISCARD int
 al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data);
-/* Whether data may go straight to `reader`: as al_stream_reader_find(). Always
- * 0 unless self->is_stream. */
+/* Of one that is_stream: the reader that data may go to without the call, as
+ * al_stream_reader_find() tells. */
 AL_NODISCARD int
 al_protocol_find_reader(al_protocol *self, al_state *state,
                         al_stream_reader *reader);

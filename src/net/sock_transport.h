@@ -26,8 +26,8 @@ typedef struct {
     al_sockaddr *sockname; /* owned memory, NULL <=> unknown */
     al_sockaddr *peername; /* owned memory, NULL <=> unknown */
     PyObject *waiter;      /* owned future, NULL <=> none or woken */
-    /* Bytes to ask for at the next read, straight into a bytes object; 0: the
-     * shared buffer is large enough. */
+    /* Bytes to ask for at the next read, straight into a bytes object or a
+     * StreamReader; 0: the shared buffer is large enough. */
     size_t read_size;
     al_chunks outgoing; /* what the kernel did not take yet, or is_held */
     /* Owned future, NULL <=> no sendfile is in progress. First the one that

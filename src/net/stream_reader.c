@@ -116,18 +116,10 @@ stream_reader_look(al_stream_reader *self, al_state *state)
 
 int
 al_stream_reader_find(al_stream_reader *self, al_state *state,
-                      PyObject *data_received)
+                      PyObject *protocol, PyObject *data_received)
 {
     *self = (al_stream_reader){0};
-    PyObject *protocol = PyMethod_Check(data_received)
-                             ? PyMethod_GET_SELF(data_received)
-                             : NULL;
-    if (protocol == NULL ||
-        !Py_IS_TYPE(
-            protocol,
-            (PyTypeObject *)state->imports.asyncio_StreamReaderProtocol) ||
-        !stream_reader_is_stock(state, data_received, protocol))
-    {
+    if (!stream_reader_is_stock(state, data_received, protocol)) {
         return 0;
     }
     int rc = stream_reader_take(self, state, protocol);

@@ -1,7 +1,7 @@
 /* stream_reader.h - an asyncio.StreamReader, fed without its Python methods.
  *
- * For those who call data_received(), and for as long as it takes to hand over
- * what has come: find the reader, feed it, clear. */
+ * For whoever reads from a socket (net/protocol.c finds it), and for as long
+ * as that takes: find the reader, receive, feed it, clear. */
 #ifndef AL_NET_STREAM_READER_H
 #define AL_NET_STREAM_READER_H
 
@@ -19,12 +19,13 @@ typedef struct {
     Py_ssize_t size;  /* of `buffer`, without what is being fed */
 } al_stream_reader;
 
-/* Find the reader that `data_received`, a method that is bound, would feed.
- * 1: until it is fed nothing may call into Python. 0, and nothing to clear:
- * it takes the method. -1 with an exception set. */
+/* Find the reader of `protocol`, exactly a StreamReaderProtocol, that its
+ * method `data_received` would feed.
+ * 1: until it is fed nothing may call into Python. 0, and nothing to clear: it
+ * takes the method. -1 with an exception set. */
 AL_NODISCARD int
 al_stream_reader_find(al_stream_reader *self, al_state *state,
-                      PyObject *data_received);
+                      PyObject *protocol, PyObject *data_received);
 
 void
 al_stream_reader_clear(al_stream_reader *self);

@@ -204,9 +204,10 @@ al_transport_report_callback(TransportObject *self, PyObject *object,
 
 /* --- reading ------------------------------------------------------------ */
 
-/* Bulk frees and takes blocks of 64 KiB to 256 KiB all the time. glibc gives
- * such memory back to the system, and faults it in again page by page, until a
- * larger block was freed once: then it keeps twice the size of that. */
+/* Bulk takes and frees blocks of up to 256 KiB all the time. glibc returns them
+ * to the system, and faults them in again page by page, until a larger one was
+ * freed once: from then on it keeps free memory up to twice that (mallopt(3)).
+ */
 static void
 transport_keep_memory(void)
 {

@@ -13,8 +13,6 @@
  */
 #include "tls/protocol.h"
 
-#include "net/stream_reader.h"
-
 /* --- to the user's protocol --------------------------------------------- */
 
 /* Whatever the user's method did, send what was written in it. */
@@ -92,31 +90,6 @@ tls_decrypt(SSLProtocolObject *self, bool *is_closed)
     return result;
 }
 
-/* protocol.data_received(data): 0, or -1 with an exception set. */
-static int
-tls_hand_over(PyObject *protocol, al_state *state, PyObject *data)
-{
-    al_stream_reader reader;
-
-    PyObject *method = PyObject_GetAttr(protocol, state->names.data_received);
-    if (method == NULL) {
-        return -1;
-    }
-    int rc = al_stream_reader_find(&reader, state, method);
-    if (rc > 0) {
-        rc = al_stream_reader_feed(&reader, state, PyBytes_AS_STRING(data),
-                                   (size_t)PyBytes_GET_SIZE(data));
-        al_stream_reader_clear(&reader);
-    }
-    else if (rc == 0) {
-        PyObject *result = PyObject_CallOneArg(method, data);
-        rc = result == NULL ? -1 : 0;
-        Py_XDECREF(result);
-    }
-    Py_DECREF(method);
-    return rc;
-}
-
 /* 0, or -1 with an exception set. */
 static int
 tls_read_bytes(SSLProtocolObject *self)
@@ -136,12 +109,14 @@ tls_read_bytes(SSLProtocolObject *self)
     else {
         PyObject *protocol = Py_NewRef(self->app_protocol);
         self->depth++;
-        int rc = tls_hand_over(protocol, al_tls_state(self), data);
+        PyObject *result = PyObject_CallMethodOneArg(
+            protocol, al_tls_state(self)->names.data_received, data);
         Py_DECREF(protocol);
         Py_DECREF(data);
-        if (tls_leave(self, rc) < 0) {
+        if (tls_leave(self, result == NULL ? -1 : 0) < 0) {
             return -1;
         }
+        Py_DECREF(result);
     }
     return is_closed ? tls_end(self) : 0;
 }
