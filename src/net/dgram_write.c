@@ -301,7 +301,7 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
     al_fdwatch_clear_writer(&self->watch);
     rc = 0;
-    if (base->phase == AL_TRANSPORT_CLOSING && base->lost == 0) {
+    if (al_transport_is_draining(base)) {
         base->lost = 1;
         rc = al_transport_run_lost(base->loop, op);
     }

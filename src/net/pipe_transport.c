@@ -138,8 +138,7 @@ static bool
 pipe_is_in_use(TransportObject *base)
 {
     return al_transport_is_open(base) ||
-           (base->phase == AL_TRANSPORT_CLOSING && base->lost == 0 &&
-            base->kind->pending(base) > 0);
+           (al_transport_is_draining(base) && base->kind->pending(base) > 0);
 }
 
 /* al_run_fn: the three steps that asyncio queues one after another. A failure

@@ -90,9 +90,7 @@ pipe_write_drained(WritePipeTransportObject *self)
         return 0;
     }
     int rc = al_flow_maybe_resume(base); /* may write, close, abort */
-    if (base->phase != AL_TRANSPORT_CLOSING || base->lost > 0 ||
-        self->outgoing.count > 0)
-    {
+    if (!al_transport_is_draining(base) || self->outgoing.count > 0) {
         return rc;
     }
     PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;

@@ -38,14 +38,8 @@ stream_reader_is_stock(al_state *state, PyObject *method, PyObject *object)
 static bool
 stream_reader_can_wake(al_state *state, PyObject *waiter)
 {
-    if (waiter == Py_None) {
-        return true;
-    }
-    if (!al_future_check_exact(state, waiter)) {
-        return false;
-    }
-    const al_future *future = al_future_of(waiter);
-    return future->is_ours && al_loop_head_CAST(future->loop)->is_direct;
+    return waiter == Py_None || (al_future_check_exact(state, waiter) &&
+                                 al_future_is_direct(al_future_of(waiter)));
 }
 
 static bool

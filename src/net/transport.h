@@ -82,6 +82,13 @@ al_transport_is_open(const TransportObject *self)
     return self->phase == AL_TRANSPORT_OPEN;
 }
 
+/* Closed, and not lost yet: it may have something left to send. */
+static inline bool
+al_transport_is_draining(const TransportObject *self)
+{
+    return self->phase == AL_TRANSPORT_CLOSING && self->lost == 0;
+}
+
 /* Queue run(self) for the next turn; where that has to go through
  * loop.call_soon(), self.method().
  * 0, or -1 with an exception set (RuntimeError on a closed loop). */

@@ -28,7 +28,7 @@ al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
     al_state *state = al_future_state_of(op);
     PyObject *handle;
 
-    if (AL_LIKELY(self->is_ours && al_loop_head_CAST(self->loop)->is_direct)) {
+    if (AL_LIKELY(al_future_is_direct(self))) {
         /* As in call_soon(), None is a copy of the context of this moment. */
         handle = al_handle_call_soon(al_loop_head_CAST(self->loop), function,
                                      &argument, argument != NULL,

@@ -177,6 +177,13 @@ al_future_state_of(PyObject *op)
                          : al_state_from_type(Py_TYPE(op));
 }
 
+/* Whether its loop takes an entry without going through call_soon(). */
+static inline bool
+al_future_is_direct(const al_future *self)
+{
+    return self->is_ours && al_loop_head_CAST(self->loop)->is_direct;
+}
+
 /* Set RuntimeError and return -1 where __init__ has not run, else 0. */
 static inline int
 al_future_check_init(PyObject *op)

@@ -62,7 +62,7 @@ al_task_step_soon(PyObject *op)
 {
     al_future *self = &al_task_of(op)->future;
 
-    if (AL_LIKELY(self->is_ours && al_loop_head_CAST(self->loop)->is_direct)) {
+    if (AL_LIKELY(al_future_is_direct(self))) {
         return al_ready_push(al_loop_head_CAST(self->loop), al_task_run, op);
     }
     return task_call_step_soon(op, NULL);
