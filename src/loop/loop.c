@@ -159,6 +159,10 @@ Loop_set__thread_id(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
         }
     }
     al_loop_head_CAST(op)->thread_id = thread_id;
+    if (thread_id == 0) {
+        al_ready_settle(al_loop_head_CAST(op));
+        al_timers_settle(al_loop_head_CAST(op));
+    }
     return 0;
 }
 

@@ -7,16 +7,18 @@
  * an empty handle is a no-op.  That drops the callback's references (often a
  * cycle) at once.  An armed TimerHandle also leaves the timers at once.
  *
- * Most handles are thrown away by the caller of call_soon() and belong to the
- * queue alone.  Those the garbage collector need not know: the queue visits
- * what they refer to, as a part of itself.  Who kept a handle shows when the
- * next one is made: then it is tracked like any object.
+ * The garbage collector need not know a handle that waits.  While the loop runs
+ * it is alive, and so is all that it will run.  When it does not, most handles
+ * belong to the queue alone, which visits what they refer to, as a part of
+ * itself.  Who else keeps one shows when it is over, when the loop stops, or
+ * when the next one is made: then it is tracked like any object.
  *
  * Invariants
  *   (1) callback == NULL  <=>  no arguments  <=>  is_cancelled (or cleared by
  *       the garbage collector).
- *   (2) A handle that is not tracked is loop->fresh_handle, or only a queue
- *       (ready, timers) or whoever has just taken it from one owns it.
+ *   (2) A handle that is not tracked is in a queue (ready, timers) or has just
+ *       been taken from one; and the loop runs, or it is loop->fresh_handle,
+ *       or nobody else owns it.
  *   (3) All of it runs with the GIL held; cancel() may come from any thread,
  *       running only from the loop's. */
 #include "sched/handle.h"
@@ -37,17 +39,12 @@ handle_track(HandleObject *self)
     }
 }
 
-/* The time of the fresh handle is over: did anybody keep it? */
+/* Somebody owns one reference: if anybody else does, too, have it tracked. */
 static inline void
-handle_settle_fresh(al_loop_head *loop)
+handle_settle(HandleObject *self)
 {
-    HandleObject *fresh = (HandleObject *)loop->fresh_handle;
-
-    if (fresh != NULL) {
-        loop->fresh_handle = NULL;
-        if (Py_REFCNT(fresh) > 1 || fresh->weakrefs != NULL) {
-            handle_track(fresh);
-        }
+    if (Py_REFCNT(self) > 1 || self->weakrefs != NULL) {
+        handle_track(self);
     }
 }
 
@@ -55,12 +52,23 @@ handle_settle_fresh(al_loop_head *loop)
 static inline void
 handle_make_fresh(al_loop_head *loop, PyObject *op)
 {
-    handle_settle_fresh(loop);
     if (AL_UNLIKELY(loop->is_debug)) { /* which shows it around */
         handle_track((HandleObject *)op);
     }
-    else {
+    else if (AL_UNLIKELY(loop->thread_id == 0)) {
+        HandleObject *last = (HandleObject *)loop->fresh_handle;
+        if (last != NULL) {
+            handle_settle(last);
+        }
         loop->fresh_handle = op;
+    }
+}
+
+void
+al_handle_settle(al_state *state, PyObject *op)
+{
+    if (al_handle_check(state, op)) {
+        handle_settle((HandleObject *)op);
     }
 }
 
@@ -399,15 +407,17 @@ al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
 {
     HandleObject *self = HandleObject_CAST(handle);
 
-    if (self->callback == NULL) { /* by (1) */
-        return 0;
+    int rc = 0;
+
+    if (AL_LIKELY(self->callback != NULL)) { /* by (1) */
+        PyObject *result = handle_call_in_context(self);
+        if (AL_UNLIKELY(result == NULL)) {
+            rc = handle_report(self);
+        }
+        Py_XDECREF(result);
     }
-    PyObject *result = handle_call_in_context(self);
-    if (AL_UNLIKELY(result == NULL)) {
-        return handle_report(self);
-    }
-    Py_DECREF(result);
-    return 0;
+    handle_settle(self);
+    return rc;
 }
 
 /* Drop callback and arguments. */
@@ -440,6 +450,7 @@ al_handle_cancel(HandleObject *self)
     self->is_cancelled = true;
     if (Py_IS_TYPE((PyObject *)self, self->loop->state->TimerHandleType)) {
         al_timers_disarm(self->loop, (TimerHandleObject *)self);
+        handle_track(self); /* by (2) */
     }
     if (AL_UNLIKELY(self->loop->is_debug)) {
         /* "Executing <Handle ...> took 2.5 seconds" wants the callback. */

@@ -78,6 +78,11 @@ al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
 void
 al_handle_expose(al_state *state, PyObject *op);
 
+/* Its loop stops running. If it is a handle that anybody besides the queue has,
+ * have the garbage collector know it. */
+void
+al_handle_settle(al_state *state, PyObject *op);
+
 /* Visit a queued object and, if it is a handle that only the queue owns, what
  * that refers to: such a handle is a part of the queue. */
 int

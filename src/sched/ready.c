@@ -76,6 +76,7 @@ ready_run(al_loop_head *loop)
         if (loop->current_task != NULL && entry.run != loop->step &&
             loop->leave_task(loop) < 0)
         {
+            al_handle_expose(loop->state, entry.object);
             Py_DECREF(entry.object);
             return -1;
         }
@@ -153,6 +154,14 @@ al_ready_list(al_loop_head *loop)
         }
     }
     return list;
+}
+
+void
+al_ready_settle(al_loop_head *loop)
+{
+    for (size_t i = 0; i < loop->ready.count; i++) {
+        al_handle_settle(loop->state, ready_object(&loop->ready, i));
+    }
 }
 
 int

@@ -62,6 +62,10 @@ al_ready_clear(al_ready *ready);
 AL_NODISCARD PyObject *
 al_ready_list(al_loop_head *loop);
 
+/* al_handle_settle() for each. */
+void
+al_ready_settle(al_loop_head *loop);
+
 int
 al_ready_traverse(al_loop_head *loop, visitproc visit, void *arg);
 

@@ -338,6 +338,17 @@ al_timers_list(al_loop_head *loop)
     return list;
 }
 
+void
+al_timers_settle(al_loop_head *loop)
+{
+    for (Py_ssize_t i = 0; i < loop->timers.count; i++) {
+        PyObject *handle = loop->timers.heap[i].handle;
+        if (handle != NULL) {
+            al_handle_settle(loop->state, handle);
+        }
+    }
+}
+
 int
 al_timers_traverse(al_loop_head *loop, visitproc visit, void *arg)
 {

@@ -49,6 +49,10 @@ al_timers_clear(al_loop_head *loop);
 AL_NODISCARD PyObject *
 al_timers_list(al_loop_head *loop);
 
+/* al_handle_settle() for each. */
+void
+al_timers_settle(al_loop_head *loop);
+
 int
 al_timers_traverse(al_loop_head *loop, visitproc visit, void *arg);
 

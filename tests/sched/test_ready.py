@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 
 import pytest
@@ -171,6 +172,59 @@ def test_loop_with_things_queued_lets_go_of_them(loop_factory, close, future):
     del loop
     gc.collect()
     assert [watch() for watch in watches] == [None] * 4
+
+
+@pytest.mark.parametrize("made", ["before the run", "in the run", "by a thread", "after the run"])
+@pytest.mark.parametrize("end", ["ran", "cancelled", "waiting"])
+@pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later"])
+@pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning")
+def test_cycle_through_a_handle_is_collected(loop_factory, made, end, method):
+    class Keeper:
+        def called(self):
+            self.was_called = True
+
+    def make():
+        keeper.loop = loop
+        if method == "call_later":
+            keeper.handle = loop.call_later(0 if end == "ran" else 100, keeper.called)
+        else:
+            keeper.handle = getattr(loop, method)(keeper.called)
+        if end == "cancelled":
+            keeper.handle.cancel()
+        gc.collect()
+
+    def run():
+        if made == "in the run":
+            make()
+        elif made == "by a thread":
+            thread = threading.Thread(target=make)
+            thread.start()
+            thread.join()
+        if end == "waiting":
+            loop.stop()
+        else:
+            loop.call_later(0.001, loop.stop)
+
+    loop = loop_factory()
+    keeper = Keeper()
+    watch = weakref.ref(keeper)
+    loop.call_soon(run)
+    if made == "before the run":
+        make()
+    loop.run_forever()
+    if made == "after the run":
+        make()
+        if end == "ran":
+            run()
+            loop.run_forever()
+        loop.call_soon(id, 0)  # who keeps the last handle is looked at when the next one is made
+    assert keeper.handle.cancelled() is (end == "cancelled")
+    if end != "waiting" or made != "before the run":  # else it depends on the method
+        assert hasattr(keeper, "was_called") is (end == "ran")
+    run = make = None
+    del keeper, loop
+    gc.collect()
+    assert watch() is None
 
 
 def test_close_drops_what_is_queued(loop, seen):
