@@ -37,6 +37,10 @@
  * threads want it, too. */
 #define LOOP_MOST_AT_ONCE 32
 
+/* What a poll waits for a deadline, at least: seconds. The kernel lets select()
+ * be late by as much, and deadlines that are close together share a poll. */
+#define LOOP_TIMER_SLACK 50e-6
+
 /* What libev could not do in this thread's poll: an errno, 0 <=> nothing. Its
  * callback for that is the process's and is told no loop. */
 static _Thread_local int loop_poll_error;
@@ -116,7 +120,7 @@ loop_poll_at_once(LoopObject *self)
     return self->head.events != events;
 }
 
-/* Wait `seconds` at most for something to happen: 0, or -1. */
+/* Wait `seconds` (> 0) at most for something to happen: 0, or -1. */
 static int
 loop_poll_blocking(LoopObject *self, double seconds)
 {
@@ -129,6 +133,7 @@ loop_poll_blocking(LoopObject *self, double seconds)
     if (head->ready.count > 0) { /* a signal handler's doing */
         return 0;
     }
+    seconds = Py_MAX(seconds, LOOP_TIMER_SLACK);
     if (seconds > AL_ALARM_LONGEST ||
         !al_alarm_set(&self->alarm, head, seconds))
     {
