@@ -5,13 +5,15 @@ create_connection(), create_server(), connect_read_pipe(), subprocess_exec(), ru
 asynchronous generators, exception handlers. So a parameter that a new Python adds arrives by itself.
 """
 
+import asyncio
 import socket
 import sys
 import threading
 from asyncio import events
 from asyncio.base_events import BaseEventLoop
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from . import _core, _fork, _registry
 from ._sendfile import Sendfile
@@ -19,6 +21,9 @@ from ._signals import SignalHandling
 from ._subprocess import ChildProcesses
 from ._tls import TLS
 from ._unix import UnixSockets
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 # What we rely on in BaseEventLoop beyond its public methods; tests/loop/test_hooks.py holds each Python against it.
 INHERITED_HOOKS = (
@@ -53,6 +58,9 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
 
     if TYPE_CHECKING:
         # Of asyncio.BaseEventLoop, whose private methods mypy does not know.
+        _default_executor: Any
+        _executor_shutdown_called: bool
+
         def _check_running(self) -> None: ...
         def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
@@ -84,6 +92,17 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
             events._set_running_loop(None)
             self._set_coroutine_origin_tracking(False)
             sys.set_asyncgen_hooks(*old_hooks)
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
+        """Call func(*args) in a thread or process of an executor, None for the loop's own threads.
+
+        Returns a future of its result. Raises RuntimeError if the loop is closed or its executor has been shut down; in
+        debug mode TypeError if func is no plain callable.
+        """
+        chosen = self._default_executor if executor is None else executor
+        if chosen is None or self._debug or self._executor_shutdown_called or self.is_closed():
+            return BaseEventLoop.run_in_executor(self, executor, func, *args)
+        return self._wrap_future(chosen.submit(func, *args))  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close the event loop: drop what is scheduled and watched, shut the default executor down without waiting.

@@ -1,6 +1,7 @@
 /* module.c - builds asyncloop._core from its layers, bottom to top. */
 #include "base/state.h"
 
+#include "loop/future_chain.h"
 #include "loop/loop.h"
 #include "loop/sock_op.h"
 #include "net/dgram_transport.h"
@@ -31,6 +32,7 @@ module_exec(PyObject *module)
         al_tls_transport_init_type,
         al_listener_init_type,
         al_sock_op_init_type,
+        al_future_chain_init_type,
         al_loop_init_type,
     };
 

@@ -27,6 +27,7 @@
     X(accept)                                                                 \
     X(connect)                                                                \
     X(debug)                                                                  \
+    X(FINISHED)                                                               \
     X(_repr_info)                                                             \
     X(_check_thread)                                                          \
     X(_check_callback)                                                        \
@@ -34,13 +35,16 @@
     X(_buffer)                                                                \
     X(_detach)                                                                \
     X(_eof)                                                                   \
+    X(_exception)                                                             \
     X(_attach)                                                                \
     X(_fut_waiter)                                                            \
     X(_limit)                                                                 \
     X(_loop)                                                                  \
     X(_cancel_message)                                                        \
     X(_paused)                                                                \
+    X(_result)                                                                \
     X(_source_traceback)                                                      \
+    X(_state)                                                                 \
     X(_stream_reader_wr)                                                      \
     X(_transport)                                                             \
     X(_waiter)                                                                \

@@ -77,6 +77,7 @@ al_state_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->SSLTransportType);
     Py_VISIT(state->ListenerType);
     Py_VISIT(state->SockOpType);
+    Py_VISIT(state->FutureChainType);
     Py_VISIT(state->tls_unwrapped);
     Py_VISIT(state->tls_do_handshake);
     Py_VISIT(state->tls_wrapped);
@@ -134,6 +135,7 @@ al_state_clear(PyObject *module)
     Py_CLEAR(state->SSLTransportType);
     Py_CLEAR(state->ListenerType);
     Py_CLEAR(state->SockOpType);
+    Py_CLEAR(state->FutureChainType);
     Py_CLEAR(state->tls_unwrapped);
     Py_CLEAR(state->tls_do_handshake);
     Py_CLEAR(state->tls_wrapped);

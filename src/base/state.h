@@ -56,6 +56,10 @@ typedef struct {
     X(check_ssl_socket, "asyncio.base_events", "_check_ssl_socket")           \
     X(format_handle, "asyncio.base_events", "_format_handle")                 \
     X(logger, "asyncio.log", "logger")                                        \
+    X(wrap_future, "asyncio.futures", "wrap_future")                          \
+    X(chain_future, "asyncio.futures", "_chain_future")                       \
+    X(copy_future_state, "asyncio.futures", "_copy_future_state")             \
+    X(concurrent_Future, "concurrent.futures", "Future")                      \
     X(TransportSocket, "asyncio.trsock", "TransportSocket")                   \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")                                          \
@@ -81,6 +85,7 @@ typedef struct al_state {
     PyTypeObject *SSLTransportType;
     PyTypeObject *ListenerType;
     PyTypeObject *SockOpType;
+    PyTypeObject *FutureChainType;
 
     PyGetSetDef *cancel_message; /* asyncio's own; borrowed: future.h */
 

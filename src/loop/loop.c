@@ -27,6 +27,8 @@ static const struct {
     {offsetof(al_state, names.call_at), AL_OVERRIDES_CALL_AT},
     {offsetof(al_state, names.get_debug), AL_OVERRIDES_GET_DEBUG},
     {offsetof(al_state, names.create_future), AL_OVERRIDES_CREATE_FUTURE},
+    {offsetof(al_state, names.call_soon_threadsafe),
+     AL_OVERRIDES_CALL_SOON_THREADSAFE},
 };
 
 static inline PyObject *
@@ -395,9 +397,10 @@ static PyMethodDef *
 loop_collect_methods(void)
 {
     PyMethodDef *topics[] = {
-        loop_own_methods,     al_loop_run_methods,  al_loop_sched_methods,
-        al_loop_fds_methods,  al_loop_sock_methods, al_loop_net_methods,
-        al_loop_pipe_methods,
+        loop_own_methods,      al_loop_run_methods,
+        al_loop_sched_methods, al_loop_fds_methods,
+        al_loop_sock_methods,  al_loop_net_methods,
+        al_loop_pipe_methods,  al_loop_future_chain_methods,
     };
     size_t count = 1;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {

@@ -26,6 +26,7 @@ extern PyMethodDef al_loop_fds_methods[];
 extern PyMethodDef al_loop_sock_methods[];
 extern PyMethodDef al_loop_net_methods[];
 extern PyMethodDef al_loop_pipe_methods[];
+extern PyMethodDef al_loop_future_chain_methods[];
 
 /* loop_run.c: make libev's loop with the given EVBACKEND_ flag (0: the best
  * there is). 0, or -1 with ValueError or OSError set. */

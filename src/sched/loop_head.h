@@ -56,6 +56,7 @@ enum {
     AL_OVERRIDES_CALL_AT = 1 << 2,
     AL_OVERRIDES_GET_DEBUG = 1 << 3,
     AL_OVERRIDES_CREATE_FUTURE = 1 << 4,
+    AL_OVERRIDES_CALL_SOON_THREADSAFE = 1 << 5,
 };
 
 struct al_loop_head {

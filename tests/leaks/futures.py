@@ -1,6 +1,8 @@
 """Futures: made, resolved, awaited, forgotten."""
 
 import asyncio
+import concurrent.futures
+import threading
 
 
 def _future():
@@ -115,6 +117,19 @@ async def repr_and_attributes():
 async def wrapped_from_a_thread():
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, int)
+    await asyncio.gather(loop.run_in_executor(None, int, "x"), return_exceptions=True)
+    loop.run_in_executor(None, int).cancel()
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+    gate = threading.Event()
+    blocked = loop.run_in_executor(executor, gate.wait)
+    loop.run_in_executor(executor, int).cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    await blocked
+    executor.shutdown()
+    source = concurrent.futures.Future()
+    executor.submit = lambda *args: source
+    loop.run_in_executor(executor, int)  # is never done
 
 
 async def gather_and_shield():

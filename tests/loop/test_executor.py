@@ -3,10 +3,12 @@
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import socket
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -91,6 +93,221 @@ def test_cancelled_before_it_starts(loop, run):
 
     seen = []
     run(main())
+
+
+class Manual(concurrent.futures.Executor):
+    """An executor whose only thread is the test: what it submits is done when the test says so."""
+
+    def __init__(self, future_class=concurrent.futures.Future):
+        self.future_class = future_class
+        self.futures = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        self.futures.append(self.future_class())
+        return self.futures[-1]
+
+
+def in_thread(function, *args):
+    """Call it in another thread, and wait for that."""
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    thread.join()
+
+
+async def turns(count=3):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("where", [in_thread, lambda function, *args: function(*args)], ids=["thread", "loop"])
+class TestFollowing:
+    """The future of run_in_executor() and that of the executor."""
+
+    def submit(self, loop, **kwargs):
+        executor = Manual(**kwargs)
+        following = loop.run_in_executor(executor, int)
+        (source,) = executor.futures
+        return source, following
+
+    def test_result(self, loop, run, where):
+        async def main():
+            source, following = self.submit(loop)
+            result = object()
+            where(source.set_result, result)
+            await turns()
+            assert following.result() is result
+
+        run(main())
+
+    @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt("x"), StopAsyncIteration("x")], ids=repr)
+    def test_exception(self, loop, run, where, error):
+        async def main():
+            source, following = self.submit(loop)
+            where(source.set_exception, error)
+            await turns()
+            assert following.exception() is error
+
+        run(main())
+
+    @pytest.mark.parametrize("name", ["CancelledError", "InvalidStateError"])
+    def test_exceptions_that_asyncio_has_as_well(self, loop, run, where, name):
+        async def main():
+            source, following = self.submit(loop)
+            where(source.set_exception, getattr(concurrent.futures, name)("x"))
+            await turns()
+            assert type(following.exception()) is getattr(asyncio, name)
+            assert following.exception().args == ("x",)
+
+        run(main())
+
+    def test_source_is_cancelled(self, loop, run, where):
+        async def main():
+            source, following = self.submit(loop)
+            where(source.cancel)
+            await turns()
+            assert following.cancelled()
+
+        run(main())
+
+    def test_follower_is_cancelled(self, loop, run, where):
+        async def main():
+            source, following = self.submit(loop)
+            where(source.set_running_or_notify_cancel)
+            following.cancel()
+            await turns()
+            assert not source.cancelled()
+            where(source.set_result, 1)
+            await turns()
+            assert following.cancelled()
+
+        run(main())
+
+    def test_follower_has_a_result_already(self, loop, run, where):
+        async def main():
+            source, following = self.submit(loop)
+            following.set_result("mine")
+            where(source.set_result, 1)
+            await turns()
+            assert following.result() == "mine"
+
+        run(main())
+        contexts = [context for context in loop.unhandled if isinstance(context["exception"], AssertionError)]
+        if where is in_thread or len(loop.unhandled) > 0:  # in the loop's thread a new Python raises into set_result()
+            assert len(contexts) == 1
+        del loop.unhandled[:]
+
+    def test_done_before_anybody_follows(self, loop, run, where):
+        class Done(concurrent.futures.Future):
+            pass
+
+        async def main():
+            executor = Manual()
+            source = concurrent.futures.Future()
+            executor.submit = lambda *args: source
+            where(source.set_result, 5)
+            assert await loop.run_in_executor(executor, int) == 5
+
+        run(main())
+
+    @pytest.mark.parametrize("cancel", [False, True])
+    def test_loop_is_closed_first(self, loop_factory, where, cancel, caplog):
+        loop = loop_factory()
+        source, following = self.submit(loop)
+        if cancel:
+            following.cancel()
+        loop.close()
+        where(source.set_result, 1)
+        assert following.done() is cancel
+        assert caplog.records == []
+
+    def test_loop_does_not_run_yet(self, loop, where):
+        source, following = self.submit(loop)
+        where(source.set_result, 1)
+        assert loop.run_until_complete(following) == 1
+
+    def test_futures_of_ones_own(self, loop, run, where):
+        class Own(concurrent.futures.Future):
+            def result(self, timeout=None):
+                return ("own", super().result(timeout))
+
+        async def main():
+            source, following = self.submit(loop, future_class=Own)
+            where(source.set_result, 1)
+            await turns()
+            assert following.result() == ("own", 1)
+
+        run(main())
+
+    def test_debug_mode_set_meanwhile(self, loop, run, where):
+        async def main():
+            source, following = self.submit(loop)
+            loop.set_debug(True)
+            where(source.set_result, 1)
+            await turns()
+            assert following.result() == 1
+
+        run(main())
+
+    def test_call_soon_threadsafe_overridden_meanwhile(self, loop, run, where):
+        seen = []
+
+        def call_soon_threadsafe(callback, *args, context=None):
+            seen.append(callback)
+            return type(loop).call_soon_threadsafe(loop, callback, *args, context=context)
+
+        async def main():
+            source, following = self.submit(loop)
+            loop.call_soon_threadsafe = call_soon_threadsafe
+            where(source.set_result, 1)
+            await turns()
+            assert following.result() == 1
+            del loop.call_soon_threadsafe
+
+        run(main())
+        assert len(seen) == 1 or where is not in_thread
+
+    def test_nobody_keeps_the_follower(self, loop, run, where):
+        async def main():
+            executor = Manual()
+            seen = []
+            loop.run_in_executor(executor, int).add_done_callback(lambda future: seen.append(future.result()))
+            gc.collect()
+            where(executor.futures[0].set_result, 1)
+            await turns()
+            assert seen == [1]
+
+        run(main())
+
+    def test_nobody_is_kept_alive(self, loop, run, where):
+        async def main():
+            source, following = self.submit(loop)
+            source.myself, following.myself = source, following
+            watches = [weakref.ref(source), weakref.ref(following)]
+            if where is in_thread:  # else neither is ever done
+                where(source.set_result, 1)
+                await turns()
+            del source, following
+            gc.collect()
+            assert [watch() for watch in watches] == [None, None]
+
+        run(main())
+
+    def test_dropped_result_may_run_anything(self, loop, run, where):
+        class Attacker:
+            def __del__(self):
+                seen.append(1)
+                gc.collect()
+                loop.call_soon(seen.append, 2)
+
+        async def main():
+            source, following = self.submit(loop)
+            where(source.set_result, Attacker())
+            del source, following
+            await turns(4)
+            assert seen == [1, 2]
+
+        seen = []
+        run(main())
 
 
 class TestShutdown:

@@ -183,46 +183,48 @@ def test_cycle_through_a_handle_is_collected(loop_factory, made, end, method):
         def called(self):
             self.was_called = True
 
-    def make():
-        keeper.loop = loop
-        if method == "call_later":
-            keeper.handle = loop.call_later(0 if end == "ran" else 100, keeper.called)
-        else:
-            keeper.handle = getattr(loop, method)(keeper.called)
-        if end == "cancelled":
-            keeper.handle.cancel()
-        gc.collect()
+    def play():
+        loop = loop_factory()
+        keeper = Keeper()
 
-    def run():
-        if made == "in the run":
+        def make():
+            keeper.loop = loop
+            if method == "call_later":
+                keeper.handle = loop.call_later(0 if end == "ran" else 100, keeper.called)
+            else:
+                keeper.handle = getattr(loop, method)(keeper.called)
+            if end == "cancelled":
+                keeper.handle.cancel()
+            gc.collect()
+
+        def run():
+            if made == "in the run":
+                make()
+            elif made == "by a thread":
+                thread = threading.Thread(target=make)
+                thread.start()
+                thread.join()
+            if end == "waiting":
+                loop.stop()
+            else:
+                loop.call_later(0.001, loop.stop)
+
+        loop.call_soon(run)
+        if made == "before the run":
             make()
-        elif made == "by a thread":
-            thread = threading.Thread(target=make)
-            thread.start()
-            thread.join()
-        if end == "waiting":
-            loop.stop()
-        else:
-            loop.call_later(0.001, loop.stop)
+        loop.run_forever()
+        if made == "after the run":
+            make()
+            if end == "ran":
+                run()
+                loop.run_forever()
+            loop.call_soon(id, 0)  # who keeps the last handle is looked at when the next one is made
+        assert keeper.handle.cancelled() is (end == "cancelled")
+        if end != "waiting" or made != "before the run":  # else it depends on the method
+            assert hasattr(keeper, "was_called") is (end == "ran")
+        return weakref.ref(keeper)
 
-    loop = loop_factory()
-    keeper = Keeper()
-    watch = weakref.ref(keeper)
-    loop.call_soon(run)
-    if made == "before the run":
-        make()
-    loop.run_forever()
-    if made == "after the run":
-        make()
-        if end == "ran":
-            run()
-            loop.run_forever()
-        loop.call_soon(id, 0)  # who keeps the last handle is looked at when the next one is made
-    assert keeper.handle.cancelled() is (end == "cancelled")
-    if end != "waiting" or made != "before the run":  # else it depends on the method
-        assert hasattr(keeper, "was_called") is (end == "ran")
-    run = make = None
-    del keeper, loop
+    watch = play()
     gc.collect()
     assert watch() is None
 
