@@ -9,11 +9,13 @@
  * kernel did not take counts as queued; so a protocol is paused by a slow
  * peer and never by its own speed.
  *
- * Except where messages come in parts, as a head and a body: a transport that
- * was written to several times in one turn is likely to be so again, and a
- * system call costs more than all else here. Next time what is small is held
- * until the turn is over and leaves in one piece. One write a turn, and the
- * next one goes at once again. Nobody sees the difference but the peer: who
+ * With two exceptions, where what is small is held until the turn is over, for
+ * a system call costs more than all else here.  Messages may come in parts, as
+ * a head and a body: a transport that was written to several times in one turn
+ * is likely to be so again, and they leave in one piece. One write a turn, and
+ * the next one goes at once again.  And while others wait for their turn: peers
+ * on this machine are woken one by one by what is sent at once, and together
+ * by what leaves together.  Nobody sees the difference but the peer: who
  * closes, aborts, forks or asks how much is queued finds it sent.
  *
  * Invariants
@@ -183,7 +185,7 @@ sock_write_may_hold(SocketTransportObject *self, size_t size)
         return false;
     }
     self->write_turn = loop->turn;
-    if (AL_LIKELY(!self->is_written_in_parts)) {
+    if (!self->is_written_in_parts && loop->todo == 0) {
         return false;
     }
     self->is_written_in_parts = false; /* until the next part comes */

@@ -88,6 +88,7 @@ struct al_loop_head {
     double clock_resolution;  /* seconds */
     uint32_t events;          /* what polls have found so far; wraps */
     uint32_t turn;            /* how many were begun; wraps */
+    size_t todo;              /* entries left to run in this turn */
     uint32_t overrides;       /* AL_OVERRIDES_... */
     bool is_debug;
     bool is_closed;

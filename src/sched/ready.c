@@ -13,6 +13,9 @@
 #include "sched/report.h"
 #include "sched/timers.h"
 
+/* What is late waits for no more than so many others. */
+#define READY_MOST_LATE 16
+
 int
 al_ready_grow(al_ready *ready)
 {
@@ -69,10 +72,11 @@ ready_run(al_loop_head *loop)
     al_ready *ready = &loop->ready;
     size_t todo = ready->count;
 
-    for (; todo > 0 && ready->count > 0; todo--) {
+    while (todo > 0 && ready->count > 0) {
         al_entry entry = ready_pop(ready); /* by (2) */
         int rc;
 
+        loop->todo = --todo;
         if (loop->current_task != NULL && entry.run != loop->step &&
             loop->leave_task(loop) < 0)
         {
@@ -88,6 +92,11 @@ ready_run(al_loop_head *loop)
         }
         Py_DECREF(entry.object);
         if (AL_UNLIKELY(rc < 0)) {
+            return -1;
+        }
+        if (AL_UNLIKELY(loop->late.count >= READY_MOST_LATE) &&
+            al_ready_run_late(loop) < 0)
+        {
             return -1;
         }
     }

@@ -126,6 +126,72 @@ def test_a_single_write_is_on_its_way_when_it_returns(parts, turns, available):
     assert seen[1] == PART
 
 
+class TestOthersWait:
+    """One write each, by callbacks of one turn."""
+
+    @pytest.fixture
+    def pairs(self, connect, Recorder):
+        return [connect(Recorder()) for _ in range(40)]
+
+    @pytest.fixture
+    def in_a_turn(self, loop, run):
+        async def call(functions):
+            for function in functions:
+                loop.call_soon(function)
+            await asyncio.sleep(0.001)  # so this task is not one of those who wait for their turn
+
+        return lambda *functions: run(call(functions))
+
+    def test_all_is_sent_when_the_turn_is_over(self, pairs, in_a_turn, available):
+        for i in range(3):
+            in_a_turn(*[lambda i=i, transport=transport: transport.write(b"%d" % i) for transport, _ in pairs])
+            assert [available(peer) for _, peer in pairs] == [b"%d" % i] * len(pairs)
+
+    def test_what_is_held_waits_for_few_others(self, pairs, in_a_turn, available):
+        seen = []
+        writes = [lambda transport=transport: transport.write(b"x") for transport, _ in pairs[:30]]
+        in_a_turn(*writes, lambda: seen.extend(available(peer) for _, peer in pairs[:14]))
+        assert seen == [b"x"] * 14
+
+    def test_they_leave_together(self, kind, pairs, in_a_turn, available):
+        if kind == "asyncio":
+            pytest.skip("asyncio sends each at once")
+        seen = []
+        write = lambda transport, peer: (transport.write(b"x"), seen.append(available(peer)))  # noqa: E731
+        in_a_turn(*[lambda pair=pair: write(*pair) for pair in pairs[:10]])
+        assert seen == [b""] * 9 + [b"x"]
+        assert [available(peer) for _, peer in pairs[:10]] == [b"x"] * 9 + [b""]
+
+    def test_the_last_one_is_on_its_way_when_it_returns(self, pairs, in_a_turn, available):
+        (first, _), (last, peer) = pairs[:2]
+        seen = []
+        in_a_turn(lambda: first.write(b"x"), lambda: (last.write(b"y"), seen.append(available(peer))))
+        assert seen == [b"y"]
+
+    def test_what_is_large_is_on_its_way_when_it_returns(self, pairs, in_a_turn, available):
+        transport, peer = pairs[0]
+        seen = []
+        in_a_turn(lambda: (transport.write(bytes(20_000)), seen.append(available(peer))), lambda: None)
+        assert seen[0] == bytes(len(seen[0])) != b""
+
+    def test_a_turn_that_is_cut_short(self, pairs, loop, in_a_turn, available):
+        def stop():
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            in_a_turn(lambda: pairs[0][0].write(b"x"), stop, lambda: None)
+        assert available(pairs[0][1]) == b"x"
+        loop.run_until_complete(asyncio.sleep(0))
+
+    def test_turns_within_a_turn(self, kind, pairs, loop, in_a_turn, available):
+        if kind == "asyncio":
+            pytest.skip("asyncio's _run_once() does not nest")
+        seen = []
+        transport, peer = pairs[0]
+        in_a_turn(lambda: (transport.write(b"x"), loop._run_once(), seen.append(available(peer))), lambda: None)
+        assert seen == [b"x"]
+
+
 def test_the_turn_ends_and_all_is_sent(parts, turns, available):
     transport, peer = parts()
     seen = []
