@@ -1,5 +1,7 @@
 """A report of run.py as text. Ratios are of speed: 2.0x uvloop takes half of uvloop's time (or memory)."""
 
+import statistics
+
 SUBJECT = "asyncloop"  # whose ratios the Markdown table shows
 BASES = ("uvloop", "asyncio")
 WHAT = {"ns": "CPU", "ns wall": "wall time", "bytes": "bytes"}
@@ -17,10 +19,17 @@ def figure(value, unit):
 
 
 def ratio(case, loop, base):
-    """Return how many times as fast as `base` the loop is in the case, or None when one of them has no result."""
+    """Return how many times as fast as `base` the loop is in the case, or None when one of them has no result.
+
+    It is the median of the rounds: what a machine does besides changes from one round to the next, but hits all loops
+    of a round alike. Where one of them failed in some round, it is the ratio of the medians.
+    """
     if loop not in case["loops"] or base not in case["loops"]:
         return None
-    return case["loops"][base]["median"] / case["loops"][loop]["median"]
+    theirs, ours = case["loops"][base], case["loops"][loop]
+    if len(theirs["samples"]) != len(ours["samples"]):
+        return theirs["median"] / ours["median"]
+    return statistics.median(their / our for their, our in zip(theirs["samples"], ours["samples"], strict=True))
 
 
 def written(ratio):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -63,6 +64,29 @@ def test_markdown_has_a_row_per_case(measured):
     assert rows[0] == "| case | asyncio | asyncloop | x asyncio |"
     assert [row.split(" | ")[0] for row in rows[2:4]] == ["| call_soon chain", "| TCP echo, Protocol, 1 KiB"]
     assert all(row.count("|") == rows[0].count("|") for row in rows[:4])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "ratio"),
+    [
+        ([100, 200, 400], [50, 100, 200], "2.00x"),
+        ([400, 100, 100], [100, 100, 400], "1.00x"),
+        ([400, 100, 100], [400, 50, 50], "2.00x"),
+        ([100, 300, 100], [50, 100], "1.33x"),  # failed in a round: of the medians
+    ],
+)
+def test_a_ratio_is_that_of_a_round(measured, tmp_path, theirs, ours, ratio):
+    _, report, _ = measured
+    case = report["cases"]["call_soon.chain"]
+    loops = {
+        loop: case["loops"][loop] | {"samples": samples, "median": statistics.median(samples)}
+        for loop, samples in [("asyncio", theirs), ("asyncloop", ours)]
+    }
+    stored = tmp_path / "stored.json"
+    stored.write_text(json.dumps(report | {"cases": {"call_soon.chain": case | {"loops": loops}}}))
+    done = run("--from", stored, "--markdown")
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| call_soon chain")]
+    assert row.split(" | ")[3] == f"{ratio} |"
 
 
 def test_chart_has_a_bar_per_case_and_loop(measured):
