@@ -120,19 +120,23 @@ chain_run(al_loop_head *loop, PyObject *op)
         PyUnicode_FromString("Error in run_in_executor()"), items);
 }
 
-/* Called with the source when it is done, in any thread. */
+/* Called when the source is done, in any thread. */
 static PyObject *
-chain_source_done(PyObject *op, PyObject *source)
+chain_source_done(PyObject *op, PyObject *Py_UNUSED(argument))
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
     PyObject *result = NULL;
 
-    if (self->destination == NULL) {
+    if (self->source == NULL) {
         Py_RETURN_NONE;
     }
+    PyObject *source = Py_NewRef(self->source);
     PyObject *destination = Py_NewRef(self->destination);
-    al_loop_head *loop = al_loop_head_CAST(al_future_of(destination)->loop);
-    if (AL_LIKELY(chain_is_direct(loop) &&
+    /* Its __init__ may have been called again, with any loop. */
+    al_future *future = al_future_of(destination);
+    al_loop_head *loop =
+        future->is_ours ? al_loop_head_CAST(future->loop) : NULL;
+    if (AL_LIKELY(loop != NULL && chain_is_direct(loop) &&
                   loop->thread_id != PyThread_get_thread_ident()))
     {
         if (al_ready_push(loop, chain_run, op) == 0) {
@@ -142,31 +146,33 @@ chain_source_done(PyObject *op, PyObject *source)
     }
     else {
         (void)FutureChain_clear(op); /* the source keeps its callbacks */
-        result = loop->is_closed ? Py_NewRef(Py_None)
-                                 : PyObject_CallFunctionObjArgs(
-                                       loop->state->imports.chain_future,
-                                       source, destination, NULL);
+        al_state *state = al_state_from_type(Py_TYPE(op));
+        result = loop != NULL && loop->is_closed
+                     ? Py_NewRef(Py_None)
+                     : PyObject_CallFunctionObjArgs(state->imports.chain_future,
+                                                    source, destination, NULL);
     }
+    Py_DECREF(source);
     Py_DECREF(destination);
     return result;
 }
 
 /* --- destination to source ---------------------------------------------- */
 
-/* Called by the loop with the destination when it is done. */
+/* Called by the loop when the destination is done. */
 static PyObject *
-chain_destination_done(PyObject *op, PyObject *destination)
+chain_destination_done(PyObject *op, PyObject *Py_UNUSED(argument))
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
 
     if (self->source == NULL ||
-        al_future_of(destination)->state != AL_FUTURE_CANCELLED)
+        al_future_of(self->destination)->state != AL_FUTURE_CANCELLED)
     {
         Py_RETURN_NONE;
     }
+    al_state *state = al_state_from_type(Py_TYPE(op));
     PyObject *source = Py_NewRef(self->source);
-    PyObject *result = PyObject_CallMethodNoArgs(
-        source, al_future_state_of(destination)->names.cancel);
+    PyObject *result = PyObject_CallMethodNoArgs(source, state->names.cancel);
     Py_DECREF(source);
     if (result == NULL) {
         return NULL;

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import gc
 import socket
@@ -308,6 +309,30 @@ class TestFollowing:
 
         seen = []
         run(main())
+
+
+def test_callbacks_of_the_follower_take_anything(loop, run):
+    async def main():
+        executor = Manual()
+        following = loop.run_in_executor(executor, int)
+        for callback, _ in following._callbacks:
+            with contextlib.suppress(AttributeError):  # asyncio's is a function of the future
+                callback(42)
+        executor.futures[0].set_result(1)
+        assert await following == 1
+
+    run(main())
+
+
+def test_follower_begins_again_with_another_loop(loop, loop_factory, Future):
+    other = loop_factory()
+    executor = Manual()
+    following = loop.run_in_executor(executor, int)
+    Future.__init__(following, loop=other)
+    in_thread(executor.futures[0].set_result, 1)
+    del following, executor
+    gc.collect()
+    other.close()
 
 
 class TestShutdown:
