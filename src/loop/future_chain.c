@@ -147,10 +147,11 @@ chain_source_done(PyObject *op, PyObject *Py_UNUSED(argument))
     else {
         (void)FutureChain_clear(op); /* the source keeps its callbacks */
         al_state *state = al_state_from_type(Py_TYPE(op));
-        result = loop != NULL && loop->is_closed
-                     ? Py_NewRef(Py_None)
-                     : PyObject_CallFunctionObjArgs(state->imports.chain_future,
-                                                    source, destination, NULL);
+        result =
+            loop != NULL && loop->is_closed
+                ? Py_NewRef(Py_None)
+                : PyObject_CallFunctionObjArgs(state->imports.chain_future,
+                                               source, destination, NULL);
     }
     Py_DECREF(source);
     Py_DECREF(destination);
