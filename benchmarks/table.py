@@ -3,7 +3,7 @@
 import statistics
 
 SUBJECT = "asyncloop"  # whose ratios the Markdown table shows
-BASES = ("uvloop", "asyncio")
+BASES = ("uvloop", "zuvloop", "asyncio")
 WHAT = {"ns": "CPU", "ns wall": "wall time", "bytes": "bytes"}
 
 
