@@ -13,9 +13,10 @@
  * a system call costs more than all else here.  Messages may come in parts, as
  * a head and a body: a transport that was written to several times in one turn
  * is likely to be so again, and they leave in one piece. One write a turn, and
- * the next one goes at once again.  And while others wait for their turn: peers
- * on this machine are woken one by one by what is sent at once, and together
- * by what leaves together.  Nobody sees the difference but the peer: who
+ * the next one goes at once again.  And while others wait for their turn, or
+ * for its end: peers on this machine are woken one by one by what is sent at
+ * once, and together by what leaves together.  What was written first leaves
+ * first.  Nobody sees the difference but the peer: who
  * closes, aborts, forks or asks how much is queued finds it sent.
  *
  * Invariants
@@ -185,7 +186,8 @@ sock_write_may_hold(SocketTransportObject *self, size_t size)
         return false;
     }
     self->write_turn = loop->turn;
-    if (!self->is_written_in_parts && loop->todo == 0) {
+    if (!self->is_written_in_parts && loop->todo == 0 && loop->late.count == 0)
+    {
         return false;
     }
     self->is_written_in_parts = false; /* until the next part comes */

@@ -159,14 +159,23 @@ class TestOthersWait:
         seen = []
         write = lambda transport, peer: (transport.write(b"x"), seen.append(available(peer)))  # noqa: E731
         in_a_turn(*[lambda pair=pair: write(*pair) for pair in pairs[:10]])
-        assert seen == [b""] * 9 + [b"x"]
-        assert [available(peer) for _, peer in pairs[:10]] == [b"x"] * 9 + [b""]
+        assert seen == [b""] * 10
+        assert [available(peer) for _, peer in pairs[:10]] == [b"x"] * 10
 
     def test_the_last_one_is_on_its_way_when_it_returns(self, pairs, in_a_turn, available):
-        (first, _), (last, peer) = pairs[:2]
+        transport, peer = pairs[0]
         seen = []
-        in_a_turn(lambda: first.write(b"x"), lambda: (last.write(b"y"), seen.append(available(peer))))
-        assert seen == [b"y"]
+        in_a_turn(lambda: None, lambda: (transport.write(b"x"), seen.append(available(peer))))
+        assert seen == [b"x"]
+
+    def test_what_was_written_first_leaves_first(self, pairs, in_a_turn, available):
+        (first, its_peer), (last, other_peer) = pairs[:2]
+        seen = []
+        in_a_turn(
+            lambda: first.write(b"x"),
+            lambda: (last.write(b"y"), seen.append((available(other_peer), available(its_peer)))),
+        )
+        assert seen in ([(b"", b"")], [(b"y", b"x")])
 
     def test_what_is_large_is_on_its_way_when_it_returns(self, pairs, in_a_turn, available):
         transport, peer = pairs[0]
@@ -174,14 +183,16 @@ class TestOthersWait:
         in_a_turn(lambda: (transport.write(bytes(20_000)), seen.append(available(peer))), lambda: None)
         assert seen[0] == bytes(len(seen[0])) != b""
 
-    def test_a_turn_that_is_cut_short(self, pairs, loop, in_a_turn, available):
+    def test_a_turn_that_is_cut_short(self, pairs, loop, available):
         def stop():
             raise KeyboardInterrupt
 
+        transport, peer = pairs[0]
+        for function in (lambda: transport.write(b"x"), stop, lambda: None):
+            loop.call_soon(function)
         with pytest.raises(KeyboardInterrupt):
-            in_a_turn(lambda: pairs[0][0].write(b"x"), stop, lambda: None)
-        assert available(pairs[0][1]) == b"x"
-        loop.run_until_complete(asyncio.sleep(0))
+            loop.run_forever()
+        assert available(peer) == b"x"
 
     def test_turns_within_a_turn(self, kind, pairs, loop, in_a_turn, available):
         if kind == "asyncio":
