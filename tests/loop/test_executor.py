@@ -235,7 +235,7 @@ class TestFollowing:
             source, following = self.submit(loop, future_class=Own)
             where(source.set_result, 1)
             await turns()
-            assert following.result() == ("own", 1)
+            assert following.result() == (1 if sys.version_info >= (3, 15) else ("own", 1))
 
         run(main())
 
@@ -328,7 +328,8 @@ def test_follower_begins_again_with_another_loop(loop, loop_factory, Future):
     other = loop_factory()
     executor = Manual()
     following = loop.run_in_executor(executor, int)
-    Future.__init__(following, loop=other)
+    with contextlib.suppress(RuntimeError):  # from Python 3.15 on it begins once
+        Future.__init__(following, loop=other)
     in_thread(executor.futures[0].set_result, 1)
     del following, executor
     gc.collect()
