@@ -102,7 +102,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         chosen = self._default_executor if executor is None else executor
         if chosen is None or self._debug or self._executor_shutdown_called or self.is_closed():
             return BaseEventLoop.run_in_executor(self, executor, func, *args)
-        return self._wrap_future(chosen.submit(func, *args))  # type: ignore[no-any-return]
+        return self._wrap_future(chosen.submit(func, *args))
 
     def close(self) -> None:
         """Close the event loop: drop what is scheduled and watched, shut the default executor down without waiting.

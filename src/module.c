@@ -1,7 +1,6 @@
 /* module.c - builds asyncloop._core from its layers, bottom to top. */
 #include "base/state.h"
 
-#include "loop/future_chain.h"
 #include "loop/loop.h"
 #include "loop/sock_op.h"
 #include "net/dgram_transport.h"

@@ -16,10 +16,9 @@
  * Invariant
  *   (1) source == NULL  <=>  destination == NULL  <=>  over (or cleared by the
  *       garbage collector). */
-#include "loop/future_chain.h"
+#include "loop/loop.h"
 
 #include "io/wakeup.h"
-#include "loop/loop.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/report.h"

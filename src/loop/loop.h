@@ -41,4 +41,8 @@ al_loop_release(LoopObject *self);
 AL_NODISCARD int
 al_loop_init_type(PyObject *module);
 
+/* future_chain.c: likewise. */
+AL_NODISCARD int
+al_future_chain_init_type(PyObject *module);
+
 #endif

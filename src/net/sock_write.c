@@ -16,8 +16,8 @@
  * the next one goes at once again.  And while others wait for their turn, or
  * for its end: peers on this machine are woken one by one by what is sent at
  * once, and together by what leaves together.  What was written first leaves
- * first.  Nobody sees the difference but the peer: who
- * closes, aborts, forks or asks how much is queued finds it sent.
+ * first.  Nobody sees the difference but the peer: who closes, aborts, forks or
+ * asks how much is queued finds it sent.
  *
  * Invariants
  *   (1) outgoing is not empty => the writer entry is set, or is_held, or the

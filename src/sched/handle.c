@@ -406,7 +406,6 @@ int
 al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
 {
     HandleObject *self = HandleObject_CAST(handle);
-
     int rc = 0;
 
     if (AL_LIKELY(self->callback != NULL)) { /* by (1) */

@@ -117,6 +117,10 @@ async def repr_and_attributes():
 async def wrapped_from_a_thread():
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, int)
+
+
+async def of_executors_that_fail_or_are_cancelled_or_never_done():
+    loop = asyncio.get_running_loop()
     await asyncio.gather(loop.run_in_executor(None, int, "x"), return_exceptions=True)
     loop.run_in_executor(None, int).cancel()
     executor = concurrent.futures.ThreadPoolExecutor(1)

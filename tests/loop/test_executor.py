@@ -198,9 +198,6 @@ class TestFollowing:
         del loop.unhandled[:]
 
     def test_done_before_anybody_follows(self, loop, run, where):
-        class Done(concurrent.futures.Future):
-            pass
-
         async def main():
             executor = Manual()
             source = concurrent.futures.Future()
