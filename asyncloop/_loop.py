@@ -47,6 +47,21 @@ INHERITED_HOOKS = (
     "_sock_sendfile_native",
 )
 
+# The attributes that BaseEventLoop keeps in its instances and _core.Loop has not.
+BASE_ATTRIBUTES = (
+    "_timer_cancelled_count",
+    "_default_executor",
+    "_internal_fds",
+    "_exception_handler",
+    "_old_agen_hooks",
+    "slow_callback_duration",
+    "_coroutine_origin_tracking_enabled",
+    "_coroutine_origin_tracking_saved_depth",
+    "_asyncgens",
+    "_asyncgens_shutdown_called",
+    "_executor_shutdown_called",
+)
+
 
 class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesses, BaseEventLoop):
     """An asyncio event loop on libev, whose create_future() and create_task() make asyncloop's Future and Task.
@@ -55,6 +70,10 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
 
     Raises ValueError for a backend that libev does not have here, OSError when the system lacks the means.
     """
+
+    # A loop has a __dict__ from the day somebody stores an attribute of theirs; the interpreter finds methods faster
+    # while there is none.
+    __slots__ = (*BASE_ATTRIBUTES, "_unix_server_sockets", "_signal_wakeup", "_pidfds")
 
     if TYPE_CHECKING:
         # Of asyncio.BaseEventLoop, whose private methods mypy does not know.
@@ -70,6 +89,8 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         _core.Loop.__init__(self, backend=backend)
         BaseEventLoop.__init__(self)
         self._unix_server_sockets = {}
+        self._signal_wakeup = None
+        self._pidfds = None
         _fork.remember(self)
 
     def run_forever(self) -> None:

@@ -124,7 +124,7 @@ def forget_wakeups() -> None:
 class SignalHandling(asyncio.AbstractEventLoop):
     """What Loop inherits for add_signal_handler() and remove_signal_handler(); its close() calls _close_signals()."""
 
-    _signal_wakeup: _Wakeup | None = None  # there is one <=> there are handlers
+    _signal_wakeup: _Wakeup | None  # there is one <=> there are handlers
 
     if TYPE_CHECKING:
         # Of asyncio.BaseEventLoop and of the C type.

@@ -46,7 +46,7 @@ def _open_pidfd(pid: int) -> int | None:
 class ChildProcesses(asyncio.AbstractEventLoop):
     """What Loop inherits for subprocess_exec() and subprocess_shell(); its close() calls _close_children()."""
 
-    _pidfds: set[int] | None = None  # of the children that run
+    _pidfds: set[int] | None  # of the children that run, None <=> there was none yet
 
     if TYPE_CHECKING:
         # Of the C type.

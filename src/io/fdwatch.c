@@ -88,7 +88,7 @@ fdwatch_on_ready(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
     {
         return; /* libev has stopped it; silent from now on, as in asyncio */
     }
-    loop->events++;
+    al_loop_note_event(loop);
     if (revents & EV_WRITE) { /* will be the second */
         fdwatch_push(loop, &watch->writer);
     }
@@ -219,6 +219,7 @@ fdwatch_sync(al_fdwatch *watch)
     if (wanted) {
         ev_io_start(loop->ev, &watch->io);
     }
+    al_loop_note_event(loop);
     fdwatch_note_change(watch);
     al_wakeup_if_blocked(loop); /* called by another thread: it polls anew */
 }
@@ -506,6 +507,7 @@ al_fdwatch_close(al_fdwatch *watch)
     PyObject *fileobj = NULL;
     PyObject *socket = NULL;
 
+    al_loop_note_event(loop);
     ev_io_stop(loop->ev, &watch->io);
     al_list_remove(&watch->changed);
     loop->fdtable->watches[watch->io.fd] = NULL;

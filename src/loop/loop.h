@@ -12,7 +12,8 @@ typedef struct {
     /* Polls are paid for (design D6): how many turns may pass without one. */
     uint32_t turns_skipped; /* since the last poll */
     uint32_t turns_to_skip; /* until the next poll */
-    uint32_t idle_polls;    /* polls in a row that found nothing */
+    uint32_t idle_polls;    /* in a row, without an event before or in them */
+    uint32_t events_polled; /* head.events when the last poll was over */
     uint32_t polls_at_once; /* before the next that waits without the GIL */
     uint64_t last_poll;     /* in al_cycles() */
 } LoopObject;

@@ -12,7 +12,8 @@
  * A poll costs more than a short turn.  While turns keep the loop busy and
  * polls find nothing, some are skipped: few turns, few microseconds (design
  * D6), so that I/O never starves; and the first polls after anything happened
- * are never skipped.
+ * are never skipped, nor is one after this loop has sent something, say: the
+ * other end may be here, too.
  *
  * Invariant
  *   (1) head.is_blocked  <=>  the GIL is released inside a poll which nobody
@@ -31,7 +32,7 @@
 
 /* Polls that find nothing before any is skipped; and the most that are. */
 #define LOOP_IDLE_POLLS 16
-#define LOOP_MOST_SKIPPED 7
+#define LOOP_MOST_SKIPPED 15
 
 /* Polls in a row that keep the GIL because they need not wait, at most: other
  * threads want it, too. */
@@ -78,6 +79,7 @@ static inline bool
 loop_may_skip_poll(LoopObject *self)
 {
     if (self->turns_skipped >= self->turns_to_skip ||
+        self->head.events != self->events_polled ||
         al_cycles() - self->last_poll > al_cycles_budget())
     {
         return false;
@@ -88,10 +90,13 @@ loop_may_skip_poll(LoopObject *self)
 
 /* A poll is over: decide how many turns may go without one. */
 static inline void
-loop_plan_polls(LoopObject *self, bool found)
+loop_plan_polls(LoopObject *self, bool waited)
 {
+    bool anything = waited || self->head.events != self->events_polled;
+
+    self->events_polled = self->head.events;
     self->turns_skipped = 0;
-    if (found) {
+    if (anything) {
         self->idle_polls = 0;
         self->turns_to_skip = 0;
     }
@@ -154,7 +159,6 @@ static int
 loop_poll(LoopObject *self)
 {
     al_loop_head *head = &self->head;
-    uint32_t events = head->events;
     double seconds = 0;
     int rc = 0;
 
@@ -170,7 +174,7 @@ loop_poll(LoopObject *self)
     else if (!loop_poll_at_once(self)) {
         rc = loop_poll_blocking(self, seconds);
     }
-    loop_plan_polls(self, seconds > 0 || head->events != events);
+    loop_plan_polls(self, seconds > 0);
     if (AL_UNLIKELY(loop_poll_error != 0) && rc == 0) {
         al_error_set_errno(loop_poll_error);
         rc = -1;

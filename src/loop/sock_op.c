@@ -68,6 +68,7 @@ sock_op_retry(SockOpObject *self, PyObject *future)
     int rc = 0;
 
     self->is_running = true;
+    al_loop_note_event(self->loop);
     PyObject *result = self->call->retry(self);
     self->is_running = false;
     if (result != NULL) {
@@ -296,6 +297,7 @@ SockOp_am_send(PyObject *op, PyObject *sent, PyObject **result)
     self->is_running = true;
     if (!self->is_started) {
         self->is_started = true;
+        al_loop_note_event(self->loop);
         step = sock_op_proceed(self, self->call->begin(self), result);
     }
     else if (self->iterator != NULL) {

@@ -391,6 +391,7 @@ dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
     const al_sockaddr *to;
 
     al_dgram_way way = dgram_write_way(self, address, &storage, &to);
+    al_loop_note_event(base->loop);
     if (AL_LIKELY(self->out_count == 0)) { /* by (2) */
         int rc = way == AL_DGRAM_BY_SOCKET
                      ? dgram_write_by_socket(self, data, address)

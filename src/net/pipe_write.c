@@ -188,6 +188,7 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
     if (size == 0 || pipe_write_is_lost(self)) {
         return 0;
     }
+    al_loop_note_event(self->common.base.loop);
     if (self->outgoing.count == 0) { /* by (2) */
         ssize_t n = write(self->common.fd, data, size);
         if (AL_LIKELY(n == (ssize_t)size)) {

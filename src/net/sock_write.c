@@ -62,7 +62,16 @@ sock_write_sendv(SocketTransportObject *self)
     struct iovec iov[AL_WRITE_IOV];
 
     int count = al_chunks_iovec(&self->outgoing, iov, AL_WRITE_IOV);
+    al_loop_note_event(self->base.loop);
     return al_sock_sendv(self->fd, iov, count);
+}
+
+/* As al_sock_shutdown_write(). */
+static int
+sock_write_shutdown(SocketTransportObject *self)
+{
+    al_loop_note_event(self->base.loop);
+    return al_sock_shutdown_write(self->fd);
 }
 
 /* Send from the queue once. 0, or -1 with an exception to be raised set; the
@@ -91,7 +100,7 @@ sock_write_drained(SocketTransportObject *self)
         return al_transport_run_lost(base->loop, (PyObject *)self);
     }
     if (self->is_eof) {
-        int rc = al_sock_shutdown_write(self->fd);
+        int rc = sock_write_shutdown(self);
         return rc < 0 ? sock_write_fail(self, -rc) : 0;
     }
     return 0;
@@ -279,6 +288,7 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
         if (sock_write_may_hold(self, size)) {
             return sock_write_hold(self, bytes, data, size);
         }
+        al_loop_note_event(self->base.loop);
         ssize_t n = al_sock_send(self->fd, data, size);
         if (AL_LIKELY(n == (ssize_t)size)) {
             return 0;
@@ -473,7 +483,7 @@ al_sock_write_py_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     self->is_eof = true;
     if (self->outgoing.count == 0) {
-        int rc = al_sock_shutdown_write(self->fd);
+        int rc = sock_write_shutdown(self);
         if (rc < 0) {
             return al_error_set_errno(-rc);
         }

@@ -86,7 +86,7 @@ struct al_loop_head {
     PyObject *task_factory;   /* owned, NULL <=> none */
     unsigned long thread_id;  /* 0 <=> not running */
     double clock_resolution;  /* seconds */
-    uint32_t events;          /* what polls have found so far; wraps */
+    uint32_t events;          /* al_loop_note_event(); wraps */
     uint32_t turn;            /* how many were begun; wraps */
     size_t todo;              /* entries left to run in this turn */
     uint32_t overrides;       /* AL_OVERRIDES_... */
@@ -108,6 +108,14 @@ al_loop_update_direct(al_loop_head *loop)
 {
     loop->is_direct = !loop->is_closed && !loop->is_debug &&
                       !(loop->overrides & AL_OVERRIDES_CALL_SOON);
+}
+
+/* A descriptor became ready, or something was done to one: sent, closed, to be
+ * watched. The next turn does not go without a poll. */
+static inline void
+al_loop_note_event(al_loop_head *loop)
+{
+    loop->events++;
 }
 
 /* Nothing runs (or something that is no task does): 0, or -1. */

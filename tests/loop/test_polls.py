@@ -1,0 +1,140 @@
+"""Polls may be skipped while turns only run callbacks; what the loop itself sends is found all the same."""
+
+import asyncio
+import os
+import socket
+
+import pytest
+
+BUSY = 100  # turns that only run callbacks: polls are skipped by then
+SOON = 3  # turns within which asyncio has found what the loop itself has sent
+
+
+class Told(asyncio.Protocol):
+    """Notes what its transport tells it."""
+
+    def __init__(self):
+        self.seen = []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.seen.append(data)
+
+    def datagram_received(self, data, addr):
+        self.seen.append(data)
+
+    def eof_received(self):
+        self.seen.append("eof")
+        return True
+
+    def connection_lost(self, exc):
+        self.seen.append("lost")
+
+
+async def turns(count):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def stream_pair(loop):
+    made = []
+    for sock in socket.socketpair():
+        transport, protocol = await loop.create_connection(Told, sock=sock)
+        made += [transport, protocol]
+    return made
+
+
+async def written(loop):
+    transport, _, peer, told = await stream_pair(loop)
+    yield told.seen, lambda: transport.write(b"x")
+    transport.close()
+    peer.close()
+
+
+async def written_eof(loop):
+    transport, _, peer, told = await stream_pair(loop)
+    yield told.seen, transport.write_eof
+    transport.close()
+    peer.close()
+
+
+async def closed(loop):
+    transport, _, peer, told = await stream_pair(loop)
+    yield told.seen, transport.close
+    peer.close()
+
+
+async def datagram(loop):
+    peer, told = await loop.create_datagram_endpoint(Told, ("127.0.0.1", 0))
+    sender, _ = await loop.create_datagram_endpoint(Told, remote_addr=peer.get_extra_info("sockname"))
+    yield told.seen, lambda: sender.sendto(b"x")
+    sender.close()
+    peer.close()
+
+
+async def piped(loop):
+    reading, writing = os.pipe()
+    reader, told = await loop.connect_read_pipe(Told, open(reading, "rb", 0))
+    writer, _ = await loop.connect_write_pipe(Told, open(writing, "wb", 0))
+    yield told.seen, lambda: writer.write(b"x")
+    reader.close()
+    writer.close()
+
+
+async def watched(loop):
+    near, far = socket.socketpair()
+    seen = []
+    far.send(b"x")
+    yield seen, lambda: loop.add_reader(near, seen.append, "ready")
+    loop.remove_reader(near)
+    near.close()
+    far.close()
+
+
+async def sent(loop):
+    near, far = socket.socketpair()
+    seen = []
+    tasks = []
+    near.setblocking(False)
+    loop.add_reader(far, seen.append, "ready")
+    yield seen, lambda: tasks.append(loop.create_task(loop.sock_sendall(near, b"x")))
+    await asyncio.gather(*tasks)
+    loop.remove_reader(far)
+    near.close()
+    far.close()
+
+
+@pytest.mark.parametrize("way", [written, written_eof, closed, datagram, piped, watched, sent])
+def test_what_the_loop_does_is_found_soon(loop, run, way):
+    async def main():
+        for _ in range(10):
+            pairs = way(loop)
+            seen, act = await anext(pairs)
+            await turns(BUSY)
+            act()
+            await turns(SOON)
+            assert seen, "not found"
+            assert [_ async for _ in pairs] == []
+            await turns(SOON)
+
+    run(main())
+
+
+def test_what_others_send_is_found_within_some_turns(loop, run):
+    """No more than a few turns go without a poll, however busy the loop is."""
+
+    async def main():
+        near, far = socket.socketpair()
+        seen = []
+        loop.add_reader(near, seen.append, "ready")
+        await turns(BUSY)
+        far.send(b"x")
+        await turns(20)
+        loop.remove_reader(near)
+        near.close()
+        far.close()
+        assert seen
+
+    run(main())
