@@ -14,8 +14,8 @@
  * when the next one is made: then it is tracked like any object.
  *
  * Invariants
- *   (1) callback == NULL  <=>  no arguments  <=>  is_cancelled (or cleared by
- *       the garbage collector).
+ *   (1) callback == NULL  <=>  is_cancelled (or cleared by the garbage
+ *       collector); then there are no arguments.
  *   (2) A handle that is not tracked is in a queue (ready, timers) or has just
  *       been taken from one; and the loop runs, or it is loop->fresh_handle,
  *       or nobody else owns it.
@@ -82,10 +82,13 @@ al_handle_expose(al_state *state, PyObject *op)
 
 /* --- making ------------------------------------------------------------- */
 
-static inline Py_ssize_t
+#define HANDLE_TUPLE (AL_HANDLE_INLINE_ARGS + 1) /* a count that says so */
+
+/* How many of arguments[] are in use. */
+static inline int
 handle_slots(const HandleObject *self)
 {
-    return self->count > AL_HANDLE_INLINE_ARGS ? 1 : self->count;
+    return self->count == HANDLE_TUPLE ? 1 : self->count;
 }
 
 /* Store the arguments: 0, or -1 with MemoryError set. */
@@ -103,13 +106,13 @@ handle_take_arguments(HandleObject *self, PyObject *const *args,
             PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
         }
         self->arguments[0] = tuple;
+        self->count = HANDLE_TUPLE;
+        return 0;
     }
-    else {
-        for (Py_ssize_t i = 0; i < nargs; i++) {
-            self->arguments[i] = Py_NewRef(args[i]);
-        }
+    for (Py_ssize_t i = 0; i < nargs; i++) {
+        self->arguments[i] = Py_NewRef(args[i]);
     }
-    self->count = nargs;
+    self->count = (uint8_t)nargs;
     return 0;
 }
 
@@ -130,7 +133,6 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
         self->has_snapshot = al_context_is_shared(loop->state);
     }
     self->source_traceback = NULL;
-    self->repr = NULL;
     self->weakrefs = NULL;
     self->is_cancelled = false;
     self->is_tracked = false;
@@ -268,11 +270,12 @@ al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
 PyObject *
 al_handle_arguments(const HandleObject *self)
 {
-    if (self->count > AL_HANDLE_INLINE_ARGS) {
+    if (self->count == HANDLE_TUPLE) {
         return Py_NewRef(self->arguments[0]);
     }
-    PyObject *tuple = PyTuple_New(self->count);
-    for (Py_ssize_t i = 0; tuple != NULL && i < self->count; i++) {
+    int count = self->callback == NULL ? 0 : self->count; /* by (1) */
+    PyObject *tuple = PyTuple_New(count);
+    for (int i = 0; tuple != NULL && i < count; i++) {
         PyTuple_SET_ITEM(tuple, i, Py_NewRef(self->arguments[i]));
     }
     return tuple;
@@ -348,13 +351,13 @@ handle_call(HandleObject *self)
      * arguments under our feet: hold them for the duration of the call. */
     PyObject *callback = Py_NewRef(self->callback);
     PyObject *stack[AL_HANDLE_INLINE_ARGS + 1]; /* [0] is the callee's */
-    Py_ssize_t slots = handle_slots(self);
+    int slots = handle_slots(self);
     PyObject *result;
 
-    for (Py_ssize_t i = 0; i < slots; i++) {
+    for (int i = 0; i < slots; i++) {
         stack[i + 1] = Py_NewRef(self->arguments[i]);
     }
-    if (AL_UNLIKELY(self->count > AL_HANDLE_INLINE_ARGS)) {
+    if (AL_UNLIKELY(self->count == HANDLE_TUPLE)) {
         result = PyObject_Call(callback, stack[1], NULL);
     }
     else {
@@ -362,7 +365,7 @@ handle_call(HandleObject *self)
             callback, stack + 1,
             (size_t)slots | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
-    for (Py_ssize_t i = 0; i < slots; i++) {
+    for (int i = 0; i < slots; i++) {
         Py_DECREF(stack[i + 1]);
     }
     Py_DECREF(callback);
@@ -425,18 +428,17 @@ handle_empty(HandleObject *self)
 {
     PyObject *callback = self->callback;
     PyObject *arguments[AL_HANDLE_INLINE_ARGS];
-    Py_ssize_t slots = handle_slots(self);
+    int slots = handle_slots(self);
 
     /* All at once, by (1), and only then let go: that may run anything. */
-    for (Py_ssize_t i = 0; i < slots; i++) {
+    for (int i = 0; i < slots; i++) {
         arguments[i] = self->arguments[i];
-        self->arguments[i] = NULL;
     }
     self->callback = NULL;
     self->count = 0;
     Py_XDECREF(callback);
-    for (Py_ssize_t i = 0; i < slots; i++) {
-        Py_XDECREF(arguments[i]);
+    for (int i = 0; i < slots; i++) {
+        Py_DECREF(arguments[i]);
     }
 }
 
@@ -451,15 +453,19 @@ al_handle_cancel(HandleObject *self)
         al_timers_disarm(self->loop, (TimerHandleObject *)self);
         handle_track(self); /* by (2) */
     }
+    PyObject *repr = NULL;
     if (AL_UNLIKELY(self->loop->is_debug)) {
         /* "Executing <Handle ...> took 2.5 seconds" wants the callback. */
-        PyObject *repr = PyObject_Repr((PyObject *)self);
+        repr = PyObject_Repr((PyObject *)self);
         if (repr == NULL) {
             return -1;
         }
-        Py_XSETREF(self->repr, repr);
     }
     handle_empty(self);
+    if (repr != NULL) {
+        self->arguments[0] = repr;
+        self->count = 1;
+    }
     return 0;
 }
 
@@ -475,8 +481,7 @@ al_handle_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->callback);
     Py_VISIT(self->context);
     Py_VISIT(self->source_traceback);
-    Py_VISIT(self->repr);
-    for (Py_ssize_t i = 0; i < handle_slots(self); i++) {
+    for (int i = 0; i < handle_slots(self); i++) {
         Py_VISIT(self->arguments[i]);
     }
     return 0;
@@ -502,7 +507,6 @@ al_handle_clear(PyObject *op)
     /* The loop and the context stay: methods count on them, and neither can
      * close a cycle through us alone once the callback is gone. */
     Py_CLEAR(self->source_traceback);
-    Py_CLEAR(self->repr);
     handle_empty(self);
     return 0;
 }

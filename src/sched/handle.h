@@ -4,7 +4,7 @@
 
 #include "sched/loop_head.h"
 
-#define AL_HANDLE_INLINE_ARGS 3
+#define AL_HANDLE_INLINE_ARGS 2
 
 typedef struct {
     PyObject_HEAD
@@ -12,12 +12,11 @@ typedef struct {
     PyObject *callback;         /* owned, NULL <=> cancelled */
     PyObject *context;          /* owned, never NULL; see has_snapshot */
     PyObject *source_traceback; /* owned, debug mode only, else NULL */
-    PyObject *repr; /* owned, what repr said before cancel() in debug mode */
-    /* Up to three arguments live here, more in a tuple at arguments[0]. Each
-     * owned; all NULL <=> cancelled. */
+    PyObject *weakrefs;         /* the interpreter's list */
+    /* Up to two arguments live here, more in a tuple at arguments[0]. Of a
+     * cancelled handle in debug mode, what repr said before. Each owned. */
     PyObject *arguments[AL_HANDLE_INLINE_ARGS];
-    Py_ssize_t count;   /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
-    PyObject *weakrefs; /* the interpreter's list */
+    uint8_t count; /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
     bool is_cancelled;
     bool has_snapshot; /* context is a shared snapshot: sched/context.h */
     bool is_tracked;   /* by the garbage collector */

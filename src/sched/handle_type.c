@@ -183,6 +183,16 @@ Handle_get__args(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+Handle_get__repr(PyObject *op, void *Py_UNUSED(closure))
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    return Py_NewRef(self->callback == NULL && self->count > 0
+                         ? self->arguments[0]
+                         : Py_None);
+}
+
+static PyObject *
 TimerHandle_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(TimerHandleObject_CAST(op)->index >= 0);
@@ -205,7 +215,6 @@ TimerHandle_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
          NULL},                                                               \
         {"_source_traceback", T_OBJECT,                                       \
          offsetof(HandleObject, source_traceback), 0, NULL},                  \
-        {"_repr", T_OBJECT, offsetof(HandleObject, repr), READONLY, NULL},    \
         {"_cancelled", T_BOOL, offsetof(HandleObject, is_cancelled),          \
          READONLY, NULL},                                                     \
     {                                                                         \
@@ -241,12 +250,14 @@ static PyGetSetDef Handle_getset[] = {
     {"_context", Handle_get__context, NULL, NULL, NULL},
     {"__class__", Handle_get___class__, NULL, NULL, NULL},
     {"_args", Handle_get__args, NULL, NULL, NULL},
+    {"_repr", Handle_get__repr, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyGetSetDef TimerHandle_getset[] = {
     {"_context", Handle_get__context, NULL, NULL, NULL},
     {"__class__", TimerHandle_get___class__, NULL, NULL, NULL},
     {"_args", Handle_get__args, NULL, NULL, NULL},
+    {"_repr", Handle_get__repr, NULL, NULL, NULL},
     {"_scheduled", TimerHandle_get__scheduled, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
