@@ -68,7 +68,6 @@ sock_op_retry(SockOpObject *self, PyObject *future)
     int rc = 0;
 
     self->is_running = true;
-    al_loop_note_event(self->loop);
     PyObject *result = self->call->retry(self);
     self->is_running = false;
     if (result != NULL) {
