@@ -14,6 +14,7 @@ typedef struct {
     uint32_t turns_to_skip; /* until the next poll */
     uint32_t idle_polls;    /* in a row, without an event before or in them */
     uint32_t events_polled; /* head.events when the last poll was over */
+    bool has_found; /* the last poll did, and no turn went without one since */
     uint32_t polls_at_once; /* before the next that waits without the GIL */
     uint64_t last_poll;     /* in al_cycles() */
 } LoopObject;

@@ -138,3 +138,33 @@ def test_what_others_send_is_found_within_some_turns(loop, run):
         assert seen
 
     run(main())
+
+
+def test_what_comes_while_events_are_dealt_with_is_found_soon(loop, run):
+    """The turn after a poll that found something may go without one, but not two."""
+
+    async def main():
+        near, far = socket.socketpair()
+        reading, writing = os.pipe()
+        events, found = [], []
+
+        def on_event():
+            events.append(near.recv(1))
+            os.write(writing, b"x")  # the loop does not know
+
+        loop.add_reader(near, on_event)
+        loop.add_reader(reading, lambda: found.append(os.read(reading, 1)))
+        for count in range(1, 11):
+            far.send(b"x")
+            while len(events) < count:
+                await turns(1)
+            await turns(SOON)
+            assert len(found) == count
+        loop.remove_reader(near)
+        loop.remove_reader(reading)
+        for end in (reading, writing):
+            os.close(end)
+        near.close()
+        far.close()
+
+    run(main())
