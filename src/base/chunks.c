@@ -115,7 +115,7 @@ void
 al_chunks_consume(al_chunks *self, size_t size)
 {
     assert(size <= self->size);
-    while (size > 0) {
+    while (size > 0 && self->count > 0) { /* they may be dropped meanwhile */
         al_chunk *first = &self->items[self->head];
         if (size < first->size) {
             first->data += size;

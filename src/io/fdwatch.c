@@ -477,18 +477,42 @@ al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket)
     return watch;
 }
 
+/* Close a watch whose descriptor is somebody else's from now on. A transport
+ * that was closed and has something left to send sees it in its writer's next
+ * run. 0, or -1 with MemoryError set. */
+static int
+fdwatch_take_over(al_fdwatch *watch)
+{
+    al_entry writer = watch->writer;
+
+    if (watch->owner != NULL && writer.object != NULL &&
+        al_ready_push(watch->loop, writer.run, writer.object) < 0)
+    {
+        return -1;
+    }
+    al_fdwatch_close(watch);
+    return 0;
+}
+
 int
 al_fdwatch_open(al_fdwatch *watch, al_loop_head *loop, int fd, PyObject *owner)
 {
+    al_fdwatch *old;
+
     if (fdwatch_check_unowned(loop, fd, owner) < 0) {
+        return -1;
+    }
+    while ((old = al_fdwatch_find(loop, fd)) != NULL) {
+        if (fdwatch_take_over(old) < 0) { /* may run anything */
+            return -1;
+        }
+    }
+    if (al_loop_check_closed(loop) < 0) {
         return -1;
     }
     al_fdtable *table = fdtable_get(loop, fd);
     if (table == NULL) {
         return -1;
-    }
-    if (table->watches[fd] != NULL) {
-        al_fdwatch_close(table->watches[fd]);
     }
     fdtable_enter(table, watch, loop, fd, owner);
     return 0;

@@ -25,7 +25,8 @@ typedef struct al_fdwatch {
 AL_NODISCARD int
 al_fdwatch_check_free(al_loop_head *loop, int fd, PyObject *fileobj);
 
-/* Enter an embedded watch of a transport into the loop's table.
+/* Enter an embedded watch of a transport into the loop's table, in place of one
+ * that is closing: that is out of it then, and its writer is queued once more.
  * 0, or -1 with an exception set (RuntimeError: the fd is a transport's). */
 AL_NODISCARD int
 al_fdwatch_open(al_fdwatch *watch, al_loop_head *loop, int fd,

@@ -10,6 +10,10 @@
  * recvfrom, and every now and then a read asks for several; where it gets more
  * than one, so do the next.
  *
+ * In asyncio each datagram has a turn of its own.  So the rest waits for the
+ * next one as soon as datagram_received() has queued anything, as the task it
+ * wakes: that runs before the next datagram comes, and may get each of them.
+ *
  * Invariants
  *   (1) The buffer, which all transports share, is used between the system
  *       call and the copies only, with no call into Python in between: not
@@ -17,13 +21,14 @@
  *   (2) datagram_received() is not called unless al_dgram_read_is_on(): the
  *       one before it may have paused or closed the transport. What is left
  *       in `in` when it is paused comes first when it is resumed.
- *   (3) `in` is not empty => the transport is paused, or its reading is
- *       queued or going on.
+ *   (3) `in` is not empty => the transport is paused, or is_rest_queued, or its
+ *       reading is going on.
  */
 #include "net/dgram_transport.h"
 
 #include "base/errors.h"
 #include "net/sock.h"
+#include "sched/ready.h"
 
 /* asyncio's max_size, which is for Unix sockets: UDP ends at 64 KiB. */
 #define AL_DGRAM_MAX ((size_t)256 * 1024)
@@ -89,12 +94,22 @@ dgram_read_hand_over(DatagramTransportObject *self, PyObject *data,
     return rc;
 }
 
-/* Hand over what waits in `in`. 0, or -1 with an exception set; then some may
- * be left. */
+/* Whether the next datagram in `in`, if any, is for this turn. */
+static bool
+dgram_read_may_go_on(DatagramTransportObject *self)
+{
+    al_loop_head *loop = self->base.loop;
+
+    return self->in_count > 0 && al_dgram_read_is_on(self) && /* by (2) */
+           loop->ready.count <= self->in_queued && !loop->is_stopping;
+}
+
+/* Hand over what waits in `in`. 0, or -1 with an exception set; some may be
+ * left. */
 static int
 dgram_read_hand_over_all(DatagramTransportObject *self)
 {
-    while (self->in_count > 0 && al_dgram_read_is_on(self)) { /* by (2) */
+    while (dgram_read_may_go_on(self)) {
         al_dgram_in item = self->in[self->in_head];
 
         self->in_head++;
@@ -222,18 +237,32 @@ dgram_read(DatagramTransportObject *self)
                                : dgram_read_several(self);
 }
 
-/* Let the rest be handed over when the loop runs again. */
-static void
-dgram_read_again(DatagramTransportObject *self)
+/* al_run_fn: hand over the rest, behind what was queued meanwhile. */
+static int
+dgram_read_run_rest(al_loop_head *loop, PyObject *op)
 {
-    PyObject *raised = PyErr_GetRaisedException();
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
 
-    if (al_transport_call_soon(&self->base, al_dgram_read_run, "_read_ready") <
+    self->is_rest_queued = false;
+    return self->in_count > 0 ? al_dgram_read_run(loop, op) : 0;
+}
+
+/* Make (3) hold. 0, or -1 with an exception set. */
+static int
+dgram_read_queue_rest(DatagramTransportObject *self)
+{
+    if (self->in_count == 0 || self->is_rest_queued ||
+        !al_dgram_read_is_on(self))
+    {
+        return 0;
+    }
+    if (al_ready_push(self->base.loop, dgram_read_run_rest, (PyObject *)self) <
         0)
     {
-        PyErr_WriteUnraisable((PyObject *)self);
+        return -1;
     }
-    PyErr_SetRaisedException(raised);
+    self->is_rest_queued = true;
+    return 0;
 }
 
 int
@@ -243,9 +272,10 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     TransportObject *base = &self->base;
     int rc = 0;
 
-    if (!al_dgram_read_is_on(self)) {
-        return 0; /* by (2): paused or closed after this was queued */
+    if (!al_dgram_read_is_on(self) || self->is_rest_queued) {
+        return 0; /* by (2), paused or closed after this was queued; by (3) */
     }
+    self->in_queued = base->loop->ready.count;
     do {
         if (al_transport_enter(base) < 0) {
             return al_transport_fatal_error(base, AL_DGRAM_READ_FAILED);
@@ -257,10 +287,14 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
                 base, PyUnicode_FromString("Exception in callback "
                                            "DatagramTransport._read_ready()"));
         }
-    } while (rc == 0 && self->in_count > 0 && al_dgram_read_is_on(self));
+    } while (rc == 0 && dgram_read_may_go_on(self));
 
-    if (rc < 0 && self->in_count > 0 && al_dgram_read_is_on(self)) {
-        dgram_read_again(self); /* by (3) */
+    PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    if (dgram_read_queue_rest(self) < 0) {
+        PyErr_WriteUnraisable(op);
+    }
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
     }
     return rc;
 }
@@ -280,10 +314,8 @@ al_dgram_read_start(DatagramTransportObject *self)
             return -1;
         }
     }
-    if (self->in_count > 0 &&
-        al_transport_call_soon(base, al_dgram_read_run, "_read_ready") < 0)
-    {
-        return -1; /* by (3) */
+    if (dgram_read_queue_rest(self) < 0) {
+        return -1;
     }
     return al_fdwatch_set_reader(&self->watch, al_dgram_read_run,
                                  (PyObject *)self);

@@ -38,9 +38,11 @@ typedef struct {
     al_dgram_in *in; /* owned array of AL_SOCK_BATCH, NULL until needed */
     int in_head;     /* the first one waiting is in[in_head] */
     int in_count;
-    uint8_t in_batch;       /* how many to ask for; 1: in the simplest way */
-    uint8_t in_lone;        /* reads since the last that asked for several */
-    uint8_t in_patience;    /* so many until the next that does */
+    bool is_rest_queued; /* to be handed over in the next turn */
+    size_t in_queued;    /* the length of the ready queue before the first */
+    uint8_t in_batch;    /* how many to ask for; 1: in the simplest way */
+    uint8_t in_lone;     /* reads since the last that asked for several */
+    uint8_t in_patience; /* so many until the next that does */
     al_addr_cache *senders; /* owned */
 
     /* dgram_write.c: a ring */

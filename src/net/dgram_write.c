@@ -14,6 +14,8 @@
  *   (2) Nothing is sent past what is queued: datagrams leave in order.
  *   (3) Nothing is queued once connection_lost() is scheduled: nobody would
  *       send it.
+ *   (4) A watch out of the loop's table while the loop is open: another
+ *       transport has taken the descriptor over, from one that was closing.
  */
 #include "base/args.h"
 #include "base/errors.h"
@@ -282,6 +284,9 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (base->lost > 0) {
         return 0; /* queued before an error or abort() */
     }
+    if (AL_UNLIKELY(self->watch.loop == NULL)) {
+        return al_transport_force_close(base, NULL); /* by (4) */
+    }
     int rc = al_transport_enter(base);
     if (rc == 0) {
         rc = al_transport_leave(base, dgram_write_flush(self));
@@ -312,7 +317,8 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return rc;
 }
 
-/* Make (1) hold before something is queued. 0, or -1 with an exception set. */
+/* Make (1) hold before something is queued. 0, or -1 with an exception set; the
+ * transport may be lost afterwards. */
 static int
 dgram_write_watch(DatagramTransportObject *self)
 {
@@ -321,6 +327,9 @@ dgram_write_watch(DatagramTransportObject *self)
     }
     if (al_loop_check_closed(self->base.loop) < 0) {
         return -1;
+    }
+    if (AL_UNLIKELY(self->watch.loop == NULL)) {
+        return al_transport_force_close(&self->base, NULL); /* by (4) */
     }
     return al_fdwatch_set_writer(&self->watch, dgram_write_run,
                                  (PyObject *)self);
@@ -406,9 +415,13 @@ dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
     if (base->lost > 0) {
         return 0; /* by (3) */
     }
-    if (dgram_write_watch(self) < 0 ||
-        dgram_out_push(self, data, way, address, to) < 0)
-    {
+    if (dgram_write_watch(self) < 0) {
+        return -1;
+    }
+    if (AL_UNLIKELY(base->lost > 0)) {
+        return 0; /* by (3) */
+    }
+    if (dgram_out_push(self, data, way, address, to) < 0) {
         return -1; /* a writer with nothing to do is harmless */
     }
     return al_flow_maybe_pause(base);

@@ -299,6 +299,7 @@ WritePipeTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     static const al_signature signature = {"write", AL_ARGS("data"), 1, 1, 0};
     WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
     Py_buffer view;
+    Py_ssize_t length;
     int rc;
     PyObject *data = al_args_one(&signature, args, nargs, kwnames);
 
@@ -316,6 +317,9 @@ WritePipeTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             Py_DECREF(text);
         }
         return NULL;
+    }
+    else if ((length = PyObject_Size(data)) <= 0) {
+        rc = (int)length; /* < 0: a memoryview that was released */
     }
     else if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         /* Not contiguous: that is how asyncio treats what os.write() raises.

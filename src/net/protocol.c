@@ -2,14 +2,12 @@
  *
  *     recv ---> sock_read ---> al_protocol ---> Protocol.data_received()
  *
- * The only place that calls protocols.  What is called for every message is
- * bound once; what happens once in a connection is looked up when it happens.
+ * The only place that calls protocols.
  *
  * Invariants
- *   (1) A bound method set here is one of self->object, save (3).
- *   (2) Every call holds a reference to the method it calls: the method may
- *       switch the protocol or end the transport.
- *   (3) connection_made is the one of the first protocol: as in asyncio a
+ *   (1) Every call holds a reference to the protocol: it may switch to another
+ *       one or end the transport.
+ *   (2) connection_made is the one of the first protocol: as in asyncio a
  *       protocol that takes over before it is called does not get the call.
  */
 #include "net/protocol.h"
@@ -25,7 +23,7 @@ al_protocol_set(al_protocol *self, al_state *state, PyObject *object)
     al_protocol old = *self;
     *self = (al_protocol){
         .object = Py_NewRef(object),
-        .connection_made = old.connection_made, /* by (3) */
+        .connection_made = old.connection_made, /* by (2) */
         .is_buffered = is_buffered,
         .is_stream = Py_IS_TYPE(
             object,
@@ -43,9 +41,6 @@ al_protocol_clear(al_protocol *self)
 
     *self = (al_protocol){0};
     Py_XDECREF(old.connection_made);
-    Py_XDECREF(old.data_received);
-    Py_XDECREF(old.get_buffer);
-    Py_XDECREF(old.buffer_updated);
     Py_XDECREF(old.object);
 }
 
@@ -54,46 +49,7 @@ al_protocol_traverse(al_protocol *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->object);
     Py_VISIT(self->connection_made);
-    Py_VISIT(self->data_received);
-    Py_VISIT(self->get_buffer);
-    Py_VISIT(self->buffer_updated);
     return 0;
-}
-
-/* A method that is bound once. -> new reference (by (2)), or NULL. */
-static PyObject *
-protocol_bind(al_protocol *self, PyObject **method, PyObject *name)
-{
-    if (AL_LIKELY(*method != NULL)) {
-        return Py_NewRef(*method);
-    }
-    PyObject *object = self->object;
-    PyObject *bound = PyObject_GetAttr(object, name);
-    /* The lookup itself may have switched the protocol (a property). */
-    if (bound != NULL && AL_LIKELY(self->object == object)) {
-        Py_XSETREF(*method, Py_NewRef(bound));
-    }
-    return bound;
-}
-
-/* Call a method that is bound once. `argument` is stolen, and NULL after a
- * failure to make it. -> its result, a new reference, or NULL. */
-static PyObject *
-protocol_call_bound(al_protocol *self, PyObject **method, PyObject *name,
-                    PyObject *argument)
-{
-    PyObject *result = NULL;
-
-    if (argument == NULL) {
-        return NULL;
-    }
-    PyObject *bound = protocol_bind(self, method, name);
-    if (AL_LIKELY(bound != NULL)) {
-        result = PyObject_CallOneArg(bound, argument);
-        Py_DECREF(bound);
-    }
-    Py_DECREF(argument);
-    return result;
 }
 
 /* Whether a call went well; its result does not matter. */
@@ -111,7 +67,7 @@ protocol_result(PyObject *result)
 static PyObject *
 protocol_call(al_protocol *self, PyObject *name, PyObject *argument)
 {
-    PyObject *object = Py_NewRef(self->object); /* by (2) */
+    PyObject *object = Py_NewRef(self->object); /* by (1) */
     PyObject *result = argument == NULL
                            ? PyObject_CallMethodNoArgs(object, name)
                            : PyObject_CallMethodOneArg(object, name, argument);
@@ -132,7 +88,7 @@ al_protocol_connection_made(al_protocol *self, PyObject *transport)
 {
     PyObject *method = self->connection_made;
 
-    self->connection_made = NULL; /* by (2) the reference is ours now */
+    self->connection_made = NULL; /* the reference is ours now */
     int rc = protocol_result(PyObject_CallOneArg(method, transport));
     Py_DECREF(method);
     return rc;
@@ -148,20 +104,18 @@ al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc)
 int
 al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data)
 {
-    return protocol_result(protocol_call_bound(self, &self->data_received,
-                                               state->names.data_received,
-                                               Py_NewRef(data)));
+    return protocol_result(
+        protocol_call(self, state->names.data_received, data));
 }
 
 int
 al_protocol_find_reader(al_protocol *self, al_state *state,
                         al_stream_reader *reader)
 {
-    PyObject *object = Py_NewRef(self->object); /* binding may switch it */
+    PyObject *object = Py_NewRef(self->object); /* looking may switch it */
     int rc = -1;
 
-    PyObject *bound =
-        protocol_bind(self, &self->data_received, state->names.data_received);
+    PyObject *bound = PyObject_GetAttr(object, state->names.data_received);
     if (bound != NULL) {
         rc = al_stream_reader_find(reader, state, object, bound);
         Py_DECREF(bound);
@@ -174,17 +128,11 @@ int
 al_protocol_datagram_received(al_protocol *self, al_state *state,
                               PyObject *data, PyObject *address)
 {
-    /* The first place is for the callee, which puts `self` there. */
-    PyObject *args[] = {NULL, data, address};
+    PyObject *args[] = {Py_NewRef(self->object), data, address}; /* by (1) */
 
-    PyObject *bound = protocol_bind(self, &self->data_received,
-                                    state->names.datagram_received);
-    if (AL_UNLIKELY(bound == NULL)) {
-        return -1;
-    }
-    int rc = protocol_result(PyObject_Vectorcall(
-        bound, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
-    Py_DECREF(bound);
+    int rc = protocol_result(PyObject_VectorcallMethod(
+        state->names.datagram_received, args, 3, NULL));
+    Py_DECREF(args[0]);
     return rc;
 }
 
@@ -201,19 +149,31 @@ al_protocol_error_received(al_protocol *self, al_state *state, PyObject *exc)
     return rc;
 }
 
+/* Call a method with a new reference to its argument, NULL after a failure to
+ * make it. */
+static PyObject *
+protocol_call_steal(al_protocol *self, PyObject *name, PyObject *argument)
+{
+    if (argument == NULL) {
+        return NULL;
+    }
+    PyObject *result = protocol_call(self, name, argument);
+    Py_DECREF(argument);
+    return result;
+}
+
 PyObject *
 al_protocol_get_buffer(al_protocol *self, al_state *state)
 {
-    return protocol_call_bound(self, &self->get_buffer,
-                               state->names.get_buffer, PyLong_FromLong(-1));
+    return protocol_call_steal(self, state->names.get_buffer,
+                               PyLong_FromLong(-1));
 }
 
 int
 al_protocol_buffer_updated(al_protocol *self, al_state *state, size_t size)
 {
-    return protocol_result(protocol_call_bound(self, &self->buffer_updated,
-                                               state->names.buffer_updated,
-                                               PyLong_FromSize_t(size)));
+    return protocol_result(protocol_call_steal(
+        self, state->names.buffer_updated, PyLong_FromSize_t(size)));
 }
 
 int

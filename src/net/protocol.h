@@ -9,15 +9,11 @@
 
 #include <stdbool.h>
 
-/* All zero is no protocol. Methods are bound when they are first needed and
- * let go with the protocol. */
+/* All zero is no protocol. Its methods are looked up for each call, as asyncio
+ * does: a protocol may change its own. */
 typedef struct {
     PyObject *object;          /* owned, NULL <=> none (any more) */
     PyObject *connection_made; /* owned; NULL: called already */
-    PyObject *data_received;   /* owned; NULL: not bound yet; for datagrams
-                                * datagram_received */
-    PyObject *get_buffer;      /* owned; NULL: not bound yet */
-    PyObject *buffer_updated;  /* owned; NULL: not bound yet */
     bool is_buffered;          /* an asyncio.BufferedProtocol */
     bool is_stream;            /* exactly an asyncio.StreamReaderProtocol */
 } al_protocol;

@@ -223,25 +223,6 @@ sock_read_stream(SocketTransportObject *self)
 
 /* --- BufferedProtocol --------------------------------------------------- */
 
-/* Make the exception what sock.recv_into(buffer) raises, if that is the one
- * who objects. -> the message of the failure. */
-static const char *
-sock_read_bad_buffer(PyObject *buffer)
-{
-    PyObject *exc = PyErr_GetRaisedException();
-
-    if (PyObject_Size(buffer) < 0) { /* asyncio's own check, which is first */
-        Py_DECREF(exc);
-        return "Fatal error: protocol.get_buffer() call failed.";
-    }
-    Py_DECREF(exc);
-    PyErr_Format(PyExc_TypeError,
-                 "recv_into() argument 1 must be read-write bytes-like "
-                 "object, not %.100s",
-                 Py_TYPE(buffer)->tp_name);
-    return "Fatal read error on socket transport";
-}
-
 /* Receive into what get_buffer() gave. -> n as of recv; or, for a `*message`
  * that is not NULL, its exception is set. */
 static ssize_t
@@ -249,23 +230,28 @@ sock_read_into(SocketTransportObject *self, PyObject *buffer,
                const char **message)
 {
     Py_buffer view;
-    ssize_t n = 0;
 
-    if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
-        *message = sock_read_bad_buffer(buffer);
-        return 0;
-    }
-    if (view.len == 0) {
+    Py_ssize_t size = PyObject_Size(buffer); /* asyncio asks that first */
+    if (size == 0) {
         PyErr_SetString(PyExc_RuntimeError,
                         "get_buffer() returned an empty buffer");
+    }
+    if (size <= 0) {
         *message = "Fatal error: protocol.get_buffer() call failed.";
+        return 0;
     }
-    else if (!self->owns_fd) { /* get_buffer() had a way to end us */
-        n = -EAGAIN;
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
+        PyErr_Format(PyExc_TypeError, /* of sock.recv_into(buffer) */
+                     "recv_into() argument 1 must be read-write bytes-like "
+                     "object, not %.100s",
+                     Py_TYPE(buffer)->tp_name);
+        *message = "Fatal read error on socket transport";
+        return 0;
     }
-    else {
-        n = al_sock_recv(self->fd, view.buf, (size_t)view.len);
-    }
+    /* All that had a way to end us. */
+    ssize_t n = self->owns_fd
+                    ? al_sock_recv(self->fd, view.buf, (size_t)view.len)
+                    : -EAGAIN;
     PyBuffer_Release(&view);
     return n;
 }

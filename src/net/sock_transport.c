@@ -68,26 +68,62 @@ sock_transport_release(TransportObject *base)
     Py_XDECREF(result);
 }
 
-/* The socket object of an accepted connection: -> new reference, or NULL. */
-static PyObject *
+/* Make the socket object of an accepted connection. Asked for too late it is a
+ * closed one, as asyncio shows it. 0, or -1 with an exception set. */
+static int
 sock_transport_make_sock(SocketTransportObject *self)
 {
     PyObject *type = self->base.state->imports.socket_socket;
 
-    if (self->owns_fd) {
-        return PyObject_CallFunction(type, "iiii", self->family, self->type,
-                                     self->proto, self->fd);
+    if (self->sock != NULL) {
+        return 0;
     }
-    /* Asked for too late: one that is closed, as asyncio shows it. */
-    PyObject *sock = PyObject_CallFunction(type, "iii", self->family,
-                                           self->type, self->proto);
+    PyObject *sock =
+        self->owns_fd
+            ? PyObject_CallFunction(type, "iiii", self->family, self->type,
+                                    self->proto, self->fd)
+            : PyObject_CallFunction(type, "iii", self->family, self->type,
+                                    self->proto);
+    if (sock == NULL) {
+        return -1;
+    }
+    self->sock = sock; /* who closes the descriptor from now on */
     PyObject *result =
-        sock == NULL ? NULL : PyObject_CallMethod(sock, "close", NULL);
-    if (result == NULL) {
-        Py_CLEAR(sock);
-    }
+        self->owns_fd ? PyObject_CallMethod(sock, "setblocking", "O", Py_False)
+                      : PyObject_CallMethod(sock, "close", NULL);
     Py_XDECREF(result);
-    return sock;
+    return result == NULL ? -1 : 0;
+}
+
+/* Whether only the socket object can tell an address: it is of a family that
+ * we do not know, or the socket of a class of its own. */
+static bool
+sock_transport_must_ask(SocketTransportObject *self,
+                        const al_sockaddr *address)
+{
+    PyTypeObject *type =
+        (PyTypeObject *)self->base.state->imports.socket_socket;
+
+    return (self->sock != NULL && !Py_IS_TYPE(self->sock, type)) ||
+           (address != NULL && !al_sockaddr_is_known(address));
+}
+
+/* An address as a method of the socket object says it; None if it raises
+ * OSError. -> new reference, or NULL. */
+static PyObject *
+sock_transport_ask(SocketTransportObject *self, const char *method)
+{
+    if (sock_transport_make_sock(self) < 0) {
+        return NULL;
+    }
+    PyObject *sock = Py_NewRef(self->sock);
+    PyObject *address = PyObject_CallMethod(sock, method, NULL);
+    Py_DECREF(sock);
+    if (address == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();
+        return Py_NewRef(Py_None);
+    }
+    return address;
 }
 
 static PyObject *
@@ -96,32 +132,35 @@ sock_transport_make_extra(TransportObject *base, PyObject *name)
     SocketTransportObject *self = (SocketTransportObject *)base;
     al_state *state = base->state;
     al_sockaddr *address;
+    const char *method;
 
     if (!PyUnicode_Check(name)) {
         return NULL;
     }
     if (PyUnicode_Compare(name, state->names.socket) == 0) {
-        PyObject *sock = self->sock != NULL ? Py_NewRef(self->sock)
-                                            : sock_transport_make_sock(self);
-        if (sock == NULL) {
+        if (sock_transport_make_sock(self) < 0) {
             return NULL;
         }
-        if (self->sock == NULL) {
-            self->sock = Py_NewRef(sock);
-        }
-        PyObject *shown =
-            PyObject_CallOneArg(state->imports.TransportSocket, sock);
+        PyObject *sock = Py_NewRef(self->sock);
+        PyObject *args[] = {sock, (PyObject *)self};
+        PyObject *shown = PyObject_Vectorcall(state->imports.ShownSocket, args,
+                                              Py_ARRAY_LENGTH(args), NULL);
         Py_DECREF(sock);
         return shown;
     }
     if (PyUnicode_Compare(name, state->names.sockname) == 0) {
         address = self->sockname;
+        method = "getsockname";
     }
     else if (PyUnicode_Compare(name, state->names.peername) == 0) {
         address = self->peername;
+        method = "getpeername";
     }
     else {
         return NULL;
+    }
+    if (sock_transport_must_ask(self, address)) {
+        return sock_transport_ask(self, method);
     }
     return address == NULL ? Py_NewRef(Py_None)
                            : al_sockaddr_to_python(address);
@@ -247,6 +286,11 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
         return -1;
     }
     self->sock = Py_XNewRef(parts->sock);
+    if (sock_transport_must_ask(self, NULL) &&
+        al_transport_learn_addresses(base) < 0)
+    {
+        return -1;
+    }
     if (parts->waiter != NULL && parts->waiter != Py_None) {
         self->waiter = Py_NewRef(parts->waiter);
     }

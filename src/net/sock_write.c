@@ -26,6 +26,8 @@
  *   (3) is_held => al_sock_write_settle() will be called in this turn; the
  *       writer entry is not set; and what is queued goes into one call and
  *       is no more than AL_WRITE_HELD and the high-water mark.
+ *   (4) A watch out of the loop's table while the loop is open: another
+ *       transport has taken the descriptor over, from one that was closing.
  */
 #include "base/args.h"
 #include "base/errors.h"
@@ -112,8 +114,15 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     SocketTransportObject *self = SocketTransportObject_CAST(op);
 
-    if (self->base.lost > 0 || self->outgoing.count == 0 || self->is_held) {
-        return 0; /* queued before an error or a flush by writelines() */
+    if (self->base.lost > 0 || self->is_held) {
+        return 0; /* queued before an error */
+    }
+    if (AL_UNLIKELY(self->watch.loop == NULL)) {
+        return al_transport_force_close(&self->base, NULL); /* by (4) */
+    }
+    if (self->outgoing.count == 0) { /* there was no memory for it */
+        al_fdwatch_clear_writer(&self->watch);
+        return 0;
     }
     if (sock_write_flush(self) < 0) {
         return -1;
@@ -134,7 +143,8 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return rc;
 }
 
-/* Make (1) hold before something is queued. 0, or -1 with an exception set. */
+/* Make (1) hold before something is queued. 0, or -1 with an exception set; the
+ * connection may be lost afterwards. */
 static int
 sock_write_watch(SocketTransportObject *self)
 {
@@ -143,6 +153,9 @@ sock_write_watch(SocketTransportObject *self)
     }
     if (al_loop_check_closed(self->base.loop) < 0) {
         return -1;
+    }
+    if (AL_UNLIKELY(self->watch.loop == NULL)) {
+        return al_transport_force_close(&self->base, NULL); /* by (4) */
     }
     return al_fdwatch_set_writer(&self->watch, sock_write_run,
                                  (PyObject *)self);
@@ -195,7 +208,9 @@ sock_write_may_hold(SocketTransportObject *self, size_t size)
         return false;
     }
     self->write_turn = loop->turn;
-    if (!self->is_written_in_parts && loop->todo == 0 && loop->late.count == 0)
+    if (self->watch.writer.object != NULL ||
+        (!self->is_written_in_parts && loop->todo == 0 &&
+         loop->late.count == 0))
     {
         return false;
     }
@@ -301,6 +316,9 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
     if (sock_write_watch(self) < 0) {
         return -1;
     }
+    if (AL_UNLIKELY(self->base.lost > 0)) {
+        return 0;
+    }
     if (sock_write_push(self, bytes, data + sent, size - sent) < 0) {
         return -1; /* a writer with nothing to do is harmless */
     }
@@ -364,6 +382,13 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (sock_write_check_free(self, "write") < 0) {
         return NULL;
     }
+    Py_ssize_t length = PyObject_Size(data);
+    if (length < 0) {
+        return NULL; /* a memoryview that was released */
+    }
+    if (length == 0) {
+        Py_RETURN_NONE;
+    }
     int rc;
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         /* Not contiguous: that is how asyncio treats what send() raises. */
@@ -391,6 +416,11 @@ sock_write_collect(al_chunks *batch, PyObject *data)
     if (PyBytes_Check(data)) {
         return al_chunks_push(batch, data, 0);
     }
+    PyObject *memory = PyMemoryView_FromObject(data); /* asyncio's TypeError */
+    if (memory == NULL) {
+        return -1;
+    }
+    Py_DECREF(memory);
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return -1;
     }
@@ -418,7 +448,28 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
     if (self->base.lost > 0 || self->outgoing.count == 0) {
         return 0;
     }
-    return sock_write_watch(self) < 0 ? -1 : al_flow_maybe_pause(&self->base);
+    if (sock_write_watch(self) < 0) {
+        return -1;
+    }
+    return self->base.lost > 0 ? 0 : al_flow_maybe_pause(&self->base);
+}
+
+/* As asyncio before it had a way of its own: write() all of it, joined. */
+static PyObject *
+sock_write_joined(PyObject *op, PyObject *list)
+{
+    PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
+    if (empty == NULL) {
+        return NULL;
+    }
+    PyObject *joined = PyObject_CallMethod(empty, "join", "(O)", list);
+    Py_DECREF(empty);
+    if (joined == NULL) {
+        return NULL;
+    }
+    PyObject *result = al_sock_write_py_write(op, &joined, 1, NULL);
+    Py_DECREF(joined);
+    return result;
 }
 
 PyObject *
@@ -434,18 +485,18 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
     if (list == NULL) {
         return NULL;
     }
-    if (AL_HAS_WRITELINES) { /* looks at the data last, asyncio's write() of
-                              * all joined first */
-        if (sock_write_check_free(self, "writelines") < 0) {
-            return NULL;
-        }
-        int is_some = PyObject_IsTrue(list);
-        if (is_some < 0) {
-            return NULL;
-        }
-        if (is_some == 0 || sock_write_is_lost(self)) {
-            Py_RETURN_NONE;
-        }
+    if (!AL_HAS_WRITELINES) {
+        return sock_write_joined(op, list);
+    }
+    if (sock_write_check_free(self, "writelines") < 0) {
+        return NULL;
+    }
+    int is_some = PyObject_IsTrue(list);
+    if (is_some < 0) {
+        return NULL;
+    }
+    if (is_some == 0 || sock_write_is_lost(self)) {
+        Py_RETURN_NONE;
     }
     /* A tuple of our own: a buffer written in Python could change the list. */
     PyObject *items = PySequence_Tuple(list);
@@ -457,9 +508,6 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
         rc = sock_write_collect(&batch, PyTuple_GET_ITEM(items, i));
     }
     Py_DECREF(items);
-    if (rc == 0 && !AL_HAS_WRITELINES) {
-        rc = sock_write_check_free(self, "write");
-    }
     if (rc == 0) {
         rc = sock_write_batch(self, &batch);
     }
@@ -480,6 +528,9 @@ al_sock_write_py_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     if (al_sock_write_settle(self) < 0) {
         return NULL;
+    }
+    if (!al_transport_is_open(&self->base)) {
+        Py_RETURN_NONE; /* that failed */
     }
     self->is_eof = true;
     if (self->outgoing.count == 0) {

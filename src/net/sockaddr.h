@@ -5,6 +5,7 @@
 #include "base/compat.h"
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -23,6 +24,16 @@ typedef struct {
  * address. -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_sockaddr_to_python(const al_sockaddr *self);
+
+/* Whether that is how it shows it: families we do not know are (family, bytes). */
+static inline bool
+al_sockaddr_is_known(const al_sockaddr *self)
+{
+    int family = self->any.sa.sa_family;
+
+    return self->size == 0 || family == AF_INET || family == AF_INET6 ||
+           family == AF_UNIX;
+}
 
 /* As much of the address as is used, on the heap: to be freed by PyMem_Free().
  * NULL with MemoryError set on failure. */

@@ -453,6 +453,24 @@ transport_get_extra(TransportObject *self, PyObject *name)
     return value;
 }
 
+/* Make it now. 0, or -1 with an exception set. */
+static int
+transport_make_extra(TransportObject *self, PyObject *name)
+{
+    PyObject *value = transport_get_extra(self, name);
+
+    Py_XDECREF(value);
+    return value == NULL && PyErr_Occurred() ? -1 : 0;
+}
+
+int
+al_transport_learn_addresses(TransportObject *self)
+{
+    return transport_make_extra(self, self->state->names.sockname) < 0
+               ? -1
+               : transport_make_extra(self, self->state->names.peername);
+}
+
 PyObject *
 al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
                                Py_ssize_t nargs, PyObject *kwnames)
@@ -530,15 +548,11 @@ Transport_get_extra(PyObject *op, void *Py_UNUSED(closure))
 {
     TransportObject *self = TransportObject_CAST(op);
     al_state *state = self->state;
-    PyObject *names[] = {state->names.socket, state->names.sockname,
-                         state->names.peername};
 
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
-        PyObject *value = transport_get_extra(self, names[i]);
-        if (value == NULL && PyErr_Occurred()) {
-            return NULL;
-        }
-        Py_XDECREF(value);
+    if (transport_make_extra(self, state->names.socket) < 0 ||
+        al_transport_learn_addresses(self) < 0)
+    {
+        return NULL;
     }
     return Py_NewRef(self->extra);
 }

@@ -71,6 +71,11 @@ al_transport_init(TransportObject *self, const al_transport_kind *kind,
                   al_loop_head *loop, PyObject *protocol, PyObject *extra,
                   PyObject *context);
 
+/* Make the extra information "sockname" and "peername" now, where it may be
+ * others later. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_transport_learn_addresses(TransportObject *self);
+
 /* Enter the transport into its server (borrowed; NULL or None: it has none).
  * 0, or -1 with an exception set. */
 AL_NODISCARD int

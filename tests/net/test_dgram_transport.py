@@ -895,3 +895,93 @@ class TestUnix:
             far.send(b"in")
             eventually(lambda: protocol.received)
             assert protocol.received == [b"in"]
+
+
+def test_what_a_datagram_has_queued_runs_before_the_next_one(loop, run, endpoint):
+    seen = []
+
+    def on_datagram(protocol):
+        seen.append(protocol.received[-1])
+        loop.call_soon(seen.append, "then")
+
+    protocol = Datagrams(on_datagram)
+    transport = endpoint(protocol)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(transport.get_extra_info("sockname"))
+        for batch in range(20):  # long enough to read several at a time
+            del seen[:]
+            data = [b"%d %d" % (batch, i) for i in range(10)]
+            for datagram in data:
+                sock.send(datagram)
+            while len(seen) < 20:
+                run(asyncio.sleep(0.001))
+            assert seen == [item for datagram in data for item in (datagram, "then")]
+
+
+def test_a_task_gets_each_datagram(loop, run, endpoint):
+    async def main():
+        def on_datagram(protocol):
+            if not protocol.waiter.done():
+                protocol.waiter.set_result(protocol.received[-1])
+
+        protocol = Datagrams(on_datagram)
+        transport, _ = await loop.create_datagram_endpoint(lambda: protocol, ("127.0.0.1", 0))
+        protocol.waiter = loop.create_future()
+        got = []
+
+        async def take():
+            while True:
+                got.append(await protocol.waiter)
+                protocol.waiter = loop.create_future()
+
+        task = loop.create_task(take())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect(transport.get_extra_info("sockname"))
+            for batch in range(20):
+                data = [b"%d %d" % (batch, i) for i in range(10)]
+                for datagram in data:
+                    sock.send(datagram)
+                while len(protocol.received) < 10 * batch + 10:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
+                assert got[-10:] == data
+        task.cancel()
+        transport.close()
+
+    run(main())
+
+
+def test_no_datagram_is_delivered_after_stop(loop, run, endpoint):
+    protocol = Datagrams(lambda protocol: loop.stop())
+    transport = endpoint(protocol)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(transport.get_extra_info("sockname"))
+        for _ in range(20):
+            for _ in range(10):
+                sock.send(b"x")
+            for _ in range(10):
+                before = len(protocol.received)
+                loop.run_forever()
+                assert len(protocol.received) == before + 1
+
+
+@pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio's first one fails with an AttributeError then
+def test_a_datagram_transport_on_the_descriptor_of_a_closing_one(loop, run):
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setblocking(False)
+
+    async def main():
+        first, protocol = await loop.create_datagram_endpoint(Datagrams, sock=near)
+        for _ in range(1000):  # more than the kernel takes
+            first.sendto(b"x" * 1000)
+        first.close()
+        second, _ = await loop.create_datagram_endpoint(Datagrams, sock=near)
+        first.sendto(b"more")
+        await asyncio.sleep(0.01)
+        first.abort()
+        second.abort()
+        await asyncio.sleep(0.01)
+        assert protocol.lost == [None]
+
+    with near, far:
+        run(main())

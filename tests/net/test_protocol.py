@@ -196,3 +196,48 @@ def test_data_that_is_already_there_comes_after_connection_made(loop, run, tcp_p
     _, protocol = run(loop.create_connection(Recorder, sock=near))
     eventually(lambda: protocol.lost)
     assert protocol.calls == ["connection_made", "data_received", "eof_received", "connection_lost"]
+
+
+def test_a_protocol_may_change_its_own_method(connect, Recorder, eventually):
+    class Changing(Recorder):
+        def data_received(self, data):
+            super().data_received(b"first " + data)
+            self.data_received = self.then
+
+        def then(self, data):
+            super().data_received(b" then " + data)
+
+    protocol = Changing()
+    transport, peer = connect(protocol)
+    peer.sendall(b"1")
+    eventually(lambda: protocol.data == b"first 1")
+    peer.sendall(b"2")
+    eventually(lambda: protocol.data == b"first 1 then 2")
+    transport.abort()
+
+
+def test_a_buffered_protocol_may_change_its_own_methods(connect, BufferedRecorder, eventually):
+    protocol = BufferedRecorder()
+    transport, peer = connect(protocol)
+    peer.sendall(b"1")
+    eventually(lambda: protocol.data == b"1")
+    other, counts = bytearray(10), []
+    protocol.get_buffer = lambda hint: other
+    protocol.buffer_updated = counts.append
+    peer.sendall(b"23")
+    eventually(lambda: counts == [2])
+    assert other[:2] == b"23"
+    transport.abort()
+
+
+@pytest.mark.parametrize("empty", [b"", [], memoryview(b""), bytearray()])
+def test_an_empty_buffer_is_an_error_whatever_it_is(connect, BufferedRecorder, settle, take_reports, empty):
+    protocol = BufferedRecorder()
+    _, peer = connect(protocol)
+    protocol.get_buffer = lambda hint: empty
+    peer.sendall(b"x")
+    settle()
+    (report,) = take_reports()
+    assert report["message"] == "Fatal error: protocol.get_buffer() call failed."
+    assert repr(report["exception"]) == "RuntimeError('get_buffer() returned an empty buffer')"
+    assert protocol.lost == [report["exception"]]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import socket
 import sys
 import warnings
@@ -69,6 +70,40 @@ class TestExtraInfo:
     def test_socket_stays_non_blocking(self, connect, Recorder):
         transport, _ = connect(Recorder())
         assert transport.get_extra_info("socket").gettimeout() == 0
+
+    def test_a_copy_of_an_accepted_socket_is_non_blocking(self, loop, run, Recorder):
+        async def main():
+            accepted = loop.create_future()
+            accepting = Recorder()
+            accepting.connection_made = accepted.set_result
+            server = await loop.create_server(lambda: accepting, "127.0.0.1", 0)
+            with socket.create_connection(server.sockets[0].getsockname()):
+                transport = await accepted
+                with transport.get_extra_info("socket").dup() as copy:
+                    assert copy.gettimeout() == 0
+                assert not os.get_blocking(transport.get_extra_info("socket").fileno())
+                transport.abort()
+                server.close()
+                await asyncio.sleep(0)
+
+        run(main())
+
+    def test_addresses_are_what_a_socket_of_ones_own_class_says(self, loop, run, tcp_pair, Recorder):
+        class Proxied(socket.socket):
+            def getsockname(self):
+                return ("me", 1)
+
+            def getpeername(self):
+                return ("you", 2)
+
+        near, _ = tcp_pair
+        sock = Proxied(fileno=near.detach())
+        sock.setblocking(False)
+        transport, _ = run(loop.create_connection(Recorder, sock=sock))
+        assert transport.get_extra_info("sockname") == ("me", 1)
+        assert transport.get_extra_info("peername") == ("you", 2)
+        transport.abort()
+        run(asyncio.sleep(0))
 
     def test_socket_is_closed_with_the_transport(self, connect, Recorder, eventually):
         protocol = Recorder()

@@ -372,3 +372,61 @@ def test_arguments_by_name(connect, Recorder):
     peer.settimeout(10)
     while received != b"abc":
         received += peer.recv(3)
+
+
+class TestHostileData:
+    @pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio's fails with an IndexError
+    def test_bytes_that_abort_the_transport_when_they_are_freed(self, connect, Recorder, receive_all):
+        class Aborting(bytes):
+            def __del__(self):
+                transport.abort()
+
+        protocol = Recorder()
+        transport, peer = connect(protocol)
+        transport.write(bytes(4 << 20))  # more than the kernel takes
+        transport.write(Aborting(b"x" * 1000))
+        transport.write(Aborting(b"y" * 1000))
+        transport.write(b"z" * 1000)
+        received = receive_all(peer)
+        assert received[: 4 << 20] == bytes(4 << 20)
+        assert protocol.lost == [None]
+
+    @pytest.mark.parametrize("size", [0, 5])
+    def test_a_released_memoryview_is_the_callers_mistake(self, connect, Recorder, settle, size):
+        transport, _ = connect(Recorder())
+        data = memoryview(bytes(size))
+        data.release()
+        with pytest.raises(ValueError, match="^operation forbidden on released memoryview object$"):
+            transport.write(data)
+        settle()
+        assert not transport.is_closing()
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="joins them")
+    def test_writelines_names_what_it_refuses_as_memoryview_does(self, connect, Recorder):
+        transport, _ = connect(Recorder())
+        with pytest.raises(TypeError, match="^memoryview: a bytes-like object is required, not 'int'$"):
+            transport.writelines([b"a", 1])
+
+    @pytest.mark.skipif(sys.version_info >= (3, 12), reason="has a way of its own")
+    def test_writelines_names_what_it_refuses_as_join_does(self, connect, Recorder):
+        transport, _ = connect(Recorder())
+        with pytest.raises(TypeError, match="^sequence item 1: expected a bytes-like object, int found$"):
+            transport.writelines([b"a", 1])
+        with pytest.raises(TypeError, match="^can only join an iterable$"):
+            transport.writelines(5)
+
+
+def test_a_transport_on_the_descriptor_of_a_closing_one(loop, run, tcp_pair, Recorder, settle):
+    """asyncio lets it: the first has no claim any more. Writing to it must not end the program."""
+    near, _ = tcp_pair
+    protocols = Recorder(), Recorder()
+    first, _ = run(loop.create_connection(lambda: protocols[0], sock=near))
+    first.write(bytes(4 << 20))
+    first.close()
+    second, _ = run(loop.create_connection(lambda: protocols[1], sock=near))
+    first.write(b"more")
+    settle()
+    first.abort()
+    second.abort()
+    settle()
+    assert protocols[0].lost == [None]
