@@ -5,13 +5,17 @@
  * application_data, heartbeat. */
 #define AL_TLS_TYPE_FIRST 20
 #define AL_TLS_TYPE_LAST 24
+#define AL_TLS_MAJOR 3 /* of the version, from SSL 3.0 to TLS 1.3 */
+/* The longest body, by TLS 1.2; later versions allow less. */
+#define AL_TLS_LENGTH_MAX (16384 + 2048)
 
 /* Note one byte of a header. */
 static void
 records_feed_header(al_tls_records *self, unsigned char byte)
 {
-    if (self->header == 0 &&
-        (byte < AL_TLS_TYPE_FIRST || byte > AL_TLS_TYPE_LAST))
+    if ((self->header == 0 &&
+         (byte < AL_TLS_TYPE_FIRST || byte > AL_TLS_TYPE_LAST)) ||
+        (self->header == 1 && byte != AL_TLS_MAJOR))
     {
         self->is_lost = true;
         return;
@@ -22,6 +26,10 @@ records_feed_header(al_tls_records *self, unsigned char byte)
         self->length = (self->length << 8) | byte;
     }
     if (self->header == AL_TLS_HEADER) {
+        if (self->length > AL_TLS_LENGTH_MAX) {
+            self->is_lost = true; /* OpenSSL will not wait for that */
+            return;
+        }
         self->body = self->length;
         self->header = 0;
         self->length = 0;

@@ -341,6 +341,21 @@ class TestEnd:
         assert isinstance(exc, ssl.SSLError)
         assert take_reports() == []  # an OSError is what connections die of
 
+    @pytest.mark.parametrize(
+        "header",
+        [b"\x17\x03\x03\xff\xff", b"\x17\x09\x09\x40\x00", b"\x63\x03\x03\x00\x20"],
+        ids=["length", "version", "type"],
+    )
+    def test_a_header_that_no_record_has_is_not_waited_behind(self, connect, Recorder, eventually, header):
+        protocol = Recorder()
+        _, peer = connect(protocol)
+        peer.sendall(b"first")
+        eventually(lambda: protocol.data)
+        with os.fdopen(os.dup(peer.fileno()), "wb", buffering=0) as raw:
+            raw.write(header + b"x" * 20)
+        eventually(lambda: protocol.lost)
+        assert isinstance(protocol.lost[0], ssl.SSLError)
+
     def test_a_broken_record_does_not_resume_writing(self, run, connect, BufferedRecorder, eventually):
         protocol = BufferedRecorder()
         transport, peer = connect(protocol)
