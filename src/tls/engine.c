@@ -11,6 +11,11 @@
  *
  * Any of the calls may run Python: callbacks of the context, a context's own
  * sslobject_class.
+ *
+ * Invariant
+ *   (1) A view of memory that is no object's is shown to the C objects of the
+ *       ssl module alone, which forget it. A context's own sslobject_class may
+ *       keep what it is given: it works on objects, which are copied.
  */
 #include "tls/engine.h"
 
@@ -104,10 +109,10 @@ al_tls_engine_bind(al_tls_engine *self, al_state *state, PyObject *sslobject,
         return -1;
     }
     /* Of a plain SSLObject it is the methods of the C object inside. */
-    PyObject *object =
-        (PyObject *)Py_TYPE(sslobject) == state->tls_plain_object
-            ? PyObject_GetAttrString(sslobject, "_sslobj")
-            : Py_NewRef(sslobject);
+    self->is_plain = (PyObject *)Py_TYPE(sslobject) == state->tls_plain_object;
+    PyObject *object = self->is_plain
+                           ? PyObject_GetAttrString(sslobject, "_sslobj")
+                           : Py_NewRef(sslobject);
     if (object == NULL) {
         return -1;
     }
@@ -155,12 +160,14 @@ al_tls_engine_feed(al_tls_engine *self, char *ciphertext, Py_ssize_t size)
     self->has_begun = true;
     al_tls_records_feed(&self->records, (unsigned char *)ciphertext,
                         (size_t)size);
-    PyObject *view = PyMemoryView_FromMemory(ciphertext, size, PyBUF_READ);
-    if (view == NULL) {
+    /* A copy, not a view: to make one of those may run the garbage collector,
+     * and others use the memory then (protocol.c). */
+    PyObject *data = PyBytes_FromStringAndSize(ciphertext, size);
+    if (data == NULL) {
         return -1;
     }
-    PyObject *result = PyObject_CallOneArg(self->feed, view);
-    Py_DECREF(view);
+    PyObject *result = PyObject_CallOneArg(self->feed, data);
+    Py_DECREF(data);
     if (result == NULL) {
         return -1;
     }
@@ -230,12 +237,11 @@ al_tls_engine_readable(al_tls_engine *self)
     return size;
 }
 
-/* Decrypt up to one record. -> the number of bytes, 0 at the peer's goodbye;
- * or -1 with an exception set. */
+/* read(size, view): steals `view`, which may be NULL. -> what engine_read_once()
+ * returns. */
 static Py_ssize_t
-engine_read_once(al_tls_engine *self, char *buffer, Py_ssize_t size)
+engine_call_read(al_tls_engine *self, PyObject *view, Py_ssize_t size)
 {
-    PyObject *view = PyMemoryView_FromMemory(buffer, size, PyBUF_WRITE);
     PyObject *wanted = PyLong_FromSsize_t(size);
     PyObject *result = NULL;
 
@@ -253,6 +259,41 @@ engine_read_once(al_tls_engine *self, char *buffer, Py_ssize_t size)
     return n;
 }
 
+/* By way of memory that is an object's, by (1): as engine_read_once(). */
+static Py_ssize_t
+engine_read_copy(al_tls_engine *self, char *buffer, Py_ssize_t size)
+{
+    PyObject *room = PyByteArray_FromStringAndSize(NULL, size);
+    if (room == NULL) {
+        return -1;
+    }
+    Py_ssize_t n = engine_call_read(self, PyMemoryView_FromObject(room), size);
+    if (!PyErr_Occurred()) {
+        if (n >= 0 && n <= size && n <= PyByteArray_GET_SIZE(room)) {
+            memcpy(buffer, PyByteArray_AS_STRING(room), (size_t)n);
+        }
+        else {
+            PyErr_SetString(PyExc_ValueError,
+                            "read() of more than the buffer has room for");
+            n = -1;
+        }
+    }
+    Py_DECREF(room);
+    return n;
+}
+
+/* Decrypt up to one record. -> the number of bytes, 0 at the peer's goodbye;
+ * or -1 with an exception set. */
+static Py_ssize_t
+engine_read_once(al_tls_engine *self, char *buffer, Py_ssize_t size)
+{
+    if (AL_UNLIKELY(!self->is_plain)) {
+        return engine_read_copy(self, buffer, size);
+    }
+    return engine_call_read(
+        self, PyMemoryView_FromMemory(buffer, size, PyBUF_WRITE), size);
+}
+
 Py_ssize_t
 al_tls_engine_read(al_tls_engine *self, char *buffer, Py_ssize_t size,
                    bool *is_closed)
@@ -265,8 +306,12 @@ al_tls_engine_read(al_tls_engine *self, char *buffer, Py_ssize_t size,
         if (readable <= 0) {
             return readable < 0 ? -1 : done;
         }
-        Py_ssize_t n = engine_read_once(self, buffer + done, size - done);
-        self->has_rest = n == size - done;
+        Py_ssize_t room = size - done;
+        if (!self->is_plain && room > AL_TLS_RECORD_MAX) {
+            room = AL_TLS_RECORD_MAX; /* what is copied for one record */
+        }
+        Py_ssize_t n = engine_read_once(self, buffer + done, room);
+        self->has_rest = n == room;
         if (n < 0) {
             return engine_failed(self) < 0 ? -1 : done;
         }
@@ -277,6 +322,16 @@ al_tls_engine_read(al_tls_engine *self, char *buffer, Py_ssize_t size,
         done += n;
     }
     return done;
+}
+
+PyObject *
+al_tls_engine_rest(al_tls_engine *self, char *data, Py_ssize_t size)
+{
+    if (AL_LIKELY(self->is_plain)) {
+        return PyMemoryView_FromMemory(data, size, PyBUF_READ);
+    }
+    return PyBytes_FromStringAndSize(
+        data, size < AL_TLS_RECORD_MAX ? size : AL_TLS_RECORD_MAX);
 }
 
 Py_ssize_t

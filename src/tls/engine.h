@@ -17,6 +17,7 @@ typedef struct {
     PyObject *read;
     PyObject *write;
     PyObject *do_handshake;
+    bool is_plain; /* they are of an ssl.SSLObject, not of a subclass */
     al_tls_records records;
     /* OpenSSL may hold decrypted bytes: the last read was filled. */
     bool has_rest;
@@ -74,6 +75,11 @@ al_tls_engine_readable(al_tls_engine *self);
 AL_NODISCARD Py_ssize_t
 al_tls_engine_read(al_tls_engine *self, char *buffer, Py_ssize_t size,
                    bool *is_closed);
+
+/* An object for al_tls_engine_write(), of memory that stays where it is until
+ * then: what is there, or a record of it. -> new reference, or NULL. */
+AL_NODISCARD PyObject *
+al_tls_engine_rest(al_tls_engine *self, char *data, Py_ssize_t size);
 
 /* Encrypt the beginning of a bytes-like object, one record. -> the number of
  * bytes taken, 0 when nothing can be sent before the peer has said more; or -1

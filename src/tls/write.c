@@ -178,9 +178,10 @@ tls_encrypt(SSLProtocolObject *self, PyObject *object, char *data,
     Py_ssize_t in_bio = 0;
 
     while (done < size) {
-        PyObject *rest = done == 0 ? Py_NewRef(object)
-                                   : PyMemoryView_FromMemory(
-                                         data + done, size - done, PyBUF_READ);
+        PyObject *rest =
+            done == 0
+                ? Py_NewRef(object)
+                : al_tls_engine_rest(&self->engine, data + done, size - done);
         if (rest == NULL) {
             return -1;
         }

@@ -377,3 +377,39 @@ class TestEnd:
         del transport, protocol
         gc.collect()
         assert [ref() for ref in gone] == [None, None]
+
+
+def test_an_sslobject_class_may_keep_what_it_was_given(run, either, Recorder, eventually, receive, request):
+    """A context's own: what it does to that later, nobody is handed or sees."""
+    kept = []
+
+    class Keeping(ssl.SSLObject):
+        def read(self, len=1024, buffer=None):
+            if buffer is not None:
+                kept.append(buffer)
+            return super().read(len, buffer)
+
+        def write(self, data):
+            kept.append(data)
+            return super().write(data)
+
+    contexts = [request.getfixturevalue(name) for name in ("client_context", "server_context")]
+    for context in contexts:
+        context.sslobject_class = Keeping
+    protocol = Recorder()
+    data = [os.urandom(1000) for _ in range(3)]
+    received = []
+    protocol.data_received = received.append
+    transport, peer = either(protocol)
+    for i, piece in enumerate(data):
+        peer.sendall(piece)
+        eventually(lambda: sum(map(len, received)) == 1000 * (i + 1))  # noqa: B023
+    for view in kept:
+        if not isinstance(view, bytes) and not view.readonly:
+            view[:4] = b"XXXX"
+    assert b"".join(received) == b"".join(data)
+    big = os.urandom(50_000)
+    transport.write(big)
+    assert receive(peer, 50_000) == big
+    kept = [view for view in kept if isinstance(view, memoryview) and view.obj is None]
+    assert kept == []  # each view keeps alive what it is of
