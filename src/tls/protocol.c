@@ -15,7 +15,10 @@
  *
  * Invariant
  *   (1) The buffer that all connections share is used between the system call
- *       and al_tls_engine_feed() only, with no call into Python in between.
+ *       and al_tls_engine_feed() only. Until that has copied it nothing may
+ *       run Python or let another thread run, whose loop would receive into it:
+ *       no method is looked up, and before Python 3.12 no object of the garbage
+ *       collector's made, for that may collect.
  */
 #include "tls/protocol.h"
 
@@ -117,10 +120,11 @@ SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
     if (AL_LIKELY(self->transport != NULL &&
                   Py_TYPE(self->transport) == state->SocketTransportType))
     {
-        char *shared = al_transport_recv_buffer(state); /* by (1) */
-        return shared == NULL ? NULL
-                              : PyMemoryView_FromMemory(shared, AL_RECV_BUFFER,
-                                                        PyBUF_WRITE);
+        char *shared = al_transport_recv_buffer(state);
+        if (shared == NULL || al_tls_bind(self) < 0) { /* now, by (1) */
+            return NULL;
+        }
+        return PyMemoryView_FromMemory(shared, AL_RECV_BUFFER, PyBUF_WRITE);
     }
     if (self->buffer == NULL) {
         self->buffer =

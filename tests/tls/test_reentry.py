@@ -1,8 +1,11 @@
 """What a protocol may do to its TLS transport while that is calling it."""
 
 import asyncio
+import gc
 import os
+import socket
 import ssl
+import threading
 
 import pytest
 
@@ -106,3 +109,61 @@ class TestBuffers:
         run(asyncio.to_thread(peer.sendall, DATA[:20_000]))
         eventually(lambda: len(protocol.seen) == 20_000)
         assert protocol.seen == DATA[:20_000]
+
+
+@pytest.mark.parametrize("Buffered", [False, True])
+def test_another_loop_may_receive_while_the_garbage_collector_runs(
+    loop_factory, run, connect, Recorder, BufferedRecorder, eventually, Buffered
+):
+    """On Python 3.11 that is whenever an object is made: what this loop has received is not to be overwritten."""
+    protocol = (BufferedRecorder if Buffered else Recorder)()
+    _, peer = connect(protocol)
+    near, far = socket.socketpair()
+    received = threading.Event()
+    this = threading.get_ident()
+    budget = [300]
+
+    class Receiver(asyncio.Protocol):
+        def data_received(self, data):
+            received.set()
+
+    async def receive():
+        transport, _ = await asyncio.get_running_loop().create_connection(Receiver, sock=near)
+        received.set()
+        await closing
+        transport.abort()
+
+    def other():
+        nonlocal closing, stop
+        loop = loop_factory()
+        closing = loop.create_future()
+        stop = lambda: loop.call_soon_threadsafe(closing.set_result, None)  # noqa: E731
+        loop.run_until_complete(receive())
+        loop.close()
+
+    def collect(phase, info):
+        if phase == "start" and threading.get_ident() == this and budget[0] > 0:
+            budget[0] -= 1
+            received.clear()
+            far.sendall(b"\xff" * 4000)
+            received.wait(10)
+
+    closing = stop = None
+    thread = threading.Thread(target=other)
+    thread.start()
+    received.wait(10)
+    old = gc.get_threshold()
+    gc.callbacks.append(collect)
+    try:
+        for i in range(30):
+            gc.set_threshold(1)
+            peer.sendall(b"%4d" % i * 500)
+            eventually(lambda: len(protocol.data) == 2000 * (i + 1) or protocol.lost)  # noqa: B023
+            gc.set_threshold(*old)
+    finally:
+        gc.set_threshold(*old)
+        gc.callbacks.remove(collect)
+        stop()
+        thread.join()
+        far.close()
+    assert protocol.data == b"".join(b"%4d" % i * 500 for i in range(30))
