@@ -39,18 +39,6 @@ class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
         transport: _core.SSLTransport = self._app_transport
         return transport
 
-    def _abort(self, *exc: BaseException | None) -> None:
-        self._send_written()
-        super()._abort(*exc)
-
-    def _set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._send_written()
-        super()._set_write_buffer_limits(high, low)
-
-    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
-        self._send_written()
-        super()._fatal_error(exc, message)
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._drop_written()
         super().connection_lost(exc)

@@ -89,6 +89,11 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
 PyObject *
 al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
 
+/* For TLS: write(bytes), to be held in any case until the turn is over. 1; 0 if
+ * that cannot be, and write() is to be called; or -1 with an exception set. */
+AL_NODISCARD int
+al_sock_write_hold(SocketTransportObject *self, PyObject *bytes);
+
 /* If something is held, send it now. 0, or -1 with an exception to be raised
  * set; the connection may be lost afterwards. */
 AL_NODISCARD int

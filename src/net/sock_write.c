@@ -246,6 +246,29 @@ sock_write_hold(SocketTransportObject *self, PyObject *bytes, const char *data,
     return sock_write_push(self, bytes, data, size);
 }
 
+/* The third exception of the head of this file: as write(), which is left to
+ * do its other work. */
+int
+al_sock_write_hold(SocketTransportObject *self, PyObject *bytes)
+{
+    TransportObject *base = &self->base;
+    al_loop_head *loop = base->loop;
+    size_t size = (size_t)PyBytes_GET_SIZE(bytes);
+
+    if (self->is_held || self->outgoing.count > 0 || base->lost > 0 ||
+        self->watch.writer.object != NULL || self->is_eof ||
+        self->sendfile != NULL || base->dict != NULL || size > AL_WRITE_HELD ||
+        size > base->flow.high || !loop->is_in_turn ||
+        loop->thread_id != PyThread_get_thread_ident())
+    {
+        return 0;
+    }
+    self->is_written_in_parts = self->write_turn == loop->turn;
+    self->write_turn = loop->turn;
+    int rc = sock_write_hold(self, bytes, PyBytes_AS_STRING(bytes), size);
+    return rc < 0 ? -1 : 1;
+}
+
 /* Queue behind what is held. 0, or -1 with an exception set. */
 static int
 sock_write_join(SocketTransportObject *self, PyObject *bytes, const char *data,

@@ -270,28 +270,6 @@ SSLProtocol__process_outgoing(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(SSLProtocol__send_written_doc,
-             "_send_written($self, /)\n--\n\n"
-             "Send what was written within a call of the user's protocol: it "
-             "will not get the\nchance when that returns.");
-
-/* 0, or -1 with an exception set. */
-static int
-tls_send_written(SSLProtocolObject *self)
-{
-    return self->unsent > 0 && !self->down_writing_paused ? al_tls_flush(self)
-                                                          : 0;
-}
-
-static PyObject *
-SSLProtocol__send_written(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    if (tls_send_written(SSLProtocolObject_CAST(op)) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(SSLProtocol__drop_written_doc,
              "_drop_written($self, /)\n--\n\n"
              "Forget the ciphertext that waits.");
@@ -311,8 +289,7 @@ SSLProtocol__get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
-    /* What waits for no more than the protocol to return is not counted. */
-    if (al_tls_check_init(self) < 0 || tls_send_written(self) < 0) {
+    if (al_tls_check_init(self) < 0) {
         return NULL;
     }
     PyObject *number = PyObject_GetAttrString(self->outgoing, "pending");
@@ -336,8 +313,6 @@ static PyMethodDef SSLProtocol_methods[] = {
     {"_process_outgoing", SSLProtocol__process_outgoing, METH_NOARGS, NULL},
     {"_get_write_buffer_size", SSLProtocol__get_write_buffer_size, METH_NOARGS,
      NULL},
-    {"_send_written", SSLProtocol__send_written, METH_NOARGS,
-     SSLProtocol__send_written_doc},
     {"_drop_written", SSLProtocol__drop_written, METH_NOARGS,
      SSLProtocol__drop_written_doc},
     {NULL, NULL, 0, NULL},

@@ -14,8 +14,7 @@ typedef struct {
     /* What bytes are received into when the transport below is not our own;
      * owned bytearray, NULL until needed. */
     PyObject *buffer;
-    unsigned depth;    /* calls of the user's protocol that we are in */
-    Py_ssize_t unsent; /* bytes written in them that are not flushed yet */
+    unsigned depth; /* calls of the user's protocol that hand it data */
     /* asyncio's attributes, which its Python code reads and assigns. */
     PyObject *state;          /* _state */
     PyObject *sslobj;         /* _sslobj */

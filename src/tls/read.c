@@ -9,27 +9,11 @@
  *
  * Invariant
  *   (1) depth > 0 <=> a method of the user's protocol is being called to hand
- *       it data: what it writes is flushed by whoever called it.
+ *       it data: write.c has what it writes held below.
  */
 #include "tls/protocol.h"
 
 /* --- to the user's protocol --------------------------------------------- */
-
-/* Whatever the user's method did, send what was written in it. */
-static int
-tls_leave(SSLProtocolObject *self, int rc)
-{
-    self->depth--;
-    if (rc == 0) {
-        return 0; /* _do_read() flushes */
-    }
-    PyObject *raised = PyErr_GetRaisedException();
-    if (self->depth == 0 && self->unsent > 0 && al_tls_flush(self) < 0) {
-        PyErr_Clear();
-    }
-    PyErr_SetRaisedException(raised);
-    return -1;
-}
 
 /* The peer has said goodbye. 0, or -1 with an exception set. */
 static int
@@ -111,9 +95,10 @@ tls_read_bytes(SSLProtocolObject *self)
         self->depth++;
         PyObject *result = PyObject_CallMethodOneArg(
             protocol, al_tls_state(self)->names.data_received, data);
+        self->depth--;
         Py_DECREF(protocol);
         Py_DECREF(data);
-        if (tls_leave(self, result == NULL ? -1 : 0) < 0) {
+        if (result == NULL) {
             return -1;
         }
         Py_DECREF(result);
@@ -223,8 +208,8 @@ tls_read_buffered(SSLProtocolObject *self)
     }
     PyObject *protocol = Py_NewRef(self->app_protocol);
     self->depth++;
-    int rc =
-        tls_leave(self, tls_fill_buffer(self, protocol, pending, &is_closed));
+    int rc = tls_fill_buffer(self, protocol, pending, &is_closed);
+    self->depth--;
     Py_DECREF(protocol);
     if (rc < 0) {
         return -1;

@@ -5,9 +5,12 @@
  *                                           v
  *                                          held
  *
- * What a protocol writes while it is handed data leaves when it returns, in
- * one piece; all else at once. The ssl module's BIOs never shrink, so they are
- * emptied before they have grown: what cannot leave is held in bytes objects.
+ * As in asyncio what is written is the transport's below when write() returns,
+ * which can be ended, forked, or asked for its socket without us. What a
+ * protocol writes while it is handed data a socket transport is asked to hold,
+ * so that it leaves in one piece. The ssl module's BIOs never shrink, so they
+ * are emptied before they have grown: what cannot leave is held in bytes
+ * objects.
  *
  * Invariants
  *   (1) `held` leaves before what is in the outgoing BIO.
@@ -15,6 +18,8 @@
  *       in a handshake.
  */
 #include "tls/protocol.h"
+
+#include "net/sock_transport.h"
 
 #define AL_TLS_BIO_MAX ((Py_ssize_t)32 * 1024) /* bytes to let a BIO grow to */
 
@@ -85,6 +90,25 @@ tls_send(SSLProtocolObject *self, PyObject *name, PyObject *data)
     return 0;
 }
 
+/* Send what was drained; steals `data`. 0, or -1 with an exception set. */
+static int
+tls_send_drained(SSLProtocolObject *self, PyObject *data)
+{
+    al_state *state = al_tls_state(self);
+
+    if (self->depth > 0 && self->transport != NULL &&
+        Py_TYPE(self->transport) == state->SocketTransportType)
+    {
+        int rc = al_sock_write_hold(
+            SocketTransportObject_CAST(self->transport), data);
+        if (rc != 0) {
+            Py_DECREF(data);
+            return rc < 0 ? -1 : 0;
+        }
+    }
+    return tls_send(self, state->names.write, data);
+}
+
 static int
 tls_send_held(SSLProtocolObject *self)
 {
@@ -100,18 +124,7 @@ static bool
 tls_is_flowing(const SSLProtocolObject *self)
 {
     return !self->app_writing_paused &&
-           al_tls_is_below(al_tls_waiting(self) + self->unsent,
-                           self->outgoing_high);
-}
-
-/* Whether what was written leaves when the protocol returns. Not if there is
- * much of it, or the protocol is to be told of what waits: it may go on writing
- * until it is paused. */
-static bool
-tls_may_wait(const SSLProtocolObject *self)
-{
-    return self->depth > 0 && !self->down_writing_paused &&
-           self->unsent < AL_TLS_BIO_MAX && tls_is_flowing(self);
+           al_tls_is_below(al_tls_waiting(self), self->outgoing_high);
 }
 
 int
@@ -119,7 +132,6 @@ al_tls_flush(SSLProtocolObject *self)
 {
     int rc = 0;
 
-    self->unsent = 0;
     if (AL_UNLIKELY(self->held != NULL || self->down_writing_paused)) {
         rc = tls_hold(self); /* by (1) */
         if (rc == 0 && self->held != NULL && !self->down_writing_paused) {
@@ -132,7 +144,7 @@ al_tls_flush(SSLProtocolObject *self)
             return -1;
         }
         if (PyBytes_GET_SIZE(data) > 0) {
-            rc = tls_send(self, al_tls_state(self)->names.write, data);
+            rc = tls_send_drained(self, data);
         }
         else {
             Py_DECREF(data);
@@ -261,13 +273,10 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
     {
         return tls_write_by_asyncio(self, items, count);
     }
-    Py_ssize_t total = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
-        Py_ssize_t size = PyObject_Size(items[i]);
-        if (size < 0) {
+        if (PyObject_Size(items[i]) < 0) {
             return -1;
         }
-        total += size;
     }
     Py_INCREF(self);
     int rc = 0;
@@ -280,8 +289,7 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
             return rc;
         }
     }
-    self->unsent += total;
-    if (rc == 0 && !tls_may_wait(self)) {
+    if (rc == 0) {
         rc = al_tls_flush(self);
     }
     if (rc < 0) {

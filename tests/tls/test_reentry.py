@@ -111,6 +111,79 @@ class TestBuffers:
         assert protocol.seen == DATA[:20_000]
 
 
+class TestAnswersLeave:
+    """Whatever a protocol does to the transport below right after a write() to the TLS transport."""
+
+    @pytest.fixture
+    def answer(self, run, connect, Recorder, receive):
+        """answer(then) -> what the peer gets of a protocol that writes an answer and calls then(its transport)."""
+
+        def answer(then):
+            class Answering(Recorder):
+                def data_received(self, data):
+                    self.transport.write(b"ans")
+                    self.transport.write(b"wer")
+                    then(self.transport)
+
+            _, peer = connect(Answering())
+            peer.sendall(b"go")
+            return receive(peer, 6)
+
+        return answer
+
+    @pytest.mark.parametrize("how", ["close", "abort", "write_eof"])
+    def test_when_it_is_ended(self, answer, how):
+        def end(transport):
+            getattr(transport._ssl_protocol._transport, how)()
+
+        assert answer(end) == b"answer"
+
+    def test_when_the_socket_is_shut_down(self, answer):
+        def shut_down(transport):
+            transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+
+        assert answer(shut_down) == b"answer"
+
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    def test_once_when_it_forks(self, run, connect, Recorder, receive):
+        class Forking(Recorder):
+            def data_received(self, data):
+                self.transport.write(data)
+                if data == b"one":
+                    child = os.fork()
+                    if child == 0:
+                        self.transport._ssl_protocol._process_outgoing()
+                        os._exit(0)
+                    os.waitpid(child, 0)
+
+        _, peer = connect(Forking())
+        for word in (b"one", b"two"):
+            peer.sendall(word)
+            assert receive(peer, 3) == word
+
+    def test_together(self, kind, run, connect, Recorder, receive, eventually):
+        if kind == "asyncio":
+            pytest.skip("it sends each record at once")
+
+        class Answering(Recorder):
+            held = None
+
+            def data_received(self, data):
+                for word in (b"one", b"two", b"three"):
+                    self.transport.write(word)
+                peer.setblocking(False)
+                with pytest.raises(ssl.SSLWantReadError):
+                    peer.recv(1)
+                peer.setblocking(True)
+                self.held = True
+
+        protocol = Answering()
+        _, peer = connect(protocol)
+        peer.sendall(b"go")
+        eventually(lambda: protocol.held)
+        assert receive(peer, 11) == b"onetwothree"
+
+
 @pytest.mark.parametrize("Buffered", [False, True])
 def test_another_loop_may_receive_while_the_garbage_collector_runs(
     loop_factory, run, connect, Recorder, BufferedRecorder, eventually, Buffered
