@@ -128,14 +128,17 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
     def close(self) -> None:
         """Close the event loop: drop what is scheduled and watched, shut the default executor down without waiting.
 
-        Closing it twice does nothing. Raises RuntimeError while it is running.
+        Closing it twice does nothing. Raises RuntimeError while it is running; outside of the main thread ValueError if
+        it handles signals, but then it is closed all the same.
         """
         if self.is_closed() and not self.is_running():
             return
         BaseEventLoop.close(self)
-        self._close_signals()
-        self._close_children()
-        self._release()
+        try:
+            self._close_signals()
+        finally:
+            self._close_children()
+            self._release()
 
     def _stop_serving(self, sock: socket.socket, /) -> None:
         path = self._unix_path_of(sock)

@@ -1,6 +1,6 @@
 """Signal handlers of a loop, through Python's own wakeup descriptor.
 
-    kernel ---> CPython's C handler ---> wakeup socket ---> reader ---> call_soon(callback)
+    kernel ---> CPython's C handler ---> wakeup socket ---> reader ---> ready queue ---> Handle
 
 CPython's handler writes the number of each signal into a socket which the loop watches; so a callback runs in the
 loop like any other, and KeyboardInterrupt and handlers of signal.signal() go on working as they do without a loop.
@@ -26,6 +26,12 @@ _iscoroutinefunction = getattr(coroutines, "_iscoroutinefunction", None) or asyn
 
 def _ignore(signum: int, frame: FrameType | None) -> None:
     """Stand as the Python handler of a signal that a loop handles: without one CPython would not tell us of it."""
+
+
+def _run(handle: asyncio.Handle) -> None:
+    """Run a handle itself, whose report of an exception tells who has made it: add_signal_handler()."""
+    if not handle.cancelled():
+        handle._run()
 
 
 def _check_signal(sig: int) -> None:
@@ -69,25 +75,35 @@ class _Wakeup:
             self.in_use.append(self)
 
     def stop(self) -> None:
-        """Have CPython write where it did before, and close the socket."""
-        if self in self.in_use:
-            self.in_use.remove(self)
-            self._restore(self.sender.fileno())
+        """Have CPython write where it did before, and close the socket.
+
+        Outside of the main thread it goes on writing here: then the socket stays open, else the numbers of signals
+        would go to whoever gets its descriptor.
+        """
+        if self in self.in_use and not self._restore():
+            return
         self.receiver.close()
         self.sender.close()
 
-    def _restore(self, fd: int) -> None:
+    def _restore(self) -> bool:
+        fd = self.sender.fileno()
+        try:
+            current = signal.set_wakeup_fd(-1)
+        except ValueError as exc:  # not the main thread
+            logger.info("set_wakeup_fd(-1) failed: %s", exc)
+            return False
+        self.in_use.remove(self)
         for other in self.in_use:
             if other.previous == fd:
                 other.previous = self.previous
+        # Somebody else may have set one since: that one stays.
+        wanted = self.previous if current == fd else current
         try:
-            current = signal.set_wakeup_fd(-1)
-            # Somebody else may have set one since: that one stays.
-            wanted = self.previous if current == fd else current
             if wanted != -1:
                 signal.set_wakeup_fd(wanted)
         except (ValueError, OSError) as exc:
-            logger.info("set_wakeup_fd(-1) failed: %s", exc)
+            logger.info("set_wakeup_fd(%d) failed: %s", wanted, exc)
+        return True
 
     def renew(self) -> None:
         """Have sockets of its own: those so far are the parent process's."""
@@ -164,7 +180,8 @@ class SignalHandling(asyncio.AbstractEventLoop):
 
         sig: the number of the signal.
 
-        Returns whether it had a handler. Raises as add_signal_handler() does for the signal.
+        Returns whether it had a handler. Raises as add_signal_handler() does for the signal; outside of the main thread
+        ValueError, and the handler stays.
         """
         _check_signal(sig)
         if sig not in self._signal_handlers:
@@ -172,9 +189,9 @@ class SignalHandling(asyncio.AbstractEventLoop):
         try:
             signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
         except OSError as exc:
-            _raise_uncatchable(sig, exc)
-        finally:
             self._drop_signal(sig)
+            _raise_uncatchable(sig, exc)
+        self._drop_signal(sig)
         return True
 
     def _start_wakeup(self) -> _Wakeup:
@@ -196,9 +213,13 @@ class SignalHandling(asyncio.AbstractEventLoop):
             return
         wakeup.handlers.pop(sig, None)
         if not wakeup.handlers:
-            self._signal_wakeup = None
-            self._remove_reader(wakeup.receiver.fileno())
-            wakeup.stop()
+            self._drop_wakeup(wakeup)
+
+    def _drop_wakeup(self, wakeup: _Wakeup) -> None:
+        self._signal_wakeup = None
+        wakeup.handlers.clear()
+        self._remove_reader(wakeup.receiver.fileno())
+        wakeup.stop()
 
     def _renew_wakeup(self) -> None:
         """In a child process: leave the parent the socket that it is told of its signals by."""
@@ -220,14 +241,17 @@ class SignalHandling(asyncio.AbstractEventLoop):
         if handle.cancelled():
             self.remove_signal_handler(sig)
         else:
-            private: Any = handle  # typeshed does not show what a handle calls
-            self.call_soon(private._callback, *private._args, context=private._context)
+            self.call_soon(_run, handle)
 
     def _close_signals(self) -> None:
         """Give all signals back; the loop is closed already, or about to be."""
         if not sys.is_finalizing():
-            for sig in list(self._signal_handlers):
-                self.remove_signal_handler(sig)
+            try:
+                for sig in list(self._signal_handlers):
+                    self.remove_signal_handler(sig)
+            finally:
+                if self._signal_wakeup is not None:  # that failed: not the main thread
+                    self._drop_wakeup(self._signal_wakeup)
         elif self._signal_handlers:
             warnings.warn(
                 f"Closing the loop {self!r} on interpreter shutdown stage, skipping signal handlers removal",
