@@ -3,7 +3,8 @@
     Popen ---> pidfd ---> reader ---> waitpid ---> SubprocessTransport._process_exited()
 
 The transport is asyncio's own; bytes flow through the C transports of its pipes. The child is watched through a
-descriptor of its process: neither SIGCHLD nor asyncio's child watchers nor the main thread have a part in it.
+descriptor of its process: neither SIGCHLD nor asyncio's child watchers nor the main thread have a part in it; but for a
+child watcher that the program has chosen, before Python 3.14.
 """
 
 import asyncio
@@ -43,6 +44,18 @@ def _open_pidfd(pid: int) -> int | None:
         return None  # not Linux, too old, forbidden by a sandbox, too many open; or it was reaped already
 
 
+def _chosen_watcher() -> Any:
+    """The child watcher that the program has set, which may be one that reaps every child; else None.
+
+    None, too, for those that come of themselves or watch one child each: we do what they do.
+    """
+    if sys.version_info >= (3, 14):
+        return None  # there are none any more
+    watcher = getattr(asyncio.get_event_loop_policy(), "_watcher", None)
+    known = (asyncio.ThreadedChildWatcher, asyncio.PidfdChildWatcher, asyncio.SafeChildWatcher)
+    return None if type(watcher) in known else watcher
+
+
 class ChildProcesses(asyncio.AbstractEventLoop):
     """What Loop inherits for subprocess_exec() and subprocess_shell(); its close() calls _close_children()."""
 
@@ -66,11 +79,23 @@ class ChildProcesses(asyncio.AbstractEventLoop):
         **kwargs: Any,
     ) -> asyncio.SubprocessTransport:
         """Start a process and return its transport, when its pipes are connected."""
-        waiter = self.create_future()
-        transport: Any = _SubprocessTransport(
-            self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
-        )
-        self._watch_child(transport)
+        watcher = _chosen_watcher()
+        with contextlib.nullcontext() if watcher is None else watcher:
+            if watcher is not None and not watcher.is_active():
+                raise RuntimeError("asyncio.get_child_watcher() is not activated, subprocess support is not installed.")
+            waiter = self.create_future()
+            transport: Any = _SubprocessTransport(
+                self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
+            )
+            if watcher is None:
+                self._watch_child(transport)
+            else:
+                watcher.add_child_handler(transport.get_pid(), self._child_watcher_callback, transport)
+            await self._until_started(transport, waiter)
+        started: asyncio.SubprocessTransport = transport
+        return started
+
+    async def _until_started(self, transport: Any, waiter: asyncio.Future[None]) -> None:
         try:
             await waiter
         except (SystemExit, KeyboardInterrupt):
@@ -80,8 +105,13 @@ class ChildProcesses(asyncio.AbstractEventLoop):
             wait = transport._wait()
             await (asyncio.shield(wait) if sys.version_info >= (3, 14) else wait)
             raise
-        started: asyncio.SubprocessTransport = transport
-        return started
+
+    def _child_watcher_callback(self, pid: int, returncode: int, transport: Any) -> None:
+        """What a child watcher calls, in whatever thread."""
+        if sys.version_info >= (3, 12):
+            self.call_soon_threadsafe(transport._process_exited, returncode)
+        else:
+            self.call_soon_threadsafe(self.call_soon, transport._process_exited, returncode)
 
     def _watch_child(self, transport: Any) -> None:
         """Have the transport told of the end of its process, once."""

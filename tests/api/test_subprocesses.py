@@ -190,3 +190,45 @@ def test_signals(run, loop, end, number):
         return transport.get_returncode()
 
     assert run(main()) == -number
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there are no child watchers")
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+class TestChildWatcher:
+    @pytest.fixture
+    def use(self):
+        """use(watcher): have asyncio use it, until the test is over."""
+        yield asyncio.set_child_watcher
+        asyncio.set_child_watcher(None)
+
+    def test_that_reaps_every_child(self, use, loop, run):
+        async def main():
+            watcher = asyncio.FastChildWatcher()
+            watcher.attach_loop(loop)
+            use(watcher)
+            children = [await asyncio.create_subprocess_exec("sh", "-c", "exit 3") for _ in range(8)]
+            return [await child.wait() for child in children]
+
+        assert run(main()) == [3] * 8
+        asyncio.set_child_watcher(None)
+
+    def test_of_the_programs_own(self, use, run):
+        watched = []
+
+        class Watcher(asyncio.ThreadedChildWatcher):
+            def add_child_handler(self, pid, callback, *args):
+                watched.append(pid)
+                super().add_child_handler(pid, callback, *args)
+
+        async def main():
+            child = await asyncio.create_subprocess_exec("sh", "-c", "exit 4")
+            return child.pid, await child.wait()
+
+        use(Watcher())
+        pid, returncode = run(main())
+        assert (watched, returncode) == ([pid], 4)
+
+    def test_that_is_not_active(self, use, run):
+        use(asyncio.FastChildWatcher())
+        with pytest.raises(RuntimeError, match="not activated"):
+            run(asyncio.create_subprocess_exec("true"))
