@@ -9,15 +9,16 @@
  * kernel did not take counts as queued; so a protocol is paused by a slow
  * peer and never by its own speed.
  *
- * With two exceptions, where what is small is held until the turn is over, for
- * a system call costs more than all else here.  Messages may come in parts, as
- * a head and a body: a transport that was written to several times in one turn
- * is likely to be so again, and they leave in one piece. One write a turn, and
- * the next one goes at once again.  And while others wait for their turn, or
- * for its end: peers on this machine are woken one by one by what is sent at
- * once, and together by what leaves together.  What was written first leaves
- * first.  Nobody sees the difference but the peer: who closes, aborts, forks or
- * asks how much is queued finds it sent.
+ * With three exceptions, where what is small is held until the turn is over,
+ * for a system call costs more than all else here.  Messages may come in parts,
+ * as a head and a body: a transport that was written to several times in one
+ * turn is likely to be so again, and they leave in one piece. One write a turn,
+ * and the next one goes at once again.  And while others wait for their turn,
+ * or for its end: peers on this machine are woken one by one by what is sent at
+ * once, and together by what leaves together.  And TLS asks for it, whose
+ * records come one by one.  What was written first leaves first.  Nobody sees
+ * the difference but the peer: who closes, aborts, forks, asks how much is
+ * queued or goes past us to the socket finds it sent.
  *
  * Invariants
  *   (1) outgoing is not empty => the writer entry is set, or is_held, or the
@@ -246,8 +247,6 @@ sock_write_hold(SocketTransportObject *self, PyObject *bytes, const char *data,
     return sock_write_push(self, bytes, data, size);
 }
 
-/* The third exception of the head of this file: as write(), which is left to
- * do its other work. */
 int
 al_sock_write_hold(SocketTransportObject *self, PyObject *bytes)
 {

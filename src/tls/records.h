@@ -12,8 +12,9 @@
  *       belong to a record which is not complete.  OpenSSL may have taken
  *       some of them already: its BIO holds at most so many if it holds no
  *       complete record.
- *   (2) is_lost <=> what came does not look like TLS (an SSLv2 hello, no
- *       TLS at all, or a header that no record has): nothing is known any more, and OpenSSL has to be asked.
+ *   (2) is_lost <=> what came does not look like TLS (an SSLv2 hello, no TLS
+ *       at all, or a header that no record has): nothing is known any more,
+ *       and OpenSSL has to be asked.
  */
 #ifndef AL_TLS_RECORDS_H
 #define AL_TLS_RECORDS_H
