@@ -121,8 +121,8 @@ class TestAnswersLeave:
         def answer(then):
             class Answering(Recorder):
                 def data_received(self, data):
-                    self.transport.write(b"ans")
-                    self.transport.write(b"wer")
+                    self.transport.write(b"one")
+                    self.transport.write(b"two")
                     then(self.transport)
 
             _, peer = connect(Answering())
@@ -136,13 +136,13 @@ class TestAnswersLeave:
         def end(transport):
             getattr(transport._ssl_protocol._transport, how)()
 
-        assert answer(end) == b"answer"
+        assert answer(end) == b"onetwo"
 
     def test_when_the_socket_is_shut_down(self, answer):
         def shut_down(transport):
             transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
 
-        assert answer(shut_down) == b"answer"
+        assert answer(shut_down) == b"onetwo"
 
     @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
     def test_once_when_it_forks(self, run, connect, Recorder, receive):
