@@ -75,6 +75,19 @@ loop_on_acquire(struct ev_loop *ev) EV_NOEXCEPT
     }
 }
 
+static int
+loop_check_open(LoopObject *self)
+{
+    if (self->head.ev == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        self->head.is_closed
+                            ? "Event loop is closed"
+                            : "Loop.__init__() was not called");
+        return -1;
+    }
+    return 0;
+}
+
 /* --- the poll ------------------------------------------------------------ */
 
 static inline bool
@@ -133,17 +146,44 @@ loop_poll_at_once(LoopObject *self)
     return self->head.events != events;
 }
 
-/* Wait `seconds` (> 0) at most for something to happen: 0, or -1. */
+/* How long a poll may wait: seconds, not more than 0 <=> not at all.
+ * 0, or -1 with an exception set. */
 static int
-loop_poll_blocking(LoopObject *self, double seconds)
+loop_find_wait(LoopObject *self, double *seconds)
 {
     al_loop_head *head = &self->head;
+
+    *seconds = 0;
+    if (head->ready.count > 0 || head->is_stopping) {
+        return 0;
+    }
+    if (al_timers_wait(head, seconds) < 0) {
+        return -1;
+    }
+    if (head->ready.count > 0 || head->is_stopping) {
+        *seconds = 0; /* an overridden time() may do anything */
+    }
+    return loop_check_open(self); /* even that, in _run_once() */
+}
+
+/* Wait, if there is still nothing to do, for something to happen: 0, or -1. */
+static int
+loop_poll_blocking(LoopObject *self)
+{
+    al_loop_head *head = &self->head;
+    double seconds;
 
     /* Another thread may ask what runs here: nothing. */
     if (al_loop_leave_task(head) < 0 || PyErr_CheckSignals() < 0) {
         return -1;
     }
-    if (head->ready.count > 0) { /* a signal handler's doing */
+    /* Signal handlers and the destructors of what was left (or of what was
+     * collected) may have called anything: call_later(), stop() ... From here
+     * to the poll no code of theirs runs. */
+    if (loop_find_wait(self, &seconds) < 0) {
+        return -1;
+    }
+    if (seconds <= 0) {
         return 0;
     }
     seconds = Py_MAX(seconds, LOOP_TIMER_SLACK);
@@ -168,12 +208,10 @@ loop_poll(LoopObject *self)
 {
     al_loop_head *head = &self->head;
     uint32_t events = head->events;
-    double seconds = 0;
+    double seconds;
     int rc = 0;
 
-    if (head->ready.count == 0 && !head->is_stopping &&
-        al_timers_wait(head, &seconds) < 0)
-    {
+    if (loop_find_wait(self, &seconds) < 0) {
         return -1;
     }
     loop_poll_error = 0;
@@ -181,7 +219,7 @@ loop_poll(LoopObject *self)
         ev_run(head->ev, EVRUN_NOWAIT);
     }
     else if (!loop_poll_at_once(self)) {
-        rc = loop_poll_blocking(self, seconds);
+        rc = loop_poll_blocking(self);
     }
     self->has_found = head->events != events;
     loop_plan_polls(self, seconds > 0);
@@ -194,7 +232,7 @@ loop_poll(LoopObject *self)
 
 /* --- turns --------------------------------------------------------------- */
 
-/* 0, or -1 with SystemExit, KeyboardInterrupt or a failure of the loop set. */
+/* 0, or -1 with an exception set: one that ends the run, a failure of the loop. */
 static inline int
 loop_turn(LoopObject *self)
 {
@@ -209,19 +247,6 @@ loop_turn(LoopObject *self)
         return -1;
     }
     return al_ready_run_turn(head);
-}
-
-static int
-loop_check_open(LoopObject *self)
-{
-    if (self->head.ev == NULL) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        self->head.is_closed
-                            ? "Event loop is closed"
-                            : "Loop.__init__() was not called");
-        return -1;
-    }
-    return 0;
 }
 
 /* The end of a run: no task is the current one. Keeps the exception. */
@@ -397,10 +422,9 @@ al_loop_release(LoopObject *self)
 
     head->is_closed = true;
     al_loop_update_direct(head);
-    if (head->ev == NULL) {
-        return;
-    }
-    /* Each may run destructors, which find a closed loop. */
+    /* Each may run destructors, which find a closed loop. One that is closed
+     * already may have got a handle all the same, when what closed it was
+     * collected while the handle was made. */
     al_ready_clear(&head->late);
     al_ready_clear(&head->ready);
     al_timers_clear(head);

@@ -1,7 +1,9 @@
 """Running, stopping and closing a loop."""
 
 import asyncio
+import ctypes
 import gc
+import signal
 import sys
 import threading
 import weakref
@@ -158,6 +160,69 @@ class TestStop:
         loop.call_later(1000, print)
         loop.stop()
         loop.run_forever()
+
+
+class TestGoingToSleep:
+    """What runs last before the loop sleeps, when it has found nothing to do already, may give it something."""
+
+    @pytest.fixture
+    def hung(self, loop):
+        """Wakes a loop that sleeps all the same, after ten seconds, and tells of it."""
+        hung = []
+        timer = threading.Timer(10, lambda: (hung.append(True), loop.call_soon_threadsafe(loop.stop)))
+        timer.start()
+        yield hung
+        timer.cancel()
+        timer.join()
+
+    @pytest.fixture(params=["stop", "call_later"])
+    def act(self, loop, request):
+        return loop.stop if request.param == "stop" else lambda: loop.call_later(0.001, loop.stop)
+
+    def test_destructor_of_the_result_of_a_task(self, loop, hung, act):
+        class Result:
+            def __del__(self):
+                act()
+
+        async def main():
+            return Result()
+
+        loop.create_task(main())
+        loop.run_forever()
+        assert hung == []
+
+    def test_signal_handler(self, loop, hung, act):
+        strike = ctypes.PyDLL(None)["raise"]  # of C, so that no bytecode follows before the loop sleeps
+        previous = signal.signal(signal.SIGUSR1, lambda *args: act())
+        try:
+            loop.call_soon(strike, int(signal.SIGUSR1))
+            loop.run_forever()
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+        assert hung == []
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 collects within the callback")
+    def test_destructor_of_garbage(self, loop, hung, act):
+        class Garbage:
+            def __del__(self):
+                act()
+
+        def callback():
+            gc.disable()
+            gc.set_threshold(1)
+            garbage = Garbage()
+            garbage.itself = garbage
+            del garbage
+            gc.enable()
+            return {1}, {2}, {3}, {4}  # a collection is due, and no bytecode follows that would run it
+
+        threshold = gc.get_threshold()
+        try:
+            loop.call_soon(callback)
+            loop.run_forever()
+        finally:
+            gc.set_threshold(*threshold)
+        assert hung == []
 
 
 class TestState:
