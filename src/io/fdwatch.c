@@ -20,6 +20,8 @@
  *   (4) A watch of the table without entries is not active; it stays in the
  *       table, to be used again, until the loop is closed or a transport
  *       takes the descriptor over.
+ *   (5) replaced is NULL but between al_fdwatch_get() and the setting of an
+ *       entry, which ends it. No code runs in between.
  */
 #include "io/fdwatch.h"
 
@@ -49,6 +51,9 @@ typedef struct {
     al_fdwatch base;
     PyObject *fileobj; /* owned while an entry is set by it, else NULL */
     PyObject *socket;  /* owned weak reference to the last one, or NULL */
+    /* The fileobj before, by (5): its destructor may do anything, even free
+     * this watch, so it has to wait. */
+    PyObject *replaced;
 } OwnWatch;
 
 #define OwnWatch_CAST(watch) ((OwnWatch *)(watch))
@@ -253,12 +258,21 @@ fdtable_reserve(al_fdtable *table, int fd)
 }
 
 /* The loop's table, made at the first use, with room for `fd`.
- * -> borrowed, or NULL with MemoryError set. */
+ * -> borrowed, or NULL with an exception set: RuntimeError, MemoryError. */
 static al_fdtable *
 fdtable_get(al_loop_head *loop, int fd)
 {
     al_fdtable *table = loop->fdtable;
 
+    /* Whatever the callers asked before: since then code may have run (that of
+     * fileno(), of what was collected) and have closed the loop. */
+    if (al_loop_check_closed(loop) < 0) {
+        return NULL;
+    }
+    if (AL_UNLIKELY(loop->ev == NULL)) { /* and nobody says so */
+        PyErr_SetString(PyExc_RuntimeError, "Loop.__init__() was not called");
+        return NULL;
+    }
     if (table == NULL) {
         table = PyMem_New(al_fdtable, 1);
         if (table == NULL) {
@@ -398,8 +412,8 @@ fdwatch_check_pollable(int fd)
     return 0;
 }
 
-/* The watch of `fd`, made if there is none. -> borrowed, or NULL with
- * MemoryError set. */
+/* The watch of `fd`, made if there is none. -> borrowed, or NULL with an
+ * exception set, that of fdtable_get(). */
 static al_fdwatch *
 fdtable_get_watch(al_loop_head *loop, int fd)
 {
@@ -415,7 +429,7 @@ fdtable_get_watch(al_loop_head *loop, int fd)
         PyErr_NoMemory();
         return NULL;
     }
-    made->fileobj = made->socket = NULL;
+    made->fileobj = made->socket = made->replaced = NULL;
     fdtable_enter(table, &made->base, loop, fd, NULL);
     return &made->base;
 }
@@ -442,7 +456,9 @@ al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
         return NULL;
     }
     if (watch->owner == NULL) {
-        Py_XSETREF(OwnWatch_CAST(watch)->fileobj, Py_NewRef(fileobj));
+        assert(OwnWatch_CAST(watch)->replaced == NULL); /* (5) */
+        OwnWatch_CAST(watch)->replaced = OwnWatch_CAST(watch)->fileobj;
+        OwnWatch_CAST(watch)->fileobj = Py_NewRef(fileobj);
     }
     fdwatch_refresh(watch);
     return watch;
@@ -468,6 +484,7 @@ al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket)
         return watch;
     }
     if (watch->owner == NULL) {
+        /* Nothing hears of the end of a reference without a callback. */
         Py_XSETREF(OwnWatch_CAST(watch)->socket, reference);
     }
     else {
@@ -594,11 +611,17 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
             PyObject *object)
 {
     PyObject *old = entry->object;
+    PyObject *replaced = NULL;
 
     entry->run = run;
     entry->object = Py_NewRef(object);
     fdwatch_sync(watch);
-    Py_XDECREF(old);
+    if (watch->owner == NULL) { /* by (5) */
+        replaced = OwnWatch_CAST(watch)->replaced;
+        OwnWatch_CAST(watch)->replaced = NULL;
+    }
+    Py_XDECREF(old); /* last: may run anything, and free the watch */
+    Py_XDECREF(replaced);
 }
 
 static void

@@ -42,7 +42,7 @@ al_fdwatch_close(al_fdwatch *watch);
  * closed and opened anew since. `fileobj` is what the user passed for `fd`.
  * -> borrowed, valid until other code runs, or NULL with an exception set:
  * OSError for a descriptor that cannot be polled (EPERM for regular files) or
- * is not open (EBADF). */
+ * is not open (EBADF), RuntimeError if the loop is closed. */
 AL_NODISCARD al_fdwatch *
 al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj);
 

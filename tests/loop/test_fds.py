@@ -215,6 +215,28 @@ class TestAdding:
         assert ref() is None
         loop.remove_reader(a)
 
+    @pytest.mark.parametrize("second", ["add_reader", "add_writer"])
+    @pytest.mark.parametrize("attack", ["close()", "remove_reader(a)", "add_reader(a, print)"])
+    def test_again_may_drop_a_file_object_that_does_anything(self, script, second, attack):
+        done = script(f"""
+            import socket
+
+            class File:
+                def fileno(self):
+                    return a.fileno()
+
+                def __del__(self):
+                    loop.{attack}
+
+            loop = new_loop()
+            a, b = socket.socketpair()
+            loop.add_reader(File(), print)
+            loop.{second}(a.fileno(), print)
+            print("alive")
+            loop.close()
+        """)
+        assert done.stdout.split() == ["alive"]
+
     def test_both_directions_of_one_descriptor(self, loop, pair, eventually):
         a, b = pair
         calls = []

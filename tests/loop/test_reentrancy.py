@@ -265,3 +265,56 @@ def test_random_mix(loop, seed):
         loop.call_soon(loop.stop)
         loop.run_forever()
         assert len(seen) > before or seen == expected
+
+
+@pytest.mark.parametrize("name", ["call_soon", "call_later", "add_reader", "sock_recv"])
+def test_garbage_that_closes_the_loop_inside_of_a_call(script, kind, name):
+    """In Python 3.11 any call may collect garbage; later ones do it between two bytecodes."""
+    done = script(f"""
+        import gc, socket, weakref
+
+        def attack(count):
+            loop = new_loop()
+            a, b = socket.socketpair()
+            a.setblocking(False)
+            calls = dict(
+                call_soon=lambda: loop.call_soon(int),
+                call_later=lambda: loop.call_later(1, int),
+                add_reader=lambda: loop.add_reader(a, int),
+                sock_recv=lambda: loop.sock_recv(a, 10).send(None),
+            )
+
+            class Garbage:
+                def __init__(self, count):
+                    self.itself, self.count = self, count
+
+                def __del__(self):
+                    if self.count:
+                        Garbage(self.count - 1)
+                    else:
+                        loop.close()
+
+            gc.collect()
+            gc.disable()
+            Garbage(count)
+            threshold = gc.get_threshold()
+            gc.set_threshold(1, 1, 1)
+            gc.enable()
+            try:
+                calls[{name!r}]()
+            except Exception:  # whatever it finds closed
+                pass
+            gc.disable()
+            gc.set_threshold(*threshold)
+            loop.close()
+            a.close()
+            b.close()
+            return weakref.ref(loop)
+
+        loops = [attack(count) for count in range(8)]
+        gc.collect()
+        gc.collect()
+        print([loop() for loop in loops if loop() is not None])
+    """)
+    if kind == "asyncloop":  # asyncio keeps some of its loops
+        assert done.stdout == "[]\n"
