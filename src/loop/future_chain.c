@@ -74,8 +74,8 @@ chain_result(al_state *state, PyObject *source)
     return result;
 }
 
-/* asyncio's own way, as a callback of the loop that may fail. 0, or -1 with an
- * exception set. */
+/* asyncio's own way, as a callback of the loop, which reports its failure.
+ * 0, or -1 with an exception set that ends the run. */
 static int
 chain_copy_state(al_loop_head *loop, PyObject *source, PyObject *destination)
 {
@@ -91,6 +91,17 @@ chain_copy_state(al_loop_head *loop, PyObject *source, PyObject *destination)
     return rc;
 }
 
+/* 0, or -1 with an exception set that ends the run. */
+static int
+chain_report(al_loop_head *loop)
+{
+    const al_report_item items[] = {{NULL, NULL}};
+
+    return al_report_exception(
+        (PyObject *)loop, loop->state,
+        PyUnicode_FromString("Error in run_in_executor()"), items);
+}
+
 /* al_run_fn: the source is done. */
 static int
 chain_run(al_loop_head *loop, PyObject *op)
@@ -104,19 +115,20 @@ chain_run(al_loop_head *loop, PyObject *op)
     }
     self->source = self->destination = NULL; /* both are ours now, by (1) */
     PyObject *result = chain_result(loop->state, source);
-    int rc = AL_LIKELY(result != NULL && !al_future_is_done(destination))
-                 ? al_future_set_result(destination, result)
-                 : chain_copy_state(loop, source, destination);
+    int rc;
+    if (AL_LIKELY(result != NULL && !al_future_is_done(destination))) {
+        rc = al_future_set_result(destination, result);
+        if (AL_UNLIKELY(rc < 0)) {
+            rc = chain_report(loop);
+        }
+    }
+    else {
+        rc = chain_copy_state(loop, source, destination);
+    }
     Py_XDECREF(result);
     Py_DECREF(source);
     Py_DECREF(destination);
-    if (AL_LIKELY(rc == 0)) {
-        return 0;
-    }
-    const al_report_item items[] = {{NULL, NULL}};
-    return al_report_exception(
-        (PyObject *)loop, loop->state,
-        PyUnicode_FromString("Error in run_in_executor()"), items);
+    return rc;
 }
 
 /* Called when the source is done, in any thread. */

@@ -56,12 +56,19 @@ ready_run_debug(al_loop_head *loop, al_entry entry)
         al_handle_expose(loop->state, entry.object);
         Py_XSETREF(loop->current_handle, Py_NewRef(entry.object));
     }
-    double start = al_timers_clock();
-    int rc = entry.run(loop, entry.object);
-    double seconds = al_timers_clock() - start;
-    Py_CLEAR(loop->current_handle);
+    double start, end; /* by the loop's clock, which may be overridden */
+    int rc = al_timers_now(loop, &start);
     if (rc == 0) {
-        rc = al_report_slow(loop, entry.object, seconds);
+        rc = entry.run(loop, entry.object);
+    }
+    if (rc == 0) {
+        rc = al_timers_now(loop, &end);
+    }
+    PyObject *raised = PyErr_GetRaisedException();
+    Py_CLEAR(loop->current_handle); /* may run anything */
+    PyErr_SetRaisedException(raised);
+    if (rc == 0) {
+        rc = al_report_slow(loop, entry.object, end - start);
     }
     return rc;
 }

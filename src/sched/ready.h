@@ -44,8 +44,8 @@ al_ready_push_late(al_loop_head *loop, al_run_fn run, PyObject *object)
 }
 
 /* Run what is queued now, but nothing queued meanwhile: one turn; then what is
- * late. 0, or -1 with SystemExit or KeyboardInterrupt set; then the rest of
- * the turn stays queued, and what is late was run all the same. */
+ * late. 0, or -1 with the exception set that an entry ended the run with; then
+ * the rest of the turn stays queued, and what is late was run all the same. */
 AL_NODISCARD int
 al_ready_run_turn(al_loop_head *loop);
 

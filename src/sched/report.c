@@ -61,8 +61,8 @@ int
 al_report_exception(PyObject *loop, al_state *state, PyObject *message,
                     const al_report_item *items)
 {
-    if (message != NULL && al_error_is_fatal()) {
-        Py_DECREF(message);
+    if (message == NULL || al_error_is_fatal()) {
+        Py_XDECREF(message);
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
@@ -74,12 +74,6 @@ al_report_exception(PyObject *loop, al_state *state, PyObject *message,
     PyErr_SetHandledException(handled);
     Py_XDECREF(handled);
     Py_XDECREF(exc);
-    if (rc < 0 && !al_error_is_fatal()) {
-        /* A handler of call_exception_handler's own contract never raises
-         * anything else; an overridden one might. */
-        PyErr_WriteUnraisable(loop);
-        rc = 0;
-    }
     return rc;
 }
 

@@ -12,10 +12,11 @@ typedef struct {
 } al_report_item;
 
 /* Hand the exception now set to loop.call_exception_handler() together with
- * `message` (stolen, may be NULL after a failure to make it) and the items
- * (ended by a NULL key). Clears the exception.
- * 0, or -1 with SystemExit or KeyboardInterrupt set: either the exception was
- * one of them, which is not reported, or the handler raised one. */
+ * `message` (stolen, NULL after a failure to make it) and the items (ended by a
+ * NULL key). Clears the exception.
+ * 0, or -1 with an exception set that is to leave run_forever(): SystemExit or
+ * KeyboardInterrupt, which are not reported; what kept the message from being
+ * made; what an overridden call_exception_handler() raised. */
 AL_NODISCARD int
 al_report_exception(PyObject *loop, al_state *state, PyObject *message,
                     const al_report_item *items);

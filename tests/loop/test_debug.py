@@ -81,6 +81,33 @@ class TestSlow:
         (text,) = slow("sleep(")
         assert text.startswith("Executing <TimerHandle when=")
 
+    def test_is_a_matter_of_the_loops_clock(self, debug_loop, turn, slow):
+        def jump():
+            nonlocal now
+            now += 5
+
+        now = 1000.0
+        debug_loop.time = lambda: now
+        debug_loop.call_soon(jump)
+        debug_loop.call_soon(time.sleep, 0.003)
+        turn()
+        del debug_loop.time
+        (text,) = slow("jump(")
+        assert text.endswith(" took 5.000 seconds")
+        assert slow("sleep(") == []
+
+    def test_failing_clock(self, debug_loop, turn):
+        seen = []
+        debug_loop.call_soon(seen.append, 1)
+        debug_loop.call_soon(lambda: setattr(debug_loop, "time", lambda: 1 / 0))
+        debug_loop.call_soon(seen.append, 2)
+        with pytest.raises(ZeroDivisionError):
+            debug_loop.run_forever()
+        del debug_loop.time
+        turn()
+        assert seen == [1, 2]
+        assert debug_loop._current_handle is None
+
     def test_task_step(self, debug_loop, slow):
         async def main():
             await asyncio.sleep(0)

@@ -1,8 +1,12 @@
 """The exception handler trio: set, get, call, and the default handler."""
 
+import asyncio
+import concurrent.futures
 import contextvars
 import logging
+import socket
 import sys
+import threading
 
 import pytest
 
@@ -234,3 +238,67 @@ def test_override_of_call_exception_handler_is_obeyed(loop, turn, Future):
     Future(loop=loop).set_exception(ValueError())
     del loop.call_exception_handler
     assert seen == ["Exception", "Future"]
+
+
+class TestOverrideThatRaises:
+    """call_exception_handler() has no right to; what it raises is not lost."""
+
+    @pytest.fixture(autouse=True)
+    def strict(self, loop):
+        def strict(context):
+            calls.append(context)
+            raise context["exception"]
+
+        calls = []
+        loop.call_exception_handler = strict
+        yield calls
+        del loop.call_exception_handler
+
+    @pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later"])
+    def test_for_a_callback_leaves_the_loop(self, loop, turn, method):
+        seen = []
+        getattr(loop, method)(*[0] * (method == "call_later"), lambda: 1 / 0)
+        loop.call_later(0, seen.append, "rest")
+        with pytest.raises(ZeroDivisionError):
+            loop.run_forever()
+        assert not loop.is_running()
+        turn()
+        assert seen == ["rest"]
+
+    def test_for_a_reader_leaves_the_loop(self, loop):
+        a, b = socket.socketpair()
+        with a, b:
+            b.send(b"x")
+            loop.add_reader(a, lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                loop.run_forever()
+            loop.remove_reader(a)
+
+    def test_for_a_protocol_leaves_the_loop(self, loop):
+        class Protocol(asyncio.Protocol):
+            def data_received(self, data):
+                raise ZeroDivisionError
+
+        a, b = socket.socketpair()
+        with b:
+            transport, _ = loop.run_until_complete(loop.create_connection(Protocol, sock=a))
+            b.send(b"x")
+            with pytest.raises(ZeroDivisionError):
+                loop.run_forever()
+            transport.abort()
+            loop.run_until_complete(asyncio.sleep(0))
+
+    def test_for_handle_run_is_raised(self, loop):
+        handle = loop.call_soon(lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            handle._run()
+        handle.cancel()
+
+    def test_for_the_future_of_an_executor_leaves_the_loop(self, loop, strict):
+        source = concurrent.futures.Future()
+        follower = asyncio.wrap_future(source, loop=loop)
+        follower.set_result("meanwhile")
+        threading.Timer(0.01, source.set_exception, [ValueError()]).start()
+        with pytest.raises(AssertionError):  # it has a result already
+            loop.run_forever()
+        assert len(strict) == 1
