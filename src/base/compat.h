@@ -53,6 +53,9 @@
 #define AL_HAS_THREADSAFE_HANDLE (PY_VERSION_HEX >= 0x030E0000)
 #define AL_THREADSAFE_HANDLE                                                  \
     (AL_HAS_THREADSAFE_HANDLE ? "_ThreadSafeHandle" : "Handle")
+/* A timer is due by the clock's resolution too early, or by that of its float
+ * where that is coarser. */
+#define AL_TIMERS_KNOW_ULP (PY_VERSION_HEX >= 0x030F0000)
 /* Server._attach() and _detach() are told which transport it is about. */
 #define AL_SERVER_KNOWS_TRANSPORTS (PY_VERSION_HEX >= 0x030D0000)
 /* Transport.writelines() is a method of its own and no write() of all. */
@@ -156,13 +159,16 @@ PyUnicode_EqualToUTF8(PyObject *unicode, const char *string)
 
 #endif
 
-#if PY_VERSION_HEX < 0x030E0000
-
 /* From 3.14 the interpreter's own dealloc guards against deep recursion. */
+#define AL_DEALLOC_IS_GUARDED (PY_VERSION_HEX >= 0x030E0000)
+
+#if PY_VERSION_HEX < 0x030E0000
 #    define AL_TRASHCAN_BEGIN(op, dealloc) Py_TRASHCAN_BEGIN(op, dealloc)
 #    define AL_TRASHCAN_END Py_TRASHCAN_END
 #else
-#    define AL_TRASHCAN_BEGIN(op, dealloc) {
+#    define AL_TRASHCAN_BEGIN(op, dealloc)                                    \
+        {                                                                     \
+            (void)(dealloc);
 #    define AL_TRASHCAN_END }
 #endif
 

@@ -238,6 +238,7 @@ al_handle_call_soon(al_loop_head *loop, PyObject *callback,
 static int
 handle_run_threadsafe(al_loop_head *loop, PyObject *handle)
 {
+    loop->handle_thread = PyThread_get_thread_ident();
     HandleObject_CAST(handle)->is_running = true;
     int rc = al_handle_run(loop, handle);
     HandleObject_CAST(handle)->is_running = false;
@@ -372,6 +373,33 @@ handle_call(HandleObject *self)
     return result;
 }
 
+/* The same in a context of somebody else's making: context.run(callback, ...)
+ * is all that asyncio asks of one. */
+static PyObject *
+handle_call_in_other(HandleObject *self, PyObject *context)
+{
+    PyObject *first = PyTuple_Pack(1, self->callback);
+    PyObject *rest = al_handle_arguments(self);
+    PyObject *run = NULL;
+    PyObject *all = NULL;
+    PyObject *result = NULL;
+
+    if (first != NULL && rest != NULL) {
+        all = PySequence_Concat(first, rest);
+    }
+    if (all != NULL) {
+        run = PyObject_GetAttrString(context, "run");
+    }
+    if (run != NULL) {
+        result = PyObject_CallObject(run, all);
+    }
+    Py_XDECREF(run);
+    Py_XDECREF(all);
+    Py_XDECREF(rest);
+    Py_XDECREF(first);
+    return result;
+}
+
 /* Call the callback in its context: -> its result, or NULL. */
 static inline PyObject *
 handle_call_in_context(HandleObject *self)
@@ -395,7 +423,10 @@ handle_call_in_context(HandleObject *self)
         return result;
     }
     PyObject *context = Py_NewRef(self->context);
-    if (PyContext_Enter(context) == 0) {
+    if (AL_UNLIKELY(!PyContext_CheckExact(context))) {
+        result = handle_call_in_other(self, context);
+    }
+    else if (PyContext_Enter(context) == 0) {
         result = handle_call(self);
         if (PyContext_Exit(context) < 0) {
             Py_CLEAR(result);
@@ -442,6 +473,25 @@ handle_empty(HandleObject *self)
     }
 }
 
+/* The same in debug mode, where "Executing <Handle ...> took 2.5 seconds" still
+ * wants the callback. 0, or -1 with the exception set that a repr raised; it is
+ * empty all the same, by (1). */
+static int
+handle_empty_debug(HandleObject *self)
+{
+    PyObject *repr = PyObject_Repr((PyObject *)self);
+    PyObject *raised = PyErr_GetRaisedException();
+
+    handle_empty(self);
+    PyErr_SetRaisedException(raised);
+    if (repr == NULL) {
+        return -1;
+    }
+    self->arguments[0] = repr;
+    self->count = 1;
+    return 0;
+}
+
 int
 al_handle_cancel(HandleObject *self)
 {
@@ -453,19 +503,10 @@ al_handle_cancel(HandleObject *self)
         al_timers_disarm(self->loop, (TimerHandleObject *)self);
         handle_track(self); /* by (2) */
     }
-    PyObject *repr = NULL;
     if (AL_UNLIKELY(self->loop->is_debug)) {
-        /* "Executing <Handle ...> took 2.5 seconds" wants the callback. */
-        repr = PyObject_Repr((PyObject *)self);
-        if (repr == NULL) {
-            return -1;
-        }
+        return handle_empty_debug(self);
     }
     handle_empty(self);
-    if (repr != NULL) {
-        self->arguments[0] = repr;
-        self->count = 1;
-    }
     return 0;
 }
 
@@ -511,30 +552,54 @@ al_handle_clear(PyObject *op)
     return 0;
 }
 
+/* So many handles may be freed inside of each other before the trashcan is
+ * asked, which costs more than counting them. */
+#define HANDLE_DEEP 50
+
 /* Let go of everything and keep the memory in `list` if there is room. */
-static void
-handle_dealloc(PyObject *op, al_freelist *(*list_of)(al_state *))
+static inline void
+handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
 {
     HandleObject *self = HandleObject_CAST(op);
     PyTypeObject *type = Py_TYPE(op);
-    al_state *state = self->loop->state;
+    al_loop_head *loop = self->loop;
+    al_state *state = loop->state;
 
-    if (self->is_tracked) {
-        PyObject_GC_UnTrack(op);
-    }
-    if (self->loop->fresh_handle == op) {
-        self->loop->fresh_handle = NULL;
-    }
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
+    loop->freeing += !AL_DEALLOC_IS_GUARDED;
     (void)al_handle_clear(op);
     Py_CLEAR(self->context);
+    loop->freeing -= !AL_DEALLOC_IS_GUARDED;
     Py_CLEAR(self->loop);
     if (!al_freelist_push(list_of(state), op)) {
         PyObject_GC_Del(op);
     }
     Py_DECREF(type); /* a heap type is owned by its instances */
+}
+
+static inline void
+handle_dealloc(PyObject *op, destructor dealloc,
+               al_freelist *(*list_of)(al_state *))
+{
+    HandleObject *self = HandleObject_CAST(op);
+
+    if (self->is_tracked) {
+        self->is_tracked = false; /* the trashcan calls again */
+        PyObject_GC_UnTrack(op);
+    }
+    if (self->loop->fresh_handle == op) {
+        self->loop->fresh_handle = NULL;
+    }
+    if (AL_LIKELY(AL_DEALLOC_IS_GUARDED || self->loop->freeing < HANDLE_DEEP))
+    {
+        handle_free(op, list_of);
+        return;
+    }
+    AL_TRASHCAN_BEGIN(op, dealloc) /* a handle may be another's argument */
+    handle_free(op, list_of);
+    AL_TRASHCAN_END
 }
 
 static al_freelist *
@@ -552,11 +617,11 @@ timer_handle_freelist(al_state *state)
 void
 al_handle_dealloc(PyObject *op)
 {
-    handle_dealloc(op, handle_freelist);
+    handle_dealloc(op, al_handle_dealloc, handle_freelist);
 }
 
 void
 al_timer_handle_dealloc(PyObject *op)
 {
-    handle_dealloc(op, timer_handle_freelist);
+    handle_dealloc(op, al_timer_handle_dealloc, timer_handle_freelist);
 }

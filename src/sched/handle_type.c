@@ -19,7 +19,7 @@ handle_wait(HandleObject *self)
     const struct timespec pause = {.tv_nsec = 100 * 1000};
 
     while (AL_UNLIKELY(self->is_running) &&
-           PyThread_get_thread_ident() != self->loop->thread_id)
+           PyThread_get_thread_ident() != self->loop->handle_thread)
     {
         Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
         Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0)

@@ -14,8 +14,9 @@
 typedef struct al_loop_head al_loop_head;
 struct al_fdtable; /* io/fdwatch.c */
 
-/* Runs what was queued. 0, or -1 with SystemExit or KeyboardInterrupt set:
- * every other exception of user code is reported by the function itself. */
+/* Runs what was queued. 0, or -1 with an exception set that ends the run:
+ * SystemExit, KeyboardInterrupt, or what al_report_exception() could not get
+ * rid of. The function itself reports what else user code raises. */
 typedef int (*al_run_fn)(al_loop_head *loop, PyObject *object);
 
 /* What waits for its turn: handles, task steps, readable transports ... */
@@ -85,11 +86,15 @@ struct al_loop_head {
     PyObject *current_handle; /* owned, debug mode only, else NULL */
     PyObject *task_factory;   /* owned, NULL <=> none */
     unsigned long thread_id;  /* 0 <=> not running */
-    double clock_resolution;  /* seconds */
-    uint32_t events;          /* al_loop_note_event(); wraps */
-    uint32_t turn;            /* how many were begun; wraps */
-    size_t todo;              /* entries left to run in this turn */
-    uint32_t overrides;       /* AL_OVERRIDES_... */
+    /* Where a handle of call_soon_threadsafe() ran last: thread_id says nothing
+     * in _run_once(). */
+    unsigned long handle_thread;
+    double clock_resolution; /* seconds */
+    uint32_t events;         /* al_loop_note_event(); wraps */
+    uint32_t turn;           /* how many were begun; wraps */
+    size_t todo;             /* entries left to run in this turn */
+    uint32_t overrides;      /* AL_OVERRIDES_... */
+    uint32_t freeing;        /* handles of ours being freed right now */
     bool is_debug;
     bool is_closed;
     bool is_stopping;

@@ -20,6 +20,7 @@
  *       clock's resolution, as in asyncio). */
 #include "sched/timers.h"
 
+#include <math.h>
 #include <time.h>
 
 #include "sched/ready.h"
@@ -223,6 +224,19 @@ al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle)
     Py_DECREF(handle); /* may run anything */
 }
 
+/* How much too early a deadline may fire, by (3). */
+static inline double
+timers_tolerance(const al_loop_head *loop, double now)
+{
+    double tolerance = loop->clock_resolution;
+
+    if (AL_TIMERS_KNOW_ULP) {
+        double ulp = nextafter(fabs(now), Py_HUGE_VAL) - fabs(now);
+        tolerance = ulp > tolerance ? ulp : tolerance; /* not that of inf */
+    }
+    return tolerance;
+}
+
 int
 al_timers_collect(al_loop_head *loop)
 {
@@ -235,7 +249,7 @@ al_timers_collect(al_loop_head *loop)
     if (al_timers_now(loop, &now) < 0) {
         return -1;
     }
-    now += loop->clock_resolution;
+    now += timers_tolerance(loop, now);
     while (timers_find_first(timers) && timers->heap[0].when < now) {
         PyObject *handle = timers->heap[0].handle;
         if (al_ready_push(loop, al_handle_run, handle) < 0) {

@@ -31,6 +31,11 @@ def schedule(request, loop):
     }[request.param]
 
 
+@pytest.fixture
+def seen():
+    return []
+
+
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="came with Python 3.14")
 class TestFromAnotherThread:
     """Of call_soon_threadsafe() alone: after cancel() it does not run, nor does it still run."""
@@ -59,6 +64,16 @@ class TestFromAnotherThread:
         handle = loop.call_soon_threadsafe(lambda: handle.cancel())
         turn()
         assert handle.cancelled()
+
+    def test_the_callback_may_cancel_itself_in_a_single_turn(self, script):
+        done = script("""
+            loop = new_loop()
+            handle = loop.call_soon_threadsafe(lambda: (handle.cancelled(), handle.cancel()))
+            loop._run_once()
+            print(handle.cancelled())
+            loop.close()
+        """)
+        assert done.stdout.split() == ["True"]
 
     def test_is_told_apart(self, loop):
         assert repr(loop.call_soon_threadsafe(nothing)).startswith("<_ThreadSafeHandle ")
@@ -241,6 +256,19 @@ class TestRepr:
         loop.set_debug(True)
         assert "nothing(" in repr(loop.call_soon(nothing, Odd()))
 
+    def test_failing_repr_does_not_keep_it_from_being_cancelled(self, schedule, loop, turn, seen):
+        def callback():
+            seen.append("ran")
+
+        loop.set_debug(True)
+        handle = schedule(callback)
+        callback.__wrapped__ = callback  # no repr can be made of that
+        with pytest.raises(ValueError, match="wrapper loop"):
+            handle.cancel()
+        assert handle.cancelled()
+        turn()
+        assert seen == []
+
     def test_source_traceback(self, loop, debug):
         handle = loop.call_soon(nothing)
         if debug:
@@ -379,3 +407,41 @@ class TestContextAfterwards:
             turn(3)
             loop.remove_reader(b)
         assert seen[:3] == [None, 1, 2]
+
+
+@pytest.mark.parametrize("method", ["call_soon(", "call_later(0, ", "call_soon_threadsafe("])
+def test_a_long_chain_of_handles_is_freed(script, method):
+    done = script(f"""
+        loop = new_loop()
+        handle = None
+        for i in range(400_000):
+            handle = loop.{method}id, handle)
+        loop.call_later(0, loop.stop)
+        loop.run_forever()
+        del handle
+        loop.close()
+        print("freed")
+    """)
+    assert done.stdout.split() == ["freed"]
+
+
+class TestContextOfOnesOwn:
+    """Whatever has a run() will do."""
+
+    def test_is_asked_to_run_the_callback(self, loop, turn, seen):
+        class Context:
+            def run(self, function, *args):
+                seen.append((function, args))
+                return function(*args)
+
+        context = Context()
+        loop.call_soon(seen.append, 1, context=context)
+        loop.call_later(0, max, 1, 2, 3, context=context)
+        turn()
+        assert seen == [(seen.append, (1,)), 1, (max, (1, 2, 3))]
+
+    def test_without_run_is_reported(self, loop, turn, reports):
+        loop.call_soon(nothing, context=5)
+        turn()
+        (report,) = reports()
+        assert isinstance(report["exception"], AttributeError)

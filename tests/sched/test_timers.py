@@ -6,6 +6,7 @@ import fractions
 import gc
 import math
 import random
+import sys
 import time
 import weakref
 
@@ -93,6 +94,19 @@ def test_never_early(loop, delay):
             assert loop.time() - before >= delay - RESOLUTION
 
     loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("now", [0.0, 1.0, 1e12, -1e12, 1e300, -1e300, math.inf, -math.inf])
+def test_due_is_what_the_clocks_float_cannot_tell_from_now(loop, turn, seen, now):
+    """asyncio leaves out the latter before Python 3.15: there a clock as coarse as that waits for ever."""
+    resolution = max(RESOLUTION, math.ulp(now) if sys.version_info >= (3, 15) else 0)
+    loop.time = lambda: now
+    deadlines = [now - 1, now, now + resolution / 2, now + resolution, now + 2 * resolution]
+    for when in deadlines:
+        loop.call_at(when, seen.append, when)
+    turn()
+    del loop.time
+    assert seen == [when for when in deadlines if when < now + resolution]
 
 
 def test_due_timers_run_after_what_is_ready(loop, turn, seen):
