@@ -140,6 +140,9 @@ sock_recv_retry(SockOpObject *op)
         return sock_called(PyObject_CallMethodOneArg(
             op->sock, op->loop->state->names.recv, op->argument));
     }
+    if (AL_UNLIKELY(op->size == 0)) { /* asks nobody, as socket.recv() */
+        return PyBytes_FromStringAndSize(NULL, 0);
+    }
     if (sock_fileno(op, &fd) < 0) {
         return NULL;
     }
@@ -164,37 +167,49 @@ static const al_sock_call sock_recv = {"sock_recv", EV_READ, sock_recv_begin,
 /* --- sock_recv_into ----------------------------------------------------- */
 
 static PyObject *
-sock_recv_into_retry(SockOpObject *op)
+sock_recv_into_buffer(SockOpObject *op, Py_buffer *buffer)
 {
     int fd;
+
+    if (AL_UNLIKELY(buffer->len == 0)) { /* as socket.recv_into() */
+        return PyLong_FromLong(0);
+    }
+    if (sock_fileno(op, &fd) < 0) {
+        return NULL;
+    }
+    ssize_t n = al_sock_recv(fd, buffer->buf, (size_t)buffer->len);
+    return n < 0 ? sock_failed(n) : PyLong_FromSsize_t(n);
+}
+
+/* The buffer is held for the system call only: while it waits, its owner may
+ * change its size. */
+static PyObject *
+sock_recv_into_retry(SockOpObject *op)
+{
+    Py_buffer buffer;
 
     if (!op->is_plain) {
         return sock_called(PyObject_CallMethodOneArg(
             op->sock, op->loop->state->names.recv_into, op->argument));
     }
-    if (sock_fileno(op, &fd) < 0) {
-        return NULL;
-    }
-    ssize_t n = al_sock_recv(fd, op->buffer.buf, (size_t)op->buffer.len);
-    return n < 0 ? sock_failed(n) : PyLong_FromSsize_t(n);
-}
-
-static PyObject *
-sock_recv_into_begin(SockOpObject *op)
-{
-    if (sock_check(op) < 0) {
-        return NULL;
-    }
-    if (op->is_plain &&
-        PyObject_GetBuffer(op->argument, &op->buffer, PyBUF_WRITABLE) < 0)
-    {
+    if (PyObject_GetBuffer(op->argument, &buffer, PyBUF_WRITABLE) < 0) {
         PyErr_Format(PyExc_TypeError,
                      "recv_into() argument 1 must be read-write bytes-like "
                      "object, not %.50s",
                      Py_TYPE(op->argument)->tp_name);
         return NULL;
     }
-    return sock_recv_into_retry(op);
+    PyObject *result = sock_recv_into_buffer(op, &buffer);
+    PyObject *raised = PyErr_GetRaisedException();
+    PyBuffer_Release(&buffer); /* may run anything */
+    PyErr_SetRaisedException(raised);
+    return result;
+}
+
+static PyObject *
+sock_recv_into_begin(SockOpObject *op)
+{
+    return sock_check(op) < 0 ? NULL : sock_recv_into_retry(op);
 }
 
 static const al_sock_call sock_recv_into = {"sock_recv_into", EV_READ,
@@ -378,7 +393,7 @@ static const al_sock_call sock_sendto = {
 /* --- sock_connect ------------------------------------------------------- */
 
 /* An address that needs no resolver: a tuple in the form that the socket
- * module shows for the family, with a numeric host. */
+ * module shows for the family, with a numeric host (the empty one is none). */
 static bool
 sock_is_numeric(int family, PyObject *address)
 {
@@ -387,6 +402,10 @@ sock_is_numeric(int family, PyObject *address)
     if (!PyTuple_CheckExact(address) ||
         PyTuple_GET_SIZE(address) != (family == AF_INET ? 2 : 4))
     {
+        return false;
+    }
+    PyObject *host = PyTuple_GET_ITEM(address, 0);
+    if (PyUnicode_Check(host) && PyUnicode_GET_LENGTH(host) == 0) {
         return false;
     }
     int rc = al_sockaddr_from_python(&ignored, family, address);

@@ -150,6 +150,16 @@ error:
     return -1;
 }
 
+/* The owner of the buffer may be told of the release, and end us once more. */
+static void
+sock_op_release_buffer(SockOpObject *self)
+{
+    Py_buffer buffer = self->buffer;
+
+    self->buffer.obj = NULL;
+    PyBuffer_Release(&buffer);
+}
+
 /* It is over: stop watching, let go of everything. */
 static void
 sock_op_finish(SockOpObject *self)
@@ -163,7 +173,7 @@ sock_op_finish(SockOpObject *self)
     else if (watch != NULL) {
         al_fdwatch_clear_writer(watch);
     }
-    PyBuffer_Release(&self->buffer);
+    sock_op_release_buffer(self);
     Py_CLEAR(self->future);
     Py_CLEAR(self->iterator);
     Py_CLEAR(self->argument);
@@ -531,6 +541,7 @@ al_sock_op_new(al_loop_head *loop, const al_sock_call *call,
     self->future = NULL;
     self->iterator = NULL;
     self->fd = -1;
+    self->weakrefs = NULL;
     self->is_started = self->is_running = false;
     self->is_plain = Py_IS_TYPE(
         args[0], (PyTypeObject *)loop->state->imports.socket_socket);
@@ -559,7 +570,7 @@ SockOp_clear(PyObject *op)
 {
     SockOpObject *self = SockOpObject_CAST(op);
 
-    PyBuffer_Release(&self->buffer);
+    sock_op_release_buffer(self);
     Py_CLEAR(self->future);
     Py_CLEAR(self->iterator);
     Py_CLEAR(self->argument);
@@ -598,6 +609,9 @@ SockOp_dealloc(PyObject *op)
         return;
     }
     PyObject_GC_UnTrack(op);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
     (void)SockOp_clear(op);
     Py_CLEAR(self->loop);
     PyObject_GC_Del(op);
@@ -614,6 +628,12 @@ static PyMethodDef SockOp_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyMemberDef SockOp_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(SockOpObject, weakrefs),
+     READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyGetSetDef SockOp_getset[] = {
     {"__name__", SockOp_get_name, NULL, NULL, NULL},
     {"__qualname__", SockOp_get_qualname, NULL, NULL, NULL},
@@ -624,19 +644,13 @@ PyDoc_STRVAR(SockOp_doc, "What a sock_* method of the loop returns.\n\n"
                          "To be awaited once, like a coroutine.");
 
 static PyType_Slot SockOp_slots[] = {
-    {Py_tp_doc, (void *)SockOp_doc},
-    {Py_tp_dealloc, SockOp_dealloc},
-    {Py_tp_finalize, SockOp_finalize},
-    {Py_tp_traverse, SockOp_traverse},
-    {Py_tp_clear, SockOp_clear},
-    {Py_tp_repr, SockOp_repr},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, SockOp_iternext},
-    {Py_tp_methods, SockOp_methods},
-    {Py_tp_getset, SockOp_getset},
-    {Py_am_await, SockOp_am_await},
-    {Py_am_send, SockOp_am_send},
-    {0, NULL},
+    {Py_tp_doc, (void *)SockOp_doc},   {Py_tp_dealloc, SockOp_dealloc},
+    {Py_tp_finalize, SockOp_finalize}, {Py_tp_traverse, SockOp_traverse},
+    {Py_tp_clear, SockOp_clear},       {Py_tp_repr, SockOp_repr},
+    {Py_tp_iter, PyObject_SelfIter},   {Py_tp_iternext, SockOp_iternext},
+    {Py_tp_methods, SockOp_methods},   {Py_tp_members, SockOp_members},
+    {Py_tp_getset, SockOp_getset},     {Py_am_await, SockOp_am_await},
+    {Py_am_send, SockOp_am_send},      {0, NULL},
 };
 
 static PyType_Spec SockOp_spec = {

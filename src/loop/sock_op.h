@@ -29,10 +29,11 @@ struct SockOpObject {
     PyObject *sock;      /* owned; NULL <=> over */
     PyObject *argument;  /* owned, what follows the socket; may be NULL */
     PyObject *argument2; /* owned, what follows that; may be NULL */
-    Py_buffer buffer;    /* held while at work; obj NULL <=> none */
+    Py_buffer buffer;    /* what is sent, held till then; obj NULL <=> none */
     Py_ssize_t size;     /* bytes to receive at most, or sent so far */
     PyObject *future;    /* owned; NULL <=> not waiting for the descriptor */
     PyObject *iterator;  /* owned, what it delegates to; mostly NULL */
+    PyObject *weakrefs;  /* the interpreter's list */
     int fd;              /* which is watched while there is a future */
     bool is_started;
     bool is_running;

@@ -73,6 +73,33 @@ def waiting(loop, name, a, b):
 WAITING = ["sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall"]
 
 
+class TestOfNothing:
+    """No byte asked for, none taken: as the socket's own methods, which ask the system for recvfrom() alone."""
+
+    def test_recv_returns_at_once(self, loop, run, pair):
+        assert run(loop.sock_recv(pair[0], 0)) == b""
+
+    @pytest.mark.parametrize("make", [bytearray, lambda: memoryview(bytearray(3))[3:]])
+    def test_recv_into_returns_at_once(self, loop, run, pair, make):
+        assert run(loop.sock_recv_into(pair[0], make())) == 0
+
+    def test_recv_takes_no_datagram(self, loop, run, udp_pair):
+        a, b = udp_pair
+        b.sendto(b"first", a.getsockname())
+        assert run(loop.sock_recv(a, 0)) == b""
+        assert run(loop.sock_recv_into(a, bytearray())) == 0
+        assert run(loop.sock_recv(a, 100)) == b"first"
+
+    def test_recvfrom_takes_one(self, loop, run, udp_pair):
+        a, b = udp_pair
+        b.sendto(b"first", a.getsockname())
+        b.sendto(b"second", a.getsockname())
+        b.sendto(b"third", a.getsockname())
+        assert run(loop.sock_recvfrom(a, 0)) == (b"", b.getsockname())
+        assert run(loop.sock_recvfrom_into(a, bytearray())) == (0, b.getsockname())
+        assert run(loop.sock_recv(a, 100)) == b"third"
+
+
 class TestRecv:
     def test_takes_what_is_there(self, loop, run, pair):
         a, b = pair
@@ -358,6 +385,12 @@ class TestConnect:
             sock.setblocking(False)
             run(loop.sock_connect(sock, ("localhost", listener.getsockname()[1])))
             assert sock.getpeername() == listener.getsockname()
+
+    def test_the_empty_host_is_none(self, loop, run, listener):
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            with pytest.raises(socket.gaierror):
+                run(loop.sock_connect(sock, ("", listener.getsockname()[1])))
 
     def test_refused(self, loop, run):
         with socket.socket() as unused, socket.socket() as sock:

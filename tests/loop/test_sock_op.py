@@ -2,9 +2,11 @@
 
 import asyncio
 import collections.abc
+import contextlib
 import gc
 import inspect
 import socket
+import sys
 import weakref
 
 import pytest
@@ -247,3 +249,55 @@ def test_a_call_left_waiting_by_a_closed_loop_can_be_thrown_away(loop_factory, p
     loop.close()
     call.close()
     gc.collect()
+
+
+def test_a_buffer_to_receive_into_is_free_while_it_waits(loop, run, pair):
+    async def main():
+        buffer = bytearray(1)
+        task = loop.create_task(loop.sock_recv_into(pair[0], buffer))
+        await asyncio.sleep(0)
+        buffer.extend(b"and more")
+        pair[1].send(b"received")
+        assert await task == 8
+        return buffer
+
+    assert run(main()) == b"receivede"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="since Python 3.12")
+@pytest.mark.parametrize("name", ["sock_recv_into", "sock_sendall"])
+def test_a_buffer_is_let_go_once_whoever_asks(loop, kind, pair, name):
+    class Buffer:
+        taken = 0
+
+        def __len__(self):
+            return 10
+
+        def __buffer__(self, flags):
+            self.taken += 1
+            return memoryview(bytearray(10))
+
+        def __release_buffer__(self, view):
+            self.taken -= 1
+            with contextlib.suppress(ValueError):
+                call.close()
+
+    a, b = pair
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            a.send(bytes(65536))
+    buffer = Buffer()
+    call = getattr(loop, name)(a, buffer)
+    call.send(None)
+    call.close()
+    gc.collect()
+    assert buffer.taken == (1 if kind == "asyncio" and name == "sock_sendall" else 0)  # closed while it is being closed
+
+
+def test_takes_weak_references(loop, pair):
+    call = loop.sock_recv(pair[0], 10)
+    watch = weakref.ref(call)
+    assert watch() is call
+    call.close()
+    del call
+    assert watch() is None
