@@ -37,22 +37,30 @@ loop_bypassed_name(al_state *state, size_t i)
     return *(PyObject **)((char *)state + loop_bypassed[i].name);
 }
 
-/* Find those that a Python subclass has defined: 0, or -1. */
+/* Find whether a Python subclass has defined the i-th: 0, or -1. */
+static int
+loop_find_override(al_loop_head *head, PyTypeObject *type, size_t i)
+{
+    PyObject *name = loop_bypassed_name(head->state, i);
+    PyObject *ours = PyObject_GetAttr((PyObject *)head->state->LoopType, name);
+    PyObject *theirs = PyObject_GetAttr((PyObject *)type, name);
+
+    if (ours != theirs) {
+        head->overrides |= loop_bypassed[i].flag;
+    }
+    else {
+        head->overrides &= ~loop_bypassed[i].flag;
+    }
+    Py_XDECREF(ours);
+    Py_XDECREF(theirs);
+    return ours == NULL || theirs == NULL ? -1 : 0;
+}
+
 static int
 loop_find_overrides(al_loop_head *head, PyTypeObject *type)
 {
-    head->overrides = 0;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_bypassed); i++) {
-        PyObject *name = loop_bypassed_name(head->state, i);
-        PyObject *ours =
-            PyObject_GetAttr((PyObject *)head->state->LoopType, name);
-        PyObject *theirs = PyObject_GetAttr((PyObject *)type, name);
-        if (ours != theirs) {
-            head->overrides |= loop_bypassed[i].flag;
-        }
-        Py_XDECREF(ours);
-        Py_XDECREF(theirs);
-        if (ours == NULL || theirs == NULL) {
+        if (loop_find_override(head, type, i) < 0) {
             return -1;
         }
     }
@@ -74,7 +82,7 @@ Loop_setattro(PyObject *op, PyObject *name, PyObject *value)
                 head->overrides |= loop_bypassed[i].flag;
             }
             else { /* deleted: what the class says holds again */
-                rc = loop_find_overrides(head, Py_TYPE(op));
+                rc = loop_find_override(head, Py_TYPE(op), i);
             }
             al_loop_update_direct(head);
             return rc;

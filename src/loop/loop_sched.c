@@ -331,37 +331,47 @@ Loop_create_future(PyObject *op, PyObject *Py_UNUSED(ignored))
     return al_future_make(al_loop_head_CAST(op));
 }
 
+/* What create_task() is given, each borrowed, NULL <=> not given. */
+typedef struct {
+    PyObject *coro;
+    PyObject *name;
+    PyObject *context;
+    PyObject *eager_start;
+} sched_task;
+
 /* Whether Task() of this Python is given what create_task() got: 1 and the
  * value of each argument; 0 where asyncio's own create_task() is to decide
  * (a factory, arguments it must complain about). */
 static inline int
 sched_task_arguments(al_loop_head *head, PyObject *const *args,
-                     Py_ssize_t nargs, PyObject *kwnames, PyObject **name,
-                     PyObject **context, PyObject **eager_start)
+                     Py_ssize_t nargs, PyObject *kwnames, sched_task *call)
 {
-    *name = *context = *eager_start = NULL;
-    if (head->task_factory != NULL || nargs != 1) {
+    *call = (sched_task){nargs == 1 ? args[0] : NULL, NULL, NULL, NULL};
+    if (head->task_factory != NULL || nargs > 1) {
         return 0;
     }
     Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; i < nkw; i++) {
         PyObject *key = PyTuple_GET_ITEM(kwnames, i);
         if (PyUnicode_EqualToUTF8(key, "name")) {
-            *name = args[nargs + i];
+            call->name = args[nargs + i];
         }
         else if (PyUnicode_EqualToUTF8(key, "context")) {
-            *context = args[nargs + i];
+            call->context = args[nargs + i];
         }
         else if (AL_CREATE_TASK_KWARGS &&
                  PyUnicode_EqualToUTF8(key, "eager_start"))
         {
-            *eager_start = args[nargs + i];
+            call->eager_start = args[nargs + i];
+        }
+        else if (nargs == 0 && PyUnicode_EqualToUTF8(key, "coro")) {
+            call->coro = args[i];
         }
         else {
             return 0;
         }
     }
-    return 1;
+    return call->coro != NULL;
 }
 
 /* BaseEventLoop.create_task(self, ...) as the running Python has it. */
@@ -402,19 +412,19 @@ Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames)
 {
     al_loop_head *head = al_loop_head_CAST(op);
-    PyObject *name, *context, *eager;
+    sched_task call;
 
-    if (AL_UNLIKELY(!sched_task_arguments(head, args, nargs, kwnames, &name,
-                                          &context, &eager)))
+    if (AL_UNLIKELY(!sched_task_arguments(head, args, nargs, kwnames, &call)))
     {
         return sched_create_task_as_base(op, head->state, args, nargs,
                                          kwnames);
     }
-    int eager_start = eager == NULL ? 0 : PyObject_IsTrue(eager);
+    int eager_start =
+        call.eager_start == NULL ? 0 : PyObject_IsTrue(call.eager_start);
     if (eager_start < 0 || al_loop_check_closed(head) < 0) {
         return NULL;
     }
-    return al_task_new(head, args[0], name, context, eager_start);
+    return al_task_new(head, call.coro, call.name, call.context, eager_start);
 }
 
 PyMethodDef al_loop_sched_methods[] = {

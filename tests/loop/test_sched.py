@@ -235,7 +235,14 @@ class TestCreateTask:
         coro.close()
 
     def test_coroutine_by_name(self, loop):
-        assert loop.run_until_complete(loop.create_task(coro=answer())) == 42
+        task = loop.create_task(name="named", coro=answer())
+        assert type(task) is type(loop.create_task(coro=answer())) is type(loop.create_task(answer()))
+        assert task.get_name() == "named"
+        assert loop.run_until_complete(task) == 42
+        coro = answer()
+        with pytest.raises(TypeError):
+            loop.create_task(coro, coro=coro)
+        coro.close()
 
     def test_subclass_of_the_loop_may_override_it(self, loop, run):
         made = []

@@ -267,6 +267,9 @@ def test_a_buffer_to_receive_into_is_free_while_it_waits(loop, run, pair):
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="since Python 3.12")
 @pytest.mark.parametrize("name", ["sock_recv_into", "sock_sendall"])
 def test_a_buffer_is_let_go_once_whoever_asks(loop, kind, pair, name):
+    if kind == "asyncio" and name == "sock_sendall":
+        pytest.skip("its memoryview complains of being closed while it is closed")
+
     class Buffer:
         taken = 0
 
@@ -291,7 +294,7 @@ def test_a_buffer_is_let_go_once_whoever_asks(loop, kind, pair, name):
     call.send(None)
     call.close()
     gc.collect()
-    assert buffer.taken == (1 if kind == "asyncio" and name == "sock_sendall" else 0)  # closed while it is being closed
+    assert buffer.taken == 0
 
 
 def test_takes_weak_references(loop, pair):

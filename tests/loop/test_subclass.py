@@ -87,6 +87,31 @@ def test_subclass_that_forgets_to_initialise_does_not_crash(script):
     assert done.stdout.split() == ["alive"]
 
 
+def test_subclass_that_initialises_asyncios_half_only_does_not_crash(script):
+    done = script("""
+        import socket
+
+        class Half(type(new_loop())):
+            def __init__(self):
+                asyncio.BaseEventLoop.__init__(self)
+
+            def __del__(self):
+                pass
+
+        loop = Half()
+        a, b = socket.socketpair()
+        a.setblocking(False)
+        for call in (lambda: loop.add_reader(a, print), lambda: loop.add_writer(a, print),
+                     lambda: loop.sock_recv(a, 1).send(None), lambda: loop._run_once()):
+            try:
+                call()
+            except Exception:
+                pass
+        print("alive")
+    """)
+    assert done.stdout.split() == ["alive"]
+
+
 def test_subclass_that_overrides_close(make):
     seen = []
 
@@ -251,6 +276,14 @@ class TestOverride:
         setattr(loop, name, None)
         delattr(loop, name)
         assert loop.run_until_complete(asyncio.sleep(0.001, "works")) == "works"
+
+    def test_deleting_one_leaves_the_others(self, loop):
+        loop.time = lambda: 1000.0
+        loop.call_soon = None
+        del loop.call_soon
+        assert loop.call_later(5, print).when() == 1005.0
+        del loop.time
+        assert loop.call_later(5, print).when() != 1005.0
 
 
 class TestForeignLoop:
