@@ -20,8 +20,6 @@
  *   (4) A watch of the table without entries is not active; it stays in the
  *       table, to be used again, until the loop is closed or a transport
  *       takes the descriptor over.
- *   (5) replaced is NULL but between al_fdwatch_get() and the setting of an
- *       entry, which ends it. No code runs in between.
  */
 #include "io/fdwatch.h"
 
@@ -49,11 +47,8 @@ typedef struct al_fdtable {
 /* What the table makes itself. */
 typedef struct {
     al_fdwatch base;
-    PyObject *fileobj; /* owned while an entry is set by it, else NULL */
+    PyObject *fileobj; /* owned: the first while an entry is set, or NULL */
     PyObject *socket;  /* owned weak reference to the last one, or NULL */
-    /* The fileobj before, by (5): its destructor may do anything, even free
-     * this watch, so it has to wait. */
-    PyObject *replaced;
 } OwnWatch;
 
 #define OwnWatch_CAST(watch) ((OwnWatch *)(watch))
@@ -429,7 +424,7 @@ fdtable_get_watch(al_loop_head *loop, int fd)
         PyErr_NoMemory();
         return NULL;
     }
-    made->fileobj = made->socket = made->replaced = NULL;
+    made->fileobj = made->socket = NULL;
     fdtable_enter(table, &made->base, loop, fd, NULL);
     return &made->base;
 }
@@ -455,9 +450,8 @@ al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
     if (watch == NULL) {
         return NULL;
     }
-    if (watch->owner == NULL) {
-        assert(OwnWatch_CAST(watch)->replaced == NULL); /* (5) */
-        OwnWatch_CAST(watch)->replaced = OwnWatch_CAST(watch)->fileobj;
+    if (watch->owner == NULL && OwnWatch_CAST(watch)->fileobj == NULL) {
+        /* As a selector does, keep the first, and with it what it closes. */
         OwnWatch_CAST(watch)->fileobj = Py_NewRef(fileobj);
     }
     fdwatch_refresh(watch);
@@ -523,9 +517,6 @@ al_fdwatch_open(al_fdwatch *watch, al_loop_head *loop, int fd, PyObject *owner)
         if (fdwatch_take_over(old) < 0) { /* may run anything */
             return -1;
         }
-    }
-    if (al_loop_check_closed(loop) < 0) {
-        return -1;
     }
     al_fdtable *table = fdtable_get(loop, fd);
     if (table == NULL) {
@@ -611,17 +602,11 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
             PyObject *object)
 {
     PyObject *old = entry->object;
-    PyObject *replaced = NULL;
 
     entry->run = run;
     entry->object = Py_NewRef(object);
     fdwatch_sync(watch);
-    if (watch->owner == NULL) { /* by (5) */
-        replaced = OwnWatch_CAST(watch)->replaced;
-        OwnWatch_CAST(watch)->replaced = NULL;
-    }
     Py_XDECREF(old); /* last: may run anything, and free the watch */
-    Py_XDECREF(replaced);
 }
 
 static void

@@ -664,3 +664,27 @@ def test_child_of_a_fork_does_not_disturb_the_parents_watching(loop, pair, event
     eventually(lambda: calls)
     assert calls == [b"x"]
     loop.remove_reader(a)
+
+
+def test_the_first_object_of_a_descriptor_is_kept(loop, run):
+    """As a selector does: an object that is watched is not closed under us because its number is watched, too."""
+
+    async def main():
+        near, far = socket.socketpair()
+        fd = near.fileno()
+        seen = []
+        loop.add_reader(near, seen.append, "readable")
+        reference = weakref.ref(near)
+        del near
+        loop.add_writer(fd, seen.append, "writable")
+        far.send(b"x")
+        while len(set(seen)) < 2:
+            await asyncio.sleep(0)
+        near = reference()
+        assert near.fileno() == fd
+        assert loop.remove_reader(fd)
+        assert loop.remove_writer(fd)
+        near.close()
+        far.close()
+
+    run(main())

@@ -2,10 +2,13 @@
 
 import asyncio
 import ctypes
+import functools
 import gc
+import os
 import signal
 import sys
 import threading
+import time
 import weakref
 
 import pytest
@@ -615,3 +618,24 @@ class TestThreadsafe:
             loop.close()
             thread.join()
             assert errors == ["Event loop is closed"]
+
+
+def test_callbacks_that_are_all_in_c_leave_room_for_threads_and_signals(loop, run):
+    """A loop that is never idle, with no line of Python in its turns, in which the interpreter would see to that."""
+    again = functools.partial(print)
+    again.__setstate__((loop.call_soon, (again,), {}, {}))
+    ticks = []
+
+    def tick():
+        for _ in range(5):
+            time.sleep(0.01)
+            ticks.append(1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=tick)
+    loop.call_soon(again)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    thread.join()
+    assert len(ticks) == 5
