@@ -105,12 +105,33 @@ FutureIter_send(PyObject *op, PyObject *Py_UNUSED(value))
     return result;
 }
 
+/* The exception that (type, value) mean, or the one that making it raised: a new
+ * reference. PyErr_SetObject() would chain it to what is handled around the
+ * one who throws, which it has nothing to do with. */
+static PyObject *
+iter_normalize(PyObject *type, PyObject *value)
+{
+    PyObject *traceback = NULL;
+
+    Py_INCREF(type);
+    Py_XINCREF(value);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) { /* of the one that making it raised */
+        (void)PyException_SetTraceback(value, traceback);
+        Py_DECREF(traceback);
+    }
+    Py_DECREF(type);
+    return value;
+}
+
 static PyObject *
 FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs < 1 || nargs > 3) {
         PyErr_Format(PyExc_TypeError,
-                     "throw expected 1 to 3 arguments, got %zd", nargs);
+                     "throw expected at %s %d argument%s, got %zd",
+                     nargs < 1 ? "least" : "most", nargs < 1 ? 1 : 3,
+                     nargs < 1 ? "" : "s", nargs);
         return NULL;
     }
     if (AL_THROW_TRIPLE_IS_DEPRECATED && nargs > 1 &&
@@ -146,8 +167,7 @@ FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
                         "or instances of such a class");
         return NULL;
     }
-    PyErr_SetObject(type, value);
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = iter_normalize(type, value);
     if (traceback != NULL) {
         (void)PyException_SetTraceback(exc, traceback);
     }

@@ -480,6 +480,22 @@ task_report(PyObject *op)
                                items);
 }
 
+/* al_future_take() for what is to be thrown. A cancelled future raises its
+ * error, as result() would, so that this knows what is being handled around
+ * the loop; the exception of a failed one is passed on as it is. */
+static int
+task_take_outcome(PyObject *future, PyObject **outcome)
+{
+    int rc = al_future_take(future, outcome);
+
+    if (rc > 0 && al_future_of(future)->state == AL_FUTURE_CANCELLED) {
+        PyErr_SetObject((PyObject *)Py_TYPE(*outcome), *outcome);
+        Py_DECREF(*outcome);
+        *outcome = PyErr_GetRaisedException();
+    }
+    return rc;
+}
+
 /* The exception of the future of ours that woke the task, if it failed.
  * 0 with *exc a new reference or NULL; -1 with an exception set. */
 static inline int
@@ -494,7 +510,7 @@ task_take_waiter_exception(al_task *self, al_state *state, PyObject **exc)
     {
         return 0;
     }
-    return al_future_take(waiter, exc) < 0 ? -1 : 0;
+    return task_take_outcome(waiter, exc) < 0 ? -1 : 0;
 }
 
 int
@@ -583,7 +599,7 @@ task_exception_of(al_state *state, PyObject *future, PyObject **exc)
 
     *exc = NULL;
     if (al_future_check_exact(state, future)) {
-        int rc = al_future_take(future, &result);
+        int rc = task_take_outcome(future, &result);
         if (rc > 0) {
             *exc = result; /* moved */
             return 0;
