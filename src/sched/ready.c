@@ -6,7 +6,8 @@
  * Invariants
  *   (1) The entries are ring[(head + i) & (capacity - 1)] for 0 <= i < count.
  *   (2) An entry is taken out before it runs, so running it may push, clear
- *       or grow the ring. */
+ *       or grow the ring. For the same reason the task that stepped last is
+ *       left, which may run anything, while the entry is still in. */
 #include "sched/ready.h"
 
 #include "sched/handle.h"
@@ -46,6 +47,17 @@ ready_pop(al_ready *ready)
     return entry;
 }
 
+/* Whether the task that stepped last has to be left before `next` runs. One
+ * task enters in the place of another, but not if that is the other's end,
+ * with none but us and the interpreter's books to hold it: its finalisers must
+ * not find its successor as the current task, and in that one's context. */
+static inline bool
+ready_must_leave(const al_loop_head *loop, const al_entry *next)
+{
+    return loop->current_task != NULL &&
+           (next->run != loop->step || Py_REFCNT(loop->current_task) <= 2);
+}
+
 /* Run one entry as debug mode wants it: its handle is known to the exception
  * handler, and it is logged when it took too long. */
 static int
@@ -68,6 +80,9 @@ ready_run_debug(al_loop_head *loop, al_entry entry)
     Py_CLEAR(loop->current_handle); /* may run anything */
     PyErr_SetRaisedException(raised);
     if (rc == 0) {
+        rc = al_loop_leave_task(loop); /* it is us who log */
+    }
+    if (rc == 0) {
         rc = al_report_slow(loop, entry.object, end - start);
     }
     return rc;
@@ -80,17 +95,16 @@ ready_run(al_loop_head *loop)
     size_t todo = ready->count;
 
     while (todo > 0 && ready->count > 0) {
+        if (ready_must_leave(loop, &ready->ring[ready->head])) {
+            if (AL_UNLIKELY(loop->leave_task(loop) < 0)) {
+                return -1;
+            }
+            continue; /* the queue may be another */
+        }
         al_entry entry = ready_pop(ready); /* by (2) */
         int rc;
 
         loop->todo = --todo;
-        if (loop->current_task != NULL && entry.run != loop->step &&
-            loop->leave_task(loop) < 0)
-        {
-            al_handle_expose(loop->state, entry.object);
-            Py_DECREF(entry.object);
-            return -1;
-        }
         if (AL_UNLIKELY(loop->is_debug)) {
             rc = ready_run_debug(loop, entry);
         }

@@ -21,9 +21,12 @@
  * Invariants
  *   (1) loop->current_task == T  <=>  the interpreter's books say T for loop,
  *       and it was us who entered it.
- *   (2) A node is in the list  =>  its task is pending and not being
- *       deallocated; the list borrows. */
+ *   (2) A node is in the list  =>  its task is pending; the list borrows. Of a
+ *       Python class derived from ours it may be half deallocated: its slots
+ *       go, or the trashcan has it, before Task_dealloc() takes it out. */
 #include "task/registry.h"
+
+#include "sched/report.h"
 
 /* --- the interpreter's list of tasks, from 3.14 -------------------------- */
 
@@ -230,7 +233,7 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     /* Two passes, as allocating the list may collect garbage: tasks. */
     for (al_list *node = head->next; node != head; node = node->next) {
-        count++;
+        count += Py_REFCNT(al_task_from_pending(node)) > 0; /* by (2) */
     }
     PyObject *tasks = PyList_New(count);
     if (tasks == NULL) {
@@ -240,8 +243,11 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
     for (al_list *node = head->next; node != head && i < count;
          node = node->next)
     {
-        PyList_SET_ITEM(tasks, i, Py_NewRef(al_task_from_pending(node)));
-        i++;
+        PyObject *task = al_task_from_pending(node);
+        if (Py_REFCNT(task) > 0) {
+            PyList_SET_ITEM(tasks, i, Py_NewRef(task));
+            i++;
+        }
     }
     if (i < count && PyList_SetSlice(tasks, i, count, NULL) < 0) {
         Py_CLEAR(tasks);
@@ -250,6 +256,15 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
 }
 
 /* --- the current task, up to 3.13 --------------------------------------- */
+
+static void
+registry_refuse(PyObject *task, PyObject *current)
+{
+    PyErr_Format(PyExc_RuntimeError,
+                 "Cannot enter into task %R while another task %R is "
+                 "being executed.",
+                 task, current);
+}
 
 #if PY_VERSION_HEX < 0x030E0000
 
@@ -263,16 +278,14 @@ registry_set_current(al_state *state, PyObject *loop, PyObject *task)
 static int
 registry_enter_first(al_state *state, PyObject *loop, PyObject *task)
 {
+    Py_ssize_t entered = PyDict_GET_SIZE(state->current_tasks);
     PyObject *current =
         PyDict_SetDefault(state->current_tasks, loop, task); /* borrowed */
-    if (current == task) {
+    if (current == task && PyDict_GET_SIZE(state->current_tasks) > entered) {
         return 0;
     }
     if (current != NULL) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "Cannot enter into task %R while another task %R is "
-                     "being executed.",
-                     task, current);
+        registry_refuse(task, current);
     }
     return -1;
 }
@@ -349,10 +362,7 @@ registry_enter_first(al_state *state, PyObject *loop, PyObject *task)
     }
     int rc = registry_set_current(state, loop, previous);
     if (rc == 0) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "Cannot enter into task %R while another task %R is "
-                     "being executed.",
-                     task, previous);
+        registry_refuse(task, previous);
     }
     Py_DECREF(previous);
     return -1;
@@ -405,6 +415,33 @@ al_registry_enter(al_loop_head *loop, PyObject *task)
 }
 
 int
+al_registry_enter_alone(al_loop_head *loop, PyObject *task)
+{
+    if (loop->current_task != NULL) {
+        registry_refuse(task, loop->current_task);
+        return -1;
+    }
+    return al_registry_enter(loop, task);
+}
+
+/* Somebody has meddled with what the interpreter knows of a task that is to be
+ * left, as by _set_running_loop(None). In asyncio its step fails of it: tell
+ * the exception handler. 0, or -1 with a fatal exception set. */
+static int
+registry_report(al_loop_head *loop, PyObject *task)
+{
+    const al_report_item items[] = {{loop->state->names.task, task},
+                                    {NULL, NULL}};
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *message =
+        PyUnicode_FromString("Exception in callback TaskStepMethWrapper()");
+
+    PyErr_Clear();
+    PyErr_SetRaisedException(exc);
+    return al_report_exception((PyObject *)loop, loop->state, message, items);
+}
+
+int
 al_registry_leave(al_loop_head *loop)
 {
     PyObject *previous = loop->current_task;
@@ -413,6 +450,9 @@ al_registry_leave(al_loop_head *loop)
         return 0;
     }
     int rc = registry_clear_current(loop->state, (PyObject *)loop);
+    if (AL_UNLIKELY(rc < 0)) {
+        rc = registry_report(loop, previous);
+    }
     loop->current_task = NULL;
     Py_DECREF(previous);
     return rc;

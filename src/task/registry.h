@@ -18,7 +18,13 @@ al_registry_remove(PyObject *task);
 AL_NODISCARD int
 al_registry_enter(al_loop_head *loop, PyObject *task);
 
-/* Make no task the current one: loop->leave_task. 0, or -1. */
+/* The same for a step that is not the ready queue's: no task must be current,
+ * not even the same. */
+AL_NODISCARD int
+al_registry_enter_alone(al_loop_head *loop, PyObject *task);
+
+/* Make no task the current one: loop->leave_task. Its failure is reported.
+ * 0, or -1 with SystemExit or KeyboardInterrupt set, by the handler. */
 AL_NODISCARD int
 al_registry_leave(al_loop_head *loop);
 

@@ -419,30 +419,43 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
     return rc;
 }
 
-/* The step as the current task; the context is entered. `exc` is stolen. */
+static int
+task_enter(al_state *state, PyObject *loop, bool is_ours, PyObject *op)
+{
+    return is_ours ? al_registry_enter_alone(al_loop_head_CAST(loop), op)
+                   : al_registry_enter_foreign(state, loop, op);
+}
+
+static int
+task_leave(al_state *state, PyObject *loop, bool is_ours, PyObject *op)
+{
+    return is_ours ? al_registry_leave(al_loop_head_CAST(loop))
+                   : al_registry_leave_foreign(state, loop, op);
+}
+
+/* The step of a callable, as the current task; the context is entered. `exc` is
+ * stolen. A loop of ours has left whatever task stepped last before it runs a
+ * callable: if there is a current one now, it is that one which calls. */
 static int
 task_step_as_current(PyObject *op, PyObject *exc)
 {
     al_future *self = &al_task_of(op)->future;
     al_state *state = al_future_state_of(op);
 
-    if (AL_LIKELY(self->is_ours)) {
-        /* It is left when something else runs: task/registry.c. */
-        if (al_registry_enter(al_loop_head_CAST(self->loop), op) < 0) {
-            Py_XDECREF(exc);
-            return -1;
-        }
-        return task_step(op, state, exc);
+    if (al_future_check_init(op) < 0) {
+        Py_XDECREF(exc);
+        return -1;
     }
-    PyObject *loop = Py_NewRef(self->loop);
-    int rc = al_registry_enter_foreign(state, loop, op);
+    PyObject *loop = Py_NewRef(self->loop); /* __init__ may come again */
+    bool is_ours = self->is_ours;
+    int rc = task_enter(state, loop, is_ours, op);
     if (rc < 0) {
         Py_XDECREF(exc);
     }
     else {
         rc = task_step(op, state, exc);
         PyObject *raised = PyErr_GetRaisedException();
-        if (al_registry_leave_foreign(state, loop, op) < 0) {
+        if (task_leave(state, loop, is_ours, op) < 0) {
             rc = -1;
             Py_XDECREF(raised);
         }
