@@ -238,14 +238,9 @@ al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message)
     {
         return al_future_cancel(waiter, message);
     }
-    PyObject *cancel = PyObject_GetAttr(waiter, state->names.cancel);
-    PyObject *kwargs = Py_BuildValue("{sO}", "msg", message);
-    PyObject *result = NULL;
-    if (cancel != NULL && kwargs != NULL) {
-        result = PyObject_VectorcallDict(cancel, NULL, 0, kwargs);
-    }
-    Py_XDECREF(kwargs);
-    Py_XDECREF(cancel);
+    /* By position, as asyncio's C Task: not every cancel() calls it "msg". */
+    PyObject *result =
+        PyObject_CallMethodOneArg(waiter, state->names.cancel, message);
     if (result == NULL) {
         return -1;
     }
