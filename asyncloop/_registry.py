@@ -18,12 +18,28 @@ from typing import Any
 from . import _core
 
 
-class _Tasks(weakref.WeakSet[Any]):
-    """asyncio's set of tasks, and ours."""
+def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
+    """The class of asyncio's set of tasks, with ours. `kind` is more than a WeakSet if we are imported again."""
+    unregistered: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def __iter__(self) -> Iterator[Any]:
-        yield from super().__iter__()
-        yield from _core._pending_tasks()
+    class Tasks(kind):  # type: ignore[misc, valid-type]
+        def __iter__(self) -> Iterator[Any]:
+            yield from super().__iter__()
+            ours = _core._pending_tasks()
+            yield from (task for task in ours if task not in unregistered) if unregistered else ours
+
+        # What asyncio._register_task() and _unregister_task() call, of which the C code knows nothing before 3.14.
+
+        def add(self, task: Any) -> None:
+            super().add(task)
+            unregistered.discard(task)
+
+        def discard(self, task: Any) -> None:
+            super().discard(task)
+            if isinstance(task, _core.Task):
+                unregistered.add(task)
+
+    return Tasks
 
 
 def _stock_tasks() -> weakref.WeakSet[Any]:
@@ -32,13 +48,14 @@ def _stock_tasks() -> weakref.WeakSet[Any]:
         if hasattr(_asyncio, name):
             return getattr(_asyncio, name)  # type: ignore[no-any-return]
     # From 3.14 it has no name any more; the module still owns it.
-    (found,) = (item for item in gc.get_referents(_asyncio) if type(item) is weakref.WeakSet)
+    (found,) = (item for item in gc.get_referents(_asyncio) if isinstance(item, weakref.WeakSet))
     return found
 
 
 def extend_all_tasks() -> None:
     """Give asyncio's set of tasks its new __iter__."""
-    _stock_tasks().__class__ = _Tasks
+    tasks = _stock_tasks()
+    tasks.__class__ = _extended(type(tasks))
 
 
 def learn_context_layout() -> None:
@@ -84,7 +101,7 @@ def learn_task_layout() -> None:
     loop: Any = types.SimpleNamespace(call_soon=lambda *args, context: None, get_debug=lambda: False)
     context = contextvars.Context()
     coro = nothing()
-    task = asyncio.Task(coro, loop=loop, context=context)
+    task = asyncio.Task(coro, loop=loop, name="asyncloop learns of it", context=context)
     _core._learn_task_layout(task, coro, context)
     if sys.version_info >= (3, 14):
         _learn_task_list(loop)
