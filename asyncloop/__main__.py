@@ -10,6 +10,7 @@ asyncio.Runner and asyncio.new_event_loop() make an asyncloop.Loop.
 
 import builtins
 import importlib.machinery
+import importlib.util
 import io
 import os
 import pkgutil
@@ -84,12 +85,20 @@ def run_script(path: str, args: list[str]) -> None:
         sys.exit(2)
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
+    loader: importlib.machinery.SourcelessFileLoader | importlib.machinery.SourceFileLoader
+    if path.endswith(".pyc") or source[:2] == importlib.util.MAGIC_NUMBER[:2]:
+        loader = importlib.machinery.SourcelessFileLoader("__main__", full)
+        code = loader.get_code("__main__")
+        assert code is not None  # it raises ImportError instead
+    else:
+        loader = importlib.machinery.SourceFileLoader("__main__", full)
+        code = compile(source, full, "exec", dont_inherit=True)
     names = fresh_main()
     names["__file__"] = full
-    names["__loader__"] = importlib.machinery.SourceFileLoader("__main__", full)
+    names["__loader__"] = loader
     if sys.version_info < (3, 15):
         names["__cached__"] = None
-    exec(compile(source, full, "exec", dont_inherit=True), names)
+    exec(code, names)
 
 
 def fresh_main() -> dict[str, Any]:
