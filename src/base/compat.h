@@ -70,6 +70,15 @@
 #else
 #    define AL_WRITE_WANTS "a bytes-like object"
 #endif
+/* What InvalidStateError of a task's step calls it. */
+#if PY_VERSION_HEX >= 0x030E0000
+#    define AL_STEP_NAME "__step"
+#else
+#    define AL_STEP_NAME "_step"
+#endif
+/* What `await future` iterates still has the future at its end, and returns its
+ * result again if it is asked again. */
+#define AL_ITERATES_AGAIN (PY_VERSION_HEX >= 0x030E0000)
 /* A heap type's instances own their type through the base's dealloc: from
  * 3.12 _asyncio.Future is a heap type itself, before it is static. */
 #define AL_FUTURE_BASE_IS_HEAP (PY_VERSION_HEX >= 0x030C0000)

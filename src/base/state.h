@@ -50,6 +50,7 @@ typedef struct {
     X(task_get_stack, "asyncio.base_tasks", "_task_get_stack")                \
     X(task_print_stack, "asyncio.base_tasks", "_task_print_stack")            \
     X(extract_stack, "asyncio.format_helpers", "extract_stack")               \
+    X(extract_whole_stack, "traceback", "extract_stack")                      \
     X(format_callback_source, "asyncio.format_helpers",                       \
       "_format_callback_source")                                              \
     X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop")                  \

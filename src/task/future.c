@@ -10,7 +10,10 @@
  *       then scheduled, as that may run anything.
  *   (2) A waiter without a context is a Task of ours on the same loop; its
  *       wake-up is the Task itself in the ready queue.
- *   (3) A list of waiters is known to the future alone, and not empty. */
+ *   (3) A list of waiters is known to the future alone, and not empty.
+ *   (4) Where a method of the loop or of somebody else's future is looked up,
+ *       __init__ may come again: what is passed to it is held meanwhile, and
+ *       the future's own fields are read anew afterwards. */
 #include "task/future.h"
 
 #include "sched/handle.h"
@@ -19,6 +22,29 @@
 #include "task/task.h"
 
 /* --- scheduling those who wait ------------------------------------------ */
+
+/* loop.call_soon(function, argument, context=context). -> new reference to
+ * what it returns, or NULL with an exception set. */
+static PyObject *
+future_call_method_soon(PyObject *op, al_state *state, PyObject *function,
+                        PyObject *argument, PyObject *context)
+{
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
+    PyObject *loop = Py_NewRef(al_future_of(op)->loop); /* by (4) */
+    PyObject *stack[4] = {loop, function, argument, Py_NewRef(context)};
+    size_t nargs = 3;
+    if (argument == NULL) {
+        stack[2] = context;
+        nargs = 2;
+    }
+    PyObject *handle = PyObject_VectorcallMethod(
+        state->names.call_soon, stack, nargs, state->context_kwnames);
+    Py_DECREF(context);
+    Py_DECREF(loop);
+    return handle;
+}
 
 int
 al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
@@ -35,14 +61,8 @@ al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
                                      context != Py_None ? context : NULL);
     }
     else {
-        PyObject *stack[4] = {self->loop, function, argument, context};
-        size_t nargs = 3;
-        if (argument == NULL) {
-            stack[2] = context;
-            nargs = 2;
-        }
-        handle = PyObject_VectorcallMethod(state->names.call_soon, stack,
-                                           nargs, state->context_kwnames);
+        handle =
+            future_call_method_soon(op, state, function, argument, context);
     }
     if (handle == NULL) {
         return -1;
@@ -55,9 +75,11 @@ al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
 static int
 future_wake_task(PyObject *op, PyObject *task)
 {
-    al_loop_head *loop = al_loop_head_CAST(al_future_of(op)->loop);
+    al_future *self = al_future_of(op);
 
-    if (AL_LIKELY(loop->is_direct)) {
+    /* Not by (2) alone: by (4) it may be another loop than the task's now. */
+    if (AL_LIKELY(al_future_is_direct(self))) {
+        al_loop_head *loop = al_loop_head_CAST(self->loop);
         return al_ready_push(loop, loop->step, task);
     }
     PyObject *wakeup = al_task_wakeup_method(task);
@@ -69,11 +91,17 @@ future_wake_task(PyObject *op, PyObject *task)
     return rc;
 }
 
-/* As in asyncio, a call_soon() that raises drops the rest. */
+/* As in asyncio, a call_soon() that raises drops the rest, and so does one that
+ * initialises the future again: nobody waits for the new one. */
 static int
 future_schedule_list(PyObject *op, PyObject *list)
 {
+    al_future *self = al_future_of(op);
+
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        if (AL_UNLIKELY(self->state == AL_FUTURE_PENDING)) {
+            return 0; /* by (4) */
+        }
         PyObject *entry = PyList_GET_ITEM(list, i);
         int rc = PyTuple_CheckExact(entry)
                      ? al_future_call_soon(op, PyTuple_GET_ITEM(entry, 0), op,
@@ -155,8 +183,18 @@ al_future_set_result(PyObject *op, PyObject *result)
         op, future_settle(self, AL_FUTURE_FINISHED, Py_NewRef(result), NULL));
 }
 
-/* StopIteration would end the coroutine that awaits. -> new reference to what
- * to raise in its place, or NULL with TypeError set (before 3.12). */
+/* StopIteration would end the coroutine that awaits. Where it is refused, the
+ * classes derived from it are not. */
+static bool
+future_is_stop_iteration(PyObject *exc)
+{
+    return AL_STOPITERATION_IS_WRAPPED
+               ? PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)
+               : Py_IS_TYPE(exc, (PyTypeObject *)PyExc_StopIteration);
+}
+
+/* -> new reference to what to raise in its place, or NULL with TypeError set
+ * (before 3.12). */
 static PyObject *
 future_wrap_stop_iteration(PyObject *exc)
 {
@@ -193,7 +231,7 @@ future_make_exception(PyObject *exception)
         PyErr_SetString(PyExc_TypeError, "invalid exception object");
         return NULL;
     }
-    if (PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)) {
+    if (future_is_stop_iteration(exc)) {
         Py_SETREF(exc, future_wrap_stop_iteration(exc));
     }
     return exc;
@@ -559,7 +597,7 @@ al_future_init(PyObject *op, al_state *state, PyObject *loop)
     }
     if (is_debug > 0 && !Py_IsFinalizing()) {
         self->source_traceback =
-            PyObject_CallNoArgs(state->imports.extract_stack);
+            PyObject_CallNoArgs(state->imports.extract_whole_stack);
         return self->source_traceback == NULL ? -1 : 0;
     }
     return is_debug < 0 ? -1 : 0;

@@ -7,7 +7,7 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *future; /* owned; NULL <=> exhausted */
+    PyObject *future; /* owned; NULL <=> closed, or exhausted (before 3.14) */
 } FutureIterObject;
 
 #define FutureIterObject_CAST(op) ((FutureIterObject *)(op))
@@ -54,7 +54,12 @@ FutureIter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
         *result = Py_NewRef(future);
         return PYGEN_NEXT;
     }
-    FutureIterObject_CAST(op)->future = NULL; /* moved to here */
+    if (AL_ITERATES_AGAIN) {
+        Py_INCREF(future); /* close() may come meanwhile */
+    }
+    else {
+        FutureIterObject_CAST(op)->future = NULL; /* moved to here */
+    }
     int rc = al_future_take(future, result);
     Py_DECREF(future);
     if (AL_LIKELY(rc == 0)) {

@@ -15,7 +15,10 @@
  *
  * Invariant
  *   (1) While a step runs nobody else holds the only reference to the task:
- *       its caller has one. */
+ *       its caller has one.
+ *   (2) While it runs, or a method of the loop or of somebody else's future is
+ *       looked up, __init__ may come again and drop loop, context and coroutine
+ *       of the task: who uses them during or after it holds them. */
 #include "task/task.h"
 
 #include "base/errors.h"
@@ -201,9 +204,11 @@ task_add_to_foreign(PyObject *op, al_state *state, PyObject *future)
     if (wakeup == NULL) {
         return -1;
     }
-    PyObject *stack[3] = {future, wakeup, al_task_of(op)->context};
+    PyObject *context = Py_NewRef(al_task_of(op)->context); /* by (2) */
+    PyObject *stack[3] = {future, wakeup, context};
     PyObject *result = PyObject_VectorcallMethod(
         state->names.add_done_callback, stack, 2, state->context_kwnames);
+    Py_DECREF(context);
     Py_DECREF(wakeup);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -372,7 +377,7 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
 
     if (AL_UNLIKELY(self->future.state != AL_FUTURE_PENDING)) {
         PyErr_Format(state->imports.InvalidStateError,
-                     "__step(): already done: %R, %R", op,
+                     AL_STEP_NAME "(): already done: %R %R", op,
                      exc != NULL ? exc : Py_None);
         Py_XDECREF(exc);
         return -1;
@@ -446,7 +451,7 @@ task_step_as_current(PyObject *op, PyObject *exc)
         Py_XDECREF(exc);
         return -1;
     }
-    PyObject *loop = Py_NewRef(self->loop); /* __init__ may come again */
+    PyObject *loop = Py_NewRef(self->loop); /* by (2) */
     bool is_ours = self->is_ours;
     int rc = task_enter(state, loop, is_ours, op);
     if (rc < 0) {
@@ -467,30 +472,50 @@ task_step_as_current(PyObject *op, PyObject *exc)
     return rc;
 }
 
-/* The step itself failed, or SystemExit came: report it as asyncio reports the
- * failure of the callback. 0, or -1 with a fatal exception set. */
-static int
-task_report(PyObject *op)
+/* The handle that the step would have had in the queue of asyncio's loop, for
+ * an exception handler to see. -> new reference, or NULL. */
+static PyObject *
+task_make_handle(al_loop_head *loop, PyObject *op)
 {
-    al_state *state = al_future_state_of(op);
-    PyObject *message = NULL;
-
-    if (!al_error_is_fatal()) {
-        PyObject *exc = PyErr_GetRaisedException();
-        message = PyUnicode_FromFormat("Exception in callback %s of %R",
-                                       task_step_method.ml_name, op);
-        if (message == NULL) {
-            PyErr_Clear();
-            message = PyUnicode_FromString("Exception in callback");
-        }
-        PyErr_SetRaisedException(exc);
+    PyObject *step = PyCFunction_New(&task_step_method, op);
+    if (step == NULL) {
+        return NULL;
     }
-    if (message == NULL) {
+    PyObject *handle =
+        al_handle_new(loop, step, NULL, 0, al_task_of(op)->context);
+    Py_DECREF(step);
+    if (handle != NULL) {
+        al_handle_expose(loop->state, handle);
+    }
+    return handle;
+}
+
+/* The step itself failed, or SystemExit came: report it to the loop that has run
+ * it (the task's own may be another by now) as asyncio reports the failure of
+ * the callback. 0, or -1 with a fatal exception set. */
+static int
+task_report(al_loop_head *loop, PyObject *op)
+{
+    al_state *state = loop->state;
+
+    if (al_error_is_fatal()) {
         return -1;
     }
-    const al_report_item items[] = {{state->names.task, op}, {NULL, NULL}};
-    return al_report_exception(al_task_of(op)->future.loop, state, message,
-                               items);
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *message = PyUnicode_FromFormat("Exception in callback %s of %R",
+                                             task_step_method.ml_name, op);
+    if (message == NULL) {
+        PyErr_Clear();
+        message = PyUnicode_FromString("Exception in callback");
+    }
+    PyObject *handle = task_make_handle(loop, op);
+    PyErr_Clear();
+    PyErr_SetRaisedException(exc);
+    const al_report_item items[] = {{state->names.handle, handle},
+                                    {NULL, NULL}};
+    int rc = al_report_exception((PyObject *)loop, state, message, items);
+    Py_XDECREF(handle);
+    return rc;
 }
 
 /* al_future_take() for what is to be thrown. A cancelled future raises its
@@ -545,7 +570,7 @@ al_task_run(al_loop_head *loop, PyObject *op)
         }
     }
     Py_DECREF(context);
-    return AL_LIKELY(rc == 0) ? 0 : task_report(op);
+    return AL_LIKELY(rc == 0) ? 0 : task_report(loop, op);
 }
 
 int
@@ -553,9 +578,10 @@ al_task_start_eagerly(PyObject *op)
 {
     al_task *self = al_task_of(op);
     al_state *state = al_future_state_of(op);
-    PyObject *loop = self->future.loop;
+    PyObject *loop = Py_NewRef(self->future.loop); /* by (2) */
     PyObject *previous = al_registry_swap(state, loop, op);
     if (previous == NULL) {
+        Py_DECREF(loop);
         return -1;
     }
     /* The books are right again when we return, so loop->current_task, which
@@ -573,6 +599,7 @@ al_task_start_eagerly(PyObject *op)
     PyObject *raised = PyErr_GetRaisedException();
     PyObject *current = al_registry_swap(state, loop, previous);
     Py_DECREF(previous);
+    Py_DECREF(loop);
     if (current == NULL) {
         Py_XDECREF(raised);
         return -1;
