@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import py_compile
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +206,29 @@ def test_import_warns_of_nothing(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_import_again(tmp_path):
+    """After somebody has taken it out of sys.modules, as test runners do."""
+    write(
+        tmp_path / "again.py",
+        """
+        import asyncio, sys
+        import asyncloop
+
+        async def main():
+            return asyncio.all_tasks() == {asyncio.current_task()}
+
+        ours, old = asyncloop.Loop, asyncloop.Loop()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "asyncloop"]:
+            del sys.modules[name]
+        import asyncloop
+        print(asyncloop.Loop is not ours, asyncloop.run(main()), old.run_until_complete(main()))
+        old.close()
+        """,
+    )
+    done = run_python("again.py", cwd=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("True True True\n", "", 0)
+
+
 def test_policy_warns_where_asyncios_does():
     for module, name in (asyncio, "DefaultEventLoopPolicy"), (asyncloop, "EventLoopPolicy"):
         with warnings.catch_warnings(record=True) as caught:
@@ -294,6 +319,8 @@ def programs(tmp_path):
     write(tmp_path / "package" / "__main__.py", SURROUNDINGS)
     write(tmp_path / "package" / "part.py", SURROUNDINGS)
     (tmp_path / "link.py").symlink_to("folder/script.py")
+    compiled = py_compile.compile(str(tmp_path / "program.py"), str(tmp_path / "compiled.pyc"), doraise=True)
+    shutil.copy(compiled, tmp_path / "compiled")
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("__main__.py", textwrap.dedent(SURROUNDINGS))
     return tmp_path
@@ -306,6 +333,8 @@ def programs(tmp_path):
         ["program.py"],
         ["./folder/script.py"],
         ["link.py"],
+        ["compiled.pyc"],
+        ["compiled"],
         ["package"],
         ["archive.zip"],
         ["-m", "program"],

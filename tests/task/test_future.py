@@ -85,6 +85,16 @@ def test_stop_iteration_is_refused_or_wrapped_as_by_the_running_python(future, l
         assert raised.value.__context__ is raised.value.__cause__
 
 
+def test_class_derived_from_stop_iteration_is_wrapped_or_taken_as_by_the_running_python(Future, loop):
+    class Stop(StopIteration):
+        pass
+
+    stock, future = asyncio.Future(loop=loop), Future(loop=loop)
+    stock.set_exception(Stop(1))
+    future.set_exception(Stop(1))
+    assert repr(future.exception()) == repr(stock.exception())
+
+
 @pytest.mark.parametrize("finish", ["set_result", "set_exception", "cancel"])
 def test_finished_future_cannot_be_set_again(future, finish):
     getattr(future, finish)(*{"set_result": [1], "set_exception": [ValueError()], "cancel": []}[finish])
@@ -316,6 +326,7 @@ class TestPrivateNames:
         loop.set_debug(False)
         assert Future(loop=loop)._source_traceback is None
         loop.set_debug(True)
+        assert len(Future(loop=loop)._source_traceback) == len(traceback.extract_stack())
         frame = Future(loop=loop)._source_traceback[-1]
         assert frame.name == "test_source_traceback_in_debug_mode_only"
 
@@ -365,6 +376,40 @@ class TestAwait:
         with pytest.raises(StopIteration):
             next(steps)
         assert not future.done()
+
+    @pytest.mark.parametrize("context", [None, KeyError("cause")])
+    def test_throw_inside_an_except_block_keeps_the_context(self, future, context):
+        error = ValueError("x")
+        error.__context__ = context
+        steps = future.__await__()
+        next(steps)
+        with pytest.raises(ValueError, match="^x$"):
+            try:
+                raise LookupError("around")
+            except LookupError:
+                try:
+                    steps.throw(error)
+                finally:
+                    seen = error.__context__  # pytest.raises() itself is outside
+        assert seen is context
+
+    @pytest.mark.parametrize(
+        ("args", "message"), [((), "at least 1 argument, got 0"), ((1, 2, 3, 4), "at most 3 arguments, got 4")]
+    )
+    def test_throw_counts_its_arguments(self, future, args, message):
+        with pytest.raises(TypeError, match=f"^throw expected {message}$"):
+            future.__await__().throw(*args)
+
+    def test_end_again(self, future):
+        """From 3.14 the iterator of a future that is done returns its result as often as it is asked."""
+        future.set_result(5)
+        steps = future.__await__()
+        results = []
+        for _ in range(2):
+            with pytest.raises(StopIteration) as stopped:
+                next(steps)
+            results.append(stopped.value.value)
+        assert results == [5, 5 if sys.version_info >= (3, 14) else None]
 
     def test_throw_of_nonsense(self, future):
         with pytest.raises(TypeError):

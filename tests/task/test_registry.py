@@ -188,6 +188,56 @@ class TestAllTasks:
         assert asyncio.all_tasks(loop) == {task}
         loop.run_until_complete(task)
 
+    @pytest.mark.parametrize("deferred", [False, True], ids=["slots", "trashcan"])
+    def test_while_a_task_is_deallocated(self, script, deferred):
+        """A task of a Python class is still in the books when its slots go, and when its end is put off."""
+        done = script(f"""
+            import gc
+
+            class Special(Task):
+                if not {deferred}:
+                    __slots__ = ("probe",)
+
+            class Probe:
+                __slots__ = ()
+                def __del__(self):
+                    seen.append(asyncio.all_tasks(loop))
+
+            class Forgetful:
+                _asyncio_future_blocking = False
+                def get_loop(self):
+                    return loop
+                def add_done_callback(self, callback, *, context=None):
+                    pass
+                def __await__(self):
+                    self._asyncio_future_blocking = True
+                    yield self
+
+            async def wait():
+                await Forgetful()
+
+            seen = []
+            loop = new_loop()
+            loop.set_exception_handler(lambda loop, context: None)
+            task = Special(wait(), loop=loop)
+            if {deferred}:
+                nest = [Probe(), task]
+                for _ in range(49):
+                    nest = [nest]
+            else:
+                task.probe = Probe()
+                nest = None
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            del task, nest
+            gc.collect()
+            print(seen)
+            seen.clear()
+            junk = [bytearray(300) for _ in range(1_000)]
+            gc.collect()
+            """)
+        assert done.stdout == "[set()]\n"
+
 
 class TestFunctions:
     """asyncio.tasks._enter_task and friends are documented for makers of task classes."""
@@ -250,6 +300,7 @@ class TestFunctions:
     def test_register_and_unregister_are_repeatable(self, loop, task):
         asyncio.tasks._unregister_task(task)
         asyncio.tasks._unregister_task(task)
+        assert asyncio.all_tasks(loop) == set()
         asyncio.tasks._register_task(task)
         asyncio.tasks._register_task(task)
         assert asyncio.all_tasks(loop) == {task}

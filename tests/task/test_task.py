@@ -179,10 +179,17 @@ class TestName:
         assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2]
         loop.run_until_complete(asyncio.wait(tasks))
 
-    def test_stock_tasks_and_ours_never_share_a_name(self, loop, Task):
-        tasks = [kind(answer(), loop=loop) for kind in (Task, asyncio.Task) * 3]
-        assert len({task.get_name() for task in tasks}) == 6
-        loop.run_until_complete(asyncio.wait(tasks))
+    def test_first_is_number_one(self, script):
+        """Ours and stock tasks are counted apart, and importing us counts for neither."""
+        done = script("""
+            import asyncloop
+
+            async def main():
+                print(asyncio.current_task().get_name())
+
+            new_loop().run_until_complete(main())
+            """)
+        assert done.stdout == "Task-1\n"
 
     @pytest.mark.parametrize("name", ["given", "", 42, (1,), b"bytes"])
     def test_given_becomes_a_string(self, loop, Task, name):

@@ -454,3 +454,27 @@ class TestReentrancy:
         odd.set_result(1)
         turn()
         assert task.done()
+
+
+@pytest.mark.parametrize("when", ["it waits", "it runs"])
+def test_cancel_passes_its_message_by_position(loop, Task, Future, turn, when):
+    """The cancel() of what is awaited may call it something else."""
+
+    class Odd(Future):
+        def cancel(self, *why):
+            seen.append(why)
+            return super().cancel(*why)
+
+    async def main():
+        if when == "it runs":
+            task.cancel("why")
+        await Odd(loop=loop)
+
+    seen = []
+    task = Task(main(), loop=loop)
+    turn()
+    if when == "it waits":
+        task.cancel("why")
+    turn(2)
+    assert task.cancelled()
+    assert seen == [("why",)]

@@ -1,7 +1,9 @@
 """One step of a task: what the coroutine may return, raise and yield."""
 
 import asyncio
+import contextvars
 import gc
+import logging
 import sys
 import types
 import weakref
@@ -341,6 +343,123 @@ def test_exception_of_a_future_remembers_what_was_being_handled(future, loop, ru
     assert isinstance(raised.value.__context__, KeyError)
 
 
+def test_exception_of_a_future_keeps_its_context_inside_an_except_block(loop, future):
+    async def main():
+        loop.call_soon(future.set_exception, error)
+        try:
+            await future
+        except ValueError as exc:
+            return exc.__context__
+
+    cause = KeyError("cause")
+    error = ValueError("x")
+    error.__context__ = cause
+    try:
+        raise LookupError("around")
+    except LookupError:
+        assert loop.run_until_complete(main()) is cause
+
+
+@pytest.mark.parametrize(
+    ("cancels", "remembers"),
+    [("future", True), ("task", True), ("woken task", False)],
+)
+def test_context_of_a_cancelled_error_that_is_thrown_in(loop, future, Task, turn, cancels, remembers):
+    """The error of a cancelled future is raised first, the one of a cancelled task is thrown as it is."""
+
+    async def main():
+        try:
+            await future
+        except asyncio.CancelledError as exc:
+            return exc
+
+    task = Task(main(), loop=loop)
+    turn()
+    if cancels == "woken task":
+        future.set_result(None)
+    (future if cancels == "future" else task).cancel()
+    try:
+        raise LookupError("around")
+    except LookupError as around:
+        error = loop.run_until_complete(task)
+        assert error.__context__ is (around if remembers else None)
+
+
+class TestEndOfATask:
+    """Nobody holds a task that has ended: what goes with it runs as no task, and in no task's context."""
+
+    var = contextvars.ContextVar("var", default="nobody's")
+
+    @pytest.fixture
+    def seen(self, loop):
+        """Runs a coroutine as a task that nobody holds, while another task runs; returns what `look` saw."""
+
+        def seen(ends):
+            async def innocent():
+                self.var.set("the innocent's")
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                return self.var.get()
+
+            async def main():
+                task = loop.create_task(innocent())
+                await asyncio.sleep(0)
+                loop.create_task(ends)
+                return await task
+
+            self.seen = []
+            assert loop.run_until_complete(main()) == "the innocent's"
+            return self.seen
+
+        return seen
+
+    def look(self, loop):
+        self.seen.append((asyncio.current_task(loop), self.var.get() == "the innocent's"))
+        self.var.set("somebody else's")
+
+    def test_result_is_dropped(self, loop, seen):
+        class Result:
+            def __del__(result):
+                self.look(loop)
+
+        async def ends():
+            return Result()
+
+        assert seen(ends()) == [(None, False)]
+
+    def test_exception_is_reported(self, loop, seen):
+        async def ends():
+            raise ValueError
+
+        loop.set_exception_handler(lambda loop, context: self.look(loop))
+        assert seen(ends()) == [(None, False)]
+
+    def test_slow_step_is_logged(self, loop, seen):
+        class Log(logging.Handler):
+            def emit(log, record):
+                if "innocent" not in record.getMessage() and "main" not in record.getMessage():
+                    self.look(loop)
+
+        async def ends():
+            pass
+
+        loop.set_debug(True)
+        loop.slow_callback_duration = 0.0
+        logger, log = logging.getLogger("asyncio"), Log()
+        level, propagate = logger.level, logger.propagate
+        logger.addHandler(log)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+        try:
+            looks = seen(ends())
+        finally:
+            logger.removeHandler(log)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        assert looks
+        assert all(task is None for task, _ in looks)
+
+
 @pytest.mark.parametrize("count", [10, 1_000])
 def test_tasks_take_turns(loop, run, count):
     seen = []
@@ -608,3 +727,193 @@ class TestReentrancy:
         finally:
             sys.unraisablehook = hook
         assert caught == ["coroutine ignored GeneratorExit"]
+
+    @pytest.mark.parametrize("whose", ["another's", "its own"])
+    def test_waking_by_hand_inside_a_step(self, loop, future, Task, whose):
+        """It is refused, and the task goes on as if nothing had happened."""
+
+        async def other():
+            await future
+            if whose == "its own":
+                refused()
+            await asyncio.sleep(0)
+            return asyncio.current_task()
+
+        def refused():
+            with pytest.raises(RuntimeError, match="^Cannot enter into task .* while another task .* is being exec"):
+                wake(future)
+
+        async def main():
+            nonlocal wake
+            await asyncio.sleep(0)
+            ((wake, _),) = future._callbacks
+            future.remove_done_callback(wake)
+            future.set_result(None)
+            if whose == "another's":
+                refused()
+                assert asyncio.current_task().get_name() == "main"
+            loop.call_soon(wake, future)
+            return await task
+
+        wake = None
+        task = Task(other(), loop=loop)
+        assert loop.run_until_complete(Task(main(), loop=loop, name="main")) is task
+
+    def test_step_is_left_when_its_callable_returns(self, loop, Task):
+        def call_soon(callback, *args, context=None):
+            def wrapped(*args):
+                callback(*args)
+                seen.append(asyncio.current_task(loop))
+
+            return type(loop).call_soon(loop, wrapped, *args, context=context)
+
+        seen = []
+        loop.call_soon = call_soon
+        loop.run_until_complete(Task(asyncio.sleep(0), loop=loop))
+        del loop.call_soon
+        assert set(seen) == {None}
+
+    def test_running_loop_unset_by_a_task(self, loop, Task, turn, reports):
+        """From 3.14 leaving the task fails of it: that is reported, and the others run."""
+
+        async def main():
+            asyncio._set_running_loop(None)
+
+        def repair():
+            asyncio._set_running_loop(loop)
+            if sys.version_info >= (3, 14):
+                asyncio.tasks._leave_task(loop, task)
+            seen.append("repaired")
+
+        seen = []
+        task = Task(main(), loop=loop)
+        loop.call_soon(seen.append, "next")
+        loop.call_soon(repair)
+        turn()
+        assert seen == ["next", "repaired"]
+        assert task.done()
+        errors = [(context["message"][:21], type(context["exception"])) for context in reports()]
+        assert errors == [("Exception in callback", RuntimeError)] * (sys.version_info >= (3, 14))
+
+    def test_step_of_a_task_that_is_done(self, loop, Task, Future, turn, reports):
+        task = Task(asyncio.sleep(0), loop=loop)
+        turn()
+        Future.cancel(task)
+        turn()
+        (report,) = reports()
+        assert sorted(report) == ["exception", "handle", "message"]
+        assert isinstance(report["handle"], asyncio.Handle)
+        step = "__step" if sys.version_info >= (3, 14) else "_step"
+        assert str(report["exception"]) == f"{step}(): already done: {task!r} None"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="refuses to be initialised again")
+class TestInitialisedAgain:
+    """__init__ comes again, of a future or a task, while the loop's call_soon() is looked up or called."""
+
+    @pytest.mark.parametrize("again", ["f.__init__(loop=Other())", "f.__init__()"], ids=["other loop", "no loop"])
+    def test_future_whose_callbacks_are_scheduled(self, script, again):
+        done = script(f"""
+            class Other:
+                def get_debug(self):
+                    return False
+                def call_soon(self, *args, context=None):
+                    pass
+
+            def call_soon(callback, *args, context=None):
+                if callback is print:
+                    try:
+                        {again}
+                    except RuntimeError:
+                        pass
+                return type(loop).call_soon(loop, callback, *args, context=context)
+
+            async def wait():
+                await f
+
+            asyncio.set_event_loop(None)
+            loop = new_loop()
+            f = Future(loop=loop)
+            task = Task(wait(), loop=loop)
+            task._log_destroy_pending = False
+            f.add_done_callback(print)
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            loop.call_soon = call_soon
+            f.set_result(1)
+            print("alive")
+            """)
+        assert done.stdout == "alive\n"
+
+    def test_running_task_without_a_loop(self, script, kind):
+        if kind == "asyncio":
+            pytest.skip("it crashes in 3.11, and at the end in 3.14")
+        done = script("""
+            async def nothing():
+                pass
+
+            async def main():
+                asyncio._set_running_loop(None)
+                try:
+                    task.__init__(coro)
+                except RuntimeError:
+                    print("no loop")
+                asyncio._set_running_loop(loop)
+                await asyncio.sleep(0.001)
+
+            asyncio.set_event_loop(None)
+            loop = new_loop()
+            loop.set_exception_handler(lambda loop, context: None)
+            coro = nothing()
+            task = loop.create_task(main())
+            loop.call_later(0.01, loop.stop)
+            loop.run_forever()
+            coro.close()
+            print("alive")
+            """)
+        assert done.stdout == "no loop\nalive\n"
+
+    @pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio had this bug: gh-126080")
+    def test_context_of_a_task_whose_next_step_is_scheduled(self, script):
+        done = script("""
+            import contextvars, types
+
+            class Loop:
+                again = False
+                def get_debug(self):
+                    return False
+                def is_running(self):
+                    return True
+                def call_exception_handler(self, context):
+                    print(context)
+                def __getattribute__(self, name):
+                    if name == "call_soon" and Loop.again:
+                        Loop.again = False
+                        task.__init__(coros[1], loop=self)
+                        Loop.junk = contextvars.Context()  # where the context was that is dropped
+                        Loop.junk.run(var.set, "somebody else's")
+                    return object.__getattribute__(self, name)
+                def call_soon(self, callback, *args, context=None):
+                    calls.append((callback, context))
+
+            @types.coroutine
+            def bare():
+                yield
+
+            async def main():
+                await bare()
+
+            var = contextvars.ContextVar("var", default="mine")
+            calls = []
+            coros = [main(), main()]
+            loop = Loop()
+            asyncio._set_running_loop(loop)
+            task = Task(coros[0], loop=loop)
+            callback = calls.pop()[0]
+            Loop.again = True
+            callback()
+            print([context.get(var, "mine") for _, context in calls])
+            task._log_destroy_pending = False
+            asyncio._set_running_loop(None)
+            """)
+        assert done.stdout == "['mine', 'mine']\n"
