@@ -437,7 +437,7 @@ class TestEndOfATask:
     def test_slow_step_is_logged(self, loop, seen):
         class Log(logging.Handler):
             def emit(log, record):
-                if "innocent" not in record.getMessage() and "main" not in record.getMessage():
+                if ".ends()" in record.getMessage():
                     self.look(loop)
 
         async def ends():
