@@ -96,7 +96,7 @@ def test_never_early(loop, delay):
     loop.run_until_complete(main())
 
 
-@pytest.mark.parametrize("now", [0.0, 1.0, 1e12, -1e12, 1e300, -1e300, math.inf, -math.inf])
+@pytest.mark.parametrize("now", [0.0, 1.0, 1e12, -1e12, 1e300, -1e300, math.inf])
 def test_due_is_what_the_clocks_float_cannot_tell_from_now(loop, turn, seen, now):
     """asyncio leaves out the latter before Python 3.15: there a clock as coarse as that waits for ever."""
     resolution = max(RESOLUTION, math.ulp(now) if sys.version_info >= (3, 15) else 0)
