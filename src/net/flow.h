@@ -25,7 +25,7 @@ al_flow_set_limits(al_flow *self, PyObject *high, PyObject *low);
 
 /* Call pause_writing() if too much is queued, resume_writing() if little
  * enough is. What they raise is reported.
- * 0, or -1 with SystemExit or KeyboardInterrupt set. */
+ * 0, or -1 with an exception set that ends the run. */
 AL_NODISCARD int
 al_flow_maybe_pause(struct TransportObject *transport);
 AL_NODISCARD int

@@ -60,7 +60,7 @@ listener_is_accepting(ListenerObject *self)
 /* --- errors ------------------------------------------------------------- */
 
 /* Report the exception now set, showing the listening socket.
- * 0, or -1 with SystemExit or KeyboardInterrupt set. */
+ * 0, or -1 with an exception set that ends the run. */
 static int
 listener_report(ListenerObject *self, const char *message)
 {
@@ -151,7 +151,7 @@ listener_log(ListenerObject *self, PyObject *transport)
 }
 
 /* A connection that did not come about: asyncio tells in debug mode only.
- * 0, or -1 with SystemExit or KeyboardInterrupt set. */
+ * 0, or -1 with an exception set that ends the run. */
 static int
 listener_drop(ListenerObject *self, int fd, PyObject *protocol)
 {
@@ -205,8 +205,8 @@ listener_make_transport(ListenerObject *self, int fd,
     return 0;
 }
 
-/* Take over an accepted descriptor: 0, or -1 with SystemExit or
- * KeyboardInterrupt set. */
+/* Take over an accepted descriptor: 0, or -1 with an
+ * exception set that ends the run. */
 static int
 listener_welcome(ListenerObject *self, int fd, const al_sockaddr *peername)
 {

@@ -115,7 +115,7 @@ al_transport_leave(TransportObject *self, int rc);
 
 /* Hand the exception now set to the loop's exception handler, with the
  * transport and its protocol; `message` is stolen, NULL after a failure.
- * 0, or -1 with SystemExit or KeyboardInterrupt set. */
+ * 0, or -1 with an exception set that ends the run. */
 AL_NODISCARD int
 al_transport_report(TransportObject *self, PyObject *message);
 

@@ -24,7 +24,7 @@ AL_NODISCARD int
 al_registry_enter_alone(al_loop_head *loop, PyObject *task);
 
 /* Make no task the current one: loop->leave_task. Its failure is reported.
- * 0, or -1 with SystemExit or KeyboardInterrupt set, by the handler. */
+ * 0, or -1 with an exception of the handler set that ends the run. */
 AL_NODISCARD int
 al_registry_leave(al_loop_head *loop);
 
