@@ -8,10 +8,10 @@ import weakref
 from asyncio import trsock
 from typing import Any
 
-_TransportSocket: Any = trsock.TransportSocket
+_StockSocket: Any = trsock.TransportSocket
 
 
-class ShownSocket(_TransportSocket):  # type: ignore[misc]
+class TransportSocket(_StockSocket):  # type: ignore[misc]
     """What get_extra_info("socket") returns."""
 
     __slots__ = ("_transport",)

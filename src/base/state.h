@@ -62,7 +62,7 @@ typedef struct {
     X(copy_future_state, "asyncio.futures", "_copy_future_state")             \
     X(concurrent_Future, "concurrent.futures", "Future")                      \
     X(TransportSocket, "asyncio.trsock", "TransportSocket")                   \
-    X(ShownSocket, "asyncloop._socket", "ShownSocket")                        \
+    X(ShownSocket, "asyncloop._socket", "TransportSocket")                    \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")                                          \
     X(sys_getframe, "sys", "_getframe")                                       \
