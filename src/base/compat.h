@@ -171,7 +171,7 @@ PyUnicode_EqualToUTF8(PyObject *unicode, const char *string)
 /* From 3.14 the interpreter's own dealloc guards against deep recursion. */
 #define AL_DEALLOC_IS_GUARDED (PY_VERSION_HEX >= 0x030E0000)
 
-#if PY_VERSION_HEX < 0x030E0000
+#if !AL_DEALLOC_IS_GUARDED
 #    define AL_TRASHCAN_BEGIN(op, dealloc) Py_TRASHCAN_BEGIN(op, dealloc)
 #    define AL_TRASHCAN_END Py_TRASHCAN_END
 #else

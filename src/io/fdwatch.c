@@ -261,11 +261,7 @@ fdtable_get(al_loop_head *loop, int fd)
 
     /* Whatever the callers asked before: since then code may have run (that of
      * fileno(), of what was collected) and have closed the loop. */
-    if (al_loop_check_closed(loop) < 0) {
-        return NULL;
-    }
-    if (AL_UNLIKELY(loop->ev == NULL)) { /* and nobody says so */
-        PyErr_SetString(PyExc_RuntimeError, "Loop.__init__() was not called");
+    if (al_loop_check_closed(loop) < 0 || al_loop_check_init(loop) < 0) {
         return NULL;
     }
     if (table == NULL) {

@@ -55,8 +55,9 @@ al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket);
 al_fdwatch *
 al_fdwatch_find(al_loop_head *loop, int fd);
 
-/* The watch that al_fdwatch_get() first gave for `fileobj`, or NULL (no exception):
- * for a file object closed since, which no longer knows its descriptor. */
+/* The watch that al_fdwatch_get() first gave for `fileobj`, or NULL (no
+ * exception): for a file object closed since, which no longer knows its
+ * descriptor. */
 al_fdwatch *
 al_fdwatch_find_object(al_loop_head *loop, PyObject *fileobj);
 

@@ -84,14 +84,12 @@ loop_on_acquire(struct ev_loop *ev) EV_NOEXCEPT
 static int
 loop_check_open(LoopObject *self)
 {
-    if (self->head.ev == NULL) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        self->head.is_closed
-                            ? "Event loop is closed"
-                            : "Loop.__init__() was not called");
-        return -1;
+    if (self->head.ev != NULL) {
+        return 0;
     }
-    return 0;
+    return al_loop_check_closed(&self->head) < 0
+               ? -1
+               : al_loop_check_init(&self->head);
 }
 
 /* --- the poll ------------------------------------------------------------ */
@@ -257,7 +255,8 @@ loop_poll(LoopObject *self)
 
 /* --- turns --------------------------------------------------------------- */
 
-/* 0, or -1 with an exception set: one that ends the run, a failure of the loop. */
+/* 0, or -1 with an exception set: one that ends the run, or a failure of the
+ * loop. */
 static inline int
 loop_turn(LoopObject *self)
 {

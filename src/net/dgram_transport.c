@@ -152,21 +152,17 @@ dgram_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return 0;
 }
 
-/* Put what a method of the socket says into the extra information, None if it
- * raises OSError. -> borrowed, or NULL with an exception set. */
+/* Put what a method of the socket says into the extra information.
+ * -> borrowed, or NULL with an exception set. */
 static PyObject *
 dgram_transport_ask(DatagramTransportObject *self, PyObject *name,
                     const char *method)
 {
     PyObject *extra = self->base.extra;
 
-    PyObject *value = PyObject_CallMethod(self->sock, method, NULL);
+    PyObject *value = al_transport_ask_socket(self->sock, method);
     if (value == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_OSError)) {
-            return NULL;
-        }
-        PyErr_Clear();
-        value = Py_NewRef(Py_None);
+        return NULL;
     }
     int rc = PyDict_SetItem(extra, name, value);
     Py_DECREF(value);
@@ -229,8 +225,7 @@ dgram_transport_learn_family(DatagramTransportObject *self)
         return -1;
     }
     self->family = (int)family;
-    self->is_plain =
-        family == AF_INET || family == AF_INET6 || family == AF_UNIX;
+    self->is_plain = al_sockaddr_knows(self->family);
     return 0;
 }
 

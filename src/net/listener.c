@@ -205,8 +205,8 @@ listener_make_transport(ListenerObject *self, int fd,
     return 0;
 }
 
-/* Take over an accepted descriptor: 0, or -1 with an
- * exception set that ends the run. */
+/* Take over an accepted descriptor: 0, or -1 with an exception set
+ * that ends the run. */
 static int
 listener_welcome(ListenerObject *self, int fd, const al_sockaddr *peername)
 {

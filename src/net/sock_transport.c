@@ -105,25 +105,8 @@ sock_transport_must_ask(SocketTransportObject *self,
         (PyTypeObject *)self->base.state->imports.socket_socket;
 
     return (self->sock != NULL && !Py_IS_TYPE(self->sock, type)) ||
-           (address != NULL && !al_sockaddr_is_known(address));
-}
-
-/* An address as a method of the socket object says it; None if it raises
- * OSError. -> new reference, or NULL. */
-static PyObject *
-sock_transport_ask(SocketTransportObject *self, const char *method)
-{
-    if (sock_transport_make_sock(self) < 0) {
-        return NULL;
-    }
-    PyObject *sock = Py_NewRef(self->sock);
-    PyObject *address = PyObject_CallMethod(sock, method, NULL);
-    Py_DECREF(sock);
-    if (address == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
-        PyErr_Clear();
-        return Py_NewRef(Py_None);
-    }
-    return address;
+           (address != NULL && address->size > 0 &&
+            !al_sockaddr_knows(address->any.sa.sa_family));
 }
 
 static PyObject *
@@ -160,7 +143,9 @@ sock_transport_make_extra(TransportObject *base, PyObject *name)
         return NULL;
     }
     if (sock_transport_must_ask(self, address)) {
-        return sock_transport_ask(self, method);
+        return sock_transport_make_sock(self) < 0
+                   ? NULL
+                   : al_transport_ask_socket(self->sock, method);
     }
     return address == NULL ? Py_NewRef(Py_None)
                            : al_sockaddr_to_python(address);

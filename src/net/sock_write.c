@@ -198,6 +198,16 @@ sock_write_run_held(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return al_sock_write_settle(SocketTransportObject_CAST(op));
 }
 
+/* Whether `size` bytes may wait for the end of the turn, by (3). */
+static inline bool
+sock_write_can_wait(const SocketTransportObject *self, size_t size)
+{
+    const al_loop_head *loop = self->base.loop;
+
+    return size <= AL_WRITE_HELD && size <= self->base.flow.high &&
+           loop->is_in_turn && loop->thread_id == PyThread_get_thread_ident();
+}
+
 /* Nothing is queued: whether to hold a write of `size` bytes. */
 static inline bool
 sock_write_may_hold(SocketTransportObject *self, size_t size)
@@ -216,8 +226,7 @@ sock_write_may_hold(SocketTransportObject *self, size_t size)
         return false;
     }
     self->is_written_in_parts = false; /* until the next part comes */
-    return size <= AL_WRITE_HELD && size <= self->base.flow.high &&
-           loop->is_in_turn && loop->thread_id == PyThread_get_thread_ident();
+    return sock_write_can_wait(self, size);
 }
 
 /* Queue `size` bytes at `data`, which are `bytes` if that is not NULL.
@@ -251,19 +260,17 @@ int
 al_sock_write_hold(SocketTransportObject *self, PyObject *bytes)
 {
     TransportObject *base = &self->base;
-    al_loop_head *loop = base->loop;
     size_t size = (size_t)PyBytes_GET_SIZE(bytes);
 
     if (self->is_held || self->outgoing.count > 0 || base->lost > 0 ||
         self->watch.writer.object != NULL || self->is_eof ||
-        self->sendfile != NULL || base->dict != NULL || size > AL_WRITE_HELD ||
-        size > base->flow.high || !loop->is_in_turn ||
-        loop->thread_id != PyThread_get_thread_ident())
+        self->sendfile != NULL || base->dict != NULL ||
+        !sock_write_can_wait(self, size))
     {
         return 0;
     }
-    self->is_written_in_parts = self->write_turn == loop->turn;
-    self->write_turn = loop->turn;
+    self->is_written_in_parts = self->write_turn == base->loop->turn;
+    self->write_turn = base->loop->turn;
     int rc = sock_write_hold(self, bytes, PyBytes_AS_STRING(bytes), size);
     return rc < 0 ? -1 : 1;
 }
@@ -438,11 +445,10 @@ sock_write_collect(al_chunks *batch, PyObject *data)
     if (PyBytes_Check(data)) {
         return al_chunks_push(batch, data, 0);
     }
-    PyObject *memory = PyMemoryView_FromObject(data); /* asyncio's TypeError */
-    if (memory == NULL) {
+    if (!PyObject_CheckBuffer(data)) { /* fails with asyncio's TypeError */
+        Py_XDECREF(PyMemoryView_FromObject(data));
         return -1;
     }
-    Py_DECREF(memory);
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return -1;
     }

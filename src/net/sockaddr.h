@@ -25,14 +25,12 @@ typedef struct {
 AL_NODISCARD PyObject *
 al_sockaddr_to_python(const al_sockaddr *self);
 
-/* Whether that is how it shows it: families we do not know are (family, bytes). */
+/* The families whose addresses that is right for; others it shows as (family,
+ * bytes), and only the socket module knows better. */
 static inline bool
-al_sockaddr_is_known(const al_sockaddr *self)
+al_sockaddr_knows(int family)
 {
-    int family = self->any.sa.sa_family;
-
-    return self->size == 0 || family == AF_INET || family == AF_INET6 ||
-           family == AF_UNIX;
+    return family == AF_INET || family == AF_INET6 || family == AF_UNIX;
 }
 
 /* As much of the address as is used, on the heap: to be freed by PyMem_Free().

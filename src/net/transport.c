@@ -422,6 +422,19 @@ al_transport_py_set_protocol(PyObject *op, PyObject *const *args,
     Py_RETURN_NONE;
 }
 
+PyObject *
+al_transport_ask_socket(PyObject *sock, const char *method)
+{
+    Py_INCREF(sock);
+    PyObject *address = PyObject_CallMethod(sock, method, NULL);
+    Py_DECREF(sock);
+    if (address == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();
+        return Py_NewRef(Py_None);
+    }
+    return address;
+}
+
 /* The dict of extra information, made if there is none: borrowed, or NULL. */
 static PyObject *
 transport_extra(TransportObject *self)

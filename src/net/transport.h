@@ -71,6 +71,11 @@ al_transport_init(TransportObject *self, const al_transport_kind *kind,
                   al_loop_head *loop, PyObject *protocol, PyObject *extra,
                   PyObject *context);
 
+/* What getsockname() or getpeername() of a socket object (borrowed) says, None
+ * if it raises OSError. -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_transport_ask_socket(PyObject *sock, const char *method);
+
 /* Make the extra information "sockname" and "peername" now, where it may be
  * others later. 0, or -1 with an exception set. */
 AL_NODISCARD int

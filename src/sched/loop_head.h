@@ -141,4 +141,15 @@ al_loop_check_closed(al_loop_head *loop)
     return 0;
 }
 
+/* Of one that is not closed: 0, or -1 with RuntimeError set. */
+AL_NODISCARD static inline int
+al_loop_check_init(al_loop_head *loop)
+{
+    if (AL_UNLIKELY(loop->ev == NULL)) {
+        PyErr_SetString(PyExc_RuntimeError, "Loop.__init__() was not called");
+        return -1;
+    }
+    return 0;
+}
+
 #endif

@@ -13,7 +13,7 @@
  * futures everything goes through the public methods, with callables bound to
  * the task, as asyncio does it.
  *
- * Invariant
+ * Invariants
  *   (1) While a step runs nobody else holds the only reference to the task:
  *       its caller has one.
  *   (2) While it runs, or a method of the loop or of somebody else's future is
@@ -490,9 +490,9 @@ task_make_handle(al_loop_head *loop, PyObject *op)
     return handle;
 }
 
-/* The step itself failed, or SystemExit came: report it to the loop that has run
- * it (the task's own may be another by now) as asyncio reports the failure of
- * the callback. 0, or -1 with a fatal exception set. */
+/* The step itself failed, or SystemExit came: report it to the loop that has
+ * run it (the task's own may be another by now) as asyncio reports the failure
+ * of the callback. 0, or -1 with a fatal exception set. */
 static int
 task_report(al_loop_head *loop, PyObject *op)
 {
