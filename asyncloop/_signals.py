@@ -24,6 +24,10 @@ _Ts = TypeVarTuple("_Ts")
 _iscoroutinefunction = getattr(coroutines, "_iscoroutinefunction", None) or asyncio.iscoroutinefunction
 
 
+def checkpoint() -> None:
+    """Do nothing; entering it, as any function in Python, the interpreter runs what signals and threads wait for."""
+
+
 def _ignore(signum: int, frame: FrameType | None) -> None:
     """Stand as the Python handler of a signal that a loop handles: without one CPython would not tell us of it."""
 

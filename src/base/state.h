@@ -63,6 +63,7 @@ typedef struct {
     X(concurrent_Future, "concurrent.futures", "Future")                      \
     X(TransportSocket, "asyncio.trsock", "TransportSocket")                   \
     X(ShownSocket, "asyncloop._socket", "TransportSocket")                    \
+    X(checkpoint, "asyncloop._signals", "checkpoint")                         \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")                                          \
     X(sys_getframe, "sys", "_getframe")                                       \

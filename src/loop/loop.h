@@ -17,7 +17,7 @@ typedef struct {
     bool has_found; /* the last poll did, and no turn went without one since */
     uint32_t polls_at_once; /* before the next that waits without the GIL */
     uint64_t last_poll;     /* in al_cycles() */
-    uint64_t last_release;  /* of the GIL by us, in al_cycles() */
+    uint64_t last_yield;    /* to others, loop_yield(), in al_cycles() */
 } LoopObject;
 
 #define LoopObject_CAST(op) ((LoopObject *)(op))

@@ -7,9 +7,9 @@
  *        that left for the end of the turn: bytes to be sent
  *
  * No user code runs inside libev: its callbacks only fill the queue.  The GIL
- * is released around a poll that blocks, and every few milliseconds before one
- * that does not: other threads, and signals, must not depend on callbacks that
- * are in Python.
+ * is released around a poll that blocks. Every few milliseconds before one that
+ * does not, the interpreter is let do what it was asked for: other threads, and
+ * signals, must not depend on callbacks that are in Python.
  *
  * A poll costs more than a short turn.  While turns keep the loop busy and
  * polls find nothing, some are skipped: few turns, few microseconds (design
@@ -42,9 +42,9 @@
  * threads want it, too. */
 #define LOOP_MOST_AT_ONCE 32
 
-/* A loop that is never idle keeps the GIL for so many al_cycles_budget(): some
+/* A loop that is never idle yields after so many al_cycles_budget(): some
  * milliseconds, as the interpreter's own switch interval. */
-#define LOOP_GIL_BUDGETS 128
+#define LOOP_YIELD_BUDGETS 128
 
 /* What a poll waits for a deadline, at least: seconds. The kernel lets select()
  * be late by as much, and deadlines that are close together share a poll. */
@@ -200,23 +200,29 @@ loop_poll_blocking(LoopObject *self)
     head->is_blocked = true; /* (1) */
     ev_run(head->ev, EVRUN_ONCE);
     head->is_blocked = false;
-    self->last_release = al_cycles();
-    self->polls_at_once = self->last_release - begin < al_cycles_budget() / 8
+    self->last_yield = al_cycles();
+    self->polls_at_once = self->last_yield - begin < al_cycles_budget() / 8
                               ? LOOP_MOST_AT_ONCE
                               : 0;
     al_timers_unwatch(head);
     return PyErr_CheckSignals();
 }
 
-/* Let signal handlers and other threads run. 0, or -1 with an exception set. */
+/* Let signal handlers and other threads run, by what the interpreter does on
+ * entering any function that is in Python. (To let go of the GIL and take it
+ * again would starve a thread that waits for it: woken each time, and each time
+ * too late, it would never come to ask for it, which it does after a whole
+ * switch interval without a change.) 0, or -1 with an exception set. */
 static int
 loop_yield(LoopObject *self)
 {
-    self->last_release = al_cycles();
-    if (al_loop_leave_task(&self->head) < 0 || PyErr_CheckSignals() < 0) {
+    self->last_yield = al_cycles();
+    if (al_loop_leave_task(&self->head) < 0) {
         return -1;
     }
-    Py_BEGIN_ALLOW_THREADS Py_END_ALLOW_THREADS return loop_check_open(self);
+    PyObject *none = PyObject_CallNoArgs(self->head.state->imports.checkpoint);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : loop_check_open(self);
 }
 
 /* 0, or -1 with an exception set. */
@@ -228,8 +234,8 @@ loop_poll(LoopObject *self)
     double seconds;
     int rc = 0;
 
-    if (al_cycles() - self->last_release >
-            LOOP_GIL_BUDGETS * al_cycles_budget() &&
+    if (al_cycles() - self->last_yield >
+            LOOP_YIELD_BUDGETS * al_cycles_budget() &&
         loop_yield(self) < 0)
     {
         return -1;
