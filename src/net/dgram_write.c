@@ -66,22 +66,17 @@ dgram_out_counted(const al_dgram_out *item)
     return (size_t)PyBytes_GET_SIZE(item->data) + AL_DATAGRAM_HEADER;
 }
 
-/* Queue a datagram; takes references. 0, or -1 with MemoryError set. */
+/* Queue a datagram of exact bytes; takes references. 0, or -1 with MemoryError
+ * set. */
 static int
-dgram_out_push(DatagramTransportObject *self, PyObject *data, al_dgram_way way,
-               PyObject *address, const al_sockaddr *to)
+dgram_out_push(DatagramTransportObject *self, PyObject *bytes,
+               al_dgram_way way, PyObject *address, const al_sockaddr *to)
 {
     if (self->out_count == self->out_capacity && dgram_out_grow(self) < 0) {
         return -1;
     }
-    /* What is kept must not change; PyBytes_FromObject() copies. */
-    PyObject *bytes =
-        PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
-    if (bytes == NULL) {
-        return -1;
-    }
     al_dgram_out *item = dgram_out_at(self, self->out_count);
-    item->data = bytes;
+    item->data = Py_NewRef(bytes);
     item->address = way == AL_DGRAM_BY_SOCKET ? Py_NewRef(address) : NULL;
     item->to.size = 0;
     if (way == AL_DGRAM_TO_ADDRESS) {
@@ -391,6 +386,28 @@ dgram_write_is_lost(DatagramTransportObject *self)
     return true;
 }
 
+/* Queue what the kernel does not take now. 0, or -1 with an exception set. */
+static int
+dgram_write_later(DatagramTransportObject *self, PyObject *bytes,
+                  al_dgram_way way, PyObject *address, const al_sockaddr *to)
+{
+    TransportObject *base = &self->base;
+
+    if (base->lost > 0) {
+        return 0; /* by (3) */
+    }
+    if (dgram_write_watch(self) < 0) {
+        return -1;
+    }
+    if (AL_UNLIKELY(base->lost > 0)) {
+        return 0; /* by (3) */
+    }
+    if (dgram_out_push(self, bytes, way, address, to) < 0) {
+        return -1; /* a writer with nothing to do is harmless */
+    }
+    return al_flow_maybe_pause(base);
+}
+
 /* Send or queue. 0, or -1 with an exception set. */
 static int
 dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
@@ -412,19 +429,16 @@ dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
             return al_dgram_transport_fail(self, AL_DGRAM_WRITE_FAILED);
         }
     }
-    if (base->lost > 0) {
-        return 0; /* by (3) */
-    }
-    if (dgram_write_watch(self) < 0) {
+    /* What is kept must not change: PyBytes_FromObject() copies, and may run
+     * anything to get at it. */
+    PyObject *bytes =
+        PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
+    if (bytes == NULL) {
         return -1;
     }
-    if (AL_UNLIKELY(base->lost > 0)) {
-        return 0; /* by (3) */
-    }
-    if (dgram_out_push(self, data, way, address, to) < 0) {
-        return -1; /* a writer with nothing to do is harmless */
-    }
-    return al_flow_maybe_pause(base);
+    int rc = dgram_write_later(self, bytes, way, address, to);
+    Py_DECREF(bytes);
+    return rc;
 }
 
 PyObject *

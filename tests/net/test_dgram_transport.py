@@ -805,6 +805,21 @@ class TestUnix:
         data[:] = b"other"
         assert drain(inbox, eventually, len(sent) + 1)[-1] == b"first"
 
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__() is new in 3.12")
+    def test_what_is_queued_sends_while_it_is_copied(self, sender, inbox, eventually):
+        transport, send = sender(Datagrams())
+        sent = fill(transport, send, queued=7)  # a place is left in the queue
+        meanwhile = [b"first"]
+
+        class Sending(bytearray):
+            def __buffer__(self, flags):
+                while meanwhile:
+                    send(meanwhile.pop())
+                return super().__buffer__(flags)
+
+        send(Sending(b"second"))
+        assert drain(inbox, eventually, len(sent) + 2) == [*sent, b"first", b"second"]
+
     def test_flow_control(self, sender, inbox, eventually):
         protocol = Datagrams()
         transport, send = sender(protocol)
