@@ -317,6 +317,9 @@ al_dgram_read_start(DatagramTransportObject *self)
     if (dgram_read_queue_rest(self) < 0) {
         return -1;
     }
+    if (AL_UNLIKELY(self->watch.loop == NULL)) { /* dgram_write.c, (4) */
+        return al_transport_force_close(base, NULL);
+    }
     return al_fdwatch_set_reader(&self->watch, al_dgram_read_run,
                                  (PyObject *)self);
 }

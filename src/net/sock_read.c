@@ -316,6 +316,9 @@ al_sock_read_start(SocketTransportObject *self)
     if (al_transport_recv_buffer(base->state) == NULL) {
         return -1;
     }
+    if (AL_UNLIKELY(self->watch.loop == NULL)) { /* as in sock_write.c, (4) */
+        return al_transport_force_close(base, NULL);
+    }
     return al_fdwatch_set_reader(&self->watch, al_sock_read_run,
                                  (PyObject *)self);
 }

@@ -1000,3 +1000,22 @@ def test_a_datagram_transport_on_the_descriptor_of_a_closing_one(loop, run):
 
     with near, far:
         run(main())
+
+
+@pytest.mark.parametrize("kind", ["asyncloop"])  # with asyncio's the two go on sharing it
+def test_a_datagram_transport_on_the_descriptor_of_one_that_says_it_is_closing(loop, run):
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setblocking(False)
+
+    async def main():
+        first, protocol = await loop.create_datagram_endpoint(Datagrams, sock=near)
+        first.is_closing = lambda: True
+        first.pause_reading()
+        second, _ = await loop.create_datagram_endpoint(Datagrams, sock=near)
+        first.resume_reading()
+        second.abort()
+        await asyncio.sleep(0.01)
+        assert protocol.lost == [None]
+
+    with near, far:
+        run(main())

@@ -430,3 +430,17 @@ def test_a_transport_on_the_descriptor_of_a_closing_one(loop, run, tcp_pair, Rec
     second.abort()
     settle()
     assert protocols[0].lost == [None]
+
+
+@pytest.mark.parametrize("kind", ["asyncloop"])  # with asyncio's the two go on sharing it
+def test_a_transport_on_the_descriptor_of_one_that_says_it_is_closing(loop, run, tcp_pair, Recorder, settle):
+    near, _ = tcp_pair
+    protocols = Recorder(), Recorder()
+    first, _ = run(loop.create_connection(lambda: protocols[0], sock=near))
+    first.is_closing = lambda: True
+    first.pause_reading()
+    second, _ = run(loop.create_connection(lambda: protocols[1], sock=near))
+    first.resume_reading()
+    second.abort()
+    settle()
+    assert protocols[0].lost == [None]
