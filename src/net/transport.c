@@ -323,6 +323,8 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (self->phase == AL_TRANSPORT_CLOSED) {
         return 0; /* the loop was closed and the transport finalised */
     }
+    /* Held: connection_lost() may call us, and then we are CLOSED after it. */
+    al_loop_head *loop = al_loop_head_CAST(Py_NewRef((PyObject *)self->loop));
     PyObject *exc =
         Py_NewRef(self->lost_exc == NULL ? Py_None : self->lost_exc);
     rc = al_transport_enter(self);
@@ -339,7 +341,6 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
     Py_DECREF(exc);
 
     PyObject *raised = PyErr_GetRaisedException();
-    al_loop_head *loop = al_loop_head_CAST(Py_NewRef((PyObject *)self->loop));
     transport_release(self);
     if (transport_detach(self) < 0 && raised == NULL) {
         al_report_item items[] = {{self->state->names.transport, op},

@@ -213,6 +213,23 @@ class TestClose:
         settle()
         assert protocol.lost == [None]
 
+    @pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio's wants an argument, and calls connection_lost() again
+    def test_private_end_from_connection_lost(self, connect, Recorder, settle, take_reports):
+        class Protocol(Recorder):
+            def connection_lost(self, exc):
+                super().connection_lost(exc)
+                self.transport._call_connection_lost()
+
+        protocol = Protocol()
+        transport, _ = connect(protocol)
+        sock = transport.get_extra_info("socket")
+        transport.close()
+        settle()
+        assert protocol.lost == [None]
+        assert sock.fileno() == -1
+        (report,) = take_reports()
+        assert "is already entered" in str(report["exception"])
+
 
 class TestAbort:
     def test_loses_the_connection_without_error(self, connect, Recorder, settle):
