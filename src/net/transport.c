@@ -246,6 +246,12 @@ al_transport_force_close(TransportObject *self, PyObject *exc)
     if (self->lost > 0) {
         return 0;
     }
+    /* What was written and is held may have been for nobody: that came first.
+     */
+    (void)self->kind->pending(self);
+    if (self->lost > 0) {
+        return 0;
+    }
     /* stop() drops references: what that runs must find us closing. */
     self->phase = AL_TRANSPORT_CLOSING;
     self->kind->stop(self);

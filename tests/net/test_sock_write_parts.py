@@ -322,6 +322,19 @@ def test_the_peer_is_gone(parts, turns, settle, take_reports):
     assert take_reports() == []
 
 
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_the_peer_is_gone_and_the_connection_ends_in_the_same_turn(parts, turns, settle, end):
+    transport, peer = parts()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.pause_reading()
+    protocol = transport.get_protocol()
+    peer.close()
+    turns(lambda: (transport.write(PART), transport.write(PART), getattr(transport, end)()))
+    settle()
+    (exc,) = protocol.lost
+    assert isinstance(exc, (ConnectionResetError, BrokenPipeError))
+
+
 @pytest.mark.parametrize("high", [0, 5, 15, 1000])
 def test_flow_control_is_as_exact(parts, turns, stuff, high, receive):
     transport, peer = parts()
