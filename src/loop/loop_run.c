@@ -392,7 +392,17 @@ PyDoc_STRVAR(Loop__before_fork_doc,
 static PyObject *
 Loop__before_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (al_ready_run_late(&LoopObject_CAST(op)->head) < 0) {
+    al_loop_head *head = &LoopObject_CAST(op)->head;
+
+    if (head->late.count == 0) {
+        Py_RETURN_NONE;
+    }
+    /* It may be another thread that forks, which call_soon() refuses in debug
+     * mode: a connection that fails now would never be lost. */
+    head->is_direct = true;
+    int rc = al_ready_run_late(head);
+    al_loop_update_direct(head);
+    if (rc < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

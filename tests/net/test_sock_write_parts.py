@@ -378,6 +378,35 @@ def test_a_fork_sends_it_once(parts, loop, turns, receive, available):
     assert available(peer) == b""
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("debug", [False, True])
+def test_another_thread_forks_and_the_peer_is_gone(parts, loop, turns, settle, debug):
+    transport, peer = parts()
+    protocol = transport.get_protocol()
+    transport.pause_reading()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    loop.set_debug(debug)
+
+    def fork():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    def write_and_fork():
+        transport.write(PART)
+        transport.write(PART)
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+
+    turns(write_and_fork)
+    settle()
+    (exc,) = protocol.lost
+    assert isinstance(exc, (ConnectionResetError, BrokenPipeError))
+
+
 def test_dropped_while_it_is_written_to(parts, loop, receive):
     """The loop keeps it until the turn is over."""
     transport, peer = parts()
