@@ -272,6 +272,9 @@ sock_read_buffered(SocketTransportObject *self)
     if (message != NULL) {
         return al_transport_fatal_error(base, message);
     }
+    if (AL_UNLIKELY(!self->owns_fd)) {
+        return 0; /* letting go of the buffer has ended us */
+    }
     if (n <= 0) {
         return sock_read_nothing(self, n);
     }

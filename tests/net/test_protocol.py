@@ -241,3 +241,23 @@ def test_an_empty_buffer_is_an_error_whatever_it_is(connect, BufferedRecorder, s
     assert report["message"] == "Fatal error: protocol.get_buffer() call failed."
     assert repr(report["exception"]) == "RuntimeError('get_buffer() returned an empty buffer')"
     assert protocol.lost == [report["exception"]]
+
+
+@pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio's wants an argument
+@pytest.mark.parametrize("data", [b"x", b""])
+def test_a_buffer_that_ends_the_connection_when_it_goes(connect, BufferedRecorder, settle, take_reports, data):
+    class Buffer(bytearray):
+        def __del__(self):
+            transport._call_connection_lost()
+
+    protocol = BufferedRecorder()
+    transport, peer = connect(protocol)
+    protocol.get_buffer = lambda hint: Buffer(10)
+    peer.sendall(data)
+    peer.shutdown(socket.SHUT_WR)
+    settle()
+    assert transport.get_protocol() is None
+    assert "buffer_updated" not in protocol.calls
+    assert "eof_received" not in protocol.calls
+    (report,) = take_reports()
+    assert "is already entered" in str(report["exception"])
