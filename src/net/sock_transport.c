@@ -74,23 +74,35 @@ static int
 sock_transport_make_sock(SocketTransportObject *self)
 {
     PyObject *type = self->base.state->imports.socket_socket;
+    bool is_open = self->owns_fd;
 
     if (self->sock != NULL) {
         return 0;
     }
     PyObject *sock =
-        self->owns_fd
-            ? PyObject_CallFunction(type, "iiii", self->family, self->type,
-                                    self->proto, self->fd)
-            : PyObject_CallFunction(type, "iii", self->family, self->type,
-                                    self->proto);
+        is_open ? PyObject_CallFunction(type, "iiii", self->family, self->type,
+                                        self->proto, self->fd)
+                : PyObject_CallFunction(type, "iii", self->family, self->type,
+                                        self->proto);
     if (sock == NULL) {
         return -1;
     }
+    /* Its __init__() is in Python: meanwhile others may have run, and have made
+     * one, too, or closed the descriptor, which may be somebody else's now. */
+    if (self->sock != NULL || self->owns_fd != is_open) {
+        PyObject *gone =
+            PyObject_CallMethod(sock, is_open ? "detach" : "close", NULL);
+        Py_DECREF(sock);
+        if (gone == NULL) {
+            return -1;
+        }
+        Py_DECREF(gone);
+        return sock_transport_make_sock(self);
+    }
     self->sock = sock; /* who closes the descriptor from now on */
     PyObject *result =
-        self->owns_fd ? PyObject_CallMethod(sock, "setblocking", "O", Py_False)
-                      : PyObject_CallMethod(sock, "close", NULL);
+        is_open ? PyObject_CallMethod(sock, "setblocking", "O", Py_False)
+                : PyObject_CallMethod(sock, "close", NULL);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

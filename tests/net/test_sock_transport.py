@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+import threading
 import warnings
 import weakref
 
@@ -85,6 +86,56 @@ class TestExtraInfo:
                 transport.abort()
                 server.close()
                 await asyncio.sleep(0)
+
+        run(main())
+
+    @pytest.mark.parametrize("meanwhile", ["abort", "ask"])
+    def test_socket_that_a_thread_is_still_making(self, loop, run, Recorder, meanwhile):
+        """A thread asks for it, and before it has got it the connection ends, or somebody else asks."""
+        protocol = Recorder()
+        begun, go_on = threading.Event(), threading.Event()
+        found = []
+
+        def wait(frame, event, arg):
+            if event == "return" and frame.f_code is socket.socket.__init__.__code__:
+                begun.set()
+                go_on.wait(10)
+
+        def ask():
+            sys.setprofile(wait)
+            try:
+                found.append(protocol.transport.get_extra_info("socket"))
+            finally:
+                sys.setprofile(None)
+                begun.set()  # asyncio has made it long ago
+
+        async def main():
+            server = await loop.create_server(lambda: protocol, "127.0.0.1", 0)
+            with socket.create_connection(server.sockets[0].getsockname()) as peer:
+                while protocol.transport is None:
+                    await asyncio.sleep(0.001)
+                fd = protocol.transport._sock_fd
+                thread = threading.Thread(target=ask)
+                thread.start()
+                await asyncio.to_thread(begun.wait)
+                if meanwhile == "ask":
+                    found.append(protocol.transport.get_extra_info("socket"))
+                    assert found[-1].fileno() == fd
+                protocol.transport.abort()
+                while not protocol.lost:
+                    await asyncio.sleep(0.001)
+                others = socket.socketpair()  # one of them gets the number
+                go_on.set()
+                await asyncio.to_thread(thread.join)
+                assert [sock.fileno() for sock in found] == [-1] * len(found)
+                protocol.transport = None
+                found.clear()
+                gc.collect()
+                with others[0], others[1]:
+                    others[0].send(b"x")
+                    assert others[1].recv(10) == b"x"
+                peer.close()
+            server.close()
 
         run(main())
 
