@@ -400,6 +400,16 @@ handle_call_in_other(HandleObject *self, PyObject *context)
     return result;
 }
 
+/* The context it runs in, in the place of the snapshot, for who may ask. */
+static void
+handle_keep_context(HandleObject *self, PyObject *context)
+{
+    if (self->has_snapshot) {
+        self->has_snapshot = false;
+        Py_SETREF(self->context, Py_NewRef(context));
+    }
+}
+
 /* Call the callback in its context: -> its result, or NULL. */
 static inline PyObject *
 handle_call_in_context(HandleObject *self)
@@ -410,11 +420,12 @@ handle_call_in_context(HandleObject *self)
     if (AL_LIKELY(self->has_snapshot)) {
         PyObject *context = al_context_enter(loop, self->context);
         if (context != NULL) {
+            if (Py_REFCNT(self) > 1) {
+                handle_keep_context(self, context);
+            }
             result = handle_call(self);
             if (AL_UNLIKELY(result == NULL || Py_REFCNT(self) > 1)) {
-                /* Somebody may ask for the context it ran in. */
-                Py_SETREF(self->context, Py_NewRef(context));
-                self->has_snapshot = false;
+                handle_keep_context(self, context);
             }
             if (al_context_leave(loop, context) < 0) {
                 Py_CLEAR(result);

@@ -374,6 +374,24 @@ class TestContextAfterwards:
         turn(3)
         assert [handle._context[var] for handle in handles] == [0, 1, 2]
 
+    @pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later"])
+    def test_asked_for_by_the_callback_itself(self, loop, turn, var, method):
+        def callback():
+            var.set("before")
+            context = handle._context
+            with pytest.raises(RuntimeError, match="is already entered"):
+                context.run(int)
+            seen.append(context[var])
+            var.set("after")
+            seen.append(context[var])
+            seen.append(handle._context is context)
+
+        seen = []
+        args = (0,) if method == "call_later" else ()
+        handle = getattr(loop, method)(*args, callback)
+        turn(2)
+        assert seen == ["before", "after", True]
+
     def test_variable_set_before_an_exception(self, loop, turn, var):
         def fail():
             var.set("set")
