@@ -175,6 +175,19 @@ al_timers_now(al_loop_head *loop, double *now)
     return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
+/* The same between two entries, where no task is the current one: an overridden
+ * time() is to see that. */
+static inline int
+timers_now_between(al_loop_head *loop, double *now)
+{
+    if (AL_UNLIKELY(loop->overrides & AL_OVERRIDES_TIME) &&
+        al_loop_leave_task(loop) < 0)
+    {
+        return -1;
+    }
+    return al_timers_now(loop, now);
+}
+
 /* --- arming ------------------------------------------------------------- */
 
 int
@@ -246,7 +259,7 @@ al_timers_collect(al_loop_head *loop)
     if (!timers_find_first(timers)) {
         return 0;
     }
-    if (al_timers_now(loop, &now) < 0) {
+    if (timers_now_between(loop, &now) < 0) {
         return -1;
     }
     now += timers_tolerance(loop, now);
@@ -285,7 +298,7 @@ al_timers_wait(al_loop_head *loop, double *seconds)
     if (!timers_find_first(timers)) {
         return 0;
     }
-    if (al_timers_now(loop, &now) < 0) { /* which may run anything */
+    if (timers_now_between(loop, &now) < 0) { /* may run anything */
         return -1;
     }
     if (timers_find_first(timers)) {

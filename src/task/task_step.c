@@ -502,6 +502,10 @@ task_report(al_loop_head *loop, PyObject *op)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    if (al_loop_leave_task(loop) < 0) { /* it is the loop that reports */
+        Py_DECREF(exc);
+        return -1;
+    }
     PyObject *message = PyUnicode_FromFormat("Exception in callback %s of %R",
                                              task_step_method.ml_name, op);
     if (message == NULL) {

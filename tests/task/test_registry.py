@@ -65,6 +65,38 @@ class TestCurrentTask:
         assert asyncio.current_task(loop) is None
         assert isinstance(task.exception(), KeyboardInterrupt)
 
+    def test_none_while_a_failed_step_is_reported(self, loop, Task, Future, turn, reports):
+        def handler(loop, context):
+            seen.append((type(context["exception"]), asyncio.current_task(loop)))
+
+        seen = []
+        loop.set_exception_handler(handler)
+        task = Task(asyncio.sleep(0), loop=loop)
+        turn()
+        Future.cancel(task)  # so its next step fails
+        turn()
+        assert seen == [(asyncio.InvalidStateError, None)]
+
+    def test_none_when_the_loop_asks_for_the_time(self, loop, Task):
+        def now():
+            seen.append(asyncio.current_task(loop))
+            return type(loop).time(loop)
+
+        async def main():
+            timer = loop.call_later(100, print)
+            await asyncio.sleep(0)  # the first time is ours: call_later()
+            loop.time = now
+            await asyncio.sleep(0)
+            loop.call_soon_threadsafe(future.set_result, 1)
+            await future
+            timer.cancel()
+
+        seen = []
+        future = loop.create_future()
+        loop.run_until_complete(Task(main(), loop=loop))
+        del loop.time
+        assert set(seen) == {None}
+
     def test_loop_in_another_thread_has_its_own(self, loop, loop_factory, run):
         def other():
             async def main():
