@@ -441,20 +441,38 @@ registry_report(al_loop_head *loop, PyObject *task)
     return al_report_exception((PyObject *)loop, loop->state, message, items);
 }
 
+/* Take the current task off the books. `*task` is the one that was left, a new
+ * reference, or NULL. 0, or -1 with an exception set. */
+static int
+registry_leave(al_loop_head *loop, PyObject **task)
+{
+    *task = loop->current_task;
+    loop->current_task = NULL; /* moved, before anything runs */
+    return *task == NULL
+               ? 0
+               : registry_clear_current(loop->state, (PyObject *)loop);
+}
+
 int
 al_registry_leave(al_loop_head *loop)
 {
-    PyObject *previous = loop->current_task;
+    PyObject *task;
+    int rc = registry_leave(loop, &task);
 
-    if (previous == NULL) {
-        return 0;
-    }
-    int rc = registry_clear_current(loop->state, (PyObject *)loop);
     if (AL_UNLIKELY(rc < 0)) {
-        rc = registry_report(loop, previous);
+        rc = registry_report(loop, task);
     }
-    loop->current_task = NULL;
-    Py_DECREF(previous);
+    Py_XDECREF(task);
+    return rc;
+}
+
+int
+al_registry_leave_alone(al_loop_head *loop)
+{
+    PyObject *task;
+    int rc = registry_leave(loop, &task);
+
+    Py_XDECREF(task);
     return rc;
 }
 

@@ -28,6 +28,11 @@ al_registry_enter_alone(al_loop_head *loop, PyObject *task);
 AL_NODISCARD int
 al_registry_leave(al_loop_head *loop);
 
+/* The same after al_registry_enter_alone(): failing is an exception of the step.
+ * 0, or -1 with it set. */
+AL_NODISCARD int
+al_registry_leave_alone(al_loop_head *loop);
+
 /* Make `task` current on a loop that may be anybody's, whatever was current
  * there, and back. `task` NULL or None: none. -> new reference to the one
  * before (or None), or NULL with an exception set. */

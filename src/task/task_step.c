@@ -434,7 +434,7 @@ task_enter(al_state *state, PyObject *loop, bool is_ours, PyObject *op)
 static int
 task_leave(al_state *state, PyObject *loop, bool is_ours, PyObject *op)
 {
-    return is_ours ? al_registry_leave(al_loop_head_CAST(loop))
+    return is_ours ? al_registry_leave_alone(al_loop_head_CAST(loop))
                    : al_registry_leave_foreign(state, loop, op);
 }
 
@@ -462,9 +462,13 @@ task_step_as_current(PyObject *op, PyObject *exc)
         PyObject *raised = PyErr_GetRaisedException();
         if (task_leave(state, loop, is_ours, op) < 0) {
             rc = -1;
-            Py_XDECREF(raised);
+            if (raised != NULL) { /* what the step raised is its context */
+                PyObject *failure = PyErr_GetRaisedException();
+                PyException_SetContext(failure, raised); /* steals */
+                raised = failure;
+            }
         }
-        else {
+        if (raised != NULL) {
             PyErr_SetRaisedException(raised);
         }
     }

@@ -795,6 +795,49 @@ class TestReentrancy:
         errors = [(context["message"][:21], type(context["exception"])) for context in reports()]
         assert errors == [("Exception in callback", RuntimeError)] * (sys.version_info >= (3, 14))
 
+    @pytest.mark.skipif(sys.version_info < (3, 14), reason="nothing fails of it")
+    def test_running_loop_unset_by_a_task_in_debug_mode(self, loop, Task, turn, reports):
+        """It is the step that fails, of leaving; what the coroutine has raised is the context."""
+
+        async def main():
+            asyncio._set_running_loop(None)
+            raise SystemExit
+
+        def repair():
+            asyncio._set_running_loop(loop)
+            asyncio.tasks._leave_task(loop, task)
+
+        loop.set_debug(True)
+        task = Task(main(), loop=loop)
+        loop.call_soon(repair)
+        turn()
+        (report,) = reports()
+        assert sorted(report) == ["exception", "handle", "message", "source_traceback"]
+        assert type(report["exception"]) is RuntimeError
+        assert report["exception"].__context__ is task.exception()
+
+    @pytest.mark.skipif(sys.version_info < (3, 14), reason="nothing fails of it")
+    def test_running_loop_unset_by_a_task_and_run_by_the_exception_handler(self, script):
+        done = script("""
+            async def main():
+                asyncio._set_running_loop(None)
+
+            def handle(loop, context):
+                asyncio._set_running_loop(loop)
+                loop.call_soon(int)
+                loop._run_once()
+                asyncio.tasks._leave_task(loop, task)
+                loop.call_soon(loop.stop)
+
+            loop = new_loop()
+            loop.set_exception_handler(handle)
+            task = Task(main(), loop=loop)
+            loop.run_forever()
+            loop.close()
+            print(task.result())
+        """)
+        assert done.stdout == "None\n"
+
     def test_step_of_a_task_that_is_done(self, loop, Task, Future, turn, reports):
         task = Task(asyncio.sleep(0), loop=loop)
         turn()
