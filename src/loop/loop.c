@@ -348,8 +348,6 @@ Loop_clear(PyObject *op)
     al_loop_release(LoopObject_CAST(op));
     Py_CLEAR(head->current_handle);
     Py_CLEAR(head->task_factory);
-    Py_CLEAR(head->snapshot);
-    Py_CLEAR(head->scratch);
     return 0;
 }
 

@@ -31,6 +31,7 @@
 #include "io/cycles.h"
 #include "io/fdwatch.h"
 #include "io/wakeup.h"
+#include "sched/context.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
 
@@ -178,7 +179,11 @@ loop_poll_blocking(LoopObject *self)
     double seconds;
 
     /* Another thread may ask what runs here: nothing. */
-    if (al_loop_leave_task(head) < 0 || PyErr_CheckSignals() < 0) {
+    if (al_loop_leave_task(head) < 0) {
+        return -1;
+    }
+    al_context_settle(head);
+    if (PyErr_CheckSignals() < 0) {
         return -1;
     }
     /* Signal handlers and the destructors of what was left (or of what was
@@ -220,6 +225,7 @@ loop_yield(LoopObject *self)
     if (al_loop_leave_task(&self->head) < 0) {
         return -1;
     }
+    al_context_settle(&self->head);
     PyObject *none = PyObject_CallNoArgs(self->head.state->imports.checkpoint);
     Py_XDECREF(none);
     return none == NULL ? -1 : loop_check_open(self);
@@ -291,6 +297,7 @@ loop_end_run(LoopObject *self, int rc)
         }
         PyErr_Clear();
     }
+    al_context_settle(&self->head);
     PyErr_SetRaisedException(raised);
     return rc;
 }
@@ -471,6 +478,8 @@ al_loop_release(LoopObject *self)
     al_fdwatch_close_all(head);
     al_ready_clear(&head->ready); /* what they pushed all the same */
     Py_CLEAR(head->current_task);
+    Py_CLEAR(head->snapshot);
+    Py_CLEAR(head->scratch);
     if (head->ev != NULL) { /* none of them released us */
         struct ev_loop *ev = head->ev;
         al_alarm_close(&self->alarm, head);

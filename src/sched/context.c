@@ -1,10 +1,35 @@
-/* context.c - finding out where a context keeps its variables. */
+/* context.c - finding out where a context keeps its variables, and letting go of
+ * them. */
 #include "sched/context.h"
 
 static inline PyObject *
 context_word(PyObject *context, Py_ssize_t offset)
 {
     return *(PyObject **)((char *)context + offset);
+}
+
+void
+al_context_settle(al_loop_head *loop)
+{
+    PyObject *snapshot = loop->snapshot;
+    PyObject *scratch = loop->scratch;
+
+    if (snapshot != NULL && Py_REFCNT(snapshot) == 1) {
+        PyObject *vars = al_context_vars(loop->state, snapshot);
+        bool is_shared =
+            scratch != NULL && al_context_vars(loop->state, scratch) == vars;
+        if (Py_REFCNT(vars) == 1 + is_shared) {
+            loop->snapshot = NULL;
+            Py_DECREF(snapshot);
+        }
+    }
+    scratch = loop->scratch; /* that may have run anything */
+    if (scratch != NULL &&
+        Py_REFCNT(al_context_vars(loop->state, scratch)) == 1)
+    {
+        loop->scratch = NULL;
+        Py_DECREF(scratch);
+    }
 }
 
 PyObject *

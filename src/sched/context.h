@@ -5,7 +5,7 @@
  * the last one.  So the loop keeps one snapshot that nobody ever enters and
  * hands it out again while the current context has the same variables; to run
  * a callback it is copied into a scratch context, which is used again if the
- * callback has set nothing.
+ * callback has set nothing.  Both go when nobody else has their variables.
  *
  * "The same variables" is one comparison of pointers: a context holds its
  * variables in an immutable mapping.  Where that pointer is, is learned at
@@ -71,13 +71,16 @@ al_context_enter(al_loop_head *loop, PyObject *snapshot)
     return context;
 }
 
-/* Leave it again and let go of it. 0, or -1 with an exception set. */
+/* Leave it again and let go of it; it had `vars` when it was entered. 0, or -1
+ * with an exception set. */
 static inline int
-al_context_leave(al_loop_head *loop, PyObject *context)
+al_context_leave(al_loop_head *loop, PyObject *context, const PyObject *vars)
 {
     int rc = PyContext_Exit(context);
 
-    if (AL_LIKELY(rc == 0 && loop->scratch == NULL && Py_REFCNT(context) == 1))
+    if (AL_LIKELY(rc == 0 && loop->scratch == NULL &&
+                  Py_REFCNT(context) == 1 &&
+                  al_context_vars(loop->state, context) == vars))
     {
         loop->scratch = context;
     }
@@ -86,6 +89,12 @@ al_context_leave(al_loop_head *loop, PyObject *context)
     }
     return rc;
 }
+
+/* Before the loop waits: let go of the snapshot and the scratch context if no
+ * other has their variables any more, whose values would live on for nothing.
+ * May run anything. */
+void
+al_context_settle(al_loop_head *loop);
 
 /* _core._learn_context_layout(empty, context): find the pointer in `context`,
  * which has a variable that `empty` has not. */

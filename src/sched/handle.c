@@ -420,6 +420,7 @@ handle_call_in_context(HandleObject *self)
     if (AL_LIKELY(self->has_snapshot)) {
         PyObject *context = al_context_enter(loop, self->context);
         if (context != NULL) {
+            const PyObject *vars = al_context_vars(loop->state, context);
             if (Py_REFCNT(self) > 1) {
                 handle_keep_context(self, context);
             }
@@ -427,7 +428,7 @@ handle_call_in_context(HandleObject *self)
             if (AL_UNLIKELY(result == NULL || Py_REFCNT(self) > 1)) {
                 handle_keep_context(self, context);
             }
-            if (al_context_leave(loop, context) < 0) {
+            if (al_context_leave(loop, context, vars) < 0) {
                 Py_CLEAR(result);
             }
         }

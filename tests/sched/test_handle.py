@@ -443,6 +443,59 @@ def test_a_long_chain_of_handles_is_freed(script, method):
     assert done.stdout.split() == ["freed"]
 
 
+class TestValuesOfAContext:
+    """They live no longer than those who have it: the callbacks, and whoever scheduled them."""
+
+    @pytest.fixture
+    def make(self):
+        """Makes an object that nobody holds but a variable of the current context, and a weak reference to it."""
+
+        class Value:
+            pass
+
+        var = contextvars.ContextVar("var")
+
+        def make():
+            value = Value()
+            var.set(value)
+            return weakref.ref(value)
+
+        return make
+
+    def test_set_by_the_callback(self, loop, make, seen):
+        loop.call_soon(lambda: seen.append(make()))
+        loop.call_soon(lambda: seen.append(seen[0]()), context=contextvars.Context())
+        loop.call_soon(loop.stop, context=contextvars.Context())
+        loop.run_forever()
+        assert seen[1] is None
+
+    def test_set_by_who_scheduled_it_while_the_loop_waits(self, loop, make, seen):
+        def schedule():
+            seen.append(make())
+            loop.call_soon(int)
+
+        contextvars.Context().run(schedule)
+        loop.call_later(0.001, lambda: seen.append(seen[0]()), context=contextvars.Context())
+        loop.call_later(0.001, loop.stop, context=contextvars.Context())
+        loop.run_forever()
+        assert seen[1] is None
+
+    @pytest.mark.parametrize("end", ["stopped", "closed"])
+    def test_set_by_who_scheduled_it_when_the_loop_has_ended(self, loop, make, end):
+        def schedule():
+            watch = make()
+            loop.call_soon(int)
+            return watch
+
+        watch = contextvars.Context().run(schedule)
+        if end == "stopped":
+            loop.call_soon(loop.stop, context=contextvars.Context())
+            loop.run_forever()
+        else:
+            loop.close()
+        assert watch() is None
+
+
 class TestContextOfOnesOwn:
     """Whatever has a run() will do."""
 
