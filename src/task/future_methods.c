@@ -257,6 +257,9 @@ Future_get__result(PyObject *op, void *Py_UNUSED(closure))
 {
     al_future *self = al_future_of(op);
 
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
     return Py_NewRef(self->state == AL_FUTURE_FINISHED ? self->outcome
                                                        : Py_None);
 }
@@ -266,6 +269,9 @@ Future_get__exception(PyObject *op, void *Py_UNUSED(closure))
 {
     al_future *self = al_future_of(op);
 
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
     return Py_NewRef(self->state == AL_FUTURE_FAILED ? self->outcome
                                                      : Py_None);
 }
@@ -308,6 +314,9 @@ Future_get__callbacks(PyObject *op, void *Py_UNUSED(closure))
 {
     al_future *self = al_future_of(op);
 
+    if (al_future_check_init(op) < 0) {
+        return NULL;
+    }
     if (self->state != AL_FUTURE_PENDING || self->waiter == NULL) {
         Py_RETURN_NONE;
     }

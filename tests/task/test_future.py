@@ -227,6 +227,13 @@ def test_future_without_init_raises(Future, name):
         getattr(future, name)(*UNINITIALISED[name])
 
 
+@pytest.mark.parametrize("name", ["_state", "_result", "_exception", "_callbacks", "_log_traceback"])
+def test_attribute_of_a_future_without_init_raises(Future, Task, name):
+    for kind in (Future, Task):
+        with pytest.raises(RuntimeError, match="not initialized"):
+            getattr(kind.__new__(kind), name)
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 15), reason="refused since 3.15: the test below")
 def test_init_again_makes_it_pending(future, loop):
     future.set_result(1)
