@@ -194,6 +194,17 @@ al_tls_engine_incoming(al_tls_engine *self)
     return n;
 }
 
+Py_ssize_t
+al_tls_engine_complete(al_tls_engine *self)
+{
+    Py_ssize_t pending = al_tls_engine_incoming(self);
+    if (pending < 0) {
+        return -1;
+    }
+    return (Py_ssize_t)al_tls_records_complete(&self->records,
+                                               (size_t)pending);
+}
+
 /* --- handshake ---------------------------------------------------------- */
 
 /* The exception now set: 0 when it only says to come again, which clears it,
@@ -231,7 +242,7 @@ al_tls_engine_readable(al_tls_engine *self)
         return -1;
     }
     /* A record is longer than what it holds. */
-    if (al_tls_records_may_read(&self->records, (size_t)pending)) {
+    if (al_tls_records_complete(&self->records, (size_t)pending) > 0) {
         size += pending;
     }
     return size;

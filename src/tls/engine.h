@@ -63,6 +63,11 @@ al_tls_engine_drain(al_tls_engine *self);
 AL_NODISCARD Py_ssize_t
 al_tls_engine_incoming(al_tls_engine *self);
 
+/* The same without the beginning of a record that is not complete, which is
+ * nothing that anybody could read. */
+AL_NODISCARD Py_ssize_t
+al_tls_engine_complete(al_tls_engine *self);
+
 /* Room that takes all there is to read: 0 if nothing is known to be; or -1
  * with an exception set. */
 AL_NODISCARD Py_ssize_t

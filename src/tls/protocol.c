@@ -304,6 +304,20 @@ SSLProtocol__get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyLong_FromSsize_t(al_tls_waiting(self) + in_bio);
 }
 
+/* Asyncio has OpenSSL take the beginning of a record out of the BIO, where it
+ * stays here: not counted, or reading might stop before its end has come. */
+static PyObject *
+SSLProtocol__get_read_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    SSLProtocolObject *self = SSLProtocolObject_CAST(op);
+
+    if (al_tls_bind(self) < 0) {
+        return NULL;
+    }
+    Py_ssize_t size = al_tls_engine_complete(&self->engine);
+    return size < 0 ? NULL : PyLong_FromSsize_t(size);
+}
+
 static PyMethodDef SSLProtocol_methods[] = {
     {"get_buffer", SSLProtocol_get_buffer, METH_O, NULL},
     {"buffer_updated", SSLProtocol_buffer_updated, METH_O, NULL},
@@ -312,6 +326,8 @@ static PyMethodDef SSLProtocol_methods[] = {
     {"_do_read", SSLProtocol__do_read, METH_NOARGS, NULL},
     {"_process_outgoing", SSLProtocol__process_outgoing, METH_NOARGS, NULL},
     {"_get_write_buffer_size", SSLProtocol__get_write_buffer_size, METH_NOARGS,
+     NULL},
+    {"_get_read_buffer_size", SSLProtocol__get_read_buffer_size, METH_NOARGS,
      NULL},
     {"_drop_written", SSLProtocol__drop_written, METH_NOARGS,
      SSLProtocol__drop_written_doc},

@@ -222,7 +222,7 @@ tls_read_buffered(SSLProtocolObject *self)
 static int
 tls_control_reading(SSLProtocolObject *self)
 {
-    Py_ssize_t pending = al_tls_engine_incoming(&self->engine);
+    Py_ssize_t pending = al_tls_engine_complete(&self->engine);
     if (pending < 0) {
         return -1;
     }

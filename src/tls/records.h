@@ -39,12 +39,14 @@ void
 al_tls_records_feed(al_tls_records *self, const unsigned char *data,
                     size_t size);
 
-/* Whether a BIO that holds `pending` bytes of the stream may have a complete
- * record in it. */
-static inline bool
-al_tls_records_may_read(const al_tls_records *self, size_t pending)
+/* How many of the `pending` bytes of the stream that a BIO holds belong to
+ * complete records, as far as is known: if none, there is nothing to read. */
+static inline size_t
+al_tls_records_complete(const al_tls_records *self, size_t pending)
 {
-    return self->is_lost ? pending > 0 : pending > self->partial;
+    size_t partial = self->is_lost ? 0 : self->partial;
+
+    return pending > partial ? pending - partial : 0;
 }
 
 #endif

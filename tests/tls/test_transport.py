@@ -91,6 +91,27 @@ class TestData:
         with pytest.raises(ValueError, match="must be >= low"):
             transport.set_write_buffer_limits(high=1, low=2)
 
+    @pytest.mark.parametrize("limits", [(1, 0), (5000, 1000), (200_000, 0)])
+    @pytest.mark.parametrize("is_paused", [False, True])
+    def test_reading_goes_on_within_a_record(self, run, connect, Recorder, eventually, limits, is_paused):
+        """Whatever the limits of the read buffer: the end of a record comes only if somebody reads it."""
+        protocol = Recorder()
+        transport, peer = connect(protocol)
+        transport.set_read_buffer_limits(*limits)
+
+        async def send():
+            sending = asyncio.ensure_future(asyncio.to_thread(peer.sendall, DATA))
+            if is_paused:
+                transport.pause_reading()
+                await asyncio.sleep(0.01)
+                transport.resume_reading()
+            await sending
+
+        run(send())
+        eventually(lambda: len(protocol.data) == len(DATA))
+        assert protocol.data == DATA
+        assert transport.get_read_buffer_size() == 0
+
     def test_what_goes_at_once_is_not_in_the_buffer(self, connect, Recorder, eventually):
         class Answering(Recorder):
             def data_received(self, data):
