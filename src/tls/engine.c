@@ -241,6 +241,9 @@ al_tls_engine_readable(al_tls_engine *self)
     if (pending < 0) {
         return -1;
     }
+    if (AL_UNLIKELY(!self->is_plain)) {
+        return AL_TLS_RECORD_MAX + pending; /* only its read() knows */
+    }
     /* A record is longer than what it holds. */
     if (al_tls_records_complete(&self->records, (size_t)pending) > 0) {
         size += pending;

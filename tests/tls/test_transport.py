@@ -434,3 +434,18 @@ def test_an_sslobject_class_may_keep_what_it_was_given(run, either, Recorder, ev
     assert receive(peer, 50_000) == big
     kept = [view for view in kept if isinstance(view, memoryview) and view.obj is None]
     assert kept == []  # each view keeps alive what it is of
+
+
+@pytest.mark.parametrize("Buffered", [False, True])
+def test_an_sslobject_class_may_read_less_than_it_could(
+    run, connect, Recorder, BufferedRecorder, eventually, client_context, Buffered
+):
+    class Slow(ssl.SSLObject):
+        def read(self, len=1024, buffer=None):
+            return super().read(min(len, 10), *(() if buffer is None else (buffer,)))
+
+    client_context.sslobject_class = Slow
+    protocol = (BufferedRecorder if Buffered else Recorder)()
+    _, peer = connect(protocol)
+    peer.sendall(DATA[:900])
+    eventually(lambda: protocol.data == DATA[:900])
