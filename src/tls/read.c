@@ -114,9 +114,14 @@ tls_decrypt_into(SSLProtocolObject *self, PyObject *buffer, Py_ssize_t *wanted,
 {
     Py_buffer view;
 
-    if (PyObject_Size(buffer) < 0 ||
-        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0)
-    {
+    if (PyObject_Size(buffer) < 0) { /* asyncio asks that first */
+        return -1;
+    }
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
+        PyErr_Format(PyExc_TypeError, /* of SSLObject.read(size, buffer) */
+                     "read() argument 2 must be read-write bytes-like "
+                     "object, not %.100s",
+                     Py_TYPE(buffer)->tp_name);
         return -1;
     }
     *wanted = view.len;

@@ -352,6 +352,24 @@ class TestEnd:
         # Twice: it stays queued, and is tried again when data_received() has returned.
         assert [type(report["exception"]) for report in take_reports()] == [BufferError, BufferError]
 
+    @pytest.mark.parametrize(
+        "buffer", [b"readonly", "text", memoryview(bytearray(20))[::2]], ids=["bytes", "str", "steps"]
+    )
+    def test_a_buffer_that_takes_no_data_ends_the_connection(
+        self, connect, BufferedRecorder, eventually, take_reports, buffer
+    ):
+        protocol = BufferedRecorder()
+        _, peer = connect(protocol)
+        protocol.get_buffer = lambda sizehint: buffer
+        protocol.transport.set_protocol(protocol)
+        peer.sendall(b"data")
+        eventually(lambda: protocol.lost)
+        [exc] = protocol.lost
+        assert isinstance(exc, TypeError)
+        assert "argument 2 must be read-write bytes-like object, not " + type(buffer).__name__ in str(exc)
+        [report] = take_reports()
+        assert report["message"] == "Fatal error on SSL protocol"
+
     def test_a_broken_record_ends_the_connection(self, connect, Recorder, eventually, take_reports):
         protocol = Recorder()
         _, peer = connect(protocol)
