@@ -53,6 +53,10 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **more}
 
 
+# Of programs that are not Python: with the sanitizers' libraries, which `make asan` has loaded into us, they hang.
+PLAIN_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
 @contextlib.contextmanager
 def running(command, is_ready, how_to_end=signal.SIGTERM, **options):
     """Run a server until the end of the block, from the moment when is_ready() is true on."""
@@ -96,7 +100,7 @@ def redis_port(tmp_path_factory):
     """The port of a Redis server."""
     port = free_port()
     options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path_factory.mktemp("redis")]
-    with running([program("redis-server"), *options], accepts(port)):
+    with running([program("redis-server"), *options], accepts(port), env=PLAIN_ENVIRONMENT):
         yield port
 
 
@@ -107,8 +111,7 @@ def postgres(tmp_path_factory):
     initdb, server = program("initdb", *folders), program("postgres", *folders)
     # It does not run as root, and then nobody else may read what pytest makes: a folder of its user's own.
     home = Path(subprocess.check_output(["mktemp", "-d", "/tmp/asyncloop-postgres-XXXXXX"], text=True).strip())
-    # Not with the sanitizers' libraries, which `make asan` has loaded into us: its programs hang with them.
-    options = {"env": {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}}
+    options = {"env": PLAIN_ENVIRONMENT}
     try:
         if os.geteuid() == 0:
             user = pwd.getpwnam("nobody")

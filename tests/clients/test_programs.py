@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from .conftest import accepts, free_port, program, running
+from .conftest import PLAIN_ENVIRONMENT, accepts, free_port, program, running
 
 NGINX = """
 daemon off; master_process off; pid {home}/pid; error_log {home}/error.log;
@@ -26,7 +26,9 @@ http {{
 async def command(*arguments, data=None):
     """Run a program; return what it prints, once it has ended well."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*map(str, arguments), stdin=pipe, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(
+        *map(str, arguments), stdin=pipe, stdout=pipe, stderr=pipe, env=PLAIN_ENVIRONMENT
+    )
     out, err = await process.communicate(data)
     assert process.returncode == 0, err
     return out
@@ -102,7 +104,8 @@ class TestNginx:
             user = ""
         config = tmp_path / "nginx.conf"
         config.write_text(user + NGINX.format(home=tmp_path, port=port, behind=behind, tls=tls))
-        with running([program("nginx"), "-p", tmp_path, "-c", config, "-e", tmp_path / "error.log"], accepts(port)):
+        nginx = [program("nginx"), "-p", tmp_path, "-c", config, "-e", tmp_path / "error.log"]
+        with running(nginx, accepts(port), env=PLAIN_ENVIRONMENT):
             yield port, behind
 
     def test_as_our_server(self, run, tls, ports):
@@ -156,7 +159,8 @@ class TestSocat:
             server.close()
 
             port = free_port()
-            cat = await asyncio.create_subprocess_exec(socat, f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr", "EXEC:cat")
+            listen = f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr"
+            cat = await asyncio.create_subprocess_exec(socat, listen, "EXEC:cat", env=PLAIN_ENVIRONMENT)
             while True:
                 try:
                     reader, writer = await asyncio.open_connection("127.0.0.1", port)
