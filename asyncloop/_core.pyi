@@ -231,6 +231,7 @@ class Loop:
 def _pending_tasks() -> list[Task[Any]]: ...
 def _learn_task_layout(specimen: asyncio.Task[Any], coro: Coroutine[Any, Any, Any], context: Context, /) -> None: ...
 def _learn_task_list(
+    loop: Any,
     first: asyncio.Task[Any],
     second: asyncio.Task[Any],
     unregistered: asyncio.Task[Any],

@@ -12,6 +12,7 @@ import gc
 import sys
 import types
 import weakref
+from asyncio import events
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ def learn_context_layout() -> None:
 
 
 def _learn_task_list(loop: Any) -> None:
-    """Show the C code stock tasks in the interpreter's list, and futures with one and two that await them.
+    """Show the C code stock tasks in the interpreter's list, one of them current, and futures that one and two await.
 
     Each field that our tasks fill or read in asyncio's part is then known by a value only it can have.
     """
@@ -86,7 +87,13 @@ def _learn_task_list(loop: Any) -> None:
     add_to_awaited_by(awaited, first)
     add_to_awaited_by(shared, first)
     add_to_awaited_by(shared, second)
-    _core._learn_task_list(first, second, unregistered, coros[1], name, context, awaited, shared)
+    running = events._get_running_loop()
+    events._set_running_loop(loop)
+    swap = vars(_asyncio)["_swap_current_task"]
+    current = swap(loop, first)
+    _core._learn_task_list(loop, first, second, unregistered, coros[1], name, context, awaited, shared)
+    swap(loop, current)
+    events._set_running_loop(running)
     for coro, task in zip(coros, (unregistered, first, second), strict=True):
         coro.close()
         task._log_destroy_pending = False  # type: ignore[attr-defined]

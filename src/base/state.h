@@ -103,7 +103,8 @@ typedef struct al_state {
     PyObject *register_task;
     PyObject *add_awaiter;
     PyObject *discard_awaiter;
-    bool base_is_known; /* that layout is as expected: registry.h */
+    bool base_is_known;      /* that layout is as expected: registry.h */
+    Py_ssize_t books_offset; /* in a thread state: registry.c; 0 <=> unknown */
     Py_ssize_t base_context_offset;
     Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 

@@ -2,17 +2,20 @@
  *
  *                      current_task()                    all_tasks()
  *     3.11 - 3.13      dict _asyncio._current_tasks      our list (*)
- *     3.14 -           thread state, by _swap_current_task()    its list (**)
+ *     3.14 -           thread state (**)                        its list (**)
  *
  * (*) asyncio's set of tasks costs more per task than all the rest of making
  * one.  Ours are in a list of the module state instead, and the set object of
  * asyncio.tasks is given an __iter__ that walks the list, too
  * (asyncloop/_registry.py).
  *
- * (**) A list in the thread state, which `python -m asyncio ps` reads in the
- * memory of the process: so the fields of asyncio's own part of our tasks that
- * such tools follow are filled, too. Where that part is not laid out as
- * expected, the list is not used and all is as before 3.14.
+ * (**) `python -m asyncio ps` reads both in the memory of the process: so the
+ * fields of asyncio's own part of our tasks that such tools follow are filled,
+ * too.  Both are kept by asyncio's functions, _swap_current_task() and
+ * _register_task(), or right here where asyncio was seen at import to keep them
+ * where we expect it: the call costs more than the work.  Where that part of a
+ * task is not laid out as expected, the list is not used and all is as before
+ * 3.14.
  *
  * Leaving is lazy: when a step ends, its task stays the current one until
  * something else runs (sched/ready.c), the loop blocks or it stops.  So a task
@@ -54,13 +57,67 @@ registry_node(PyObject *task)
 
 #if AL_HAS_AWAITED_BY
 
-/* Enter the task into the list of this thread, if that is to be used. Only
- * asyncio knows where the list begins. Whether it has worked. */
+/* What the thread state has for asyncio. */
+typedef struct {
+    PyObject *loop; /* owned: the running one, or NULL */
+    PyObject *task; /* owned: its current task, or NULL */
+    base_node tasks;
+} thread_books;
+
+/* That of this thread, or NULL where it is not known: ask asyncio's functions,
+ * then, which do the same. */
+static inline thread_books *
+registry_books(const al_state *state)
+{
+    if (AL_UNLIKELY(state->books_offset == 0)) {
+        return NULL;
+    }
+    return (thread_books *)((char *)PyThreadState_Get() + state->books_offset);
+}
+
+/* Find the books by the end of the list that `last` was appended to, which is
+ * their third field. They are known if the first two are what they should be. */
+static void
+registry_learn_books(al_state *state, PyObject *loop, PyObject *current,
+                     PyObject *last)
+{
+    char *tstate = (char *)PyThreadState_Get();
+    char *end = (char *)registry_node(last)->next;
+    const ptrdiff_t least = sizeof(PyThreadState);
+    const ptrdiff_t most = least + 512;
+
+    state->books_offset = 0;
+    if (end < tstate + least + offsetof(thread_books, tasks) ||
+        end > tstate + most)
+    {
+        return; /* in no thread state */
+    }
+    thread_books *books =
+        (thread_books *)(end - offsetof(thread_books, tasks));
+    if (books->loop == loop && books->task == current) {
+        state->books_offset = (char *)books - tstate;
+    }
+}
+
+/* Enter the task into the list of this thread, if that is to be used. Whether
+ * it has worked. */
 static inline bool
 registry_enlist(al_state *state, PyObject *task)
 {
     if (AL_UNLIKELY(state->register_task == NULL)) {
         return false;
+    }
+    thread_books *books = registry_books(state);
+    if (AL_LIKELY(books != NULL)) {
+        base_node *node = registry_node(task);
+        if (node->next == NULL) { /* _register_task() may have been called */
+            node->next = &books->tasks;
+            node->prev = books->tasks.prev;
+            node->prev->next = node;
+            books->tasks.prev = node;
+        }
+        al_task_of(task)->future.is_enlisted = true;
+        return true;
     }
     PyObject *result = PyObject_CallOneArg(state->register_task, task);
     if (AL_UNLIKELY(result == NULL)) {
@@ -89,6 +146,12 @@ registry_delist(PyObject *task)
 }
 
 #else
+
+static inline void
+registry_learn_books(al_state *Py_UNUSED(state), PyObject *Py_UNUSED(loop),
+                     PyObject *Py_UNUSED(current), PyObject *Py_UNUSED(last))
+{
+}
 
 static inline bool
 registry_enlist(al_state *Py_UNUSED(state), PyObject *Py_UNUSED(task))
@@ -160,15 +223,15 @@ PyObject *
 al_registry_learn_list(PyObject *module, PyObject *args)
 {
     al_state *state = al_state_from_module(module);
-    PyObject *first, *second, *loose, *coro, *name, *context, *awaited,
+    PyObject *loop, *first, *second, *loose, *coro, *name, *context, *awaited,
         *shared;
     PyTypeObject *task_type = (PyTypeObject *)state->imports.asyncio_Task;
     PyTypeObject *future_type = (PyTypeObject *)state->imports.asyncio_Future;
 
-    if (!PyArg_ParseTuple(args, "O!O!O!OOOO!O!:_learn_task_list", task_type,
-                          &first, task_type, &second, task_type, &loose, &coro,
-                          &name, &context, future_type, &awaited, future_type,
-                          &shared))
+    if (!PyArg_ParseTuple(args, "OO!O!O!OOOO!O!:_learn_task_list", &loop,
+                          task_type, &first, task_type, &second, task_type,
+                          &loose, &coro, &name, &context, future_type,
+                          &awaited, future_type, &shared))
     {
         return NULL;
     }
@@ -200,6 +263,7 @@ al_registry_learn_list(PyObject *module, PyObject *args)
         if (state->register_task == NULL) {
             return NULL;
         }
+        registry_learn_books(state, loop, first, second);
     }
     return PyBool_FromLong(is_known);
 }
@@ -338,6 +402,12 @@ al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
 {
     PyObject *stack[2] = {loop, task != NULL ? task : Py_None};
 
+    thread_books *books = registry_books(state);
+    if (AL_LIKELY(books != NULL && books->loop == loop)) {
+        PyObject *previous = books->task; /* moved to the caller */
+        books->task = stack[1] == Py_None ? NULL : Py_NewRef(task);
+        return previous != NULL ? previous : Py_NewRef(Py_None);
+    }
     return PyObject_Vectorcall(state->swap_current_task, stack, 2, NULL);
 }
 
