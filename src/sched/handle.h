@@ -28,7 +28,7 @@ typedef struct {
 typedef struct {
     HandleObject base;
     double when; /* seconds of loop.time() */
-    /* Its place in loop->timers.heap, -1 <=> not (or no longer) armed. */
+    /* Its place in loop->timers.places, -1 <=> not (or no longer) armed. */
     Py_ssize_t index;
 } TimerHandleObject;
 

@@ -25,7 +25,7 @@ typedef struct {
     PyObject *object; /* owned */
 } al_entry;
 
-/* FIFO of entries: a ring of `mask + 1` places. */
+/* FIFO of entries: a ring of `capacity` places. */
 typedef struct {
     al_entry *ring;  /* owned, NULL while capacity is 0 */
     size_t capacity; /* 0 or a power of two */
@@ -39,12 +39,14 @@ typedef struct {
     PyObject *handle;  /* owned TimerHandle, NULL <=> cancelled */
 } al_deadline;
 
-/* 4-ary heap of deadlines. */
+/* 4-ary heap of deadlines, sorted as long as they come in order. */
 typedef struct {
-    al_deadline *heap; /* owned */
+    al_deadline *places; /* owned, NULL while capacity is 0 */
+    al_deadline *heap;   /* the first deadline, in one of the places */
+    Py_ssize_t capacity; /* in places */
     Py_ssize_t count;
     Py_ssize_t holes; /* entries without a handle, counted in count */
-    Py_ssize_t capacity;
+    bool is_sorted;
     uint64_t sequence;
     ev_timer watcher; /* for the earliest deadline, active only in a poll */
 } al_timers;

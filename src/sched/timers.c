@@ -11,13 +11,20 @@
  * next deadline that is armed, and when every second entry is a hole, all are
  * swept out.
  *
+ * Most deadlines also come in their order: timeouts that are all as long.  While
+ * each is later than those before, the heap is a sorted array, to which one
+ * appends; what is left when its first entry goes is sorted, too, and begins one
+ * place further on.
+ *
  * Invariants
- *   (1) handle->index == i  <=>  heap[i].handle == handle; the heap owns one
+ *   (1) handle->index == i  <=>  places[i].handle == handle; the heap owns one
  *       reference to each.
  *   (2) `holes` entries have no handle: TIMERS_FEW_HOLES at most, or no more
  *       than the others.
  *   (3) No deadline fires before loop.time() has reached it (but for the
- *       clock's resolution, as in asyncio). */
+ *       clock's resolution, as in asyncio).
+ *   (4) is_sorted  =>  no entry of the heap is before the one in front of it.
+ *       Without it the heap begins at the first place. */
 #include "sched/timers.h"
 
 #include <math.h>
@@ -39,21 +46,24 @@ deadline_is_before(const al_deadline *a, const al_deadline *b)
 static inline void
 timers_place(al_timers *timers, Py_ssize_t i, al_deadline deadline)
 {
-    timers->heap[i] = deadline;
+    timers->places[i] = deadline;
     if (deadline.handle != NULL) {
         TimerHandleObject_CAST(deadline.handle)->index = i; /* (1) */
     }
 }
 
+/* Of a heap that begins at the first place, as does one that is not sorted. */
 static void
 timers_sift_up(al_timers *timers, Py_ssize_t i, al_deadline deadline)
 {
+    const al_deadline *heap = timers->heap;
+
     while (i > 0) {
         Py_ssize_t parent = (i - 1) / 4;
-        if (!deadline_is_before(&deadline, &timers->heap[parent])) {
+        if (!deadline_is_before(&deadline, &heap[parent])) {
             break;
         }
-        timers_place(timers, i, timers->heap[parent]);
+        timers_place(timers, i, heap[parent]);
         i = parent;
     }
     timers_place(timers, i, deadline);
@@ -62,6 +72,8 @@ timers_sift_up(al_timers *timers, Py_ssize_t i, al_deadline deadline)
 static void
 timers_sift_down(al_timers *timers, Py_ssize_t i, al_deadline deadline)
 {
+    const al_deadline *heap = timers->heap;
+
     for (;;) {
         Py_ssize_t child = 4 * i + 1;
         Py_ssize_t end = Py_MIN(child + 4, timers->count);
@@ -70,15 +82,14 @@ timers_sift_down(al_timers *timers, Py_ssize_t i, al_deadline deadline)
         }
         Py_ssize_t least = child;
         while (++child < end) {
-            if (deadline_is_before(&timers->heap[child], &timers->heap[least]))
-            {
+            if (deadline_is_before(&heap[child], &heap[least])) {
                 least = child;
             }
         }
-        if (!deadline_is_before(&timers->heap[least], &deadline)) {
+        if (!deadline_is_before(&heap[least], &deadline)) {
             break;
         }
-        timers_place(timers, i, timers->heap[least]);
+        timers_place(timers, i, heap[least]);
         i = least;
     }
     timers_place(timers, i, deadline);
@@ -88,17 +99,20 @@ timers_sift_down(al_timers *timers, Py_ssize_t i, al_deadline deadline)
 static void
 timers_remove_first(al_timers *timers)
 {
-    al_deadline first = timers->heap[0];
-    al_deadline last = timers->heap[--timers->count];
+    PyObject *handle = timers->heap[0].handle;
 
-    if (first.handle == NULL) {
+    if (handle == NULL) {
         timers->holes--;
     }
     else {
-        TimerHandleObject_CAST(first.handle)->index = -1;
+        TimerHandleObject_CAST(handle)->index = -1;
     }
-    if (timers->count > 0) {
-        timers_sift_down(timers, 0, last);
+    timers->count--;
+    if (timers->is_sorted) {
+        timers->heap++;
+    }
+    else if (timers->count > 0) {
+        timers_sift_down(timers, 0, timers->heap[timers->count]);
     }
 }
 
@@ -113,21 +127,33 @@ timers_find_first(al_timers *timers)
     return timers->count > 0;
 }
 
-/* Take out all holes. */
+/* Take out all holes and begin at the first place; what is left may be in order
+ * again. */
 static void
 timers_sweep(al_timers *timers)
 {
+    const al_deadline *old = timers->heap;
     Py_ssize_t n = 0;
 
+    timers->heap = timers->places;
+    timers->is_sorted = true;
     for (Py_ssize_t i = 0; i < timers->count; i++) {
-        if (timers->heap[i].handle != NULL) {
-            timers_place(timers, n++, timers->heap[i]);
+        if (old[i].handle != NULL) {
+            timers_place(timers, n, old[i]);
+            if (n > 0 &&
+                deadline_is_before(&timers->heap[n], &timers->heap[n - 1]))
+            {
+                timers->is_sorted = false;
+            }
+            n++;
         }
     }
     timers->count = n;
     timers->holes = 0;
-    for (Py_ssize_t i = (n - 2) / 4; n > 1 && i >= 0; i--) {
-        timers_sift_down(timers, i, timers->heap[i]);
+    if (!timers->is_sorted) {
+        for (Py_ssize_t i = (n - 2) / 4; i >= 0; i--) {
+            timers_sift_down(timers, i, timers->heap[i]);
+        }
     }
 }
 
@@ -135,15 +161,33 @@ static int
 timers_grow(al_timers *timers)
 {
     Py_ssize_t capacity = timers->capacity == 0 ? 32 : timers->capacity * 2;
-    al_deadline *heap = timers->heap;
+    Py_ssize_t first = timers->heap - timers->places;
+    al_deadline *places = timers->places;
 
-    PyMem_Resize(heap, al_deadline, (size_t)capacity);
-    if (heap == NULL) {
+    PyMem_Resize(places, al_deadline, (size_t)capacity);
+    if (places == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    timers->heap = heap;
+    timers->places = places;
+    timers->heap = places + first;
     timers->capacity = capacity;
+    return 0;
+}
+
+/* Have a place behind the last entry: 0, or -1 with MemoryError set. */
+static int
+timers_make_room(al_timers *timers)
+{
+    Py_ssize_t first = timers->heap - timers->places;
+
+    if (first + timers->count < timers->capacity) {
+        return 0;
+    }
+    if (first < timers->capacity / 2 || timers->capacity == 0) {
+        return timers_grow(timers);
+    }
+    timers_sweep(timers); /* half of the places are free: move to the front */
     return 0;
 }
 
@@ -190,6 +234,29 @@ timers_now_between(al_loop_head *loop, double *now)
 
 /* --- arming ------------------------------------------------------------- */
 
+/* Whether the heap is sorted and is so too with the deadline at its end. If not,
+ * (4) is seen to. */
+static inline bool
+timers_may_stay_sorted(al_timers *timers, const al_deadline *deadline)
+{
+    if (!timers->is_sorted && timers->count > 0) {
+        return false;
+    }
+    if (!timers_find_first(timers)) {
+        timers->heap = timers->places;
+        timers->is_sorted = true;
+        return true;
+    }
+    if (!deadline_is_before(deadline, &timers->heap[timers->count - 1])) {
+        return true;
+    }
+    if (timers->heap > timers->places) {
+        timers_sweep(timers); /* moves it to the front */
+    }
+    timers->is_sorted = false;
+    return false;
+}
+
 int
 al_timers_arm(al_loop_head *loop, TimerHandleObject *handle)
 {
@@ -200,21 +267,26 @@ al_timers_arm(al_loop_head *loop, TimerHandleObject *handle)
     if (AL_UNLIKELY(when != when)) {
         when = -Py_HUGE_VAL; /* asyncio runs a NaN at once */
     }
-    bool has_hole = timers->count > 0 && timers->heap[0].handle == NULL;
-    if (!has_hole && timers->count == timers->capacity &&
-        timers_grow(timers) < 0)
-    {
-        return -1;
+    al_deadline deadline = {when, timers->sequence, (PyObject *)handle};
+    if (timers_may_stay_sorted(timers, &deadline)) {
+        if (timers_make_room(timers) < 0) {
+            return -1;
+        }
+        Py_ssize_t first = timers->heap - timers->places;
+        timers_place(timers, first + timers->count++, deadline);
     }
-    al_deadline deadline = {when, timers->sequence++,
-                            Py_NewRef((PyObject *)handle)};
-    if (has_hole) {
+    else if (timers->heap[0].handle == NULL) {
         timers->holes--;
         timers_sift_down(timers, 0, deadline);
     }
     else {
+        if (timers_make_room(timers) < 0) {
+            return -1;
+        }
         timers_sift_up(timers, timers->count++, deadline);
     }
+    timers->sequence++;
+    Py_INCREF(handle);
     return 0;
 }
 
@@ -228,7 +300,7 @@ al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle)
         return;
     }
     handle->index = -1;
-    timers->heap[i].handle = NULL;
+    timers->places[i].handle = NULL;
     timers->holes++;
     if (timers->holes > TIMERS_FEW_HOLES && 2 * timers->holes > timers->count)
     {
@@ -341,8 +413,8 @@ al_timers_clear(al_loop_head *loop)
         TimerHandleObject_CAST(handle)->index = -1;
         Py_DECREF(handle);
     }
-    PyMem_Free(timers->heap);
-    timers->heap = NULL;
+    PyMem_Free(timers->places);
+    timers->places = timers->heap = NULL;
     timers->capacity = 0;
 }
 

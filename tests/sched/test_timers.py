@@ -63,6 +63,31 @@ def test_1_000_timers_some_of_them_cancelled_in_random_order(loop, run_for, seen
     assert seen == sorted(handle.when() for handle in handles[700:])
 
 
+@pytest.mark.parametrize("disorder", [0, 0.01, 0.5])
+@pytest.mark.parametrize("cancels", [0, 0.3, 0.9])
+def test_what_is_due_in_each_turn(loop, turn, seen, disorder, cancels):
+    """Deadlines in order, or nearly, many armed and cancelled while some fire; now and then all are gone."""
+    rng = random.Random(f"{disorder} {cancels}")
+    now = 0.0
+    loop.time = lambda: now
+    waiting = {}
+    for number in range(5_000):
+        delay = rng.uniform(1, 30) if rng.random() < disorder else 30
+        when = now + delay + number * 1e-6
+        waiting[when] = loop.call_at(when, seen.append, when)
+        if rng.random() < cancels:
+            waiting.pop(rng.choice(list(waiting)[-20:])).cancel()
+        if rng.random() < 0.1:
+            now += rng.choice([0.01, 1, 10, 100])
+            due = sorted(when for when in waiting if when <= now)
+            for when in due:
+                del waiting[when]
+            turn()
+            assert seen == due
+            seen.clear()
+    del loop.time
+
+
 def test_equal_deadlines_all_fire_in_one_turn(loop, turn, seen):
     when = loop.time()
     for i in range(100):
