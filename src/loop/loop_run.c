@@ -171,6 +171,18 @@ loop_find_wait(LoopObject *self, double *seconds)
     return loop_check_open(self); /* even that, in _run_once() */
 }
 
+/* Before others run: no task is the current one, and no context is kept for
+ * nothing. 0, or -1 with an exception set. */
+static int
+loop_leave(LoopObject *self)
+{
+    if (al_loop_leave_task(&self->head) < 0) {
+        return -1;
+    }
+    al_context_settle(&self->head);
+    return 0;
+}
+
 /* Wait, if there is still nothing to do, for something to happen: 0, or -1. */
 static int
 loop_poll_blocking(LoopObject *self)
@@ -179,11 +191,7 @@ loop_poll_blocking(LoopObject *self)
     double seconds;
 
     /* Another thread may ask what runs here: nothing. */
-    if (al_loop_leave_task(head) < 0) {
-        return -1;
-    }
-    al_context_settle(head);
-    if (PyErr_CheckSignals() < 0) {
+    if (loop_leave(self) < 0 || PyErr_CheckSignals() < 0) {
         return -1;
     }
     /* Signal handlers and the destructors of what was left (or of what was
@@ -222,10 +230,9 @@ static int
 loop_yield(LoopObject *self)
 {
     self->last_yield = al_cycles();
-    if (al_loop_leave_task(&self->head) < 0) {
+    if (loop_leave(self) < 0) {
         return -1;
     }
-    al_context_settle(&self->head);
     PyObject *none = PyObject_CallNoArgs(self->head.state->imports.checkpoint);
     Py_XDECREF(none);
     return none == NULL ? -1 : loop_check_open(self);

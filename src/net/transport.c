@@ -246,8 +246,7 @@ al_transport_force_close(TransportObject *self, PyObject *exc)
     if (self->lost > 0) {
         return 0;
     }
-    /* What was written and is held may have been for nobody: that came first.
-     */
+    /* What is held is sent now; that there is nobody to take it came first. */
     (void)self->kind->pending(self);
     if (self->lost > 0) {
         return 0;

@@ -268,21 +268,19 @@ al_timers_arm(al_loop_head *loop, TimerHandleObject *handle)
         when = -Py_HUGE_VAL; /* asyncio runs a NaN at once */
     }
     al_deadline deadline = {when, timers->sequence, (PyObject *)handle};
-    if (timers_may_stay_sorted(timers, &deadline)) {
-        if (timers_make_room(timers) < 0) {
-            return -1;
-        }
-        Py_ssize_t first = timers->heap - timers->places;
-        timers_place(timers, first + timers->count++, deadline);
-    }
-    else if (timers->heap[0].handle == NULL) {
+    bool is_last = timers_may_stay_sorted(timers, &deadline);
+    if (!is_last && timers->heap[0].handle == NULL) {
         timers->holes--;
         timers_sift_down(timers, 0, deadline);
     }
+    else if (timers_make_room(timers) < 0) {
+        return -1;
+    }
+    else if (is_last) {
+        Py_ssize_t first = timers->heap - timers->places;
+        timers_place(timers, first + timers->count++, deadline);
+    }
     else {
-        if (timers_make_room(timers) < 0) {
-            return -1;
-        }
         timers_sift_up(timers, timers->count++, deadline);
     }
     timers->sequence++;

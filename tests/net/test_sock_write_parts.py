@@ -44,6 +44,16 @@ def parts(connect, Recorder, turns):
 
 
 @pytest.fixture
+def deserted(parts):
+    """(transport, protocol) of such a connection, which the peer has reset; as it does not read, it does not know."""
+    transport, peer = parts()
+    transport.pause_reading()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    return transport, transport.get_protocol()
+
+
+@pytest.fixture
 def available():
     """available(peer) -> what can be read from it now, without the loop running."""
 
@@ -308,12 +318,8 @@ def test_from_another_thread_it_is_sent_at_once(parts, turns, available):
     assert seen == [PART * 2]
 
 
-def test_the_peer_is_gone(parts, turns, settle, take_reports):
-    transport, peer = parts()
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.pause_reading()
-    protocol = transport.get_protocol()
-    peer.close()
+def test_the_peer_is_gone(deserted, turns, settle, take_reports):
+    transport, protocol = deserted
     turns(lambda: (transport.write(PART), transport.write(PART)), lambda: None, lambda: None)
     settle()
     assert transport.is_closing()
@@ -323,12 +329,8 @@ def test_the_peer_is_gone(parts, turns, settle, take_reports):
 
 
 @pytest.mark.parametrize("end", ["abort", "close"])
-def test_the_peer_is_gone_and_the_connection_ends_in_the_same_turn(parts, turns, settle, end):
-    transport, peer = parts()
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.pause_reading()
-    protocol = transport.get_protocol()
-    peer.close()
+def test_the_peer_is_gone_and_the_connection_ends_in_the_same_turn(deserted, turns, settle, end):
+    transport, protocol = deserted
     turns(lambda: (transport.write(PART), transport.write(PART), getattr(transport, end)()))
     settle()
     (exc,) = protocol.lost
@@ -380,12 +382,8 @@ def test_a_fork_sends_it_once(parts, loop, turns, receive, available):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("debug", [False, True])
-def test_another_thread_forks_and_the_peer_is_gone(parts, loop, turns, settle, debug):
-    transport, peer = parts()
-    protocol = transport.get_protocol()
-    transport.pause_reading()
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
+def test_another_thread_forks_and_the_peer_is_gone(deserted, loop, turns, settle, debug):
+    transport, protocol = deserted
     loop.set_debug(debug)
 
     def fork():
