@@ -12,6 +12,7 @@
 #   make differential  10,000 random programs of each kind, on asyncio and on asyncloop (EXAMPLES=n: another number)
 #   make refleak    references and memory blocks over repeated runs of tests/leaks
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
+#   make test-fresh  make run and make test on a new Debian 12 and 13, as root and as a user, see tools/fresh-debian
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
 #   make soak       100,000 connections each, plain, Unix and TLS, that end in all ways: does anything grow?
 #   make compatibility  docs/compatibility.md anew, for .venv's Python; COMPATIBILITY_ARGS=--conformance: CPython's tests too
@@ -27,14 +28,14 @@ TESTS ?= tests
 PY := $(VENV)/bin/python
 
 SOURCES := $(shell find src -name '*.[ch]')
-PYTHON_SOURCES := asyncloop benchmarks examples setup.py tests tools
+PYTHON_SOURCES := asyncloop benchmarks examples setup.py tests tools tools/fresh-debian
 
 # A stamp says what is done. The first names its interpreter, so that another PYTHON makes another environment.
 MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys.executable, sys.version.split()[0], sep="-")' 2>/dev/null))
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all debug format lint layers types asan refleak differential soak wheels compatibility bench instructions clean distclean
+.PHONY: build run test test-all test-fresh debug format lint layers types asan refleak differential soak wheels compatibility bench instructions clean distclean
 
 build: $(VENV)/.installed
 
@@ -79,6 +80,13 @@ test-all:
 		echo "== $$version: $$python"; \
 		$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version; \
 	done
+
+RELEASES ?= bookworm trixie
+test-fresh:
+	@set -e; for release in $(RELEASES); do for user in "" --user; do \
+		echo "== $$release $$user"; \
+		tools/fresh-debian $$user $$release 'make run && make test'; \
+	done; done
 
 debug:
 	$(MAKE) build ASYNCLOOP_DEBUG=1

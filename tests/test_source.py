@@ -12,7 +12,7 @@ import pytest
 import asyncloop
 
 ROOT = Path(__file__).parents[1]
-PYTHON = ["asyncloop", "benchmarks", "examples", "setup.py", "tests", "tools"]
+PYTHON = ["asyncloop", "benchmarks", "examples", "setup.py", "tests", "tools", "tools/fresh-debian"]
 
 
 def load(path):
