@@ -13,7 +13,18 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._core import Future, Task
+try:
+    from ._core import Future, Task
+except ModuleNotFoundError as exc:
+    if exc.name != f"{__name__}._core":
+        raise
+    from ._unbuilt import installed_package
+
+    try:
+        __path__[:] = installed_package()
+    except ImportError as missing:
+        raise missing from None
+    from ._core import Future, Task
 from ._loop import Loop
 from ._version import __version__
 

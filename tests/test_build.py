@@ -1,6 +1,7 @@
 """What is published can be built, and says what it misses."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def python(*args, cwd, **environ):
-    """Run this interpreter without what a developer's environment would add to a build."""
+def python(*args, cwd, interpreter=sys.executable, **environ):
+    """Run an interpreter, this one unless told, without what a developer's environment would add to a build."""
     env = {
         k: v for k, v in os.environ.items() if not k.startswith("ASYNCLOOP_") and k not in ("LD_PRELOAD", "PYTHONPATH")
     }
     return subprocess.run(
-        [sys.executable, *args],
+        [interpreter, *args],
         cwd=cwd,
         env=env | environ,
         text=True,
@@ -47,13 +48,8 @@ def test_sdist_holds_all_that_is_needed(sdist):
     assert not list(sdist.rglob("*.so"))
 
 
-def test_package_from_sdist_runs_outside_the_tree(sdist, tmp_path):
-    site = tmp_path / "site"
-    install = ["-m", "pip", "install", "--no-build-isolation", "--no-deps", "--target", str(site), str(sdist)]
-    done = python(*install, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
-
-    program = """
+# Where a program finds asyncloop, and whether it works.
+PROGRAM = """
 import asyncio, asyncloop, pathlib
 
 async def main():
@@ -61,12 +57,94 @@ async def main():
     return type(asyncio.get_running_loop()) is asyncloop.Loop
 
 assert asyncloop.run(main())
-print(pathlib.Path(asyncloop.__file__).parent, pathlib.Path(asyncloop._core.__file__).parent)
+print(*(pathlib.Path(module.__file__).parent for module in (asyncloop._core, asyncloop._loop)))
 """
-    done = python("-c", program, cwd=tmp_path, PYTHONPATH=str(site))
-    assert done.stdout.split() == [str(site / "asyncloop")] * 2
-    assert (site / "asyncloop" / "py.typed").is_file()
-    assert (site / "asyncloop" / "_core.pyi").is_file()
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    """What `pip install .` makes in the source folder before it installs it."""
+    place = tmp_path_factory.mktemp("wheel")
+    done = python("-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(place), str(sdist), cwd=place)
+    assert done.returncode == 0, done.stdout
+    (wheel,) = place.glob("*.whl")
+    return wheel
+
+
+def environment(place, *wheels):
+    """Make a virtual environment with these wheels; return its interpreter and the folder of its packages."""
+    done = python("-m", "venv", "--without-pip", str(place), cwd=place.parent)
+    assert done.returncode == 0, done.stdout
+    inside = place / "bin" / "python"
+    if wheels:
+        install = ["install", "--no-index", "--no-deps", *map(str, wheels)]
+        done = python("-m", "pip", "--python", str(inside), *install, cwd=place.parent)
+        assert done.returncode == 0, done.stdout
+    (packages,) = place.glob("lib/*/site-packages")
+    return inside, packages
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    return environment(tmp_path_factory.mktemp("installed") / "venv", wheel)
+
+
+def test_package_from_sdist_runs_outside_the_tree(installed, tmp_path):
+    interpreter, packages = installed
+    done = python("-c", PROGRAM, cwd=tmp_path, interpreter=interpreter)
+    assert done.stdout.split() == [str(packages / "asyncloop")] * 2
+    assert (packages / "asyncloop" / "py.typed").is_file()
+    assert (packages / "asyncloop" / "_core.pyi").is_file()
+
+
+@pytest.mark.parametrize("way", [["-c", PROGRAM], ["program.py"], ["-m", "program"], ["-m", "asyncloop", "program.py"]])
+def test_program_in_the_source_folder_finds_the_installed_package(sdist, installed, way):
+    interpreter, packages = installed
+    (sdist / "program.py").write_text(PROGRAM)
+    done = python(*way, cwd=sdist, interpreter=interpreter)
+    assert done.stdout.split() == [str(packages / "asyncloop")] * 2
+
+
+@pytest.fixture(scope="module")
+def developer(sdist, wheel, tmp_path_factory):
+    """An environment in which a clone, whose folder has the name of the package, is installed as `make` does it."""
+    clone = tmp_path_factory.mktemp("beside") / "asyncloop"
+    shutil.copytree(sdist, clone)  # with the objects from which the wheel was made
+    build = f"import setuptools.build_meta as b; print(b.build_editable({str(clone.parent)!r}))"
+    done = python("-W", "ignore", "-c", build, cwd=clone)
+    assert done.returncode == 0, done.stdout
+    (editable,) = clone.parent.glob("*.whl")
+    interpreter, _ = environment(clone.parent / "venv", editable)
+    return interpreter, clone
+
+
+@pytest.mark.parametrize("way", [["-c", PROGRAM], ["program.py"], ["-m", "program"], ["-m", "asyncloop", "program.py"]])
+@pytest.mark.parametrize("place", ["in", "beside", "elsewhere"])
+def test_program_finds_the_clone_that_was_built_in_place(developer, tmp_path, place, way):
+    interpreter, clone = developer
+    cwd = {"in": clone, "beside": clone.parent, "elsewhere": tmp_path}[place]
+    (cwd / "program.py").write_text(PROGRAM)
+    done = python(*way, cwd=cwd, interpreter=interpreter)
+    assert done.stdout.split() == [str(clone / "asyncloop")] * 2
+
+
+def test_source_folder_that_is_not_built_says_what_to_do(sdist, tmp_path):
+    interpreter, _ = environment(tmp_path / "venv")
+    done = python("-c", "import asyncloop", cwd=sdist, interpreter=interpreter)
+    assert done.returncode == 1
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(f"ImportError: {sdist / 'asyncloop'} has no _core for {sys.implementation.cache_tag}:")
+    assert f"`{interpreter} -m pip install .`" in last
+    assert "During handling" not in done.stdout
+
+
+def test_error_inside_the_c_module_is_not_hidden(developer, tmp_path):
+    """Only a _core that is missing is looked for elsewhere, not one that fails."""
+    _, clone = developer
+    shutil.copytree(clone / "asyncloop", tmp_path / "asyncloop")
+    (tmp_path / "asyncloop" / "_registry.py").write_text("import no_such_module\n")
+    done = python("-c", "import asyncloop", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "ModuleNotFoundError: No module named 'no_such_module'"
 
 
 @pytest.mark.parametrize("version", [None, (4, 31)])
