@@ -16,8 +16,9 @@
  * D6), so that I/O never starves; and the first polls after anything happened
  * are never skipped, nor is one after this loop has sent something, say: the
  * other end may be here, too.  But what a poll has found is dealt with first:
- * the turn after it, in which tasks run that it woke, goes without a poll.
- * They answer together, and so their peers are woken together.
+ * the turn after it, in which tasks run that it woke, goes without a poll unless
+ * all that took long.  They answer together, and so their peers are woken
+ * together.
  *
  * Invariant
  *   (1) head.is_blocked  <=>  the GIL is released inside a poll which nobody
@@ -38,6 +39,10 @@
 /* Polls that find nothing before any is skipped; and the most that are. */
 #define LOOP_IDLE_POLLS 16
 #define LOOP_MOST_SKIPPED 15
+
+/* The turn after a poll that found something polls too if what was found took
+ * longer than so many al_cycles_budget() to deal with. */
+#define LOOP_ANSWER_BUDGETS 8
 
 /* Polls in a row that keep the GIL because they need not wait, at most: other
  * threads want it, too. */
@@ -101,12 +106,13 @@ loop_may_skip_poll(LoopObject *self)
     if (self->head.events != self->events_polled) {
         return false;
     }
+    uint64_t elapsed = al_cycles() - self->last_poll;
     if (self->has_found) {
         self->has_found = false;
-        return true;
+        return elapsed <= LOOP_ANSWER_BUDGETS * al_cycles_budget();
     }
     if (self->turns_skipped >= self->turns_to_skip ||
-        al_cycles() - self->last_poll > al_cycles_budget())
+        elapsed > al_cycles_budget())
     {
         return false;
     }
@@ -122,6 +128,7 @@ loop_plan_polls(LoopObject *self, bool waited)
 
     self->events_polled = self->head.events;
     self->turns_skipped = 0;
+    self->last_poll = al_cycles();
     if (anything) {
         self->idle_polls = 0;
         self->turns_to_skip = 0;
@@ -132,7 +139,6 @@ loop_plan_polls(LoopObject *self, bool waited)
     else {
         self->turns_to_skip =
             Py_MIN(2 * self->turns_to_skip + 1, LOOP_MOST_SKIPPED);
-        self->last_poll = al_cycles();
     }
 }
 

@@ -10,9 +10,12 @@
  * recvfrom, and every now and then a read asks for several; where it gets more
  * than one, so do the next.
  *
- * In asyncio each datagram has a turn of its own.  So the rest waits for the
- * next one as soon as datagram_received() has queued anything, as the task it
- * wakes: that runs before the next datagram comes, and may get each of them.
+ * In asyncio each datagram has a turn of its own.  Two things end ours after a
+ * datagram; the rest of the batch waits for the next turn:
+ *   - datagram_received() has queued something, such as the task it wakes: that
+ *     runs before the next datagram comes, and may get each of them;
+ *   - the turn's budget is spent (io/budget.h): the protocol takes its time, and
+ *     other connections wait.  The next turn polls for them first.
  *
  * Invariants
  *   (1) The buffer, which all transports share, is used between the system
@@ -23,10 +26,13 @@
  *       in `in` when it is paused comes first when it is resumed.
  *   (3) `in` is not empty => the transport is paused, or is_rest_queued, or its
  *       reading is going on.
+ *   (4) Each transport reads, or hands over a rest, once in a turn: what the
+ *       last datagram has queued runs before the next one.
  */
 #include "net/dgram_transport.h"
 
 #include "base/errors.h"
+#include "io/budget.h"
 #include "net/sock.h"
 #include "sched/ready.h"
 
@@ -94,22 +100,23 @@ dgram_read_hand_over(DatagramTransportObject *self, PyObject *data,
     return rc;
 }
 
-/* Whether the next datagram in `in`, if any, is for this turn. */
+/* Whether the next datagram in `in`, if any, is for this turn, too. */
 static bool
 dgram_read_may_go_on(DatagramTransportObject *self)
 {
     al_loop_head *loop = self->base.loop;
 
     return self->in_count > 0 && al_dgram_read_is_on(self) && /* by (2) */
-           loop->ready.count <= self->in_queued && !loop->is_stopping;
+           loop->ready.count <= self->in_queued && !loop->is_stopping &&
+           al_budget_is_left(loop);
 }
 
-/* Hand over what waits in `in`. 0, or -1 with an exception set; some may be
- * left. */
+/* Hand over the first datagram in `in`, and the others if this turn has time
+ * for them. 0, or -1 with an exception set. */
 static int
 dgram_read_hand_over_all(DatagramTransportObject *self)
 {
-    while (dgram_read_may_go_on(self)) {
+    do {
         al_dgram_in item = self->in[self->in_head];
 
         self->in_head++;
@@ -119,7 +126,7 @@ dgram_read_hand_over_all(DatagramTransportObject *self)
         if (AL_UNLIKELY(rc < 0)) {
             return -1;
         }
-    }
+    } while (dgram_read_may_go_on(self));
     return 0;
 }
 
@@ -193,7 +200,7 @@ dgram_read_several(DatagramTransportObject *self)
         self->in[i].data = data;
         self->in_count++;
     }
-    return dgram_read_hand_over_all(self);
+    return n == 0 ? 0 : dgram_read_hand_over_all(self);
 }
 
 /* Of a family whose addresses only the socket module knows. */
@@ -262,6 +269,9 @@ dgram_read_queue_rest(DatagramTransportObject *self)
         return -1;
     }
     self->is_rest_queued = true;
+    if (!al_budget_is_left(self->base.loop)) {
+        al_loop_note_event(self->base.loop); /* poll before it: others wait */
+    }
     return 0;
 }
 
@@ -275,6 +285,11 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (!al_dgram_read_is_on(self) || self->is_rest_queued) {
         return 0; /* by (2), paused or closed after this was queued; by (3) */
     }
+    if (self->in_turn == base->loop->turn) { /* by (4) */
+        return dgram_read_queue_rest(self);
+    }
+    self->in_turn = base->loop->turn;
+    al_budget_begin(base->loop);
     self->in_queued = base->loop->ready.count;
     do {
         if (al_transport_enter(base) < 0) {

@@ -40,6 +40,7 @@ typedef struct {
     int in_count;
     bool is_rest_queued; /* to be handed over in the next turn */
     size_t in_queued;    /* the length of the ready queue before the first */
+    uint32_t in_turn;    /* the loop's turn that read last */
     uint8_t in_batch;    /* how many to ask for; 1: in the simplest way */
     uint8_t in_lone;     /* reads since the last that asked for several */
     uint8_t in_patience; /* so many until the next that does */

@@ -1,6 +1,6 @@
 /* listener.c - a listening socket that makes transports.
  *
- *     fd readable ---> ready queue ---> accept4 until drained or `backlog`
+ *     fd readable ---> ready queue ---> accept4, several times
  *                                          | each: protocol_factory()
  *                                          v
  *                                   SocketTransport
@@ -10,7 +10,8 @@
  *
  * An accept4 in vain is dear where connections come one by one: as many are
  * accepted as came at a time before, and twice as many in the next turn while
- * that does not drain the queue.
+ * that does not drain the queue.  Factories may take their time, and other
+ * connections wait: accepting ends with the turn's budget (io/budget.h).
  *
  * Out of descriptors or memory, the kernel would keep reporting the socket as
  * readable: accepting stops then for a second.
@@ -24,6 +25,7 @@
 #include "net/listener.h"
 
 #include "base/errors.h"
+#include "io/budget.h"
 #include "io/fdwatch.h"
 #include "net/sock.h"
 #include "net/sock_transport.h"
@@ -237,6 +239,7 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     ListenerObject *self = ListenerObject_CAST(op);
 
+    al_budget_begin(self->loop);
     /* The kernel queues one connection more than `backlog`. Each factory call
      * may stop us: by (2). */
     for (int i = 0; i < self->expected && listener_is_accepting(self); i++) {
@@ -251,6 +254,9 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         }
         if (listener_welcome(self, fd, &peername) < 0) {
             return -1;
+        }
+        if (!al_budget_is_left(self->loop)) {
+            return 0; /* the rest in the next turn */
         }
     }
     self->expected = Py_MIN(self->expected * 2, self->backlog + 1);

@@ -95,6 +95,8 @@ struct al_loop_head {
     uint32_t events;         /* al_loop_note_event(); wraps */
     uint32_t turn;           /* how many were begun; wraps */
     size_t todo;             /* entries left to run in this turn */
+    uint32_t budget_turn;    /* io/budget.h: the turn of budget_begin */
+    uint64_t budget_begin;   /* when that turn's first reader began */
     uint32_t overrides;      /* AL_OVERRIDES_... */
     uint32_t freeing;        /* handles of ours being freed right now */
     bool is_debug;

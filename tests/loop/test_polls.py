@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 
 import pytest
 
@@ -160,6 +161,38 @@ def test_what_comes_while_events_are_dealt_with_is_found_soon(loop, run):
                 await turns(1)
             await turns(SOON)
             assert len(found) == count
+        loop.remove_reader(near)
+        loop.remove_reader(reading)
+        for end in (reading, writing):
+            os.close(end)
+        near.close()
+        far.close()
+
+    run(main())
+
+
+def test_no_poll_is_skipped_after_a_turn_that_took_long(loop, run):
+    async def main():
+        near, far = socket.socketpair()
+        reading, writing = os.pipe()
+        began, found = [], []
+
+        def on_event():
+            began.append(near.recv(1))
+            os.write(writing, b"x")  # the loop does not know
+            end = time.perf_counter() + 0.002
+            while time.perf_counter() < end:
+                pass
+
+        loop.add_reader(near, on_event)
+        loop.add_reader(reading, lambda: found.append(os.read(reading, 1)))
+        for count in range(1, 11):
+            far.send(b"x")
+            while len(began) < count:
+                await turns(1)
+            await turns(1)  # in which the pipe is found
+            assert len(found) == count
+            await turns(BUSY)
         loop.remove_reader(near)
         loop.remove_reader(reading)
         for end in (reading, writing):

