@@ -1,5 +1,5 @@
-/* context.c - finding out where a context keeps its variables, and letting go of
- * them. */
+/* context.c - finding out where a context keeps its variables, preparing a
+ * context for a callback, and letting go of contexts. */
 #include "sched/context.h"
 
 static inline PyObject *
@@ -30,6 +30,23 @@ al_context_settle(al_loop_head *loop)
         loop->scratch = NULL;
         Py_DECREF(scratch);
     }
+}
+
+int
+al_context_prepare(al_loop_head *loop, PyObject *snapshot)
+{
+    PyObject *old = loop->scratch;
+
+    Py_INCREF(snapshot); /* the finalisers may take it from its handle */
+    loop->scratch = NULL;
+    Py_XDECREF(old);
+    PyObject *copy = PyContext_Copy(snapshot);
+    Py_DECREF(snapshot);
+    if (copy == NULL) {
+        return -1;
+    }
+    Py_XSETREF(loop->scratch, copy); /* a callback may have left another */
+    return 0;
 }
 
 PyObject *

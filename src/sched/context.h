@@ -50,22 +50,31 @@ al_context_snapshot(al_loop_head *loop)
     return snapshot;
 }
 
-/* Enter a context that is like the snapshot and that nobody else has.
+/* Whether the scratch context is a copy of the snapshot, to be entered. */
+static inline bool
+al_context_is_ready(const al_loop_head *loop, PyObject *snapshot)
+{
+    return loop->scratch != NULL &&
+           al_context_vars(loop->state, loop->scratch) ==
+               al_context_vars(loop->state, snapshot);
+}
+
+/* Replace the scratch context by a copy of the snapshot. The old one may hold
+ * the last reference to a variable's value, whose finaliser may run anything,
+ * callbacks of this loop included: ask al_context_is_ready() again.
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_context_prepare(al_loop_head *loop, PyObject *snapshot);
+
+/* Take the scratch context, which is ready, and enter it.
  * -> new reference to it, for al_context_leave(); or NULL. */
 static inline PyObject *
-al_context_enter(al_loop_head *loop, PyObject *snapshot)
+al_context_enter(al_loop_head *loop)
 {
     PyObject *context = loop->scratch; /* taken */
 
     loop->scratch = NULL;
-    if (AL_UNLIKELY(context == NULL ||
-                    al_context_vars(loop->state, context) !=
-                        al_context_vars(loop->state, snapshot)))
-    {
-        Py_XDECREF(context);
-        context = PyContext_Copy(snapshot);
-    }
-    if (context != NULL && AL_UNLIKELY(PyContext_Enter(context) < 0)) {
+    if (AL_UNLIKELY(PyContext_Enter(context) < 0)) {
         Py_CLEAR(context);
     }
     return context;

@@ -271,13 +271,25 @@ al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
 PyObject *
 al_handle_arguments(const HandleObject *self)
 {
+    PyObject *held[AL_HANDLE_INLINE_ARGS];
+
     if (self->count == HANDLE_TUPLE) {
         return Py_NewRef(self->arguments[0]);
     }
+    /* Making the tuple may collect garbage, whose finalisers may cancel the
+     * handle: hold the arguments first. */
     int count = self->callback == NULL ? 0 : self->count; /* by (1) */
+    for (int i = 0; i < count; i++) {
+        held[i] = Py_NewRef(self->arguments[i]);
+    }
     PyObject *tuple = PyTuple_New(count);
-    for (int i = 0; tuple != NULL && i < count; i++) {
-        PyTuple_SET_ITEM(tuple, i, Py_NewRef(self->arguments[i]));
+    for (int i = 0; i < count; i++) {
+        if (tuple != NULL) {
+            PyTuple_SET_ITEM(tuple, i, held[i]); /* moved */
+        }
+        else {
+            Py_DECREF(held[i]);
+        }
     }
     return tuple;
 }
@@ -287,11 +299,14 @@ static PyObject *
 handle_failure_message(HandleObject *self)
 {
     al_state *state = self->loop->state;
+    PyObject *callback =
+        Py_NewRef(self->callback != NULL ? self->callback : Py_None);
     PyObject *arguments = al_handle_arguments(self);
     if (arguments == NULL) {
+        Py_DECREF(callback);
         return NULL;
     }
-    PyObject *stack[3] = {self->callback ? self->callback : Py_None, arguments,
+    PyObject *stack[3] = {callback, arguments,
                           self->loop->is_debug ? Py_True : Py_False};
     PyObject *kwnames = NULL;
     PyObject *source = NULL;
@@ -304,6 +319,7 @@ handle_failure_message(HandleObject *self)
     }
     Py_XDECREF(kwnames);
     Py_DECREF(arguments);
+    Py_DECREF(callback);
     if (source == NULL) {
         return NULL;
     }
@@ -348,6 +364,9 @@ handle_report(HandleObject *self)
 static inline PyObject *
 handle_call(HandleObject *self)
 {
+    if (AL_UNLIKELY(self->callback == NULL)) { /* cancelled, by (1) */
+        Py_RETURN_NONE;
+    }
     /* The callback may cancel its own handle, which drops callback and
      * arguments under our feet: hold them for the duration of the call. */
     PyObject *callback = Py_NewRef(self->callback);
@@ -378,8 +397,9 @@ handle_call(HandleObject *self)
 static PyObject *
 handle_call_in_other(HandleObject *self, PyObject *context)
 {
-    PyObject *first = PyTuple_Pack(1, self->callback);
+    PyObject *callback = Py_NewRef(self->callback);
     PyObject *rest = al_handle_arguments(self);
+    PyObject *first = PyTuple_Pack(1, callback);
     PyObject *run = NULL;
     PyObject *all = NULL;
     PyObject *result = NULL;
@@ -397,10 +417,12 @@ handle_call_in_other(HandleObject *self, PyObject *context)
     Py_XDECREF(all);
     Py_XDECREF(rest);
     Py_XDECREF(first);
+    Py_DECREF(callback);
     return result;
 }
 
-/* The context it runs in, in the place of the snapshot, for who may ask. */
+/* Replace the snapshot by the context that the callback runs in: somebody else
+ * has the handle and may ask for its context. */
 static void
 handle_keep_context(HandleObject *self, PyObject *context)
 {
@@ -410,29 +432,49 @@ handle_keep_context(HandleObject *self, PyObject *context)
     }
 }
 
-/* Call the callback in its context: -> its result, or NULL. */
+/* Call the callback in the scratch context, which is ready: -> its result, or
+ * NULL. */
+static inline PyObject *
+handle_call_in_scratch(HandleObject *self)
+{
+    al_loop_head *loop = self->loop; /* kept by us, and we by the caller */
+    PyObject *context = al_context_enter(loop);
+    if (context == NULL) {
+        return NULL;
+    }
+    const PyObject *vars = al_context_vars(loop->state, context);
+    if (Py_REFCNT(self) > 1) {
+        handle_keep_context(self, context);
+    }
+    PyObject *result = handle_call(self);
+    if (AL_UNLIKELY(result == NULL || Py_REFCNT(self) > 1)) {
+        handle_keep_context(self, context);
+    }
+    if (al_context_leave(loop, context, vars) < 0) {
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+/* Call the callback in its context: -> its result, None if it was cancelled, or
+ * NULL. */
 static inline PyObject *
 handle_call_in_context(HandleObject *self)
 {
-    al_loop_head *loop = self->loop; /* kept by us, and we by the caller */
     PyObject *result = NULL;
 
-    if (AL_LIKELY(self->has_snapshot)) {
-        PyObject *context = al_context_enter(loop, self->context);
-        if (context != NULL) {
-            const PyObject *vars = al_context_vars(loop->state, context);
-            if (Py_REFCNT(self) > 1) {
-                handle_keep_context(self, context);
-            }
-            result = handle_call(self);
-            if (AL_UNLIKELY(result == NULL || Py_REFCNT(self) > 1)) {
-                handle_keep_context(self, context);
-            }
-            if (al_context_leave(loop, context, vars) < 0) {
-                Py_CLEAR(result);
-            }
+    /* Preparing the scratch context may run anything, which may cancel this
+     * handle or ask it for its context: so look at it again. */
+    while (AL_LIKELY(self->has_snapshot)) {
+        if (AL_LIKELY(al_context_is_ready(self->loop, self->context))) {
+            return handle_call_in_scratch(self);
         }
-        return result;
+        if (al_context_prepare(self->loop, self->context) < 0) {
+            return NULL;
+        }
+    }
+    if (AL_UNLIKELY(self->callback == NULL)) { /* by (1) */
+        Py_RETURN_NONE;                        /* whatever the context is */
     }
     PyObject *context = Py_NewRef(self->context);
     if (AL_UNLIKELY(!PyContext_CheckExact(context))) {
@@ -454,13 +496,11 @@ al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
     HandleObject *self = HandleObject_CAST(handle);
     int rc = 0;
 
-    if (AL_LIKELY(self->callback != NULL)) { /* by (1) */
-        PyObject *result = handle_call_in_context(self);
-        if (AL_UNLIKELY(result == NULL)) {
-            rc = handle_report(self);
-        }
-        Py_XDECREF(result);
+    PyObject *result = handle_call_in_context(self);
+    if (AL_UNLIKELY(result == NULL)) {
+        rc = handle_report(self);
     }
+    Py_XDECREF(result);
     handle_settle(self);
     return rc;
 }

@@ -67,13 +67,20 @@ Handle_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     HandleObject *self = HandleObject_CAST(op);
 
-    if (self->has_snapshot) { /* which nobody may see: get one of our own */
-        PyObject *context = PyContext_Copy(self->context);
+    if (self->has_snapshot) { /* which nobody may see: make a copy of it */
+        PyObject *snapshot = Py_NewRef(self->context);
+        PyObject *context = PyContext_Copy(snapshot); /* may run anything */
+        Py_DECREF(snapshot);
         if (context == NULL) {
             return NULL;
         }
-        Py_SETREF(self->context, context);
-        self->has_snapshot = false;
+        if (self->has_snapshot) {
+            self->has_snapshot = false;
+            Py_SETREF(self->context, context);
+        }
+        else { /* somebody else has asked meanwhile, or it runs */
+            Py_DECREF(context);
+        }
     }
     return Py_NewRef(self->context);
 }

@@ -66,6 +66,9 @@ ready_run_debug(al_loop_head *loop, al_entry entry)
     bool is_handle = al_handle_check(loop->state, entry.object);
     if (is_handle) {
         al_handle_expose(loop->state, entry.object);
+        if (HandleObject_CAST(entry.object)->is_cancelled) {
+            return 0; /* another thread may still be at the repr in cancel() */
+        }
         Py_XSETREF(loop->current_handle, Py_NewRef(entry.object));
     }
     double start, end; /* by the loop's clock, which may be overridden */

@@ -211,6 +211,83 @@ class TestAnyHandle:
         loop.close()
 
 
+@pytest.mark.parametrize("debug", [False, True], ids=["", "debug"])
+@pytest.mark.parametrize(
+    "call",
+    ["loop.call_soon(", "loop.call_soon_threadsafe(", "loop.call_later(0, ", "loop.call_at(loop.time(), "],
+    ids=["soon", "threadsafe", "later", "at"],
+)
+class TestFinaliserBeforeTheCallback:
+    """The context of the callback before holds the last reference to an object, whose finaliser runs anything.
+
+    It runs before the second callback or after it: asyncio keeps that context longer.
+    """
+
+    @pytest.fixture
+    def program(self, script, call, debug):
+        """Two callbacks, and the finaliser between them that calls act(handle of the second)."""
+
+        def program(act):
+            return script(f"""
+                import contextvars, threading
+
+                variable = contextvars.ContextVar("variable")
+                mark = contextvars.ContextVar("mark", default="nothing")
+                handles, ran, kept = [], [], []
+                loop = new_loop()
+                loop.set_debug({debug})
+
+                def act(handle):
+                    {act}
+
+                def use_another_context():
+                    kept.append(contextvars.Context())
+                    kept[-1].run(mark.set, "another callback's")
+
+                class Value:
+                    def __del__(self):
+                        for handle in handles:
+                            act(handle)
+
+                def callback(number):
+                    ran.append((number, mark.get()))
+
+                def schedule():
+                    variable.set(Value())
+                    loop.call_soon(callback, 1)
+                    variable.set(None)
+                    handles.append({call}callback, 2))
+
+                mark.set("own")
+                contextvars.copy_context().run(schedule)
+                loop.call_later(0.01, loop.stop)
+                loop.run_forever()
+                print(ran)
+                handles.clear()
+                loop.close()
+            """).stdout.strip()
+
+        return program
+
+    def test_may_cancel_it(self, program):
+        assert program("handle.cancel()") in ("[(1, 'own')]", "[(1, 'own'), (2, 'own')]")
+
+    def test_may_cancel_it_in_another_thread(self, program):
+        act = "thread = threading.Thread(target=handle.cancel); thread.start(); thread.join(0.2)"
+        assert program(act) in ("[(1, 'own')]", "[(1, 'own'), (2, 'own')]")
+
+    def test_may_ask_for_its_context(self, program):
+        assert program("kept.append(handle._context); use_another_context()") == "[(1, 'own'), (2, 'own')]"
+
+    def test_may_use_its_context(self, program):
+        """It runs in the context that was asked for: what is set there, it sees, if it runs after that."""
+        seen = program("handle._context.run(mark.set, 'set by the finaliser'); use_another_context()")
+        assert seen in ("[(1, 'own'), (2, 'own')]", "[(1, 'own'), (2, 'set by the finaliser')]")
+
+    def test_may_run_it(self, program):
+        assert program("handle._run(); use_another_context()").startswith("[(1, 'own'), (2, 'own'), (2, ")
+
+
 class TestRepr:
     @pytest.fixture(params=[False, True], ids=["", "debug"])
     def debug(self, request, loop):
