@@ -73,7 +73,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
 
     # A loop has a __dict__ from the day somebody stores an attribute of theirs; the interpreter finds methods faster
     # while there is none.
-    __slots__ = (*BASE_ATTRIBUTES, "_unix_server_sockets", "_signal_wakeup", "_pidfds")
+    __slots__ = (*BASE_ATTRIBUTES, "_unix_server_sockets", "_signal_handlers", "_signal_wakeup", "_pidfds")
 
     if TYPE_CHECKING:
         # Of asyncio.BaseEventLoop, whose private methods mypy does not know.
@@ -89,6 +89,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         _core.Loop.__init__(self, backend=backend)
         BaseEventLoop.__init__(self)
         self._unix_server_sockets = {}
+        self._signal_handlers = {}
         self._signal_wakeup = None
         self._pidfds = None
         _fork.remember(self)

@@ -52,10 +52,11 @@ def _raise_uncatchable(sig: int, exc: OSError) -> NoReturn:
 
 
 class _Wakeup:
-    """What a loop has while it handles signals: the handlers, and the socket that CPython writes the numbers to.
+    """The socket that CPython writes the numbers of signals to; a loop has one while it handles signals.
 
     `previous` is the descriptor it wrote to before, which comes back with stop(). Loops may overlap, so those in use
-    know each other: no descriptor may come back after its loop has closed it.
+    know each other: no descriptor may come back after its loop has closed it. That list outlives the loops, so nothing
+    here may refer to a loop or to a handler: a loop that nobody uses would never be collected.
     """
 
     in_use: list["_Wakeup"] = []
@@ -63,7 +64,6 @@ class _Wakeup:
     def __init__(self) -> None:
         self._open()
         self.previous = -1
-        self.handlers: dict[int, asyncio.Handle] = {}
 
     def _open(self) -> None:
         self.receiver, self.sender = socket.socketpair()
@@ -144,6 +144,7 @@ def forget_wakeups() -> None:
 class SignalHandling(asyncio.AbstractEventLoop):
     """What Loop inherits for add_signal_handler() and remove_signal_handler(); its close() calls _close_signals()."""
 
+    _signal_handlers: dict[int, asyncio.Handle]
     _signal_wakeup: _Wakeup | None  # there is one <=> there are handlers
 
     if TYPE_CHECKING:
@@ -151,10 +152,6 @@ class SignalHandling(asyncio.AbstractEventLoop):
         def _check_closed(self) -> None: ...
         def _add_reader(self, fd: int, callback: Callable[..., object], /, *args: Any) -> asyncio.Handle: ...
         def _remove_reader(self, fd: int) -> bool: ...
-
-    @property
-    def _signal_handlers(self) -> dict[int, asyncio.Handle]:
-        return {} if self._signal_wakeup is None else self._signal_wakeup.handlers
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop whenever a signal arrives; a handler that it has is replaced.
@@ -169,8 +166,8 @@ class SignalHandling(asyncio.AbstractEventLoop):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         _check_signal(sig)
         self._check_closed()
-        wakeup = self._start_wakeup()
-        wakeup.handlers[sig] = events.Handle(callback, args, self, None)
+        self._start_wakeup()
+        self._signal_handlers[sig] = events.Handle(callback, args, self, None)
         try:
             signal.signal(sig, _ignore)
             # As few system calls of the program as possible shall fail with EINTR.
@@ -198,7 +195,7 @@ class SignalHandling(asyncio.AbstractEventLoop):
         self._drop_signal(sig)
         return True
 
-    def _start_wakeup(self) -> _Wakeup:
+    def _start_wakeup(self) -> None:
         wakeup = self._signal_wakeup or _Wakeup()
         try:
             wakeup.start()
@@ -209,19 +206,15 @@ class SignalHandling(asyncio.AbstractEventLoop):
         if wakeup is not self._signal_wakeup:
             self._add_reader(wakeup.receiver.fileno(), self._read_signals)
             self._signal_wakeup = wakeup
-        return wakeup
 
     def _drop_signal(self, sig: int) -> None:
-        wakeup = self._signal_wakeup
-        if wakeup is None:
-            return
-        wakeup.handlers.pop(sig, None)
-        if not wakeup.handlers:
-            self._drop_wakeup(wakeup)
+        self._signal_handlers.pop(sig, None)
+        if self._signal_wakeup is not None and not self._signal_handlers:
+            self._drop_wakeup(self._signal_wakeup)
 
     def _drop_wakeup(self, wakeup: _Wakeup) -> None:
         self._signal_wakeup = None
-        wakeup.handlers.clear()
+        self._signal_handlers.clear()
         self._remove_reader(wakeup.receiver.fileno())
         wakeup.stop()
 
