@@ -485,11 +485,11 @@ al_loop_release(LoopObject *self)
     /* Each may run destructors, which find a closed loop. One that is closed
      * already may have got a handle all the same, when what closed it was
      * collected while the handle was made. */
-    al_ready_clear(&head->late);
-    al_ready_clear(&head->ready);
+    al_ready_clear(head, &head->late);
+    al_ready_clear(head, &head->ready);
     al_timers_clear(head);
     al_fdwatch_close_all(head);
-    al_ready_clear(&head->ready); /* what they pushed all the same */
+    al_ready_clear(head, &head->ready); /* what they pushed all the same */
     Py_CLEAR(head->current_task);
     Py_CLEAR(head->snapshot);
     Py_CLEAR(head->scratch);

@@ -188,14 +188,8 @@ sched_call_at(al_loop_head *head, double when, const sched_call *call)
     if (sched_check(head, call->callback, "call_at", false) < 0) {
         return NULL;
     }
-    PyObject *handle = al_timer_handle_new(
-        head, when, call->callback, call->args, call->nargs, call->context);
-    if (handle != NULL &&
-        al_timers_arm(head, TimerHandleObject_CAST(handle)) < 0)
-    {
-        Py_CLEAR(handle);
-    }
-    return handle;
+    return al_handle_call_at(head, when, call->callback, call->args,
+                             call->nargs, call->context);
 }
 
 /* Seconds from a number: 0, or -1 with TypeError set. */

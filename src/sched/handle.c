@@ -7,19 +7,26 @@
  * an empty handle is a no-op.  That drops the callback's references (often a
  * cycle) at once.  An armed TimerHandle also leaves the timers at once.
  *
- * The garbage collector need not know a handle that waits.  While the loop runs
- * it is alive, and so is all that it will run.  When it does not, most handles
- * belong to the queue alone, which visits what they refer to, as a part of
- * itself.  Who else keeps one shows when it is over, when the loop stops, or
- * when the next one is made: then it is tracked like any object.
+ * Tracking every handle for the garbage collector would cost more than the rest
+ * of call_soon(). So most handles are not tracked:
+ *   - While the loop runs it is alive, and so is everything that it will run. A
+ *     handle is tracked when it has run, or when the loop stops, and only if
+ *     somebody else has it by then.
+ *   - While the loop does not run, a handle that the queue alone owns is a part
+ *     of the queue: the loop visits the handle's references as its own. Only
+ *     the next call tells whether the caller of call_soon() keeps the handle.
+ *     So the newest handle (loop->fresh_handle) is tracked, and is untracked by
+ *     the next call if the queue alone owns it then.
  *
  * Invariants
  *   (1) callback == NULL  <=>  is_cancelled (or cleared by the garbage
  *       collector); then there are no arguments.
- *   (2) A handle that is not tracked is in a queue (ready, timers) or has just
- *       been taken from one; and the loop runs, or it is loop->fresh_handle,
- *       or nobody else owns it.
- *   (3) All of it runs with the GIL held; cancel() may come from any thread,
+ *   (2) A handle that is not tracked is in a queue (ready, timers), or the loop
+ *       has just taken it from there to run it. Nobody else owns it, unless the
+ *       loop runs.
+ *   (3) loop->fresh_handle is in a queue: it is forgotten when an entry is
+ *       taken out of the ready queue, and when a timer is cancelled or dropped.
+ *   (4) All of it runs with the GIL held; cancel() may come from any thread,
  *       running only from the loop's. */
 #include "sched/handle.h"
 
@@ -48,7 +55,8 @@ handle_settle(HandleObject *self)
     }
 }
 
-/* A new handle, which a queue owns by now: leave it untracked for a while. */
+/* A new handle, which a queue owns by now, is about to be returned: track it
+ * unless the loop runs. */
 static inline void
 handle_make_fresh(al_loop_head *loop, PyObject *op)
 {
@@ -57,9 +65,12 @@ handle_make_fresh(al_loop_head *loop, PyObject *op)
     }
     else if (AL_UNLIKELY(loop->thread_id == 0)) {
         HandleObject *last = (HandleObject *)loop->fresh_handle;
-        if (last != NULL) {
-            handle_settle(last);
+        if (last != NULL && Py_REFCNT(last) == 1 && last->weakrefs == NULL) {
+            last->is_tracked = false; /* the queue's alone, by (3) */
+            PyObject_GC_UnTrack((PyObject *)last);
         }
+        ((HandleObject *)op)->is_tracked = true;
+        PyObject_GC_Track(op);
         loop->fresh_handle = op;
     }
 }
@@ -96,7 +107,6 @@ static inline int
 handle_take_arguments(HandleObject *self, PyObject *const *args,
                       Py_ssize_t nargs)
 {
-    self->count = 0;
     if (AL_UNLIKELY(nargs > AL_HANDLE_INLINE_ARGS)) {
         PyObject *tuple = PyTuple_New(nargs);
         if (tuple == NULL) {
@@ -124,9 +134,9 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
 {
     self->loop = (al_loop_head *)Py_NewRef((PyObject *)loop);
     self->callback = Py_NewRef(callback);
+    self->flags = 0;
     if (context != NULL) {
         self->context = Py_NewRef(context);
-        self->has_snapshot = false;
     }
     else {
         self->context = al_context_snapshot(loop);
@@ -134,10 +144,6 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
     }
     self->source_traceback = NULL;
     self->weakrefs = NULL;
-    self->is_cancelled = false;
-    self->is_tracked = false;
-    self->is_threadsafe = false;
-    self->is_running = false;
     if (handle_take_arguments(self, args, nargs) < 0 || self->context == NULL)
     {
         Py_DECREF(self);
@@ -191,8 +197,8 @@ al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
 }
 
 PyObject *
-al_timer_handle_new(al_loop_head *loop, double when, PyObject *callback,
-                    PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+al_handle_call_at(al_loop_head *loop, double when, PyObject *callback,
+                  PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
     al_state *state = loop->state;
     PyObject *self =
@@ -209,9 +215,14 @@ al_timer_handle_new(al_loop_head *loop, double when, PyObject *callback,
     TimerHandleObject_CAST(self)->index = -1;
     self = handle_fill((HandleObject *)self, loop, callback, args, nargs,
                        context);
-    if (self != NULL) {
-        handle_make_fresh(loop, self);
+    if (self == NULL) {
+        return NULL;
     }
+    if (al_timers_arm(loop, TimerHandleObject_CAST(self)) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    handle_make_fresh(loop, self);
     return self;
 }
 
@@ -554,6 +565,9 @@ al_handle_cancel(HandleObject *self)
     if (Py_IS_TYPE((PyObject *)self, self->loop->state->TimerHandleType)) {
         al_timers_disarm(self->loop, (TimerHandleObject *)self);
         handle_track(self); /* by (2) */
+        if (self->loop->fresh_handle == (PyObject *)self) {
+            self->loop->fresh_handle = NULL; /* by (3) */
+        }
     }
     if (AL_UNLIKELY(self->loop->is_debug)) {
         return handle_empty_debug(self);
@@ -641,9 +655,7 @@ handle_dealloc(PyObject *op, destructor dealloc,
         self->is_tracked = false; /* the trashcan calls again */
         PyObject_GC_UnTrack(op);
     }
-    if (self->loop->fresh_handle == op) {
-        self->loop->fresh_handle = NULL;
-    }
+    assert(self->loop->fresh_handle != op); /* by (3) */
     if (AL_LIKELY(AL_DEALLOC_IS_GUARDED || self->loop->freeing < HANDLE_DEEP))
     {
         handle_free(op, list_of);

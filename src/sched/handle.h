@@ -16,13 +16,18 @@ typedef struct {
     /* Up to two arguments live here, more in a tuple at arguments[0]. Of a
      * cancelled handle in debug mode, what repr said before. Each owned. */
     PyObject *arguments[AL_HANDLE_INLINE_ARGS];
-    uint8_t count; /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
-    bool is_cancelled;
-    bool has_snapshot; /* context is a shared snapshot: sched/context.h */
-    bool is_tracked;   /* by the garbage collector */
-    /* Of call_soon_threadsafe(): cancel() waits while it is running. */
-    bool is_threadsafe;
-    bool is_running; /* only told of a threadsafe one */
+    union {
+        struct {
+            uint8_t count; /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
+            bool is_cancelled;
+            bool has_snapshot; /* context is shared: sched/context.h */
+            bool is_tracked;   /* by the garbage collector */
+            /* Of call_soon_threadsafe(): cancel() waits while it is running. */
+            bool is_threadsafe;
+            bool is_running; /* only told of a threadsafe one */
+        };
+        uint64_t flags; /* all of these, to be cleared at once */
+    };
 } HandleObject;
 
 typedef struct {
@@ -49,12 +54,6 @@ AL_NODISCARD PyObject *
 al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
               Py_ssize_t nargs, PyObject *context);
 
-/* The same for a TimerHandle that is about to be armed. */
-AL_NODISCARD PyObject *
-al_timer_handle_new(al_loop_head *loop, double when, PyObject *callback,
-                    PyObject *const *args, Py_ssize_t nargs,
-                    PyObject *context);
-
 /* Queue callback(*args) as call_soon() does, without its checks.
  * -> new reference to the handle, or NULL with an exception set. */
 AL_NODISCARD PyObject *
@@ -62,8 +61,14 @@ al_handle_call_soon(al_loop_head *loop, PyObject *callback,
                     PyObject *const *args, Py_ssize_t nargs,
                     PyObject *context);
 
+/* Arm a TimerHandle for callback(*args) as call_at() does, without its checks.
+ * -> new reference to the handle, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_handle_call_at(al_loop_head *loop, double when, PyObject *callback,
+                  PyObject *const *args, Py_ssize_t nargs, PyObject *context);
+
 #if AL_HAS_THREADSAFE_HANDLE
-/* The same for call_soon_threadsafe(). */
+/* al_handle_call_soon() for call_soon_threadsafe(). */
 AL_NODISCARD PyObject *
 al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
                                PyObject *const *args, Py_ssize_t nargs,

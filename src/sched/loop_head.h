@@ -82,8 +82,8 @@ struct al_loop_head {
     PyObject *snapshot; /* owned context, never entered; NULL <=> none yet */
     PyObject *scratch;  /* owned context to run callbacks in, or NULL */
 
-    /* The handle that call_soon() or call_at() returned last, not tracked yet;
-     * borrowed, NULL <=> none (sched/handle.c). */
+    /* The handle that call_soon() or call_at() returned last while the loop did
+     * not run; borrowed from its queue, NULL <=> none (sched/handle.c). */
     PyObject *fresh_handle;
     PyObject *current_handle; /* owned, debug mode only, else NULL */
     PyObject *task_factory;   /* owned, NULL <=> none */

@@ -38,10 +38,11 @@ al_ready_grow(al_ready *ready)
 
 /* Take out the first entry, with its reference. */
 static inline al_entry
-ready_pop(al_ready *ready)
+ready_pop(al_loop_head *loop, al_ready *ready)
 {
     al_entry entry = ready->ring[ready->head];
 
+    loop->fresh_handle = NULL; /* it may be this one: handle.c (3) */
     ready->head = (ready->head + 1) & (ready->capacity - 1);
     ready->count--;
     return entry;
@@ -104,7 +105,7 @@ ready_run(al_loop_head *loop)
             }
             continue; /* the queue may be another */
         }
-        al_entry entry = ready_pop(ready); /* by (2) */
+        al_entry entry = ready_pop(loop, ready); /* by (2) */
         int rc;
 
         loop->todo = --todo;
@@ -133,7 +134,7 @@ al_ready_run_late(al_loop_head *loop)
     PyObject *raised = PyErr_GetRaisedException();
 
     while (loop->late.count > 0) {
-        al_entry entry = ready_pop(&loop->late); /* by (2) */
+        al_entry entry = ready_pop(loop, &loop->late); /* by (2) */
         if (entry.run(loop, entry.object) < 0) {
             Py_XSETREF(raised, PyErr_GetRaisedException());
         }
@@ -157,11 +158,11 @@ al_ready_run_turn(al_loop_head *loop)
 }
 
 void
-al_ready_clear(al_ready *ready)
+al_ready_clear(al_loop_head *loop, al_ready *ready)
 {
     /* Dropping an object may run code that pushes: take one at a time. */
     while (ready->count > 0) {
-        al_entry entry = ready_pop(ready);
+        al_entry entry = ready_pop(loop, ready);
         Py_DECREF(entry.object);
     }
     PyMem_Free(ready->ring);

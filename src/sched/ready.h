@@ -54,9 +54,9 @@ al_ready_run_turn(al_loop_head *loop);
 AL_NODISCARD int
 al_ready_run_late(al_loop_head *loop);
 
-/* Drop everything queued without running it. */
+/* Drop everything in one of the loop's queues without running it. */
 void
-al_ready_clear(al_ready *ready);
+al_ready_clear(al_loop_head *loop, al_ready *ready);
 
 /* The queued objects, first to last. -> new list, or NULL. */
 AL_NODISCARD PyObject *

@@ -404,6 +404,7 @@ al_timers_clear(al_loop_head *loop)
     /* Dropping a handle may run code that arms or cancels: one at a time. */
     while (timers->count > 0) {
         PyObject *handle = timers->heap[--timers->count].handle;
+        loop->fresh_handle = NULL; /* it may be this one: handle.c (3) */
         if (handle == NULL) {
             timers->holes--;
             continue;
