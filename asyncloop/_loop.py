@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from . import _core, _fork, _registry
 from ._sendfile import Sendfile
 from ._signals import SignalHandling
+from ._socket import trusts_own_socket
 from ._subprocess import ChildProcesses
 from ._tls import TLS
 from ._unix import UnixSockets
@@ -114,6 +115,9 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
             events._set_running_loop(None)
             self._set_coroutine_origin_tracking(False)
             sys.set_asyncgen_hooks(*old_hooks)
+
+    create_connection = trusts_own_socket(BaseEventLoop.create_connection)
+    create_datagram_endpoint = trusts_own_socket(BaseEventLoop.create_datagram_endpoint)
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
         """Call func(*args) in a thread or process of an executor, None for the loop's own threads.

@@ -24,6 +24,10 @@ class _LentSocket(_TransportSocket):  # type: ignore[misc]
         super().__init__(transport.get_extra_info("socket"))
         self.transport = transport
 
+    def fileno(self) -> int:
+        """The number, -1 once the descriptor is closed, by the transport or behind its back."""
+        return self.transport._own_number()  # type: ignore[no-any-return]
+
 
 class Sendfile(asyncio.AbstractEventLoop):
     """What Loop inherits for BaseEventLoop's sendfile() and sock_sendfile() to have a native way."""
@@ -38,7 +42,7 @@ class Sendfile(asyncio.AbstractEventLoop):
         if isinstance(sock, _LentSocket):
             if registered_fd is None:  # the first call of many
                 sock.transport._lend(fut)
-            elif sock.fileno() == -1:  # lost while this was queued, and `fut` knows
+            elif fut.done() and not fut.cancelled():  # the connection was lost while this was queued
                 return
         _stock._sock_sendfile_native_impl(self, fut, registered_fd, sock, *args)
 

@@ -1,38 +1,82 @@
-"""The socket that a stream transport shows.
+"""The sockets of transports: which of them the program can reach.
 
-A small write may wait in its transport for the end of the turn. Who goes past the transport, to its socket, finds it
-sent: a shutdown() must not overtake it.
+A transport looks at its descriptor before each use when the program may have closed it behind its back. It need not do
+so for a socket that the loop has made itself, until the program asks for its number.
 """
 
+import functools
+import socket
 import weakref
 from asyncio import trsock
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 _StockSocket: Any = trsock.TransportSocket
+_C = TypeVar("_C", bound=Callable[..., Coroutine[Any, Any, Any]])
+
+# For net/descriptor.c: the number of any socket, also of one whose class overrides fileno().
+fileno = socket.socket.fileno
+
+# Files that the program has closed by their numbers, which are other files' now: as long as they live they do not close
+# those.
+strays: list[Any] = []
 
 
 class TransportSocket(_StockSocket):  # type: ignore[misc]
-    """What get_extra_info("socket") returns."""
+    """What get_extra_info("socket") returns: whoever gets the socket or its number from it, is known to have it."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_hidden", "_transport")
 
     def __init__(self, sock: Any, transport: Any) -> None:
-        super().__init__(sock)
         self._transport = weakref.ref(transport)  # which has us in its extra information
+        self._hidden = sock
 
-    def _settle(self) -> None:
+    @property
+    def _sock(self) -> Any:
+        """The socket itself, for fileno(), dup(), shutdown() and whatever else asyncio's class has."""
         transport = self._transport()
         if transport is not None:
-            transport.get_write_buffer_size()
+            transport._show_number()
+        return self._hidden
 
-    def fileno(self) -> int:
-        self._settle()
-        return super().fileno()  # type: ignore[no-any-return]
+    # What shows no number, and is asked for by servers for each connection.
 
-    def dup(self) -> Any:
-        self._settle()
-        return super().dup()
+    @property
+    def family(self) -> Any:
+        return self._hidden.family
 
-    def shutdown(self, how: int) -> None:
-        self._settle()
-        super().shutdown(how)
+    @property
+    def type(self) -> Any:
+        return self._hidden.type
+
+    @property
+    def proto(self) -> Any:
+        return self._hidden.proto
+
+    def getsockopt(self, *args: Any) -> Any:
+        return self._hidden.getsockopt(*args)
+
+    def setsockopt(self, *args: Any) -> None:
+        self._hidden.setsockopt(*args)
+
+    def getpeername(self) -> Any:
+        return self._hidden.getpeername()
+
+    def getsockname(self) -> Any:
+        return self._hidden.getsockname()
+
+
+def trusts_own_socket(method: _C) -> _C:
+    """Have a method that makes a transport tell it that its socket is the loop's own, if none was given as `sock`."""
+
+    @functools.wraps(method)
+    async def wrapper(*args: Any, sock: Any = None, **kwargs: Any) -> Any:
+        transport, protocol = await method(*args, sock=sock, **kwargs)
+        if sock is None:
+            tls = getattr(transport, "_ssl_protocol", None)
+            lower = transport if tls is None else tls._transport
+            if hasattr(lower, "_trust_number"):  # None: the connection is lost already
+                lower._trust_number()
+        return transport, protocol
+
+    return wrapper  # type: ignore[return-value]

@@ -27,6 +27,7 @@
     X(accept)                                                                 \
     X(connect)                                                                \
     X(debug)                                                                  \
+    X(detach)                                                                 \
     X(FINISHED)                                                               \
     X(_repr_info)                                                             \
     X(_check_thread)                                                          \
@@ -58,6 +59,7 @@
     X(call_soon_threadsafe)                                                   \
     X(cancel)                                                                 \
     X(close)                                                                  \
+    X(closed)                                                                 \
     X(connection_lost)                                                        \
     X(connection_made)                                                        \
     X(context)                                                                \

@@ -63,6 +63,8 @@ typedef struct {
     X(concurrent_Future, "concurrent.futures", "Future")                      \
     X(TransportSocket, "asyncio.trsock", "TransportSocket")                   \
     X(ShownSocket, "asyncloop._socket", "TransportSocket")                    \
+    X(socket_fileno, "asyncloop._socket", "fileno")                           \
+    X(strays, "asyncloop._socket", "strays")                                  \
     X(checkpoint, "asyncloop._signals", "checkpoint")                         \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")                                          \

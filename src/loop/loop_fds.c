@@ -12,6 +12,7 @@
 
 #include "base/args.h"
 #include "io/fdwatch.h"
+#include "net/claim.h"
 #include "sched/handle.h"
 
 /* --- descriptors -------------------------------------------------------- */
@@ -66,7 +67,7 @@ fds_free_fileno(al_loop_head *loop, PyObject *fileobj, int *fd)
     if (fds_fileno(loop->state, fileobj, fd) < 0) {
         return -1;
     }
-    return al_fdwatch_check_free(loop, *fd, fileobj);
+    return al_claim_check_free(loop, *fd, fileobj);
 }
 
 static void

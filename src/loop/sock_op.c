@@ -28,6 +28,7 @@
 
 #include "base/errors.h"
 #include "loop/loop_fds.h"
+#include "net/claim.h"
 #include "sched/report.h"
 #include "task/future.h"
 
@@ -129,7 +130,7 @@ sock_op_wait(SockOpObject *self)
         goto error;
     }
     self->fd = PyObject_AsFileDescriptor(number);
-    if (self->fd < 0 || al_fdwatch_check_free(loop, self->fd, number) < 0 ||
+    if (self->fd < 0 || al_claim_check_free(loop, self->fd, number) < 0 ||
         al_loop_check_closed(loop) < 0)
     {
         goto error;

@@ -151,7 +151,7 @@ dgram_read_one(DatagramTransportObject *self)
     al_datagram datagram = {self->base.state->datagram_buffer, AL_DGRAM_MAX,
                             &from};
 
-    ssize_t n = al_sock_recvfrom(self->fd, &datagram);
+    ssize_t n = al_sock_recvfrom(self->base.desc.fd, &datagram);
     if (AL_UNLIKELY(n < 0)) {
         return dgram_read_failed(self, n);
     }
@@ -185,7 +185,7 @@ dgram_read_several(DatagramTransportObject *self)
         datagrams[i] = (al_datagram){buffer + (size_t)i * AL_DGRAM_STRIDE,
                                      AL_DGRAM_UDP_MAX, &self->in[i].from};
     }
-    int n = al_sock_recv_batch(self->fd, datagrams, count);
+    int n = al_sock_recv_batch(self->base.desc.fd, datagrams, count);
     dgram_read_adapt(self, n);
     if (AL_UNLIKELY(n < 0)) {
         return dgram_read_failed(self, n);
@@ -211,7 +211,7 @@ dgram_read_by_socket(DatagramTransportObject *self)
     PyObject *data, *address;
 
     PyObject *result =
-        PyObject_CallMethod(self->sock, "recvfrom", "n", AL_DGRAM_MAX);
+        PyObject_CallMethod(base->desc.object, "recvfrom", "n", AL_DGRAM_MAX);
     if (result == NULL || !PyArg_ParseTuple(result, "OO", &data, &address)) {
         Py_XDECREF(result);
         if (PyErr_ExceptionMatches(PyExc_BlockingIOError) ||
@@ -236,6 +236,10 @@ dgram_read(DatagramTransportObject *self)
 {
     if (self->in_count > 0) {
         return dgram_read_hand_over_all(self);
+    }
+    if (AL_UNLIKELY(!al_transport_is_ours(&self->base))) {
+        al_fdwatch_clear_reader(&self->watch); /* its events are another's */
+        return dgram_read_failed(self, -EBADF);
     }
     if (AL_UNLIKELY(!self->is_plain)) {
         return dgram_read_by_socket(self);
@@ -334,6 +338,10 @@ al_dgram_read_start(DatagramTransportObject *self)
     }
     if (AL_UNLIKELY(self->watch.loop == NULL)) { /* dgram_write.c, (4) */
         return al_transport_force_close(base, NULL);
+    }
+    if (!al_transport_is_ours(base)) {
+        al_error_set_errno(EBADF);
+        return al_dgram_transport_fail(self, AL_DGRAM_READ_FAILED);
     }
     return al_fdwatch_set_reader(&self->watch, al_dgram_read_run,
                                  (PyObject *)self);

@@ -9,14 +9,13 @@
  * Making an endpoint is cold: what the socket is, and the names of its ends,
  * are asked of the socket object, which knows every family there is.
  *
- * Invariants
- *   (1) owns_fd <=> the descriptor is open and this object closes it, through
- *       sock.
- *   (2) The watch is out of the loop's table before the descriptor is closed.
+ * Invariant
+ *   (1) The watch is out of the loop's table before the descriptor is closed.
  */
 #include "net/dgram_transport.h"
 
 #include "base/errors.h"
+#include "net/claim.h"
 #include "task/future.h"
 
 /* --- what transport.c asks of us ---------------------------------------- */
@@ -43,19 +42,12 @@ dgram_transport_release(TransportObject *base)
 {
     DatagramTransportObject *self = (DatagramTransportObject *)base;
 
-    al_fdwatch_close(&self->watch); /* by (2) */
+    al_fdwatch_close(&self->watch); /* by (1) */
     al_dgram_write_clear(self);
     Py_CLEAR(self->waiter);
-    if (!self->owns_fd) {
-        return;
+    if (al_descriptor_release(&base->desc, base->state) < 0) {
+        PyErr_WriteUnraisable(base->desc.object);
     }
-    self->owns_fd = false;
-    PyObject *result =
-        PyObject_CallMethodNoArgs(self->sock, base->state->names.close);
-    if (result == NULL) {
-        PyErr_WriteUnraisable(self->sock);
-    }
-    Py_XDECREF(result);
 }
 
 static PyObject *
@@ -160,7 +152,7 @@ dgram_transport_ask(DatagramTransportObject *self, PyObject *name,
 {
     PyObject *extra = self->base.extra;
 
-    PyObject *value = al_transport_ask_socket(self->sock, method);
+    PyObject *value = al_transport_ask_socket(self->base.desc.object, method);
     if (value == NULL) {
         return NULL;
     }
@@ -180,8 +172,7 @@ dgram_transport_look(DatagramTransportObject *self)
     if (base->extra == NULL && (base->extra = PyDict_New()) == NULL) {
         return -1;
     }
-    PyObject *shown =
-        PyObject_CallOneArg(state->imports.TransportSocket, self->sock);
+    PyObject *shown = al_claim_show_socket(base);
     if (shown == NULL) {
         return -1;
     }
@@ -214,8 +205,8 @@ dgram_transport_look(DatagramTransportObject *self)
 static int
 dgram_transport_learn_family(DatagramTransportObject *self)
 {
-    PyObject *object =
-        PyObject_GetAttr(self->sock, self->base.state->names.family);
+    PyObject *object = PyObject_GetAttr(self->base.desc.object,
+                                        self->base.state->names.family);
     if (object == NULL) {
         return -1;
     }
@@ -236,10 +227,10 @@ dgram_transport_init(DatagramTransportObject *self, al_loop_head *loop,
 {
     TransportObject *base = &self->base;
 
-    self->fd = parts->fd;
-    self->sock = Py_NewRef(parts->sock);
+    al_descriptor_take(&base->desc, parts->fd, parts->sock);
     self->in_batch = self->in_patience = 1;
-    if (al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
+    if (al_claim_number(loop, parts->fd, false) < 0 ||
+        al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
         al_transport_init(base, &dgram_transport_kind, loop, parts->protocol,
                           parts->extra, NULL) < 0 ||
         al_protocol_expect(&base->protocol, loop->state) < 0 ||
@@ -261,7 +252,6 @@ dgram_transport_init(DatagramTransportObject *self, al_loop_head *loop,
     if (parts->waiter != NULL && parts->waiter != Py_None) {
         self->waiter = Py_NewRef(parts->waiter);
     }
-    self->owns_fd = true;
     return 0;
 }
 
@@ -281,7 +271,8 @@ al_dgram_transport_new(al_loop_head *loop,
         al_transport_call_soon(&self->base, dgram_transport_run_begin,
                                "_begin") < 0)
     {
-        self->owns_fd = false; /* not begun, not ours: the caller closes it */
+        /* Not begun, not ours: the caller closes it. */
+        al_descriptor_give_back(&self->base.desc);
         Py_DECREF(self);
         return NULL;
     }
@@ -310,6 +301,9 @@ DatagramTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 
     if (!al_transport_is_open(base)) {
         Py_RETURN_NONE;
+    }
+    if (self->out_count > 0 && !al_transport_is_ours(base)) {
+        al_dgram_write_clear(self); /* nobody would send it */
     }
     base->phase = AL_TRANSPORT_CLOSING;
     al_dgram_read_clear(self);
@@ -460,7 +454,9 @@ static PyMethodDef DatagramTransport_methods[] = {
     {"set_write_buffer_limits",
      (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
      AL_KEYWORDS, DatagramTransport_set_write_buffer_limits_doc},
-    /* Not for users: for a call_soon() that is overridden. */
+    /* Not for users: claim.h, and a call_soon() that is overridden. */
+    {"_show_number", al_claim_py_show_number, METH_NOARGS, NULL},
+    {"_trust_number", al_claim_py_trust_number, METH_NOARGS, NULL},
     {"_begin", DatagramTransport__begin, METH_NOARGS, NULL},
     {"_read_ready", DatagramTransport__read_ready, METH_NOARGS, NULL},
     {"_call_connection_lost", al_transport_py_call_connection_lost,
@@ -470,7 +466,6 @@ static PyMethodDef DatagramTransport_methods[] = {
 
 static PyMemberDef DatagramTransport_members[] = {
     AL_TRANSPORT_MEMBERS,
-    {"_sock_fd", T_INT, offsetof(DatagramTransportObject, fd), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -493,12 +488,12 @@ DatagramTransport_repr(PyObject *op)
     }
     if (base->loop == NULL || base->loop->is_closed) {
         return PyUnicode_FromFormat("<asyncloop.DatagramTransport%s fd=%d>",
-                                    phase, self->fd);
+                                    phase, base->desc.fd);
     }
     return PyUnicode_FromFormat(
         "<asyncloop.DatagramTransport%s fd=%d read=%s write=<%s, "
         "bufsize=%zu>>",
-        phase, self->fd,
+        phase, base->desc.fd,
         self->watch.reader.object != NULL ? "polling" : "idle",
         self->watch.writer.object != NULL ? "polling" : "idle",
         self->out_size);
@@ -513,7 +508,6 @@ DatagramTransport_traverse(PyObject *op, visitproc visit, void *arg)
 
     /* The references of the watch's entries are the loop's, which visits
      * them; what was received, and from whom, refers to nothing. */
-    Py_VISIT(self->sock);
     Py_VISIT(self->address);
     Py_VISIT(self->waiter);
     for (size_t i = 0; i < self->out_count; i++) {
@@ -531,7 +525,6 @@ DatagramTransport_clear(PyObject *op)
     al_fdwatch_close(&self->watch);
     al_dgram_read_clear(self);
     al_dgram_write_clear(self);
-    Py_CLEAR(self->sock);
     Py_CLEAR(self->address);
     Py_CLEAR(self->waiter);
     al_transport_clear(&self->base);
@@ -541,10 +534,10 @@ DatagramTransport_clear(PyObject *op)
 static void
 DatagramTransport_finalize(PyObject *op)
 {
-    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
+    TransportObject *base = TransportObject_CAST(op);
 
-    if (self->owns_fd) {
-        al_transport_finalize(&self->base);
+    if (base->desc.phase != AL_DESCRIPTOR_NONE) {
+        al_transport_finalize(base);
     }
 }
 

@@ -23,14 +23,11 @@ typedef struct {
 typedef struct {
     TransportObject base;
     al_fdwatch watch; /* in the loop's table from the start to the end */
-    int fd;           /* kept for the repr when it is closed */
     int family;
-    bool owns_fd;      /* <=> it is open, and ours to close */
     bool is_paused;    /* pause_reading() was called last */
     bool is_plain;     /* a family whose addresses we know */
     bool is_connected; /* its peer has an address: all goes there */
     bool is_paired;    /* it has a peer, which has no address */
-    PyObject *sock;    /* owned: the socket of `fd`, who closes it */
     PyObject *address; /* owned: the one to send to; NULL: any */
     PyObject *waiter;  /* owned future, NULL <=> none or woken */
 

@@ -146,7 +146,8 @@ static int
 dgram_write_by_socket(DatagramTransportObject *self, PyObject *data,
                       PyObject *address)
 {
-    PyObject *sock = Py_NewRef(self->sock); /* it may run other threads */
+    /* It may run other threads. */
+    PyObject *sock = Py_NewRef(self->base.desc.object);
     PyObject *result = PyObject_CallMethodObjArgs(
         sock, self->base.state->names.sendto, data, address, NULL);
     Py_DECREF(sock);
@@ -175,7 +176,7 @@ dgram_write_to(DatagramTransportObject *self, PyObject *data,
     if (AL_LIKELY(PyBytes_Check(data))) {
         datagram.data = PyBytes_AS_STRING(data);
         datagram.size = (size_t)PyBytes_GET_SIZE(data);
-        n = al_sock_sendto(self->fd, &datagram);
+        n = al_sock_sendto(self->base.desc.fd, &datagram);
     }
     else {
         if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
@@ -183,7 +184,7 @@ dgram_write_to(DatagramTransportObject *self, PyObject *data,
         }
         datagram.data = view.buf;
         datagram.size = (size_t)view.len;
-        n = al_sock_sendto(self->fd, &datagram);
+        n = al_sock_sendto(self->base.desc.fd, &datagram);
         PyBuffer_Release(&view);
     }
     if (AL_LIKELY(n >= 0)) {
@@ -217,7 +218,7 @@ dgram_write_batch(DatagramTransportObject *self)
             item->to.size == 0 ? NULL : &item->to,
         };
     }
-    int n = al_sock_send_batch(self->fd, datagrams, count);
+    int n = al_sock_send_batch(self->base.desc.fd, datagrams, count);
     if (n >= 0) {
         return n;
     }
@@ -269,6 +270,16 @@ dgram_write_flush(DatagramTransportObject *self)
     return 1;
 }
 
+/* The descriptor is not ours any more: drop what is queued, and tell the
+ * protocol. 1, or -1 with what error_received() raised set. */
+static int
+dgram_write_lost(DatagramTransportObject *self)
+{
+    al_dgram_write_clear(self);
+    al_error_set_errno(EBADF);
+    return al_dgram_transport_fail(self, AL_DGRAM_WRITE_FAILED) < 0 ? -1 : 1;
+}
+
 /* al_run_fn: the descriptor is writable. */
 static int
 dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
@@ -284,7 +295,9 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     }
     int rc = al_transport_enter(base);
     if (rc == 0) {
-        rc = al_transport_leave(base, dgram_write_flush(self));
+        rc = al_transport_leave(base, al_transport_is_ours(base)
+                                          ? dgram_write_flush(self)
+                                          : dgram_write_lost(self));
     }
     if (rc < 0) {
         return al_transport_report(
@@ -375,7 +388,8 @@ dgram_write_is_lost(DatagramTransportObject *self)
 {
     TransportObject *base = &self->base;
 
-    if (AL_LIKELY(base->lost == 0 || (self->address == NULL && self->owns_fd)))
+    if (AL_LIKELY(base->lost == 0 || (self->address == NULL &&
+                                      base->desc.phase != AL_DESCRIPTOR_NONE)))
     {
         return false;
     }
@@ -416,6 +430,9 @@ dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
     al_sockaddr storage;
     const al_sockaddr *to;
 
+    if (AL_UNLIKELY(!al_transport_is_ours(base))) {
+        return dgram_write_lost(self) < 0 ? -1 : 0;
+    }
     al_dgram_way way = dgram_write_way(self, address, &storage, &to);
     al_loop_note_event(base->loop);
     if (AL_LIKELY(self->out_count == 0)) { /* by (2) */

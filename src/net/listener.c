@@ -19,14 +19,15 @@
  * Invariants
  *   (1) Accepting <=> the loop's watch of fd has this listener as its reader.
  *       The watch owns it; during the pause above a timer does.
- *   (2) fd is used only while (1) holds: who stops serving closes it, and the
- *       number may be another socket's at once.
+ *   (2) The descriptor is used only while (1) holds: who stops serving closes
+ *       it, and the number may be another socket's at once.
  */
 #include "net/listener.h"
 
 #include "base/errors.h"
 #include "io/budget.h"
 #include "io/fdwatch.h"
+#include "net/claim.h"
 #include "net/sock.h"
 #include "net/sock_transport.h"
 #include "sched/report.h"
@@ -37,13 +38,12 @@ typedef struct {
     PyObject_HEAD
     al_loop_head *loop; /* owned */
     PyObject *factory;  /* owned */
-    PyObject *sock;     /* owned: the listening socket */
     PyObject *server;   /* owned, NULL <=> none */
     PyObject *context;  /* owned: each connection gets a copy */
-    int fd;
-    int backlog;  /* connections to accept in one turn at most */
-    int expected; /* how many to try to accept in the next turn */
-    int family;   /* of the socket, and so of its connections */
+    al_descriptor desc; /* of the listening socket */
+    int backlog;        /* connections to accept in one turn at most */
+    int expected;       /* how many to try to accept in the next turn */
+    int family;         /* of the socket, and so of its connections */
     int type;
     int proto;
 } ListenerObject;
@@ -54,9 +54,16 @@ typedef struct {
 static bool
 listener_is_accepting(ListenerObject *self)
 {
-    al_fdwatch *watch = al_fdwatch_find(self->loop, self->fd);
+    al_fdwatch *watch = al_fdwatch_find(self->loop, self->desc.fd);
 
     return watch != NULL && watch->reader.object == (PyObject *)self;
+}
+
+/* Stop; only while (1) holds. May run any code. */
+static void
+listener_unwatch(ListenerObject *self)
+{
+    al_fdwatch_clear_reader(al_fdwatch_find(self->loop, self->desc.fd));
 }
 
 /* --- errors ------------------------------------------------------------- */
@@ -69,7 +76,7 @@ listener_report(ListenerObject *self, const char *message)
     al_state *state = self->loop->state;
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *sock =
-        PyObject_CallOneArg(state->imports.TransportSocket, self->sock);
+        PyObject_CallOneArg(state->imports.TransportSocket, self->desc.object);
     if (sock == NULL) {
         PyErr_Clear();
     }
@@ -114,7 +121,7 @@ listener_back_off(ListenerObject *self)
     }
     Py_DECREF(handle);
     if (listener_is_accepting(self)) { /* call_later() may be anybody's */
-        al_fdwatch_clear_reader(al_fdwatch_find(self->loop, self->fd));
+        listener_unwatch(self);
     }
     return 0;
 }
@@ -127,6 +134,18 @@ listener_fail(ListenerObject *self, int errnum)
     return listener_is_out_of_resource(errnum)
                ? listener_back_off(self)
                : listener_report(self, "Accept failed on a socket");
+}
+
+/* Somebody has closed the listening socket behind our back: stop.
+ * 0, or -1 with an exception set. */
+static int
+listener_lose(ListenerObject *self)
+{
+    listener_unwatch(self);
+    if (al_descriptor_release(&self->desc, self->loop->state) < 0) {
+        PyErr_WriteUnraisable(self->desc.object);
+    }
+    return listener_fail(self, EBADF);
 }
 
 /* --- connections -------------------------------------------------------- */
@@ -244,7 +263,10 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
      * may stop us: by (2). */
     for (int i = 0; i < self->expected && listener_is_accepting(self); i++) {
         al_sockaddr peername;
-        int fd = al_sock_accept(self->fd, &peername);
+        if (!al_descriptor_is_ours(&self->desc, self->loop->state)) {
+            return listener_lose(self);
+        }
+        int fd = al_sock_accept(self->desc.fd, &peername);
         if (fd == -ECONNABORTED) {
             continue; /* gave up while it was waiting */
         }
@@ -305,11 +327,12 @@ static int
 listener_watch(ListenerObject *self)
 {
     if (al_loop_check_closed(self->loop) < 0 ||
-        al_fdwatch_check_free(self->loop, self->fd, self->sock) < 0)
+        al_claim_check_free(self->loop, self->desc.fd, self->desc.object) < 0)
     {
         return -1;
     }
-    al_fdwatch *watch = al_fdwatch_get(self->loop, self->fd, self->sock);
+    al_fdwatch *watch =
+        al_fdwatch_get(self->loop, self->desc.fd, self->desc.object);
     if (watch == NULL) {
         return -1;
     }
@@ -327,16 +350,18 @@ al_listener_start(al_loop_head *loop, const al_listener_parts *parts)
     }
     self->loop = al_loop_head_CAST(Py_NewRef((PyObject *)loop));
     self->factory = Py_NewRef(parts->factory);
-    self->sock = Py_NewRef(parts->sock);
     self->server = parts->server == Py_None ? NULL : Py_XNewRef(parts->server);
     self->backlog = parts->backlog;
     self->expected = 1;
     self->context = parts->context == NULL || parts->context == Py_None
                         ? PyContext_CopyCurrent()
                         : Py_NewRef(parts->context);
-    self->fd = al_listener_fileno(loop->state, parts->sock);
+    int fd = al_listener_fileno(loop->state, parts->sock);
     int rc = -1;
-    if (self->context != NULL && self->fd >= 0 &&
+    if (fd >= 0) {
+        al_descriptor_take(&self->desc, fd, parts->sock);
+    }
+    if (self->context != NULL && fd >= 0 &&
         listener_number(parts->sock, "family", &self->family) == 0 &&
         listener_number(parts->sock, "type", &self->type) == 0 &&
         listener_number(parts->sock, "proto", &self->proto) == 0)
@@ -347,23 +372,42 @@ al_listener_start(al_loop_head *loop, const al_listener_parts *parts)
     return rc;
 }
 
+/* The listener of a socket object that has the number `fd`, -1 once it is
+ * closed. -> new reference, or NULL without an exception: it is not accepting. */
+static ListenerObject *
+listener_find(al_loop_head *loop, PyObject *sock, int fd)
+{
+    al_fdwatch *watch = fd >= 0 ? al_fdwatch_find(loop, fd)
+                                : al_fdwatch_find_object(loop, sock);
+    PyObject *reader = watch == NULL ? NULL : watch->reader.object;
+
+    /* The number may be somebody else's by now, and the watch with it. */
+    if (reader == NULL || !Py_IS_TYPE(reader, loop->state->ListenerType) ||
+        ListenerObject_CAST(reader)->desc.object != sock)
+    {
+        return NULL;
+    }
+    return ListenerObject_CAST(Py_NewRef(reader));
+}
+
 int
 al_listener_stop(al_loop_head *loop, PyObject *sock)
 {
     al_state *state = loop->state;
 
     int fd = al_listener_fileno(state, sock);
-    if (fd >= 0) {
-        al_fdwatch *watch = al_fdwatch_find(loop, fd);
-        if (watch != NULL) {
-            al_fdwatch_clear_reader(watch);
+    if (fd < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
+            return -1;
         }
-    }
-    else if (PyErr_ExceptionMatches(PyExc_ValueError)) {
         PyErr_Clear(); /* closed already */
     }
-    else {
-        return -1;
+    ListenerObject *self = listener_find(loop, sock, fd);
+    if (self != NULL) {
+        listener_unwatch(self);
+        int rc = al_descriptor_release(&self->desc, state);
+        Py_DECREF(self);
+        return rc;
     }
     PyObject *result = PyObject_CallMethodNoArgs(sock, state->names.close);
     if (result == NULL) {
@@ -382,12 +426,14 @@ Listener__resume(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     ListenerObject *self = ListenerObject_CAST(op);
 
-    int fd = al_listener_fileno(self->loop->state, self->sock);
+    int fd = al_listener_fileno(self->loop->state, self->desc.object);
     if (fd < 0 && PyErr_ExceptionMatches(PyExc_ValueError)) {
         PyErr_Clear();
         Py_RETURN_NONE;
     }
-    if (fd < 0 || (fd == self->fd && listener_watch(self) < 0)) {
+    if (fd < 0 || (al_descriptor_is_ours(&self->desc, self->loop->state) &&
+                   listener_watch(self) < 0))
+    {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -401,7 +447,7 @@ Listener_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT((PyObject *)self->loop);
     Py_VISIT(self->factory);
-    Py_VISIT(self->sock);
+    Py_VISIT(self->desc.object);
     Py_VISIT(self->server);
     Py_VISIT(self->context);
     return 0;
@@ -414,7 +460,7 @@ Listener_clear(PyObject *op)
 
     Py_CLEAR(self->loop);
     Py_CLEAR(self->factory);
-    Py_CLEAR(self->sock);
+    Py_CLEAR(self->desc.object);
     Py_CLEAR(self->server);
     Py_CLEAR(self->context);
     return 0;

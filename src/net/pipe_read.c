@@ -145,7 +145,7 @@ pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
     else {
         size = AL_RECV_BUFFER;
     }
-    ssize_t n = read(self->common.fd, buffer, size);
+    ssize_t n = read(self->common.base.desc.fd, buffer, size);
     if (n <= 0) {
         int errnum = errno;
         Py_XDECREF(straight);
@@ -178,6 +178,9 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     /* By (1); and somebody may have put a reader of his own in our place. */
     if (!pipe_read_is_on(self) || !al_pipe_is_reading(&self->common)) {
         return 0;
+    }
+    if (!al_transport_is_ours(base)) {
+        return pipe_read_fail(self, EBADF);
     }
     ssize_t n = pipe_read_some(self, &data);
     if (n < 0) {

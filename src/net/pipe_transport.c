@@ -8,7 +8,8 @@
  *              pipe_read.c, pipe_write.c, until transport.c ends it
  *
  * Invariants
- *   (1) pipe != NULL <=> the descriptor is ours to close, by pipe.close().
+ *   (1) desc.object is the file object, NULL once it is closed or where it is
+ *       not ours.
  *   (2) Our entries are out of the loop's watch before that, and only ours:
  *       others may have taken them over, or the number may have been used
  *       again behind our back.
@@ -29,7 +30,7 @@ pipe_watch(PipeTransportObject *self)
 {
     al_loop_head *loop = self->base.loop;
 
-    return loop == NULL ? NULL : al_fdwatch_find(loop, self->fd);
+    return loop == NULL ? NULL : al_fdwatch_find(loop, self->base.desc.fd);
 }
 
 bool
@@ -52,11 +53,16 @@ al_pipe_is_writing(PipeTransportObject *self)
 static al_fdwatch *
 pipe_get_watch(PipeTransportObject *self)
 {
-    al_loop_head *loop = self->base.loop;
+    TransportObject *base = &self->base;
 
-    return al_loop_check_closed(loop) < 0
-               ? NULL
-               : al_fdwatch_get(loop, self->fd, self->pipe);
+    if (al_loop_check_closed(base->loop) < 0) {
+        return NULL;
+    }
+    if (!al_transport_is_ours(base)) {
+        al_error_set_errno(EBADF);
+        return NULL;
+    }
+    return al_fdwatch_get(base->loop, base->desc.fd, base->desc.object);
 }
 
 int
@@ -102,27 +108,22 @@ void
 al_pipe_release(TransportObject *base)
 {
     PipeTransportObject *self = (PipeTransportObject *)base;
-    PyObject *pipe = self->pipe;
 
     al_pipe_unwatch_reader(self); /* by (2) */
     al_pipe_unwatch_writer(self);
     Py_CLEAR(self->waiter);
-    if (pipe == NULL) {
-        return;
-    }
-    self->pipe = NULL;
-    PyObject *result =
-        PyObject_CallMethodNoArgs(pipe, base->state->names.close);
-    Py_DECREF(pipe);
+    int rc = al_descriptor_release(&base->desc, base->state);
+    PyObject *raised = PyErr_GetRaisedException();
+    Py_CLEAR(base->desc.object); /* by (1) */
+    PyErr_SetRaisedException(raised);
     /* It may have flushed what somebody had written there. */
-    if (result == NULL &&
+    if (rc < 0 &&
         (al_error_is_fatal() ||
          al_transport_report_callback(base, (PyObject *)base,
                                       "_call_connection_lost", Py_None) < 0))
     {
         PyErr_WriteUnraisable((PyObject *)self);
     }
-    Py_XDECREF(result);
 }
 
 PyObject *
@@ -223,8 +224,8 @@ pipe_look(PipeTransportObject *self, al_state *state, PyObject *pipe,
                         "Python int too large to convert to C int");
         return -1;
     }
-    self->fd = (int)fd;
-    if (fstat(self->fd, status) < 0) {
+    self->base.desc.fd = (int)fd;
+    if (fstat((int)fd, status) < 0) {
         al_error_set_errno(errno);
         return -1;
     }
@@ -267,7 +268,7 @@ al_pipe_init(PipeTransportObject *self, const al_transport_kind *kind,
                           NULL) < 0 ||
         (base->extra == NULL && (base->extra = PyDict_New()) == NULL) ||
         PyDict_SetItemString(base->extra, "pipe", parts->pipe) < 0 ||
-        pipe_set_nonblocking(self->fd) < 0 ||
+        pipe_set_nonblocking(base->desc.fd) < 0 ||
         al_protocol_expect(&base->protocol, loop->state) < 0)
     {
         return -1;
@@ -281,9 +282,11 @@ al_pipe_init(PipeTransportObject *self, const al_transport_kind *kind,
 int
 al_pipe_start(PipeTransportObject *self, PyObject *pipe)
 {
-    self->pipe = Py_NewRef(pipe); /* by (1) */
+    al_descriptor *desc = &self->base.desc;
+
+    al_descriptor_take(desc, desc->fd, pipe); /* by (1) */
     if (al_transport_call_soon(&self->base, pipe_run_begin, "_begin") < 0) {
-        Py_CLEAR(self->pipe); /* not begun, not ours: the caller closes it */
+        al_descriptor_give_back(desc); /* not begun: the caller closes it */
         return -1;
     }
     return 0;
@@ -294,7 +297,7 @@ al_pipe_start(PipeTransportObject *self, PyObject *pipe)
 const char *
 al_pipe_repr_unknown(PipeTransportObject *self)
 {
-    if (self->pipe == NULL) {
+    if (self->base.desc.object == NULL) {
         return "closed";
     }
     return self->base.loop == NULL || self->base.loop->is_closed ? "open"
@@ -304,12 +307,12 @@ al_pipe_repr_unknown(PipeTransportObject *self)
 PyObject *
 al_pipe_repr_head(PipeTransportObject *self, const char *name)
 {
-    const char *phase = self->pipe == NULL                  ? " closed"
+    const char *phase = self->base.desc.object == NULL      ? " closed"
                         : al_transport_is_open(&self->base) ? ""
                                                             : " closing";
 
     return PyUnicode_FromFormat("<asyncloop.%s%s fd=%d", name, phase,
-                                self->fd);
+                                self->base.desc.fd);
 }
 
 /* --- Python: lifetime ---------------------------------------------------- */
@@ -320,7 +323,6 @@ al_pipe_traverse(PyObject *op, visitproc visit, void *arg)
     PipeTransportObject *self = PipeTransportObject_CAST(op);
 
     /* The references of our entries are the loop's, which visits them. */
-    Py_VISIT(self->pipe);
     Py_VISIT(self->waiter);
     return al_transport_traverse(&self->base, visit, arg);
 }
@@ -330,7 +332,6 @@ al_pipe_clear(PyObject *op)
 {
     PipeTransportObject *self = PipeTransportObject_CAST(op);
 
-    Py_CLEAR(self->pipe);
     Py_CLEAR(self->waiter);
     al_transport_clear(&self->base);
     return 0;
@@ -339,8 +340,10 @@ al_pipe_clear(PyObject *op)
 void
 al_pipe_finalize(PyObject *op)
 {
-    if (PipeTransportObject_CAST(op)->pipe != NULL) {
-        al_transport_finalize(TransportObject_CAST(op));
+    TransportObject *base = TransportObject_CAST(op);
+
+    if (base->desc.phase != AL_DESCRIPTOR_NONE) {
+        al_transport_finalize(base);
     }
 }
 

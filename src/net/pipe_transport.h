@@ -12,9 +12,7 @@
  * its watch is the loop's own, and what we have there is an entry. */
 typedef struct {
     TransportObject base;
-    PyObject *pipe;    /* owned file object, NULL <=> closed, or not ours */
     PyObject *waiter;  /* owned future, NULL <=> none or woken */
-    int fd;            /* kept for the repr when it is closed */
     bool is_paused;    /* pause_reading() was called last */
     al_run_fn on_read; /* queued when readable; NULL: that is of no interest */
 } PipeTransportObject;
@@ -99,9 +97,9 @@ al_pipe_py_begin(PyObject *op, PyObject *ignored);
 
 #define AL_PIPE_MEMBERS                                                       \
     AL_TRANSPORT_MEMBERS,                                                     \
-        {"_fileno", T_INT, offsetof(PipeTransportObject, fd), READONLY,       \
+        {"_fileno", T_INT, offsetof(TransportObject, desc.fd), READONLY,      \
          NULL},                                                               \
-        {"_pipe", T_OBJECT, offsetof(PipeTransportObject, pipe), READONLY,    \
+        {"_pipe", T_OBJECT, offsetof(TransportObject, desc.object), READONLY, \
          NULL},                                                               \
     {                                                                         \
         NULL, 0, 0, 0, NULL                                                   \

@@ -79,6 +79,14 @@ pipe_write_fail(WritePipeTransportObject *self)
                                     "Fatal write error on pipe transport");
 }
 
+/* The same: the descriptor is not ours any more. */
+static int
+pipe_write_lose(WritePipeTransportObject *self)
+{
+    al_error_set_errno(EBADF);
+    return pipe_write_fail(self);
+}
+
 /* All is written. 0, or -1 with an exception to be raised set. */
 static int
 pipe_write_drained(WritePipeTransportObject *self)
@@ -119,8 +127,11 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     {
         return 0;
     }
+    if (!al_transport_is_ours(&self->common.base)) {
+        return pipe_write_lose(self);
+    }
     int count = al_chunks_iovec(&self->outgoing, iov, AL_PIPE_IOV);
-    ssize_t n = writev(self->common.fd, iov, count);
+    ssize_t n = writev(self->common.base.desc.fd, iov, count);
     if (n < 0) {
         int errnum = errno;
         if (pipe_write_is_again(-errnum)) {
@@ -144,6 +155,9 @@ pipe_write_run_closed(al_loop_head *Py_UNUSED(loop), PyObject *op)
 
     if (base->lost > 0 || !al_pipe_is_reading(&self->common)) {
         return 0; /* queued before the end, or replaced since */
+    }
+    if (!al_transport_is_ours(base)) {
+        return pipe_write_lose(self);
     }
     if (base->loop->is_debug) {
         al_transport_info(base, "%r was closed by peer");
@@ -188,9 +202,12 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
     if (size == 0 || pipe_write_is_lost(self)) {
         return 0;
     }
+    if (!al_transport_is_ours(&self->common.base)) {
+        return pipe_write_lose(self);
+    }
     al_loop_note_event(self->common.base.loop);
     if (self->outgoing.count == 0) { /* by (2) */
-        ssize_t n = write(self->common.fd, data, size);
+        ssize_t n = write(self->common.base.desc.fd, data, size);
         if (AL_LIKELY(n == (ssize_t)size)) {
             return 0;
         }
@@ -274,6 +291,9 @@ pipe_write_close(WritePipeTransportObject *self)
 
     if (!al_transport_is_open(base)) {
         return 0;
+    }
+    if (self->outgoing.count > 0 && !al_transport_is_ours(base)) {
+        return pipe_write_lose(self);
     }
     base->phase = AL_TRANSPORT_CLOSING;
     if (self->outgoing.count > 0) {

@@ -30,14 +30,29 @@
 #define AL_READ_SHARED AL_RECV_BUFFER
 #define AL_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
 
+/* Whether user code that ran since has ended the transport. */
+static inline bool
+sock_read_is_over(const SocketTransportObject *self)
+{
+    return self->base.desc.phase == AL_DESCRIPTOR_NONE;
+}
+
+/* As al_sock_recv(), of our descriptor and no other. */
+static inline ssize_t
+sock_read_recv(SocketTransportObject *self, void *data, size_t size)
+{
+    return al_transport_is_ours(&self->base)
+               ? al_sock_recv(self->base.desc.fd, data, size)
+               : -EBADF;
+}
+
 /* --- end of stream and errors ------------------------------------------- */
 
 static int
 sock_read_fail(SocketTransportObject *self, int errnum)
 {
     al_error_set_errno(errnum);
-    return al_transport_fatal_error(&self->base,
-                                    "Fatal read error on socket transport");
+    return al_transport_fatal_error(&self->base, AL_SOCK_READ_FAILED);
 }
 
 static int
@@ -100,7 +115,7 @@ sock_read_shared(SocketTransportObject *self, PyObject **data)
 {
     char *buffer = self->base.state->recv_buffer;
 
-    ssize_t n = al_sock_recv(self->fd, buffer, AL_READ_SHARED);
+    ssize_t n = sock_read_recv(self, buffer, AL_READ_SHARED);
     if (n > 0) {
         *data = PyBytes_FromStringAndSize(buffer, n); /* by (1) */
         if (AL_UNLIKELY((size_t)n == AL_READ_SHARED)) {
@@ -120,7 +135,7 @@ sock_read_straight(SocketTransportObject *self, PyObject **data)
     if (*data == NULL) {
         return 1; /* whatever: there is no data */
     }
-    ssize_t n = al_sock_recv(self->fd, PyBytes_AS_STRING(*data), size);
+    ssize_t n = sock_read_recv(self, PyBytes_AS_STRING(*data), size);
     if (n <= 0) {
         Py_CLEAR(*data);
         return n;
@@ -144,8 +159,7 @@ sock_read_bytes(SocketTransportObject *self)
         return sock_read_nothing(self, n);
     }
     if (data == NULL) {
-        return al_transport_fatal_error(
-            base, "Fatal read error on socket transport");
+        return al_transport_fatal_error(base, AL_SOCK_READ_FAILED);
     }
     int rc = al_protocol_data_received(&base->protocol, base->state, data);
     Py_DECREF(data);
@@ -162,7 +176,7 @@ sock_read_shared_to(SocketTransportObject *self, al_stream_reader *reader,
 {
     char *buffer = self->base.state->recv_buffer;
 
-    ssize_t n = al_sock_recv(self->fd, buffer, AL_READ_SHARED);
+    ssize_t n = sock_read_recv(self, buffer, AL_READ_SHARED);
     if (n > 0) {
         if (AL_UNLIKELY((size_t)n == AL_READ_SHARED)) {
             sock_read_adapt(self, (size_t)n, AL_READ_SHARED);
@@ -185,7 +199,7 @@ sock_read_straight_to(SocketTransportObject *self, al_stream_reader *reader,
         *rc = -1;
         return 1; /* whatever: there is no data */
     }
-    ssize_t n = al_sock_recv(self->fd, end, size);
+    ssize_t n = sock_read_recv(self, end, size);
     if (n > 0) {
         sock_read_adapt(self, (size_t)n, size);
     }
@@ -245,13 +259,13 @@ sock_read_into(SocketTransportObject *self, PyObject *buffer,
                      "recv_into() argument 1 must be read-write bytes-like "
                      "object, not %.100s",
                      Py_TYPE(buffer)->tp_name);
-        *message = "Fatal read error on socket transport";
+        *message = AL_SOCK_READ_FAILED;
         return 0;
     }
     /* All that had a way to end us. */
-    ssize_t n = self->owns_fd
-                    ? al_sock_recv(self->fd, view.buf, (size_t)view.len)
-                    : -EAGAIN;
+    ssize_t n = sock_read_is_over(self)
+                    ? -EAGAIN
+                    : sock_read_recv(self, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return n;
 }
@@ -272,7 +286,7 @@ sock_read_buffered(SocketTransportObject *self)
     if (message != NULL) {
         return al_transport_fatal_error(base, message);
     }
-    if (AL_UNLIKELY(!self->owns_fd)) {
+    if (AL_UNLIKELY(sock_read_is_over(self))) {
         return 0; /* letting go of the buffer has ended us */
     }
     if (n <= 0) {
@@ -299,8 +313,7 @@ al_sock_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         return 0; /* by (2) */
     }
     if (al_transport_enter(base) < 0) {
-        return al_transport_fatal_error(
-            base, "Fatal read error on socket transport");
+        return al_transport_fatal_error(base, AL_SOCK_READ_FAILED);
     }
     int rc = base->protocol.is_buffered ? sock_read_buffered(self)
              : base->protocol.is_stream ? sock_read_stream(self)
@@ -321,6 +334,9 @@ al_sock_read_start(SocketTransportObject *self)
     }
     if (AL_UNLIKELY(self->watch.loop == NULL)) { /* as in sock_write.c, (4) */
         return al_transport_force_close(base, NULL);
+    }
+    if (!al_transport_is_ours(base)) {
+        return al_transport_fatal_loss(base, AL_SOCK_READ_FAILED);
     }
     return al_fdwatch_set_reader(&self->watch, al_sock_read_run,
                                  (PyObject *)self);

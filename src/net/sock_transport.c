@@ -10,14 +10,13 @@
  * get_extra_info("socket") shows is made when somebody asks, and closes the
  * descriptor from then on.
  *
- * Invariants
- *   (1) owns_fd <=> the descriptor is open and this object closes it: through
- *       sock if that is set.
- *   (2) The watch is out of the loop's table before the descriptor is closed.
+ * Invariant
+ *   (1) The watch is out of the loop's table before the descriptor is closed.
  */
 #include "net/sock_transport.h"
 
 #include "base/errors.h"
+#include "net/claim.h"
 #include "net/sock.h"
 #include "task/future.h"
 
@@ -49,23 +48,12 @@ sock_transport_release(TransportObject *base)
 {
     SocketTransportObject *self = (SocketTransportObject *)base;
 
-    al_fdwatch_close(&self->watch); /* by (2) */
+    al_fdwatch_close(&self->watch); /* by (1) */
     Py_CLEAR(self->waiter);
     al_sock_sendfile_end(self);
-    if (!self->owns_fd) {
-        return;
+    if (al_descriptor_release(&base->desc, base->state) < 0) {
+        PyErr_WriteUnraisable(base->desc.object);
     }
-    self->owns_fd = false;
-    if (self->sock == NULL) {
-        al_sock_close(self->fd);
-        return;
-    }
-    PyObject *result =
-        PyObject_CallMethodNoArgs(self->sock, base->state->names.close);
-    if (result == NULL) {
-        PyErr_WriteUnraisable(self->sock);
-    }
-    Py_XDECREF(result);
 }
 
 /* Make the socket object of an accepted connection. Asked for too late it is a
@@ -74,14 +62,15 @@ static int
 sock_transport_make_sock(SocketTransportObject *self)
 {
     PyObject *type = self->base.state->imports.socket_socket;
-    bool is_open = self->owns_fd;
+    al_descriptor *desc = &self->base.desc;
+    bool is_open = desc->phase != AL_DESCRIPTOR_NONE;
 
-    if (self->sock != NULL) {
+    if (desc->object != NULL) {
         return 0;
     }
     PyObject *sock =
         is_open ? PyObject_CallFunction(type, "iiii", self->family, self->type,
-                                        self->proto, self->fd)
+                                        self->proto, desc->fd)
                 : PyObject_CallFunction(type, "iii", self->family, self->type,
                                         self->proto);
     if (sock == NULL) {
@@ -89,7 +78,8 @@ sock_transport_make_sock(SocketTransportObject *self)
     }
     /* Its __init__() is in Python: meanwhile others may have run, and have made
      * one, too, or closed the descriptor, which may be somebody else's now. */
-    if (self->sock != NULL || self->owns_fd != is_open) {
+    if (desc->object != NULL || (desc->phase != AL_DESCRIPTOR_NONE) != is_open)
+    {
         PyObject *gone =
             PyObject_CallMethod(sock, is_open ? "detach" : "close", NULL);
         Py_DECREF(sock);
@@ -99,7 +89,7 @@ sock_transport_make_sock(SocketTransportObject *self)
         Py_DECREF(gone);
         return sock_transport_make_sock(self);
     }
-    self->sock = sock; /* who closes the descriptor from now on */
+    desc->object = sock; /* who closes the descriptor from now on */
     PyObject *result =
         is_open ? PyObject_CallMethod(sock, "setblocking", "O", Py_False)
                 : PyObject_CallMethod(sock, "close", NULL);
@@ -115,8 +105,9 @@ sock_transport_must_ask(SocketTransportObject *self,
 {
     PyTypeObject *type =
         (PyTypeObject *)self->base.state->imports.socket_socket;
+    PyObject *sock = self->base.desc.object;
 
-    return (self->sock != NULL && !Py_IS_TYPE(self->sock, type)) ||
+    return (sock != NULL && !Py_IS_TYPE(sock, type)) ||
            (address != NULL && address->size > 0 &&
             !al_sockaddr_knows(address->any.sa.sa_family));
 }
@@ -136,12 +127,7 @@ sock_transport_make_extra(TransportObject *base, PyObject *name)
         if (sock_transport_make_sock(self) < 0) {
             return NULL;
         }
-        PyObject *sock = Py_NewRef(self->sock);
-        PyObject *args[] = {sock, (PyObject *)self};
-        PyObject *shown = PyObject_Vectorcall(state->imports.ShownSocket, args,
-                                              Py_ARRAY_LENGTH(args), NULL);
-        Py_DECREF(sock);
-        return shown;
+        return al_claim_show_socket(base);
     }
     if (PyUnicode_Compare(name, state->names.sockname) == 0) {
         address = self->sockname;
@@ -157,7 +143,7 @@ sock_transport_make_extra(TransportObject *base, PyObject *name)
     if (sock_transport_must_ask(self, address)) {
         return sock_transport_make_sock(self) < 0
                    ? NULL
-                   : al_transport_ask_socket(self->sock, method);
+                   : al_transport_ask_socket(base->desc.object, method);
     }
     return address == NULL ? Py_NewRef(Py_None)
                            : al_sockaddr_to_python(address);
@@ -218,8 +204,7 @@ sock_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
 
     /* connection_made() may have paused, closed or aborted us. */
     if (al_sock_read_is_on(self) && al_sock_read_start(self) < 0 &&
-        al_transport_fatal_error(base,
-                                 "Fatal read error on socket transport") < 0)
+        al_transport_fatal_error(base, AL_SOCK_READ_FAILED) < 0)
     {
         Py_XSETREF(raised, PyErr_GetRaisedException());
     }
@@ -240,17 +225,19 @@ sock_transport_look(SocketTransportObject *self, const al_sockaddr *peername)
 {
     al_sockaddr address;
 
-    if (al_sock_name(self->fd, &address) == 0) {
+    int fd = self->base.desc.fd;
+
+    if (al_sock_name(fd, &address) == 0) {
         int family = address.any.sa.sa_family;
         if (family == AF_INET || family == AF_INET6) {
-            al_sock_set_nodelay(self->fd);
+            al_sock_set_nodelay(fd);
         }
         self->sockname = al_sockaddr_copy(&address);
         if (self->sockname == NULL) {
             return -1;
         }
     }
-    if (peername == NULL && al_sock_peer(self->fd, &address) == 0) {
+    if (peername == NULL && al_sock_peer(fd, &address) == 0) {
         peername = &address;
     }
     if (peername != NULL) {
@@ -269,11 +256,12 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
 {
     TransportObject *base = &self->base;
 
-    self->fd = parts->fd;
+    al_descriptor_take(&base->desc, parts->fd, parts->sock);
     self->family = parts->family;
     self->type = parts->type;
     self->proto = parts->proto;
-    if (al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
+    if (al_claim_number(loop, parts->fd, parts->sock == NULL) < 0 ||
+        al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
         al_transport_init(base, &sock_transport_kind, loop, parts->protocol,
                           parts->extra, parts->context) < 0 ||
         al_protocol_expect(&base->protocol, loop->state) < 0 ||
@@ -282,7 +270,6 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
     {
         return -1;
     }
-    self->sock = Py_XNewRef(parts->sock);
     if (sock_transport_must_ask(self, NULL) &&
         al_transport_learn_addresses(base) < 0)
     {
@@ -291,7 +278,6 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
     if (parts->waiter != NULL && parts->waiter != Py_None) {
         self->waiter = Py_NewRef(parts->waiter);
     }
-    self->owns_fd = true;
     return 0;
 }
 
@@ -311,8 +297,7 @@ al_sock_transport_new(al_loop_head *loop, const al_sock_transport_parts *parts)
                                "_begin") < 0)
     {
         /* Not begun, not ours: the caller closes it. */
-        Py_CLEAR(self->sock);
-        self->owns_fd = false;
+        al_descriptor_give_back(&self->base.desc);
         Py_DECREF(self);
         return NULL;
     }
@@ -334,6 +319,9 @@ al_sock_transport_close(SocketTransportObject *self)
     }
     if (!al_transport_is_open(base)) {
         return 0; /* that failed */
+    }
+    if (self->outgoing.count > 0 && !al_transport_is_ours(base)) {
+        return al_transport_fatal_loss(base, AL_SOCK_WRITE_FAILED);
     }
     base->phase = AL_TRANSPORT_CLOSING;
     al_fdwatch_clear_reader(&self->watch);
@@ -518,6 +506,9 @@ static PyMethodDef SocketTransport_methods[] = {
     {"set_write_buffer_limits",
      (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
      AL_KEYWORDS, SocketTransport_set_write_buffer_limits_doc},
+    {"_show_number", al_claim_py_show_number, METH_NOARGS, NULL},
+    {"_trust_number", al_claim_py_trust_number, METH_NOARGS, NULL},
+    {"_own_number", al_claim_py_own_number, METH_NOARGS, NULL},
     {"_make_empty_waiter", al_sock_sendfile_py_make_empty_waiter, METH_NOARGS,
      NULL},
     {"_lend", al_sock_sendfile_py_lend, METH_O, NULL},
@@ -535,7 +526,6 @@ static PyMemberDef SocketTransport_members[] = {
     AL_TRANSPORT_MEMBERS,
     {"_paused", T_BOOL, offsetof(SocketTransportObject, is_paused), READONLY,
      NULL},
-    {"_sock_fd", T_INT, offsetof(SocketTransportObject, fd), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -558,11 +548,11 @@ SocketTransport_repr(PyObject *op)
     }
     if (base->loop == NULL || base->loop->is_closed) {
         return PyUnicode_FromFormat("<asyncloop.SocketTransport%s fd=%d>",
-                                    phase, self->fd);
+                                    phase, base->desc.fd);
     }
     return PyUnicode_FromFormat(
         "<asyncloop.SocketTransport%s fd=%d read=%s write=<%s, bufsize=%zu>>",
-        phase, self->fd,
+        phase, base->desc.fd,
         self->watch.reader.object != NULL ? "polling" : "idle",
         self->watch.writer.object != NULL ? "polling" : "idle",
         self->is_held ? 0 : self->outgoing.size);
@@ -577,7 +567,6 @@ SocketTransport_traverse(PyObject *op, visitproc visit, void *arg)
 
     /* The references of the watch's entries are the loop's, which visits
      * them; queued bytes refer to nothing. */
-    Py_VISIT(self->sock);
     Py_VISIT(self->waiter);
     Py_VISIT(self->sendfile);
     return al_transport_traverse(&self->base, visit, arg);
@@ -590,7 +579,6 @@ SocketTransport_clear(PyObject *op)
 
     al_fdwatch_close(&self->watch);
     al_chunks_clear(&self->outgoing);
-    Py_CLEAR(self->sock);
     Py_CLEAR(self->waiter);
     Py_CLEAR(self->sendfile);
     al_transport_clear(&self->base);
@@ -600,10 +588,10 @@ SocketTransport_clear(PyObject *op)
 static void
 SocketTransport_finalize(PyObject *op)
 {
-    SocketTransportObject *self = SocketTransportObject_CAST(op);
+    TransportObject *base = TransportObject_CAST(op);
 
-    if (self->owns_fd) {
-        al_transport_finalize(&self->base);
+    if (base->desc.phase != AL_DESCRIPTOR_NONE) {
+        al_transport_finalize(base);
     }
 }
 

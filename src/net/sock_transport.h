@@ -10,17 +10,12 @@
 typedef struct {
     TransportObject base;
     al_fdwatch watch; /* in the loop's table from the start to the end */
-    int fd;           /* kept for the repr when it is closed */
-    bool owns_fd;     /* <=> it is open, and ours to close */
     bool is_paused;   /* pause_reading() was called last */
     bool is_eof;      /* write_eof() was called */
     bool is_held;     /* `outgoing` waits for the end of the turn */
     bool is_written_in_parts; /* several writes in the turn of the last one */
     uint32_t write_turn;      /* of the loop, when it was written to last */
-    /* The socket of `fd`, then the one who closes it. Owned; NULL for an
-     * accepted connection until somebody asks for it. */
-    PyObject *sock;
-    int family; /* what that socket will be made of */
+    int family; /* what the socket object of the descriptor is made of */
     int type;
     int proto;
     al_sockaddr *sockname; /* owned memory, NULL <=> unknown */
@@ -34,6 +29,10 @@ typedef struct {
      * waits for `outgoing` to be sent, then that of the sending. */
     PyObject *sendfile;
 } SocketTransportObject;
+
+/* asyncio's words for what ends a transport. */
+#define AL_SOCK_READ_FAILED "Fatal read error on socket transport"
+#define AL_SOCK_WRITE_FAILED "Fatal write error on socket transport"
 
 #define SocketTransportObject_CAST(op) ((SocketTransportObject *)(op))
 

@@ -49,13 +49,22 @@ sock_write_fail(SocketTransportObject *self, int errnum)
         exc = PyErr_GetRaisedException();
         PyErr_SetRaisedException(Py_NewRef(exc));
     }
-    int rc = al_transport_fatal_error(&self->base,
-                                      "Fatal write error on socket transport");
+    int rc = al_transport_fatal_error(&self->base, AL_SOCK_WRITE_FAILED);
     if (exc != NULL) {
         al_sock_sendfile_fail(self, exc);
         Py_DECREF(exc);
     }
     return rc;
+}
+
+/* As al_sock_send(), of our descriptor and no other. */
+static inline ssize_t
+sock_write_send(SocketTransportObject *self, const char *data, size_t size)
+{
+    al_loop_note_event(self->base.loop);
+    return al_transport_is_ours(&self->base)
+               ? al_sock_send(self->base.desc.fd, data, size)
+               : -EBADF;
 }
 
 /* What one call sends from the queue: as al_sock_sendv(). */
@@ -64,9 +73,12 @@ sock_write_sendv(SocketTransportObject *self)
 {
     struct iovec iov[AL_WRITE_IOV];
 
+    if (!al_transport_is_ours(&self->base)) {
+        return -EBADF;
+    }
     int count = al_chunks_iovec(&self->outgoing, iov, AL_WRITE_IOV);
     al_loop_note_event(self->base.loop);
-    return al_sock_sendv(self->fd, iov, count);
+    return al_sock_sendv(self->base.desc.fd, iov, count);
 }
 
 /* As al_sock_shutdown_write(). */
@@ -74,7 +86,9 @@ static int
 sock_write_shutdown(SocketTransportObject *self)
 {
     al_loop_note_event(self->base.loop);
-    return al_sock_shutdown_write(self->fd);
+    return al_transport_is_ours(&self->base)
+               ? al_sock_shutdown_write(self->base.desc.fd)
+               : -EBADF;
 }
 
 /* Send from the queue once. 0, or -1 with an exception to be raised set; the
@@ -332,8 +346,7 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
         if (sock_write_may_hold(self, size)) {
             return sock_write_hold(self, bytes, data, size);
         }
-        al_loop_note_event(self->base.loop);
-        ssize_t n = al_sock_send(self->fd, data, size);
+        ssize_t n = sock_write_send(self, data, size);
         if (AL_LIKELY(n == (ssize_t)size)) {
             return 0;
         }
@@ -341,6 +354,9 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
             return sock_write_fail(self, (int)-n);
         }
         sent = n < 0 ? 0 : (size_t)n;
+    }
+    else if (!al_transport_is_ours(&self->base)) {
+        return sock_write_fail(self, EBADF);
     }
     if (sock_write_watch(self) < 0) {
         return -1;
@@ -423,8 +439,7 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         /* Not contiguous: that is how asyncio treats what send() raises. */
         rc = sock_write_is_lost(self)
                  ? (PyErr_Clear(), 0)
-                 : al_transport_fatal_error(
-                       &self->base, "Fatal write error on socket transport");
+                 : al_transport_fatal_error(&self->base, AL_SOCK_WRITE_FAILED);
     }
     else {
         rc = sock_write(self, NULL, view.buf, (size_t)view.len);
@@ -470,6 +485,9 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
         return -1;
     }
     self->is_held = false;
+    if (!is_first && !al_transport_is_ours(&self->base)) {
+        return sock_write_fail(self, EBADF);
+    }
     if (is_first && sock_write_flush(self) < 0) {
         return -1;
     }

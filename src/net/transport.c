@@ -16,7 +16,6 @@
 #include "net/transport.h"
 
 #include "base/args.h"
-#include "base/errors.h"
 #include "sched/ready.h"
 #include "sched/report.h"
 
@@ -105,103 +104,6 @@ al_transport_leave(TransportObject *self, int rc)
     return rc;
 }
 
-/* --- telling the user --------------------------------------------------- */
-
-static void
-transport_log(TransportObject *self, const char *level, PyObject *args,
-              PyObject *exc)
-{
-    PyObject *saved = PyErr_GetRaisedException();
-    PyObject *result = NULL;
-    PyObject *kwargs = NULL;
-    PyObject *log = PyObject_GetAttrString(self->state->imports.logger, level);
-
-    if (log != NULL && args != NULL &&
-        (exc == NULL ||
-         (kwargs = Py_BuildValue("{sO}", "exc_info", exc)) != NULL))
-    {
-        result = PyObject_Call(log, args, kwargs);
-    }
-    if (result == NULL) {
-        PyErr_WriteUnraisable((PyObject *)self);
-    }
-    Py_XDECREF(result);
-    Py_XDECREF(kwargs);
-    Py_XDECREF(log);
-    Py_XDECREF(args);
-    PyErr_SetRaisedException(saved);
-}
-
-void
-al_transport_debug(TransportObject *self, const char *format)
-{
-    transport_log(self, "debug", Py_BuildValue("(sO)", format, self), NULL);
-}
-
-void
-al_transport_info(TransportObject *self, const char *format)
-{
-    transport_log(self, "info", Py_BuildValue("(sO)", format, self), NULL);
-}
-
-void
-al_transport_warn(TransportObject *self, const char *text)
-{
-    transport_log(self, "warning", Py_BuildValue("(s)", text), NULL);
-}
-
-int
-al_transport_report(TransportObject *self, PyObject *message)
-{
-    al_state *state = self->state;
-    if (self->loop == NULL) {
-        /* A protocol method that was called outside of the loop has run the
-         * loop, and that has closed us. */
-        Py_XDECREF(message);
-        PyErr_WriteUnraisable((PyObject *)self);
-        return 0;
-    }
-    PyObject *loop = Py_NewRef((PyObject *)self->loop);
-    PyObject *protocol = Py_XNewRef(self->protocol.object);
-    al_report_item items[] = {
-        {state->names.transport, (PyObject *)self},
-        {state->names.protocol, protocol},
-        {NULL, NULL},
-    };
-    int rc = al_report_exception(loop, state, message, items);
-    Py_XDECREF(protocol);
-    Py_DECREF(loop);
-    return rc;
-}
-
-int
-al_transport_report_callback(TransportObject *self, PyObject *object,
-                             const char *method, PyObject *argument)
-{
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *message = NULL;
-    PyObject *args =
-        argument == NULL ? PyTuple_New(0) : PyTuple_Pack(1, argument);
-    PyObject *callback = PyObject_GetAttrString(object, method);
-
-    if (args != NULL && callback != NULL) {
-        PyObject *source = PyObject_CallFunctionObjArgs(
-            self->state->imports.format_callback_source, callback, args, NULL);
-        if (source != NULL) {
-            message = PyUnicode_FromFormat("Exception in callback %U", source);
-            Py_DECREF(source);
-        }
-    }
-    Py_XDECREF(args);
-    Py_XDECREF(callback);
-    if (message == NULL) { /* a broken repr must not hide the error */
-        PyErr_Clear();
-        message = PyUnicode_FromFormat("Exception in callback %s()", method);
-    }
-    PyErr_SetRaisedException(exc);
-    return al_transport_report(self, message);
-}
-
 /* --- reading ------------------------------------------------------------ */
 
 /* Bulk takes and frees blocks of up to 256 KiB all the time. glibc returns them
@@ -255,32 +157,6 @@ al_transport_force_close(TransportObject *self, PyObject *exc)
     self->phase = AL_TRANSPORT_CLOSING;
     self->kind->stop(self);
     return self->lost > 0 ? 0 : al_transport_lose(self, exc);
-}
-
-int
-al_transport_fatal_error(TransportObject *self, const char *message)
-{
-    if (al_error_is_fatal()) {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    if (PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
-        if (self->loop != NULL && self->loop->is_debug) {
-            transport_log(self, "debug",
-                          Py_BuildValue("(sOs)", "%r: %s", self, message),
-                          exc);
-        }
-    }
-    else {
-        PyErr_SetRaisedException(Py_NewRef(exc));
-        if (al_transport_report(self, PyUnicode_FromString(message)) < 0) {
-            Py_DECREF(exc);
-            return -1;
-        }
-    }
-    int rc = al_transport_force_close(self, exc);
-    Py_DECREF(exc);
-    return rc;
 }
 
 /* Let go of the server: 0, or -1 with an exception set. */
@@ -612,6 +488,15 @@ Transport_get_sock(PyObject *op, void *Py_UNUSED(closure))
     return sock;
 }
 
+static PyObject *
+Transport_get_sock_fd(PyObject *op, void *Py_UNUSED(closure))
+{
+    al_descriptor *desc = &TransportObject_CAST(op)->desc;
+
+    al_descriptor_show(desc);
+    return PyLong_FromLong(desc->fd);
+}
+
 PyGetSetDef al_transport_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"_extra", Transport_get_extra, NULL, NULL, NULL},
@@ -621,6 +506,7 @@ PyGetSetDef al_transport_getset[] = {
     {"_protocol", Transport_get_protocol, NULL, NULL, NULL},
     {"_protocol_paused", Transport_get_protocol_paused, NULL, NULL, NULL},
     {"_sock", Transport_get_sock, NULL, NULL, NULL},
+    {"_sock_fd", Transport_get_sock_fd, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -657,6 +543,7 @@ al_transport_traverse(TransportObject *self, visitproc visit, void *arg)
     Py_VISIT(self->server);
     Py_VISIT(self->extra);
     Py_VISIT(self->lost_exc);
+    Py_VISIT(self->desc.object);
     return al_protocol_traverse(&self->protocol, visit, arg);
 }
 
@@ -673,6 +560,7 @@ al_transport_clear(TransportObject *self)
     Py_CLEAR(self->server);
     Py_CLEAR(self->extra);
     Py_CLEAR(self->lost_exc);
+    Py_CLEAR(self->desc.object);
 }
 
 PyTypeObject *

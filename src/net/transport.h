@@ -9,6 +9,7 @@
 #ifndef AL_NET_TRANSPORT_H
 #define AL_NET_TRANSPORT_H
 
+#include "net/descriptor.h"
 #include "net/flow.h"
 #include "net/protocol.h"
 #include "sched/loop_head.h"
@@ -35,7 +36,7 @@ typedef struct {
     size_t (*pending)(TransportObject *self);
     /* No more events, and what is queued for sending is dropped. */
     void (*stop)(TransportObject *self);
-    /* Close the descriptor; once. */
+    /* Let go of what is watched, and of the descriptor. */
     void (*release)(TransportObject *self);
     /* Extra information that is made when asked for. -> new reference; NULL
      * without an exception: there is none of that name. */
@@ -52,6 +53,7 @@ struct TransportObject {
     al_loop_head *loop;   /* owned, NULL <=> CLOSED */
     PyObject *context;    /* owned: the protocol is called in it */
     al_protocol protocol; /* empty <=> CLOSED */
+    al_descriptor desc;   /* NONE before the start and from CLOSED on */
     PyObject *server;     /* owned, NULL <=> none or detached from it */
     PyObject *extra;      /* owned dict, NULL until needed */
     PyObject *lost_exc;   /* owned: what connection_lost() will get, or NULL */
@@ -99,6 +101,13 @@ al_transport_is_draining(const TransportObject *self)
     return self->phase == AL_TRANSPORT_CLOSING && self->lost == 0;
 }
 
+/* Whether the descriptor still is the transport's; ask before each use. */
+static inline bool
+al_transport_is_ours(TransportObject *self)
+{
+    return al_descriptor_is_ours(&self->desc, self->state);
+}
+
 /* Queue run(self) for the next turn; where that has to go through
  * loop.call_soon(), self.method().
  * 0, or -1 with an exception set (RuntimeError on a closed loop). */
@@ -135,6 +144,10 @@ al_transport_report_callback(TransportObject *self, PyObject *object,
  * 0, or -1 with an exception to be raised set. */
 AL_NODISCARD int
 al_transport_fatal_error(TransportObject *self, const char *message);
+
+/* The same for OSError(EBADF): the descriptor is not ours any more. */
+AL_NODISCARD int
+al_transport_fatal_loss(TransportObject *self, const char *message);
 
 /* Let connection_lost(exc) be called in the next turn, at once or after what
  * is queued is dropped; `exc` is borrowed, NULL for None.

@@ -1,0 +1,78 @@
+/* claim.c - which transport of a loop has a descriptor's number.
+ *
+ *     transport A has number 7 --- the program closes 7
+ *                                       |
+ *     B is opened and gets number 7 --> al_claim_number(7): A ends with EBADF,
+ *                                       and its watch can be B's */
+#include "net/claim.h"
+
+#include "io/fdwatch.h"
+
+int
+al_claim_number(al_loop_head *loop, int fd, bool is_fresh)
+{
+    al_fdwatch *watch = al_fdwatch_find(loop, fd);
+
+    if (AL_LIKELY(watch == NULL || watch->owner == NULL)) {
+        return 0;
+    }
+    TransportObject *owner = TransportObject_CAST(Py_NewRef(watch->owner));
+    int rc = 0;
+    if (is_fresh) {
+        al_descriptor_lose(&owner->desc);
+    }
+    if (!al_transport_is_ours(owner)) {
+        rc = al_transport_fatal_loss(owner, "The descriptor is closed");
+        watch = al_fdwatch_find(loop, fd);
+        if (watch != NULL && watch->owner == (PyObject *)owner) {
+            al_fdwatch_close(watch);
+        }
+    }
+    Py_DECREF(owner);
+    return rc;
+}
+
+int
+al_claim_check_free(al_loop_head *loop, int fd, PyObject *fileobj)
+{
+    return al_claim_number(loop, fd, false) < 0
+               ? -1
+               : al_fdwatch_check_free(loop, fd, fileobj);
+}
+
+PyObject *
+al_claim_show_socket(TransportObject *transport)
+{
+    PyObject *sock = Py_NewRef(transport->desc.object);
+    PyObject *args[] = {sock, (PyObject *)transport};
+    PyObject *shown =
+        PyObject_Vectorcall(transport->state->imports.ShownSocket, args,
+                            Py_ARRAY_LENGTH(args), NULL);
+    Py_DECREF(sock);
+    return shown;
+}
+
+PyObject *
+al_claim_py_show_number(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    TransportObject *self = TransportObject_CAST(op);
+
+    (void)self->kind->pending(self); /* it is sent before others use it */
+    al_descriptor_show(&self->desc);
+    Py_RETURN_NONE;
+}
+
+PyObject *
+al_claim_py_trust_number(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    al_descriptor_trust(&TransportObject_CAST(op)->desc);
+    Py_RETURN_NONE;
+}
+
+PyObject *
+al_claim_py_own_number(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    TransportObject *self = TransportObject_CAST(op);
+
+    return PyLong_FromLong(al_transport_is_ours(self) ? self->desc.fd : -1);
+}

@@ -1,0 +1,195 @@
+/* descriptor.c - a descriptor that we work on, and whether it is still ours.
+ *
+ *     accept4() --------------------> PRIVATE --- the program asks for
+ *                                       |   ^     the number ---.
+ *     create_connection(host, port) ----+---'                   v
+ *     create_connection(sock=s), a pipe, a listener --------> SHARED
+ *                                       |                        |
+ *                                       |     another file has the number
+ *                                       v                        v
+ *                                   released <----------------- LOST
+ *
+ * A program can lose a SHARED descriptor for us in many ways: s.close(), the
+ * end of a `with` block, s.detach(), os.close(n), os.dup2(x, n).  We notice by
+ * two questions before each use: does the socket object still have the number
+ * (detach() leaves the file open), and is the number still the same file
+ * (device and inode: a socket's inode is its own).  The second costs a system
+ * call of 0.2 us, which is why there is PRIVATE.
+ *
+ * Who finds it lost acts as if the system call had said EBADF.
+ *
+ * Invariant
+ *   (1) A LOST descriptor is neither read, written, shut down, watched nor
+ *       closed, and neither is it by the end of the object that we hold. */
+#include "net/descriptor.h"
+
+#include "net/sock.h"
+
+#include <sys/stat.h>
+
+/* Note which file fd is. One that is not open matches no file later. */
+static void
+descriptor_learn(al_descriptor *self)
+{
+    struct stat status;
+
+    if (fstat(self->fd, &status) < 0) {
+        self->phase = AL_DESCRIPTOR_LOST;
+        return;
+    }
+    self->device = status.st_dev;
+    self->inode = status.st_ino;
+}
+
+static bool
+descriptor_is_same_file(const al_descriptor *self)
+{
+    struct stat status;
+
+    return fstat(self->fd, &status) == 0 && status.st_ino == self->inode &&
+           status.st_dev == self->device;
+}
+
+/* Whether the object is a socket.socket. */
+static bool
+descriptor_is_socket(const al_descriptor *self, al_state *state)
+{
+    return self->object != NULL &&
+           PyObject_TypeCheck(self->object,
+                              (PyTypeObject *)state->imports.socket_socket);
+}
+
+/* The number that a socket object has now, -1 if it has none. Its class may
+ * override fileno(), which is not asked. */
+static int
+descriptor_number(const al_descriptor *self, al_state *state)
+{
+    PyObject *number =
+        PyObject_CallOneArg(state->imports.socket_fileno, self->object);
+    if (number == NULL) {
+        PyErr_Clear(); /* no memory: let the file decide */
+        return self->fd;
+    }
+    int fd = (int)PyLong_AsLong(number);
+    Py_DECREF(number);
+    return fd;
+}
+
+void
+al_descriptor_take(al_descriptor *self, int fd, PyObject *object)
+{
+    self->fd = fd;
+    self->object = Py_XNewRef(object);
+    self->phase =
+        object == NULL ? AL_DESCRIPTOR_PRIVATE : AL_DESCRIPTOR_SHARED;
+    if (object != NULL) {
+        descriptor_learn(self);
+    }
+}
+
+void
+al_descriptor_give_back(al_descriptor *self)
+{
+    self->phase = AL_DESCRIPTOR_NONE;
+    Py_CLEAR(self->object);
+}
+
+void
+al_descriptor_trust(al_descriptor *self)
+{
+    if (self->phase == AL_DESCRIPTOR_SHARED && !self->is_shown) {
+        self->phase = AL_DESCRIPTOR_PRIVATE;
+    }
+}
+
+void
+al_descriptor_show(al_descriptor *self)
+{
+    self->is_shown = true;
+    if (self->phase == AL_DESCRIPTOR_PRIVATE) {
+        self->phase = AL_DESCRIPTOR_SHARED;
+        descriptor_learn(self);
+    }
+}
+
+void
+al_descriptor_lose(al_descriptor *self)
+{
+    if (self->phase != AL_DESCRIPTOR_NONE) {
+        self->phase = AL_DESCRIPTOR_LOST;
+    }
+}
+
+bool
+al_descriptor_look(al_descriptor *self, al_state *state)
+{
+    if (self->phase != AL_DESCRIPTOR_SHARED) {
+        return self->phase == AL_DESCRIPTOR_PRIVATE;
+    }
+    if ((descriptor_is_socket(self, state) &&
+         descriptor_number(self, state) != self->fd) ||
+        !descriptor_is_same_file(self))
+    {
+        self->phase = AL_DESCRIPTOR_LOST;
+        return false;
+    }
+    return true;
+}
+
+/* object.method(): 0, or -1 with its exception set. */
+static int
+descriptor_call(al_descriptor *self, PyObject *method)
+{
+    PyObject *object = Py_NewRef(self->object);
+    PyObject *result = PyObject_CallMethodNoArgs(object, method);
+    Py_DECREF(object);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* Keep the end of the object from closing a file that is not ours: by (1).
+ * 0, or -1 with an exception set. */
+static int
+descriptor_disarm(al_descriptor *self, al_state *state)
+{
+    if (descriptor_is_socket(self, state)) {
+        return descriptor_number(self, state) == self->fd
+                   ? descriptor_call(self, state->names.detach)
+                   : 0;
+    }
+    /* A file object cannot forget its number: it has to live. */
+    int is_closed = 0;
+    PyObject *closed = PyObject_GetAttr(self->object, state->names.closed);
+    if (closed == NULL) {
+        PyErr_Clear(); /* no file object: whatever it is, it may close fd */
+    }
+    else {
+        is_closed = PyObject_IsTrue(closed);
+        Py_DECREF(closed);
+    }
+    if (is_closed != 0) {
+        return is_closed > 0 ? 0 : -1;
+    }
+    return PyList_Append(state->imports.strays, self->object);
+}
+
+int
+al_descriptor_release(al_descriptor *self, al_state *state)
+{
+    if (self->phase == AL_DESCRIPTOR_NONE) {
+        return 0;
+    }
+    bool is_ours = al_descriptor_is_ours(self, state);
+    self->phase = AL_DESCRIPTOR_NONE; /* first: the object may run anything */
+    if (self->object != NULL) {
+        return is_ours ? descriptor_call(self, state->names.close)
+                       : descriptor_disarm(self, state);
+    }
+    if (is_ours) {
+        al_sock_close(self->fd);
+    }
+    return 0;
+}

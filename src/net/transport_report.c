@@ -1,0 +1,137 @@
+/* transport_report.c - what a transport tells of errors: to the log, to the
+ * loop's exception handler, and to its own end.
+ */
+#include "net/transport.h"
+
+#include "base/errors.h"
+#include "sched/report.h"
+
+#include <errno.h>
+
+static void
+transport_log(TransportObject *self, const char *level, PyObject *args,
+              PyObject *exc)
+{
+    PyObject *saved = PyErr_GetRaisedException();
+    PyObject *result = NULL;
+    PyObject *kwargs = NULL;
+    PyObject *log = PyObject_GetAttrString(self->state->imports.logger, level);
+
+    if (log != NULL && args != NULL &&
+        (exc == NULL ||
+         (kwargs = Py_BuildValue("{sO}", "exc_info", exc)) != NULL))
+    {
+        result = PyObject_Call(log, args, kwargs);
+    }
+    if (result == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(log);
+    Py_XDECREF(args);
+    PyErr_SetRaisedException(saved);
+}
+
+void
+al_transport_debug(TransportObject *self, const char *format)
+{
+    transport_log(self, "debug", Py_BuildValue("(sO)", format, self), NULL);
+}
+
+void
+al_transport_info(TransportObject *self, const char *format)
+{
+    transport_log(self, "info", Py_BuildValue("(sO)", format, self), NULL);
+}
+
+void
+al_transport_warn(TransportObject *self, const char *text)
+{
+    transport_log(self, "warning", Py_BuildValue("(s)", text), NULL);
+}
+
+int
+al_transport_report(TransportObject *self, PyObject *message)
+{
+    al_state *state = self->state;
+    if (self->loop == NULL) {
+        /* A protocol method that was called outside of the loop has run the
+         * loop, and that has closed us. */
+        Py_XDECREF(message);
+        PyErr_WriteUnraisable((PyObject *)self);
+        return 0;
+    }
+    PyObject *loop = Py_NewRef((PyObject *)self->loop);
+    PyObject *protocol = Py_XNewRef(self->protocol.object);
+    al_report_item items[] = {
+        {state->names.transport, (PyObject *)self},
+        {state->names.protocol, protocol},
+        {NULL, NULL},
+    };
+    int rc = al_report_exception(loop, state, message, items);
+    Py_XDECREF(protocol);
+    Py_DECREF(loop);
+    return rc;
+}
+
+int
+al_transport_report_callback(TransportObject *self, PyObject *object,
+                             const char *method, PyObject *argument)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *message = NULL;
+    PyObject *args =
+        argument == NULL ? PyTuple_New(0) : PyTuple_Pack(1, argument);
+    PyObject *callback = PyObject_GetAttrString(object, method);
+
+    if (args != NULL && callback != NULL) {
+        PyObject *source = PyObject_CallFunctionObjArgs(
+            self->state->imports.format_callback_source, callback, args, NULL);
+        if (source != NULL) {
+            message = PyUnicode_FromFormat("Exception in callback %U", source);
+            Py_DECREF(source);
+        }
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(callback);
+    if (message == NULL) { /* a broken repr must not hide the error */
+        PyErr_Clear();
+        message = PyUnicode_FromFormat("Exception in callback %s()", method);
+    }
+    PyErr_SetRaisedException(exc);
+    return al_transport_report(self, message);
+}
+
+int
+al_transport_fatal_error(TransportObject *self, const char *message)
+{
+    if (al_error_is_fatal()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    if (PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
+        if (self->loop != NULL && self->loop->is_debug) {
+            transport_log(self, "debug",
+                          Py_BuildValue("(sOs)", "%r: %s", self, message),
+                          exc);
+        }
+    }
+    else {
+        PyErr_SetRaisedException(Py_NewRef(exc));
+        if (al_transport_report(self, PyUnicode_FromString(message)) < 0) {
+            Py_DECREF(exc);
+            return -1;
+        }
+    }
+    int rc = al_transport_force_close(self, exc);
+    Py_DECREF(exc);
+    return rc;
+}
+
+int
+al_transport_fatal_loss(TransportObject *self, const char *message)
+{
+    al_error_set_errno(EBADF);
+    return al_transport_fatal_error(self, message);
+}
