@@ -15,6 +15,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "stock_needs(fact, reason): what must hold of stock, see shared/stock.py")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for mark in item.iter_markers("stock_needs"):
+            assert "kind" in item.callspec.params, f"{item.nodeid} does not run on stock"
+            if not mark.args[0] and item.callspec.params["kind"] == "asyncio":
+                item.add_marker(pytest.mark.skip(reason=mark.kwargs["reason"]))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def little_to_collect():
     """Most tests collect garbage: leave what was there before out of it, which takes most of their time."""

@@ -6,24 +6,19 @@
 As transport_programs.py: the peer is a plain non-blocking socket, which the script drives. Between UDP sockets of one
 host nothing ever waits; between Unix sockets it does when the peer does not take it.
 
-To see a program again: python tests/differential/datagram_programs.py "{'wire': ...}"
+To see a program again: PYTHONPATH=tests/shared python tests/differential/datagram_programs.py "{'wire': ...}"
 """
 
 import asyncio
-import inspect
 import socket
 import sys
 import tempfile
-from asyncio import selector_events
 
+import stock
 import tracing
 import transport_programs
 
 SIZES = [0, 1, 100, 9000, 60_000, 70_000]  # the last one is more than UDP takes
-
-# Stock of which get_write_buffer_size() is right: until some 3.14 it forgot what could not be sent in the second try,
-# and 3.13 added 8 for each datagram and took nothing off.
-COUNTS = "_buffer_size +=" in inspect.getsource(selector_events._SelectorDatagramTransport._sendto_ready)
 
 
 class Protocol(transport_programs.Seen, asyncio.DatagramProtocol):
@@ -79,7 +74,7 @@ class Program(transport_programs.Program):
 
     def op_look(self):
         size = self.transport.get_write_buffer_size()
-        return self.transport.is_closing(), size if COUNTS else size > 0
+        return self.transport.is_closing(), size if stock.DATAGRAMS_COUNT else size > 0
 
     # What the peer does.
 

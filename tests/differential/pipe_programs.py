@@ -5,13 +5,14 @@
 
 As transport_programs.py, with the end that the transport is.
 
-To see a program again: python tests/differential/pipe_programs.py "{'end': ...}"
+To see a program again: PYTHONPATH=tests/shared python tests/differential/pipe_programs.py "{'end': ...}"
 """
 
 import os
 import socket
 import sys
 
+import stock
 import tracing
 import transport_programs
 
@@ -70,7 +71,7 @@ class Program(transport_programs.Program):
         return self.transport.is_closing()
 
     def op_is_reading(self):
-        return self.transport.is_reading()
+        return self.transport.is_reading() if stock.PIPES_TELL else None
 
     def op_get_write_buffer_size(self):
         return self.transport.get_write_buffer_size() > 0

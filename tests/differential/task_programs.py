@@ -6,28 +6,21 @@ An op is a tuple: a name and its arguments, which are small numbers (any index i
 of ops. A task runs a body, a callback one of the callbacks, and the script is what the owner of the loop does:
 turning it, and moving its clock. Time is the program's, so nothing waits and deadlines come in a certain order.
 
-To see a program again: python tests/differential/task_programs.py KIND "{'bodies': ...}"
+To see a program again: PYTHONPATH=tests/shared python tests/differential/task_programs.py KIND "{'bodies': ...}"
 """
 
 import asyncio
 import contextvars
 import gc
-import inspect
 import sys
 
+import stock
 import tracing
 
 # Ops that a program may run, for programs that make themselves longer and longer. Few enough that eager tasks which
 # start one another stay away from the recursion limit: who reaches it first is not defined.
 FUEL = 100
 VAR = contextvars.ContextVar("VAR", default=0)
-
-
-# On some 3.13 stock's run_forever() cleans up after the one that runs, too, when it refuses to run within it: from then
-# on nothing is to be compared.
-SPOILS_THE_OUTER_RUN = "try:\n            self._run_forever_setup()" in inspect.getsource(
-    asyncio.BaseEventLoop.run_forever
-)
 
 
 class Odd(BaseException):
@@ -312,7 +305,7 @@ class Program:
         self.loop.set_debug(is_on)
 
     def op_nest(self):
-        if self.loop.is_running() and not SPOILS_THE_OUTER_RUN:  # for the owner it would run for ever
+        if self.loop.is_running() and not stock.SPOILS_THE_OUTER_RUN:  # for the owner it would run for ever
             self.loop.run_forever()
 
     # Ops that wait.

@@ -4,7 +4,7 @@ As transport_programs.py, with these keys besides: "server" (which side the tran
 "1.3"), "upgrade" (by start_tls()) and "chunks", the sizes in bytes into which the peer cuts its ciphertext, by turns.
 The peer is an ssl.SSLObject between two buffers, on a plain socket that the script drives.
 
-To see a program again: python tests/differential/tls_programs.py "{'wire': ...}"
+To see a program again: PYTHONPATH=tests/shared python tests/differential/tls_programs.py "{'wire': ...}"
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import stock
 import tracing
 import transport_programs
 
@@ -171,6 +172,11 @@ class Program(transport_programs.Program):
 
     # The owner of the loop.
 
+    def op_abort(self):
+        # Of one that was closed twice stock's has forgotten its protocol.
+        if stock.TLS_ABORTS_CLOSED or getattr(self.transport, "_ssl_protocol", self) is not None:
+            self.transport.abort()
+
     async def connect(self, protocol):
         server = self.program["server"]
         if self.program["upgrade"]:
@@ -203,7 +209,7 @@ class Program(transport_programs.Program):
             self.settle()
         self.note("the end")
         if not self.dead:
-            self.transport.abort()
+            self.op_abort()
         self.end()
 
 

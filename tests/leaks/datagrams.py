@@ -211,7 +211,8 @@ async def dropped_without_closing():
         transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
             _Protocol, local_addr=("127.0.0.1", 0)
         )
-        transport.pause_reading()
+        with contextlib.suppress(NotImplementedError):  # stock of 3.11.2: then the loop's end drops it
+            transport.pause_reading()
         await asyncio.sleep(0)
         del transport, protocol
         gc.collect()

@@ -12,6 +12,7 @@ import time
 import weakref
 
 import pytest
+import stock
 
 
 async def answer():
@@ -276,12 +277,8 @@ class TestState:
         assert loop._thread_id is None
 
 
+@pytest.mark.stock_needs(not stock.SPOILS_THE_OUTER_RUN, reason="the outer loop takes itself for stopped")
 class TestRunningTwice:
-    @pytest.fixture(autouse=True)
-    def outer_loop_goes_on(self, kind):
-        if kind == "asyncio" and sys.version_info[:3] == (3, 13, 0):
-            pytest.skip("stock 3.13.0 takes the outer loop for stopped after the error")
-
     def test_same_loop(self, loop, future):
         def again():
             for run in loop.run_forever, lambda: loop.run_until_complete(future):

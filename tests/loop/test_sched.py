@@ -3,9 +3,9 @@
 import asyncio
 import contextvars
 import functools
-import sys
 
 import pytest
+import stock
 
 
 async def answer():
@@ -304,7 +304,7 @@ class TestTaskFactory:
         loop.set_task_factory(None)
         assert calls[0] is context
 
-    @pytest.mark.skipif(sys.version_info >= (3, 13, 3), reason="the factory is given name and context since 3.13.3")
+    @pytest.mark.skipif(stock.FACTORY_IS_GIVEN_ALL, reason="the factory is given name and context")
     def test_of_two_arguments_is_enough(self, loop, Task):
         loop.set_task_factory(lambda loop, coro: Task(coro, loop=loop))
         task = loop.create_task(answer(), name="named")

@@ -11,6 +11,7 @@ import warnings
 import weakref
 
 import pytest
+import stock
 
 SENDS_EMPTY = sys.version_info >= (3, 13)
 HEADER = 8 if sys.version_info >= (3, 13) else 0  # what flow control counts for each datagram besides its bytes
@@ -122,10 +123,14 @@ class TestObject:
         transport = endpoint(Datagrams())
         fd = transport.get_extra_info("socket").fileno()
         assert f"DatagramTransport fd={fd} read=polling write=<idle, bufsize=0>>" in repr(transport)
-        transport.pause_reading()
-        assert "read=idle" in repr(transport)
         transport.close()
         assert f"DatagramTransport closing fd={fd}" in repr(transport)
+
+    @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
+    def test_repr_of_a_paused_one(self, endpoint):
+        transport = endpoint(Datagrams())
+        transport.pause_reading()
+        assert "read=idle" in repr(transport)
 
     def test_has_attributes_and_weak_references(self, endpoint):
         transport = endpoint(Datagrams())
@@ -133,6 +138,7 @@ class TestObject:
         assert transport.remark == "mine"
         assert weakref.ref(transport)() is transport
 
+    @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
     def test_dropped_unclosed_warns_and_closes(self, endpoint, run):
         protocol = Datagrams()
         transport = endpoint(protocol)
@@ -210,6 +216,7 @@ class TestReceiving:
             assert protocol.senders == expected
 
     @pytest.mark.parametrize("when", [1, 3, 20])
+    @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
     def test_paused_by_a_datagram(self, endpoint, peer, eventually, settle, when):
         def pause(protocol):
             if len(protocol.received) == when:
@@ -228,6 +235,7 @@ class TestReceiving:
         eventually(lambda: len(protocol.received) == 41)
         assert protocol.received == [*numbered(40), b"last"]
 
+    @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
     def test_paused_again_and_again(self, endpoint, peer, eventually):
         protocol = Datagrams(lambda protocol: protocol.transport.pause_reading())
         transport = endpoint(protocol)
@@ -252,6 +260,7 @@ class TestReceiving:
         assert protocol.lost == [None]
 
     @pytest.mark.parametrize("how", ["close", "abort"])
+    @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
     def test_ended_while_paused_in_the_middle(self, endpoint, peer, eventually, how):
         def pause(protocol):
             if len(protocol.received) == 5:
@@ -312,6 +321,7 @@ class TestReceiving:
         eventually(lambda: len(protocol.received) == 40)
         assert protocol.received == numbered(40)
 
+    @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
     def test_in_debug_mode(self, endpoint, peer, loop, eventually):
         loop.set_debug(True)
 
@@ -577,8 +587,15 @@ class TestEnd:
         assert sock.fileno() == -1
         assert transport.get_protocol() is None
         transport.close()
+
+    @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
+    def test_pausing_of_a_lost_one_does_nothing(self, endpoint, settle):
+        transport = endpoint(Datagrams())
+        transport.close()
+        settle()
         transport.pause_reading()
         transport.resume_reading()
+        assert not transport.is_reading()
 
     @pytest.mark.parametrize("is_lost", [False, True])
     def test_sending_to_the_peer_afterwards_warns_from_the_fifth_on(self, endpoint, peer, settle, caplog, is_lost):

@@ -2,9 +2,9 @@
 
 import random
 import re
-import sys
 
 import pytest
+import stock
 
 
 @pytest.fixture
@@ -101,9 +101,7 @@ class TestPauseWriting:
         assert receive(peer, 50) == b"small" * 10
         assert protocol.calls == ["connection_made"]
 
-    @pytest.mark.skipif(
-        (3, 12) <= sys.version_info < (3, 13, 2), reason="stock writelines() did not pause in these (gh-127655)"
-    )
+    @pytest.mark.stock_needs(stock.WRITELINES_PAUSES, reason="stock's writelines() does not pause (gh-127655)")
     def test_comes_for_writelines_too(self, stuffed):
         transport, _, protocol, size = stuffed()
         transport.set_write_buffer_limits(high=size + 3)

@@ -14,6 +14,7 @@ import warnings
 import weakref
 
 import pytest
+import stock
 
 
 @pytest.fixture
@@ -286,10 +287,8 @@ class TestReading:
     def test_pause_and_resume(self, pipe, connect_reader, Recorder, eventually, settle):
         protocol = Recorder()
         transport = connect_reader(pipe[0], protocol)
-        assert transport.is_reading()
         transport.pause_reading()
         transport.pause_reading()
-        assert not transport.is_reading()
         pipe[1].write(b"later")
         settle()
         assert protocol.data == b""
@@ -297,6 +296,18 @@ class TestReading:
         transport.resume_reading()
         eventually(lambda: protocol.data == b"later")
 
+    @pytest.mark.stock_needs(stock.PIPES_TELL, reason="stock's pipe transports have no is_reading()")
+    def test_tells_whether_it_reads(self, pipe, connect_reader, Recorder):
+        transport = connect_reader(pipe[0], Recorder())
+        assert transport.is_reading()
+        transport.pause_reading()
+        assert not transport.is_reading()
+        transport.resume_reading()
+        assert transport.is_reading()
+        transport.close()
+        assert not transport.is_reading()
+
+    @pytest.mark.stock_needs(stock.PAUSES_EARLY, reason="stock starts reading all the same")
     def test_paused_in_connection_made(self, pipe, connect_reader, Recorder, eventually, settle):
         class Pauses(Recorder):
             def connection_made(self, transport):

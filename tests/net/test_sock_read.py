@@ -4,9 +4,9 @@ import asyncio
 import random
 import socket
 import struct
-import sys
 
 import pytest
+import stock
 
 
 def reset(peer):
@@ -236,10 +236,8 @@ class TestPauseReading:
         peer.sendall(b"go")
         eventually(lambda: protocol.data == b"go")
 
-    def test_from_connection_made(self, kind, connect, Recorder, settle, eventually):
-        if kind == "asyncio" and sys.version_info < (3, 11, 7):
-            pytest.skip("stock 3.11.2 starts reading all the same, 3.11.7 does not")
-
+    @pytest.mark.stock_needs(stock.PAUSES_EARLY, reason="stock starts reading all the same")
+    def test_from_connection_made(self, connect, Recorder, settle, eventually):
         class Protocol(Recorder):
             def connection_made(self, transport):
                 super().connection_made(transport)

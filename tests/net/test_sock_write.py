@@ -1,14 +1,13 @@
 """The write side: what is sent, in which order, what write_eof() ends and what bad arguments give."""
 
 import array
-import inspect
 import logging
 import random
 import socket
 import sys
-from asyncio import selector_events
 
 import pytest
+import stock
 
 CONNLOST_WARNING = "socket.send() raised exception."
 BYTES = "a bytes, bytearray, or memoryview object" if sys.version_info >= (3, 14) else "a bytes-like object"
@@ -184,10 +183,7 @@ class TestWriteAfterTheEnd:
                 transport.write(b"x")
             assert caplog.messages == [CONNLOST_WARNING] * 3
 
-    @pytest.mark.skipif(
-        "_conn_lost" not in inspect.getsource(selector_events._SelectorSocketTransport.writelines),
-        reason="writelines() of this stock is write() of all, or does not look",
-    )
+    @pytest.mark.skipif(not stock.WRITELINES_LOOKS, reason="writelines() here is write() of all, or does not look")
     def test_of_a_list_is_complained_about_whatever_is_in_it(self, connect, Recorder, caplog):
         transport, _ = connect(Recorder())
         transport.abort()
