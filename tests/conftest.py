@@ -133,8 +133,11 @@ def reports(loop):
 def script(kind, tmp_path):
     """Runs source in its own interpreter, where a crash is no danger, and returns what it printed.
 
-    The source finds `new_loop`, `Future` and `Task` of the kind under test; the environment changes nothing.
+    The source finds `new_loop`, `Future` and `Task` of the kind under test. The environment changes nothing but the
+    allocator, which is the debug one by default: it overwrites what is freed, so that using it crashes.
     """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["PYTHONMALLOC"] = os.environ.get("PYTHONMALLOC", "debug")
     prelude = f"""
 import asyncio, sys
 sys.path[:] = {sys.path!r}
@@ -145,7 +148,8 @@ from {kind} import Future, Task, new_event_loop as new_loop
         path = tmp_path / "script.py"
         path.write_text(prelude + textwrap.dedent(source))
         done = subprocess.run(
-            [sys.executable, "-E", "-X", "faulthandler", *flags, path],
+            [sys.executable, "-X", "faulthandler", *flags, path],
+            env=environment,
             capture_output=True,
             text=True,
             timeout=60,

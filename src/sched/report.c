@@ -38,7 +38,8 @@ error:
     return NULL;
 }
 
-/* Make the context and call the handler: 0, or -1 with any exception set. */
+/* Make the context and call the handler: 0, or -1 with any exception set. The
+ * caller holds all of it: the handler may drop what is reported, or the loop. */
 static int
 report_call(PyObject *loop, al_state *state, PyObject *message, PyObject *exc,
             const al_report_item *items)
@@ -70,7 +71,9 @@ al_report_exception(PyObject *loop, al_state *state, PyObject *message,
      * sys.exc_info(). */
     PyObject *handled = PyErr_GetHandledException();
     PyErr_SetHandledException(exc);
+    Py_INCREF(loop);
     int rc = report_call(loop, state, message, exc, items);
+    Py_DECREF(loop);
     PyErr_SetHandledException(handled);
     Py_XDECREF(handled);
     Py_XDECREF(exc);
@@ -83,9 +86,11 @@ al_report_unraisable(PyObject *loop, al_state *state, PyObject *message,
 {
     PyObject *saved = PyErr_GetRaisedException();
 
+    Py_INCREF(loop);
     if (message == NULL || report_call(loop, state, message, exc, items) < 0) {
         PyErr_WriteUnraisable(loop);
     }
+    Py_DECREF(loop);
     PyErr_SetRaisedException(saved);
 }
 

@@ -11,9 +11,13 @@
  *   (2) A waiter without a context is a Task of ours on the same loop; its
  *       wake-up is the Task itself in the ready queue.
  *   (3) A list of waiters is known to the future alone, and not empty.
- *   (4) Where a method of the loop or of somebody else's future is looked up,
- *       __init__ may come again: what is passed to it is held meanwhile, and
- *       the future's own fields are read anew afterwards. */
+ *   (4) State and slots change together, and only by future_settle() and
+ *       future_reset(). Neither drops a reference before all fields are right:
+ *       a finaliser that runs then may use the future, even call __init__ on
+ *       it, and nothing that it does is undone afterwards.
+ *   (5) Any call into Python may call __init__ on the future again. Whoever
+ *       makes such a call holds what it uses, and reads the future's fields
+ *       anew afterwards. */
 #include "task/future.h"
 
 #include "sched/handle.h"
@@ -32,7 +36,7 @@ future_call_method_soon(PyObject *op, al_state *state, PyObject *function,
     if (al_future_check_init(op) < 0) {
         return NULL;
     }
-    PyObject *loop = Py_NewRef(al_future_of(op)->loop); /* by (4) */
+    PyObject *loop = Py_NewRef(al_future_of(op)->loop); /* by (5) */
     PyObject *stack[4] = {loop, function, argument, Py_NewRef(context)};
     size_t nargs = 3;
     if (argument == NULL) {
@@ -55,10 +59,13 @@ al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
     PyObject *handle;
 
     if (AL_LIKELY(al_future_is_direct(self))) {
+        /* Before 3.12 making a handle may collect garbage: by (5). */
+        PyObject *loop = Py_NewRef(self->loop);
         /* As in call_soon(), None is a copy of the context of this moment. */
-        handle = al_handle_call_soon(al_loop_head_CAST(self->loop), function,
+        handle = al_handle_call_soon(al_loop_head_CAST(loop), function,
                                      &argument, argument != NULL,
                                      context != Py_None ? context : NULL);
+        Py_DECREF(loop);
     }
     else {
         handle =
@@ -77,7 +84,7 @@ future_wake_task(PyObject *op, PyObject *task)
 {
     al_future *self = al_future_of(op);
 
-    /* Not by (2) alone: by (4) it may be another loop than the task's now. */
+    /* Not by (2) alone: by (5) it may be another loop than the task's now. */
     if (AL_LIKELY(al_future_is_direct(self))) {
         al_loop_head *loop = al_loop_head_CAST(self->loop);
         return al_ready_push(loop, loop->step, task);
@@ -86,7 +93,9 @@ future_wake_task(PyObject *op, PyObject *task)
     if (wakeup == NULL) {
         return -1;
     }
-    int rc = al_future_call_soon(op, wakeup, op, al_task_of(task)->context);
+    PyObject *context = Py_NewRef(al_task_of(task)->context); /* by (5) */
+    int rc = al_future_call_soon(op, wakeup, op, context);
+    Py_DECREF(context);
     Py_DECREF(wakeup);
     return rc;
 }
@@ -100,7 +109,7 @@ future_schedule_list(PyObject *op, PyObject *list)
 
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
         if (AL_UNLIKELY(self->state == AL_FUTURE_PENDING)) {
-            return 0; /* by (4) */
+            return 0; /* by (5) */
         }
         PyObject *entry = PyList_GET_ITEM(list, i);
         int rc = PyTuple_CheckExact(entry)
@@ -120,16 +129,20 @@ typedef struct {
     PyObject *context;
 } future_waiters;
 
-/* Schedule everybody, in the order they came. Takes their references. */
+/* Schedule everybody, in the order they came. Takes their references. As in
+ * asyncio nobody is scheduled once __init__ has come again. */
 static inline int
 future_schedule(PyObject *op, future_waiters waiters)
 {
-    int rc;
+    int rc = 0;
 
     if (waiters.waiter == NULL) {
         return 0;
     }
-    if (waiters.context != NULL) {
+    if (AL_UNLIKELY(al_future_of(op)->state == AL_FUTURE_PENDING)) {
+        Py_XDECREF(waiters.context);
+    }
+    else if (waiters.context != NULL) {
         rc = al_future_call_soon(op, waiters.waiter, op, waiters.context);
         Py_DECREF(waiters.context);
     }
@@ -543,17 +556,16 @@ al_future_make(al_loop_head *loop)
     return op;
 }
 
-/* Whether the future's loop is in debug mode: 1, 0, or -1. */
+/* Whether `loop` is in debug mode: 1, 0, or -1. */
 static inline int
-future_loop_is_debug(al_future *self, al_state *state)
+future_loop_is_debug(PyObject *loop, bool is_ours, al_state *state)
 {
-    if (AL_LIKELY(self->is_ours && !(al_loop_head_CAST(self->loop)->overrides &
-                                     AL_OVERRIDES_GET_DEBUG)))
+    if (AL_LIKELY(is_ours && !(al_loop_head_CAST(loop)->overrides &
+                               AL_OVERRIDES_GET_DEBUG)))
     {
-        return al_loop_head_CAST(self->loop)->is_debug;
+        return al_loop_head_CAST(loop)->is_debug;
     }
-    PyObject *result =
-        PyObject_CallMethodNoArgs(self->loop, state->names.get_debug);
+    PyObject *result = PyObject_CallMethodNoArgs(loop, state->names.get_debug);
     if (result == NULL) {
         return -1;
     }
@@ -562,45 +574,82 @@ future_loop_is_debug(al_future *self, al_state *state)
     return is_debug;
 }
 
-int
-al_future_init(PyObject *op, al_state *state, PyObject *loop)
+/* The stack of this moment, if the loop is in debug mode: 0 with a new
+ * reference or NULL in *stack, or -1 with an exception set. */
+static inline int
+future_extract_stack(PyObject *loop, bool is_ours, al_state *state,
+                     PyObject **stack)
 {
-    al_future *self = al_future_of(op);
+    int is_debug = future_loop_is_debug(loop, is_ours, state);
 
-    if (AL_UNLIKELY(self->loop != NULL)) { /* __init__ called again */
-        if (AL_INITIALISES_ONCE) {
-            PyErr_Format(PyExc_RuntimeError,
-                         "%T object is already initialized", op);
-            return -1;
-        }
-        al_future_clear(op);
-        al_future_set_cancel_message(op, Py_None);
-    }
-    if (loop == NULL || loop == Py_None) {
-        loop = PyObject_CallNoArgs(state->imports.get_event_loop);
-        if (loop == NULL) {
-            return -1;
-        }
-    }
-    else {
-        Py_INCREF(loop);
-    }
-    Py_XSETREF(self->loop, loop); /* moved */
-    self->is_ours = PyObject_TypeCheck(loop, state->LoopType);
-    self->state = AL_FUTURE_PENDING;
-    self->is_blocking = false;
-    self->log_traceback = false;
-
-    int is_debug = future_loop_is_debug(self, state);
+    *stack = NULL;
     if (AL_LIKELY(is_debug == 0)) {
         return 0;
     }
     if (is_debug > 0 && !Py_IsFinalizing()) {
-        self->source_traceback =
-            PyObject_CallNoArgs(state->imports.extract_whole_stack);
-        return self->source_traceback == NULL ? -1 : 0;
+        *stack = PyObject_CallNoArgs(state->imports.extract_whole_stack);
+        return *stack == NULL ? -1 : 0;
     }
     return is_debug < 0 ? -1 : 0;
+}
+
+/* Let go of all that a future had. */
+static void
+future_drop(const al_future *old)
+{
+    Py_XDECREF(old->waiter);  /* or outcome */
+    Py_XDECREF(old->context); /* or traceback */
+    Py_XDECREF(old->source_traceback);
+    Py_XDECREF(old->loop);
+}
+
+/* Whatever it was -> PENDING, and nobody waits. Takes the references to `loop`
+ * and `source_traceback`, which may be NULL. By (4). */
+static inline void
+future_reset(al_future *self, PyObject *loop, bool is_ours,
+             PyObject *source_traceback)
+{
+    al_future old = *self;
+
+    self->state = AL_FUTURE_PENDING;
+    self->loop = loop;
+    self->is_ours = is_ours;
+    self->waiter = self->context = NULL;
+    self->source_traceback = source_traceback;
+    self->is_blocking = self->log_traceback = false;
+    if (AL_UNLIKELY(old.loop != NULL)) { /* else all was NULL */
+        future_drop(&old);
+    }
+}
+
+int
+al_future_init(PyObject *op, al_state *state, PyObject *loop)
+{
+    al_future *self = al_future_of(op);
+    PyObject *stack;
+
+    if (AL_INITIALISES_ONCE && AL_UNLIKELY(self->loop != NULL)) {
+        PyErr_Format(PyExc_RuntimeError, "%T object is already initialized",
+                     op);
+        return -1;
+    }
+    loop = loop == NULL || loop == Py_None
+               ? PyObject_CallNoArgs(state->imports.get_event_loop)
+               : Py_NewRef(loop);
+    if (loop == NULL) {
+        return -1;
+    }
+    bool is_ours = PyObject_TypeCheck(loop, state->LoopType);
+    if (future_extract_stack(loop, is_ours, state, &stack) < 0) {
+        Py_DECREF(loop);
+        return -1;
+    }
+    bool is_again = self->loop != NULL;
+    future_reset(self, loop, is_ours, stack);
+    if (AL_UNLIKELY(is_again)) {
+        al_future_set_cancel_message(op, Py_None);
+    }
+    return 0;
 }
 
 int
@@ -630,18 +679,23 @@ al_future_traverse(PyObject *op, visitproc visit, void *arg)
 void
 al_future_clear(PyObject *op)
 {
-    al_future *self = al_future_of(op);
-    al_future old = *self; /* its references are moved to here */
+    future_reset(al_future_of(op), NULL, false, NULL);
+}
 
-    /* Pending, without anything and without a loop: consistent, and only then
-     * let go. That may run finalisers which still have us in their hands. */
-    self->state = AL_FUTURE_PENDING;
-    self->loop = self->waiter = self->context = self->source_traceback = NULL;
-    self->is_ours = self->is_blocking = self->log_traceback = false;
-    Py_XDECREF(old.waiter);  /* or outcome */
-    Py_XDECREF(old.context); /* or traceback */
-    Py_XDECREF(old.source_traceback);
-    Py_XDECREF(old.loop);
+void
+al_future_report(PyObject *op, PyObject *key, PyObject *message,
+                 PyObject *exception)
+{
+    al_future *self = al_future_of(op);
+    PyObject *source_traceback = Py_XNewRef(self->source_traceback);
+    al_state *state = al_future_state_of(op);
+    const al_report_item items[] = {
+        {key, op},
+        {state->names.source_traceback, source_traceback},
+        {NULL, NULL}};
+
+    al_report_unraisable(self->loop, state, message, exception, items);
+    Py_XDECREF(source_traceback);
 }
 
 void
@@ -655,18 +709,13 @@ al_future_finalize(PyObject *op)
     self->log_traceback = false;
     al_state *state = al_future_state_of(op);
     PyObject *saved = PyErr_GetRaisedException();
-    PyObject *name =
-        PyObject_GetAttr((PyObject *)Py_TYPE(op), state->names.__name__);
+    PyObject *exc = Py_NewRef(self->outcome); /* by (5) */
+    const char *dot = strrchr(Py_TYPE(op)->tp_name, '.');
     PyObject *message =
-        name == NULL
-            ? NULL
-            : PyUnicode_FromFormat("%S exception was never retrieved", name);
-    Py_XDECREF(name);
-    const al_report_item items[] = {
-        {state->names.future, op},
-        {state->names.source_traceback, self->source_traceback},
-        {NULL, NULL}};
-    al_report_unraisable(self->loop, state, message, self->outcome, items);
+        PyUnicode_FromFormat("%s exception was never retrieved",
+                             dot != NULL ? dot + 1 : Py_TYPE(op)->tp_name);
+    al_future_report(op, state->names.future, message, exc);
+    Py_DECREF(exc);
     PyErr_SetRaisedException(saved);
 }
 

@@ -227,6 +227,13 @@ al_future_clear(PyObject *op);
 void
 al_future_finalize(PyObject *op);
 
+/* Tell the exception handler of the future's loop {key: op} and its source
+ * traceback; for finalisers. `message` is stolen, NULL after a failure to make
+ * it; `exception` is borrowed and may be NULL. */
+void
+al_future_report(PyObject *op, PyObject *key, PyObject *message,
+                 PyObject *exception);
+
 /* Deallocate an object of the type whose tp_dealloc and tp_clear are given:
  * the finaliser, our state, then the base's dealloc. */
 void

@@ -11,7 +11,6 @@
 #include "task/task.h"
 
 #include "base/args.h"
-#include "sched/report.h"
 #include "task/future_methods.h"
 #include "task/registry.h"
 
@@ -56,17 +55,11 @@ task_set_label(al_task *self, uintptr_t label)
     Py_XDECREF(old);
 }
 
-/* The name as given: 0, or -1 with an exception set (by str()). */
-static int
-task_set_name(al_task *self, PyObject *name)
+/* str(name). -> new reference, or NULL with an exception set. */
+static PyObject *
+task_name_text(PyObject *name)
 {
-    PyObject *text =
-        PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
-    if (text == NULL) {
-        return -1;
-    }
-    task_set_label(self, (uintptr_t)text);
-    return 0;
+    return PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
 }
 
 static int
@@ -84,45 +77,81 @@ task_check_coroutine(al_state *state, al_task *self, PyObject *coro)
     return -1;
 }
 
-/* Fill a task whose future part is made, but do not start it. 0, or -1. */
+/* The context as given, or a copy of the current one. -> new reference, or
+ * NULL with an exception set. */
+static PyObject *
+task_choose_context(al_task *self, PyObject *context)
+{
+    if (context == NULL || context == Py_None) {
+        return PyContext_CopyCurrent();
+    }
+    if (AL_TASK_CHECKS_CONTEXT && !PyContext_CheckExact(context)) {
+        self->future.log_destroy_pending = false;
+        PyErr_Format(PyExc_TypeError,
+                     "a contextvars.Context was expected, got %T", context);
+        return NULL;
+    }
+    return Py_NewRef(context);
+}
+
+/* The label for a name as given. 0, or -1 with an exception set (by str()). */
+static int
+task_make_label(al_state *state, PyObject *name, uintptr_t *label)
+{
+    if (name == NULL || name == Py_None) {
+        *label = ++state->task_name_counter * 2 + 1;
+        return 0;
+    }
+    PyObject *text = task_name_text(name);
+    *label = (uintptr_t)text;
+    return text == NULL ? -1 : 0;
+}
+
+/* Let go of what a task had before __init__ came again. */
+static void
+task_drop(const al_task *old)
+{
+    Py_XDECREF(old->fut_waiter);
+    Py_XDECREF(old->coro);
+    Py_XDECREF(old->context);
+    Py_XDECREF(al_task_name(old));
+}
+
+/* Fill a task whose future part is made, but do not start it. 0, or -1. As in
+ * future.c, all fields change before anything is dropped: the old coroutine may
+ * have finalisers that know the task. */
 static int
 task_fill(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
           PyObject *context)
 {
     al_task *self = al_task_of(op);
+    uintptr_t label;
 
     if (task_check_coroutine(state, self, coro) < 0) {
         return -1;
     }
-    if (context == NULL || context == Py_None) {
-        context = PyContext_CopyCurrent();
-        if (context == NULL) {
-            return -1;
-        }
-    }
-    else if (AL_TASK_CHECKS_CONTEXT && !PyContext_CheckExact(context)) {
-        self->future.log_destroy_pending = false;
-        PyErr_Format(PyExc_TypeError,
-                     "a contextvars.Context was expected, got %T", context);
+    context = task_choose_context(self, context);
+    if (context == NULL) {
         return -1;
     }
-    else {
-        Py_INCREF(context);
+    if (task_make_label(state, name, &label) < 0) {
+        Py_DECREF(context);
+        return -1;
     }
-    Py_XSETREF(self->context, context);
-    Py_XSETREF(self->coro, Py_NewRef(coro));
-    Py_CLEAR(self->fut_waiter);
+    al_task old = *self;
+    self->context = context;
+    self->coro = Py_NewRef(coro);
+    self->fut_waiter = NULL;
+    self->label = label;
     self->future.cancels = 0;
     self->future.must_cancel = false;
     self->future.log_destroy_pending = true;
-    if (name == NULL || name == Py_None) {
-        task_set_label(self, ++state->task_name_counter * 2 + 1);
-    }
-    else if (task_set_name(self, name) < 0) {
-        return -1;
-    }
     al_registry_fill_base(state, op);
-    return al_registry_fill_name(state, op);
+    int rc = al_registry_fill_name(state, op);
+    if (AL_UNLIKELY(old.label != 0)) {
+        task_drop(&old);
+    }
+    return rc;
 }
 
 /* Whether the thread is running `loop`: 1, 0, or -1. */
@@ -392,9 +421,12 @@ PyDoc_STRVAR(Task_set_name_doc, "set_name($self, value, /)\n--\n\n"
 static PyObject *
 Task_set_name(PyObject *op, PyObject *value)
 {
-    if (task_set_name(al_task_of(op), value) < 0 ||
-        al_registry_fill_name(al_state_from_type(Py_TYPE(op)), op) < 0)
-    {
+    PyObject *text = task_name_text(value);
+    if (text == NULL) {
+        return NULL;
+    }
+    task_set_label(al_task_of(op), (uintptr_t)text);
+    if (al_registry_fill_name(al_state_from_type(Py_TYPE(op)), op) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -554,15 +586,10 @@ Task_finalize(PyObject *op)
     if (self->state == AL_FUTURE_PENDING && self->log_destroy_pending &&
         self->loop != NULL)
     {
-        al_state *state = al_future_state_of(op);
-        const al_report_item items[] = {
-            {state->names.task, op},
-            {state->names.source_traceback, self->source_traceback},
-            {NULL, NULL}};
-        al_report_unraisable(
-            self->loop, state,
+        al_future_report(
+            op, al_future_state_of(op)->names.task,
             PyUnicode_FromString("Task was destroyed but it is pending!"),
-            NULL, items);
+            NULL);
     }
     al_future_finalize(op);
 }
@@ -593,6 +620,7 @@ Task_clear(PyObject *op)
 {
     al_task *self = al_task_of(op);
 
+    al_registry_remove(op); /* a finaliser may have called __init__ again */
     al_future_clear(op);
     Py_CLEAR(self->coro);
     Py_CLEAR(self->context);
@@ -604,7 +632,9 @@ Task_clear(PyObject *op)
 static void
 Task_dealloc(PyObject *op)
 {
-    al_registry_remove(op); /* before anything may look for tasks */
+    if (AL_HAS_AWAITED_BY) {
+        al_registry_remove(op); /* asyncio does so before the finaliser, too */
+    }
     al_future_dealloc(op, Task_dealloc, Task_clear);
 }
 

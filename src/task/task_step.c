@@ -55,7 +55,9 @@ task_call_step_soon(PyObject *op, PyObject *exc)
     if (step == NULL) {
         return -1;
     }
-    int rc = al_future_call_soon(op, step, exc, al_task_of(op)->context);
+    PyObject *context = Py_NewRef(al_task_of(op)->context); /* by (2) */
+    int rc = al_future_call_soon(op, step, exc, context);
+    Py_DECREF(context);
     Py_DECREF(step);
     return rc;
 }
@@ -116,24 +118,20 @@ task_fail_self(PyObject *op)
         op, PyUnicode_FromFormat("Task cannot await on itself: %R", op));
 }
 
-/* A cancellation came while the coroutine ran: pass it on to what it now
- * waits for, if that takes it. 0, or -1 with an exception set. */
+/* A cancellation came while the coroutine ran: pass it on to the future that
+ * the task now waits for, if that takes it. 0, or -1 with an exception set. */
 static int
-task_hand_on_cancel(PyObject *op, al_state *state)
+task_hand_on_cancel(PyObject *op, al_state *state, PyObject *future)
 {
-    al_task *self = al_task_of(op);
     PyObject *message = al_future_cancel_message(op);
     if (message == NULL) {
         return -1;
     }
-    PyObject *waiter =
-        Py_NewRef(self->fut_waiter); /* cancel() may be user's */
-    int cancelled = al_task_cancel_waiter(state, waiter, message);
+    int cancelled = al_task_cancel_waiter(state, future, message);
 
     Py_DECREF(message);
-    Py_DECREF(waiter);
     if (cancelled > 0) {
-        self->future.must_cancel = false;
+        al_task_of(op)->future.must_cancel = false;
     }
     return cancelled < 0 ? -1 : 0;
 }
@@ -173,7 +171,7 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
         return -1;
     }
     if (AL_UNLIKELY(self->future.must_cancel)) {
-        return task_hand_on_cancel(op, state);
+        return task_hand_on_cancel(op, state, future);
     }
     return 0;
 }
@@ -243,7 +241,8 @@ task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
     if (al_registry_begin_await(state, future, op) < 0) {
         return -1;
     }
-    return self->future.must_cancel ? task_hand_on_cancel(op, state) : 0;
+    return self->future.must_cancel ? task_hand_on_cancel(op, state, future)
+                                    : 0;
 }
 
 /* 0, or -1 with an exception set. */
@@ -379,6 +378,11 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
         PyErr_Format(state->imports.InvalidStateError,
                      AL_STEP_NAME "(): already done: %R %R", op,
                      exc != NULL ? exc : Py_None);
+        Py_XDECREF(exc);
+        return -1;
+    }
+    if (AL_UNLIKELY(self->coro == NULL)) { /* an __init__ has failed since */
+        PyErr_SetString(PyExc_RuntimeError, "uninitialized Task object");
         Py_XDECREF(exc);
         return -1;
     }
@@ -556,7 +560,10 @@ task_take_waiter_exception(al_task *self, al_state *state, PyObject **exc)
     {
         return 0;
     }
-    return task_take_outcome(waiter, exc) < 0 ? -1 : 0;
+    Py_INCREF(waiter); /* by (2): a traceback goes, which may run anything */
+    int rc = task_take_outcome(waiter, exc);
+    Py_DECREF(waiter);
+    return rc < 0 ? -1 : 0;
 }
 
 int
