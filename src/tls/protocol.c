@@ -124,6 +124,7 @@ SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
         if (shared == NULL || al_tls_bind(self) < 0) { /* now, by (1) */
             return NULL;
         }
+        self->lent = AL_TLS_LENT_SHARED;
         return PyMemoryView_FromMemory(shared, AL_RECV_BUFFER, PyBUF_WRITE);
     }
     if (self->buffer == NULL) {
@@ -133,6 +134,7 @@ SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
             return NULL;
         }
     }
+    self->lent = AL_TLS_LENT_OWN;
     return PyMemoryView_FromObject(self->buffer);
 }
 
@@ -191,30 +193,59 @@ tls_go_on(SSLProtocolObject *self)
     return 0;
 }
 
+/* The buffer that get_buffer() gave last, and its size. -> NULL, no exception:
+ * it gave none. */
+static char *
+tls_lent_buffer(SSLProtocolObject *self, Py_ssize_t *room)
+{
+    switch (self->lent) {
+    case AL_TLS_LENT_SHARED:
+        *room = AL_RECV_BUFFER;
+        return al_transport_recv_buffer(al_tls_state(self));
+    case AL_TLS_LENT_OWN:
+        *room = PyByteArray_GET_SIZE(self->buffer);
+        return PyByteArray_AS_STRING(self->buffer);
+    case AL_TLS_LENT_NOTHING:
+        break;
+    }
+    *room = 0;
+    return NULL;
+}
+
+/* Bytes of the peer -> incoming BIO. Before connection_made() has begun the
+ * handshake there is no engine yet: it will find the bytes in the BIO.
+ * 0, or -1 with an exception set. */
+static int
+tls_feed(SSLProtocolObject *self, char *bytes, Py_ssize_t size)
+{
+    if (AL_UNLIKELY(self->sslobj == Py_None && self->incoming != NULL)) {
+        PyObject *n =
+            PyObject_CallMethod(self->incoming, "write", "y#", bytes, size);
+        Py_XDECREF(n);
+        return n == NULL ? -1 : 0;
+    }
+    if (al_tls_bind(self) < 0) {
+        return -1;
+    }
+    return size == 0 ? 0 : al_tls_engine_feed(&self->engine, bytes, size);
+}
+
 static PyObject *
 SSLProtocol_buffer_updated(PyObject *op, PyObject *arg)
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
-    bool is_shared = self->buffer == NULL;
+    Py_ssize_t room;
 
     Py_ssize_t size = PyLong_AsSsize_t(arg);
     if (size == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    Py_ssize_t room = is_shared ? (Py_ssize_t)AL_RECV_BUFFER
-                                : PyByteArray_GET_SIZE(self->buffer);
+    char *buffer = tls_lent_buffer(self, &room);
     if (size < 0 || size > room) {
         PyErr_SetString(PyExc_ValueError, "more than the buffer has room for");
         return NULL;
     }
-    char *buffer = is_shared ? al_transport_recv_buffer(al_tls_state(self))
-                             : PyByteArray_AS_STRING(self->buffer);
-    if (buffer == NULL || al_tls_bind(self) < 0) {
-        return NULL;
-    }
-    if (al_tls_engine_feed(&self->engine, buffer, size) < 0 ||
-        tls_go_on(self) < 0)
-    {
+    if (tls_feed(self, buffer, size) < 0 || tls_go_on(self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -412,6 +443,7 @@ SSLProtocol_clear(PyObject *op)
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
     Py_CLEAR(self->held);
+    self->lent = AL_TLS_LENT_NOTHING;
     Py_CLEAR(self->buffer);
     Py_CLEAR(self->state);
     Py_CLEAR(self->sslobj);

@@ -4,6 +4,13 @@
 
 #include "tls/engine.h"
 
+/* Whose buffer get_buffer() gave last. */
+typedef enum {
+    AL_TLS_LENT_NOTHING,
+    AL_TLS_LENT_SHARED, /* the one that all connections share */
+    AL_TLS_LENT_OWN,    /* `buffer` */
+} al_tls_lent;
+
 typedef struct {
     PyObject_HEAD
     al_tls_engine engine; /* bound when the first bytes of the peer come */
@@ -14,7 +21,8 @@ typedef struct {
     /* What bytes are received into when the transport below is not our own;
      * owned bytearray, NULL until needed. */
     PyObject *buffer;
-    unsigned depth; /* calls of the user's protocol that hand it data */
+    al_tls_lent lent; /* where buffer_updated() finds what was received */
+    unsigned depth;   /* calls of the user's protocol that hand it data */
     /* asyncio's attributes, which its Python code reads and assigns. */
     PyObject *state;          /* _state */
     PyObject *sslobj;         /* _sslobj */

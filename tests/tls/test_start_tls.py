@@ -113,6 +113,57 @@ class TestUpgrade:
             )
 
 
+class TestResumedMeanwhile:
+    """Somebody resumes reading after start_tls() has paused it, and before the new protocol's connection_made()."""
+
+    @pytest.mark.parametrize("hello", ["is there", "comes"])
+    @pytest.mark.parametrize("turns", [0, 1])
+    def test_bytes_are_not_lost(
+        self, loop, run, plain, transports, Recorder, client_context, server_context, eventually, hello, turns
+    ):
+        protocol = Recorder()
+        transport, peer = plain(protocol)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+
+        def shake():
+            while True:
+                try:
+                    return client.do_handshake()
+                except ssl.SSLWantReadError:
+                    incoming.write(peer.recv(100_000))
+                finally:
+                    peer.sendall(outgoing.read())
+
+        async def upgrade():
+            with pytest.raises(ssl.SSLWantReadError):
+                client.do_handshake()
+            upgrading = asyncio.ensure_future(
+                loop.start_tls(transport, protocol, server_context, server_side=True, ssl_handshake_timeout=5)
+            )
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            loop.call_soon(transport.resume_reading)
+            if hello == "comes":
+                loop.call_soon(peer.sendall, outgoing.read())
+            else:
+                peer.sendall(outgoing.read())
+            return (await asyncio.gather(upgrading, asyncio.to_thread(shake)))[0]
+
+        over = run(upgrade())
+        transports.add(over)
+        client.write(b"in secret")
+        peer.sendall(outgoing.read())
+        eventually(lambda: protocol.data == b"in secret")
+        over.write(b"an answer")
+        while True:
+            try:
+                assert client.read(100) == b"an answer"
+                break
+            except ssl.SSLWantReadError:
+                incoming.write(peer.recv(100_000))
+
+
 class TestArguments:
     def test_context(self, loop, run, plain, Recorder):
         transport, _ = plain(Recorder())
