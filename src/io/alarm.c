@@ -1,85 +1,152 @@
-/* alarm.c - ends a poll after less than a millisecond, or after a few.
+/* alarm.c - ends a poll at a given time, to some microseconds.
  *
- *     al_alarm_set() ---> timerfd ---> (readable) ---> poll ends
+ *     al_alarm_set(when) ---> timerfd ---> (readable) ---> poll ends
+ *                       \---> ev_timer, 1 ms later ------> poll ends
  *
- * A deadline that has not changed is not set again, so a poll that ended for
- * something else costs no system call more. */
+ * epoll counts its timeout in milliseconds, and the kernel may add 0.1 % of it
+ * (its timer slack).  A timerfd has neither: it rings within the time that the
+ * kernel takes to wake a thread.
+ *
+ * libev's own timer, which costs no system call, is set behind it.  It ends the
+ * poll where the timerfd does not: the kernel may refuse to have it in the
+ * epoll set (ENOSPC, ENOMEM), and a program may close descriptors that it does
+ * not know (closerange()).  Where there is no timerfd, libev's timer is all.
+ *
+ * The timerfd is set by one system call when the time changes, and by none
+ * otherwise.  That call also takes back that it is readable, so it is not read.
+ *
+ * Most timeouts are cancelled.  A server that arms a timeout for each request
+ * and cancels it would set the alarm to a later time with each request.  So
+ * where that happens every few milliseconds, an alarm that is far away stays:
+ * it may end one poll for nothing, after having saved many calls.
+ *
+ * Invariants
+ *   (1) armed < HUGE_VAL  =>  libev's timer is active or has ended a poll.
+ *   (2) An alarm that has rung is not armed. */
 #include "io/alarm.h"
+
+#include <errno.h>
+#include <math.h>
+#include <unistd.h>
+
+#include "io/cycles.h"
+#include "sched/timers.h"
+
+/* How long after the timerfd libev's timer ends the poll. */
+#define ALARM_GRACE 0.001
+
+/* An alarm that is so many seconds away is far. */
+#define ALARM_FAR 0.1
+
+/* An alarm that is far is moved to a later time once in so many
+ * al_cycles_budget(): 4 to 12 ms. */
+#define ALARM_MOVE_BUDGETS 200
+
+/* Seconds that libev sleeps at most unless told otherwise. */
+#define ALARM_MINUTE 59.0
+
+/* Nobody waits a century; times beyond are those that the kernel refuses. */
+#define ALARM_LATEST 3e9
+
+static void
+alarm_on_timeout(struct ev_loop *Py_UNUSED(ev), ev_timer *watcher,
+                 int Py_UNUSED(revents))
+{
+    al_alarm *self =
+        (al_alarm *)((char *)watcher - offsetof(al_alarm, timeout));
+
+    self->armed = Py_HUGE_VAL; /* so that it can be set to the same time */
+}
+
+/* --- timerfd --------------------------------------------------------------- */
 
 #ifdef __linux__
 
-#    include <math.h>
 #    include <sys/timerfd.h>
-#    include <unistd.h>
 
-#    include "sched/timers.h"
+/* The kernel does not watch the timerfd for us. Who has closed it may have given
+ * the number to another file: then it is not ours any more. */
+static void
+alarm_lose(al_alarm *self)
+{
+    struct itimerspec timer;
 
-#    define ALARM_SAME                                                        \
-        1e-6 /* seconds by which two readings of a clock differ */
+    self->is_open = timerfd_gettime(self->fd, &timer) == 0;
+    self->is_refused = self->is_open;
+}
 
 static void
-alarm_on_expiry(struct ev_loop *Py_UNUSED(ev), ev_io *watcher,
-                int Py_UNUSED(revents))
+alarm_on_expiry(struct ev_loop *ev, ev_io *watcher, int revents)
 {
     al_alarm *self = (al_alarm *)watcher;
     uint64_t count;
 
-    self->armed = 0;
-    /* Or it would stay readable; a failure is libev's to find. */
-    if (read(self->fd, &count, sizeof count) < 0) {
+    self->armed = Py_HUGE_VAL; /* by (2) */
+
+    if (revents & EV_ERROR) { /* libev has stopped the watcher */
+        alarm_lose(self);
         return;
+    }
+    /* The next al_alarm_set() takes it back, usually at once. A second poll
+     * that finds it readable means that the loop is busy and does not wait. */
+    if (!self->is_rung) {
+        self->is_rung = true;
+        al_loop_note_event(al_loop_head_CAST(ev_userdata(ev)));
+    }
+    else if (read(self->fd, &count, sizeof count) > 0) {
+        self->is_rung = false;
     }
 }
 
 static bool
 alarm_open(al_alarm *self, al_loop_head *loop)
 {
-    if (self->is_open) {
-        return true;
+    if (self->is_open || self->is_refused) {
+        return self->is_open && !self->is_refused;
     }
     self->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (self->fd < 0) {
+        self->is_refused = errno != EMFILE && errno != ENFILE;
         return false;
     }
     self->is_open = true;
-    self->armed = 0;
     ev_io_init(&self->watcher, alarm_on_expiry, self->fd, EV_READ);
     ev_io_start(loop->ev, &self->watcher);
     return true;
 }
 
-bool
-al_alarm_set(al_alarm *self, al_loop_head *loop, double seconds)
+/* Have the timerfd ring at `when`. False if there is none. */
+static bool
+alarm_set_exactly(al_alarm *self, al_loop_head *loop, double when)
 {
-    double when = al_timers_clock() + seconds;
-    struct itimerspec timer = {{0, 0}, {0, 0}};
+    struct itimerspec timer = {{0, 0}, {0, 0}}; /* never */
 
     if (!alarm_open(self, loop)) {
         return false;
     }
-    if (fabs(when - self->armed) < ALARM_SAME) {
-        return true;
+    if (when < Py_HUGE_VAL) {
+        /* Rounded up: it must not end before. */
+        double whole = floor(when);
+        timer.it_value.tv_sec = (time_t)whole;
+        timer.it_value.tv_nsec = (long)ceil((when - whole) * 1e9);
+        if (timer.it_value.tv_nsec >= 1000000000) {
+            timer.it_value.tv_sec++;
+            timer.it_value.tv_nsec -= 1000000000;
+        }
     }
-    /* Rounded up: it must not end before. */
-    double whole = floor(when);
-    timer.it_value.tv_sec = (time_t)whole;
-    timer.it_value.tv_nsec = (long)ceil((when - whole) * 1e9);
-    if (timer.it_value.tv_nsec >= 1000000000) {
-        timer.it_value.tv_sec++;
-        timer.it_value.tv_nsec -= 1000000000;
-    }
+    self->is_rung = false;
     if (timerfd_settime(self->fd, TFD_TIMER_ABSTIME, &timer, NULL) < 0) {
-        /* Somebody has closed it: the number may be another file's. */
+        /* Somebody has closed it: the number may be another file's. The next
+         * alarm gets a new one. */
         ev_io_stop(loop->ev, &self->watcher);
         self->is_open = false;
         return false;
     }
-    self->armed = when;
     return true;
 }
 
-void
-al_alarm_close(al_alarm *self, al_loop_head *loop)
+static void
+alarm_close_exactly(al_alarm *self, al_loop_head *loop)
 {
     if (self->is_open) {
         self->is_open = false;
@@ -90,16 +157,98 @@ al_alarm_close(al_alarm *self, al_loop_head *loop)
 
 #else /* libev's timers are what there is */
 
-bool
-al_alarm_set(al_alarm *Py_UNUSED(self), al_loop_head *Py_UNUSED(loop),
-             double Py_UNUSED(seconds))
+static bool
+alarm_set_exactly(al_alarm *Py_UNUSED(self), al_loop_head *Py_UNUSED(loop),
+                  double Py_UNUSED(when))
 {
     return false;
 }
 
-void
-al_alarm_close(al_alarm *Py_UNUSED(self), al_loop_head *Py_UNUSED(loop))
+static void
+alarm_close_exactly(al_alarm *Py_UNUSED(self), al_loop_head *Py_UNUSED(loop))
 {
 }
 
 #endif
+
+/* --- libev's timer --------------------------------------------------------- */
+
+/* libev wakes up once a minute to see whether somebody has set the clock, which
+ * matters to its periodic watchers only. Once one was started it has means of
+ * the kernel for that, and sleeps as long as there is nothing to do. */
+static void
+alarm_be_patient(al_alarm *self, al_loop_head *loop)
+{
+#if EV_PERIODIC_ENABLE
+    ev_periodic never;
+
+    ev_periodic_init(&never, NULL, ALARM_LATEST, 0., NULL);
+    ev_periodic_start(loop->ev, &never);
+    ev_periodic_stop(loop->ev, &never);
+#endif
+    self->is_patient = true;
+}
+
+/* Have libev's timer end a poll at `when`. */
+static void
+alarm_set_timeout(al_alarm *self, al_loop_head *loop, double when)
+{
+    ev_timer_stop(loop->ev, &self->timeout);
+    if (when == Py_HUGE_VAL) {
+        return;
+    }
+    double seconds = when - al_timers_clock();
+    if (seconds > ALARM_MINUTE && !self->is_patient) {
+        alarm_be_patient(self, loop);
+    }
+    ev_now_update(loop->ev); /* what it counts the seconds from */
+    ev_timer_set(&self->timeout, seconds, 0.);
+    ev_timer_start(loop->ev, &self->timeout);
+}
+
+/* Whether it is cheaper to let an alarm ring for nothing than to move it. */
+static bool
+alarm_may_stay(const al_alarm *self)
+{
+    return al_cycles() - self->moved <
+               ALARM_MOVE_BUDGETS * al_cycles_budget() &&
+           self->armed - al_timers_clock() > ALARM_FAR;
+}
+
+/* --- for others ------------------------------------------------------------ */
+
+void
+al_alarm_init(al_alarm *self)
+{
+    self->armed = Py_HUGE_VAL;
+    ev_timer_init(&self->timeout, alarm_on_timeout, 0., 0.);
+}
+
+void
+al_alarm_set(al_alarm *self, al_loop_head *loop, double when)
+{
+    if (when > ALARM_LATEST) {
+        when = Py_HUGE_VAL;
+    }
+    if (when == self->armed && !self->is_rung) {
+        return;
+    }
+    if (self->armed < when) {
+        if (alarm_may_stay(self)) {
+            return;
+        }
+        self->moved = al_cycles();
+    }
+    self->armed = when;
+    bool is_exact = alarm_set_exactly(self, loop, when);
+    alarm_set_timeout(self, loop, is_exact ? when + ALARM_GRACE : when);
+}
+
+void
+al_alarm_close(al_alarm *self, al_loop_head *loop)
+{
+    ev_timer_stop(loop->ev, &self->timeout);
+    self->armed = Py_HUGE_VAL;
+    self->is_rung = false;
+    alarm_close_exactly(self, loop);
+}

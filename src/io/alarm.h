@@ -1,28 +1,32 @@
-/* alarm.h - ends a poll after less than a millisecond, or after a few. */
+/* alarm.h - ends a poll at a given time, to some microseconds. */
 #ifndef AL_IO_ALARM_H
 #define AL_IO_ALARM_H
 
 #include "sched/loop_head.h"
 
-/* Waits that are no longer than so many seconds are worth an alarm: epoll and
- * poll round up to a millisecond, which of longer ones is little. */
-#define AL_ALARM_LONGEST 0.004
-
-/* All zero is no alarm. */
 typedef struct {
-    ev_io watcher; /* of the timerfd, active as long as there is one */
-    int fd;        /* owned timerfd, meaningful if is_open */
+    ev_io watcher;    /* of the timerfd, active as long as there is one */
+    ev_timer timeout; /* libev's own, behind the timerfd or in its place */
+    int fd;           /* owned timerfd, meaningful if is_open */
     bool is_open;
-    double armed; /* for when, on the monotonic clock; 0 <=> it is not */
+    bool is_refused; /* timerfds are of no use here: do without */
+    bool is_rung;    /* the timerfd has expired and is still readable */
+    bool is_patient; /* libev was told to sleep for more than a minute */
+    double armed;    /* on the monotonic clock; HUGE_VAL: never */
+    uint64_t moved;  /* in al_cycles(): when it was last set to a later time */
 } al_alarm;
 
-/* Let the loop's next poll end in so many seconds: true; false if the system
- * has no means or none to spare. What is left of an alarm ends a later poll
- * for nothing, once. */
-AL_NODISCARD bool
-al_alarm_set(al_alarm *self, al_loop_head *loop, double seconds);
+/* To be called once, before all else. */
+void
+al_alarm_init(al_alarm *self);
 
-/* Give the timerfd back, in a child process too: the parent's is another. */
+/* Let a poll of the loop end at `when`, on the monotonic clock, and none for an
+ * earlier alarm; HUGE_VAL: never. To be called before each poll that waits. */
+void
+al_alarm_set(al_alarm *self, al_loop_head *loop, double when);
+
+/* Give the timerfd back, in a child process too: the parent's is another.
+ * The alarm may be set again. */
 void
 al_alarm_close(al_alarm *self, al_loop_head *loop);
 

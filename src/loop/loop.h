@@ -7,7 +7,7 @@
 
 typedef struct {
     al_loop_head head;
-    al_alarm alarm;        /* for deadlines that libev would miss */
+    al_alarm alarm;        /* ends a poll when a deadline is due */
     PyThreadState *tstate; /* saved around a poll that blocks, else NULL */
     /* Polls are paid for (design D6): how many turns may pass without one. */
     uint32_t turns_skipped; /* since the last poll */

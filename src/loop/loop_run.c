@@ -52,10 +52,6 @@
  * milliseconds, as the interpreter's own switch interval. */
 #define LOOP_YIELD_BUDGETS 128
 
-/* What a poll waits for a deadline, at least: seconds. To sleep and wake up takes
- * the processor 5 to 20 us, which deadlines that are close together share. */
-#define LOOP_TIMER_SLACK 100e-6
-
 /* What libev could not do in this thread's poll: an errno, 0 <=> nothing. Its
  * callback for that is the process's and is told no loop. */
 static _Thread_local int loop_poll_error;
@@ -157,22 +153,22 @@ loop_poll_at_once(LoopObject *self)
     return self->head.events != events;
 }
 
-/* How long a poll may wait: seconds, not more than 0 <=> not at all.
- * 0, or -1 with an exception set. */
+/* Until when a poll may wait, on the monotonic clock; HUGE_VAL: for ever; 0: not
+ * at all. 0, or -1 with an exception set. */
 static int
-loop_find_wait(LoopObject *self, double *seconds)
+loop_find_wait(LoopObject *self, double *until)
 {
     al_loop_head *head = &self->head;
 
-    *seconds = 0;
+    *until = 0;
     if (head->ready.count > 0 || head->is_stopping) {
         return 0;
     }
-    if (al_timers_wait(head, seconds) < 0) {
+    if (al_timers_wait(head, until) < 0) {
         return -1;
     }
     if (head->ready.count > 0 || head->is_stopping) {
-        *seconds = 0; /* an overridden time() may do anything */
+        *until = 0; /* an overridden time() may do anything */
     }
     return loop_check_open(self); /* even that, in _run_once() */
 }
@@ -194,7 +190,7 @@ static int
 loop_poll_blocking(LoopObject *self)
 {
     al_loop_head *head = &self->head;
-    double seconds;
+    double until;
 
     /* Another thread may ask what runs here: nothing. */
     if (loop_leave(self) < 0 || PyErr_CheckSignals() < 0) {
@@ -203,18 +199,13 @@ loop_poll_blocking(LoopObject *self)
     /* Signal handlers and the destructors of what was left (or of what was
      * collected) may have called anything: call_later(), stop() ... From here
      * to the poll no code of theirs runs. */
-    if (loop_find_wait(self, &seconds) < 0) {
+    if (loop_find_wait(self, &until) < 0) {
         return -1;
     }
-    if (seconds <= 0) {
+    if (until <= 0) {
         return 0;
     }
-    seconds = Py_MAX(seconds, LOOP_TIMER_SLACK);
-    if (seconds > AL_ALARM_LONGEST ||
-        !al_alarm_set(&self->alarm, head, seconds))
-    {
-        al_timers_watch(head, seconds);
-    }
+    al_alarm_set(&self->alarm, head, until);
     uint64_t begin = al_cycles();
     head->is_blocked = true; /* (1) */
     ev_run(head->ev, EVRUN_ONCE);
@@ -223,7 +214,6 @@ loop_poll_blocking(LoopObject *self)
     self->polls_at_once = self->last_yield - begin < al_cycles_budget() / 8
                               ? LOOP_MOST_AT_ONCE
                               : 0;
-    al_timers_unwatch(head);
     return PyErr_CheckSignals();
 }
 
@@ -250,7 +240,7 @@ loop_poll(LoopObject *self)
 {
     al_loop_head *head = &self->head;
     uint32_t events = head->events;
-    double seconds;
+    double until;
     int rc = 0;
 
     if (al_cycles() - self->last_yield >
@@ -259,18 +249,18 @@ loop_poll(LoopObject *self)
     {
         return -1;
     }
-    if (loop_find_wait(self, &seconds) < 0) {
+    if (loop_find_wait(self, &until) < 0) {
         return -1;
     }
     loop_poll_error = 0;
-    if (seconds <= 0) {
+    if (until <= 0) {
         ev_run(head->ev, EVRUN_NOWAIT);
     }
     else if (!loop_poll_at_once(self)) {
         rc = loop_poll_blocking(self);
     }
     self->has_found = head->events != events;
-    loop_plan_polls(self, seconds > 0);
+    loop_plan_polls(self, until > 0);
     if (AL_UNLIKELY(loop_poll_error != 0) && rc == 0) {
         al_error_set_errno(loop_poll_error);
         rc = -1;
@@ -470,7 +460,7 @@ al_loop_make_reactor(LoopObject *self, unsigned int backend)
     }
     ev_set_userdata(head->ev, self);
     ev_set_loop_release_cb(head->ev, loop_on_release, loop_on_acquire);
-    ev_timer_init(&head->timers.watcher, NULL, 0.0, 0.0);
+    al_alarm_init(&self->alarm);
     al_wakeup_start(head);
     return 0;
 }

@@ -48,7 +48,6 @@ typedef struct {
     Py_ssize_t holes; /* entries without a handle, counted in count */
     bool is_sorted;
     uint64_t sequence;
-    ev_timer watcher; /* for the earliest deadline, active only in a poll */
 } al_timers;
 
 /* Public methods that C fast paths bypass, noticed when they are assigned on

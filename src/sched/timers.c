@@ -1,6 +1,6 @@
 /* timers.c - deadlines: what call_later() and call_at() wait for.
  *
- *     call_at(when) ---> 4-ary heap ---> ev_timer (the first deadline)
+ *     call_at(when) ---> 4-ary heap ---> until when the next poll may wait
  *                            |
  *                            +--- due ---> ready queue
  *
@@ -346,52 +346,69 @@ al_timers_collect(al_loop_head *loop)
 
 /* --- the poll ----------------------------------------------------------- */
 
-/* libev's timeouts are relative to its own idea of now, and nobody waits
- * longer than a day for nothing (asyncio's MAXIMUM_SELECT_TIMEOUT). */
-#define TIMERS_LONGEST_WAIT 86400.0
+/* To sleep and wake up takes the processor 5 to 20 us. Where at least so many
+ * deadlines lie within so many seconds, they share one wait. */
+#define TIMERS_MANY 8
+#define TIMERS_SLACK 100e-6
 
-static void
-timers_on_deadline(struct ev_loop *Py_UNUSED(ev), ev_timer *Py_UNUSED(watcher),
-                   int Py_UNUSED(revents))
+/* Entries looked at to tell whether there are many. */
+#define TIMERS_LOOKED_AT 32
+
+/* The time to wait until, where the first deadline is before `limit`: that
+ * deadline, or if many are before the limit, the last of them. */
+static double
+timers_share_wait(const al_timers *timers, double limit)
 {
-    /* Its only purpose is to end the poll: al_timers_collect() does the
-     * rest by our own clock. */
+    const al_deadline *heap = timers->heap;
+    Py_ssize_t near[TIMERS_LOOKED_AT] = {0}; /* entries before the limit */
+    Py_ssize_t found = 1, many = 0;
+    double last = heap[0].when;
+
+    for (Py_ssize_t i = 0; i < found; i++) {
+        const al_deadline *deadline = &heap[near[i]];
+        many += deadline->handle != NULL;
+        last = deadline->when > last ? deadline->when : last;
+        Py_ssize_t child = 4 * near[i] + 1;
+        Py_ssize_t end = Py_MIN(child + 4, timers->count);
+        for (; child < end && heap[child].when < limit; child++) {
+            if (found == TIMERS_LOOKED_AT) {
+                return many < TIMERS_MANY ? heap[0].when : limit;
+            }
+            near[found++] = child;
+        }
+    }
+    return many < TIMERS_MANY ? heap[0].when : last;
 }
 
 int
-al_timers_wait(al_loop_head *loop, double *seconds)
+al_timers_wait(al_loop_head *loop, double *until)
 {
     al_timers *timers = &loop->timers;
     double now;
 
-    *seconds = Py_HUGE_VAL;
+    *until = Py_HUGE_VAL;
     if (!timers_find_first(timers)) {
         return 0;
     }
     if (timers_now_between(loop, &now) < 0) { /* may run anything */
         return -1;
     }
-    if (timers_find_first(timers)) {
-        *seconds = timers->heap[0].when - now;
+    if (!timers_find_first(timers)) {
+        return 0;
+    }
+    double first = timers->heap[0].when;
+    if (first <= now) {
+        *until = 0;
+        return 0;
+    }
+    if (first < now + TIMERS_SLACK) {
+        first = timers_share_wait(timers, now + TIMERS_SLACK);
+    }
+    *until = first;
+    if (AL_UNLIKELY(loop->overrides & AL_OVERRIDES_TIME)) {
+        *until = al_timers_clock() + (first - now);
     }
     return 0;
-}
-
-void
-al_timers_watch(al_loop_head *loop, double seconds)
-{
-    if (seconds != Py_HUGE_VAL) {
-        ev_now_update(loop->ev);
-        ev_timer_init(&loop->timers.watcher, timers_on_deadline,
-                      Py_MIN(seconds, TIMERS_LONGEST_WAIT), 0.0);
-        ev_timer_start(loop->ev, &loop->timers.watcher);
-    }
-}
-
-void
-al_timers_unwatch(al_loop_head *loop)
-{
-    ev_timer_stop(loop->ev, &loop->timers.watcher);
 }
 
 /* --- lifetime ----------------------------------------------------------- */

@@ -28,17 +28,10 @@ al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle);
 AL_NODISCARD int
 al_timers_collect(al_loop_head *loop);
 
-/* Seconds until the first deadline, negative where it has passed; HUGE_VAL
- * without one. 0, or -1 with an exception set. */
+/* Until when a poll may wait for deadlines, on the monotonic clock: HUGE_VAL
+ * without one, 0 if one has passed. 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_timers_wait(al_loop_head *loop, double *seconds);
-
-/* Let the next poll end in so many seconds (HUGE_VAL: never); unwatch after
- * the poll. */
-void
-al_timers_watch(al_loop_head *loop, double seconds);
-void
-al_timers_unwatch(al_loop_head *loop);
+al_timers_wait(al_loop_head *loop, double *until);
 
 /* Drop all deadlines. */
 void

@@ -1,0 +1,77 @@
+/* calls.c - counts the system calls of waiting, and lets some fail.
+ *
+ * Preloaded (LD_PRELOAD) before a program, which reads and sets the variables
+ * below by ctypes. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+int waits;          /* for something to happen; not those that only look */
+int settings;       /* of a timerfd */
+int readings;       /* of a timerfd */
+int refuse_timerfd; /* <> 0: there are none, for this errno */
+int refuse_watch;   /* <> 0: the epoll set takes no timerfd, for this errno */
+
+static int timer = -1; /* the last timerfd, but for libev's own of real time */
+
+int
+timerfd_create(int clock, int flags)
+{
+    if (refuse_timerfd) {
+        errno = refuse_timerfd;
+        return -1;
+    }
+    int fd = REAL(timerfd_create)(clock, flags);
+    if (clock == CLOCK_MONOTONIC) {
+        timer = fd;
+    }
+    return fd;
+}
+
+int
+timerfd_settime(int fd, int flags, const struct itimerspec *value,
+                struct itimerspec *old)
+{
+    settings += fd == timer;
+    return REAL(timerfd_settime)(fd, flags, value, old);
+}
+
+ssize_t
+read(int fd, void *buffer, size_t size)
+{
+    readings += fd == timer;
+    return REAL(read)(fd, buffer, size);
+}
+
+int
+epoll_ctl(int set, int what, int fd, struct epoll_event *event)
+{
+    if (refuse_watch && fd == timer) {
+        errno = refuse_watch;
+        return -1;
+    }
+    return REAL(epoll_ctl)(set, what, fd, event);
+}
+
+int
+epoll_wait(int set, struct epoll_event *events, int count, int timeout)
+{
+    waits += timeout != 0;
+    return REAL(epoll_wait)(set, events, count, timeout);
+}
+
+int
+select(int count, fd_set *reading, fd_set *writing, fd_set *urgent,
+       struct timeval *timeout)
+{
+    waits += !timeout || timeout->tv_sec || timeout->tv_usec;
+    return REAL(select)(count, reading, writing, urgent, timeout);
+}

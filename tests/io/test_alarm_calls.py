@@ -1,0 +1,211 @@
+"""What a wait for a deadline asks of the kernel: one wait, and one call that sets the timerfd if the deadline changes.
+
+The programs run with calls.c preloaded, which counts. A busy machine lets a deadline pass before the loop waits for
+it, so the counts are bounds.
+"""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's"),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for calls.c"),
+]
+
+PRELUDE = f"""
+import asyncio, ctypes, errno, os, socket, sys, threading, time
+sys.path[:] = {sys.path!r}
+import asyncloop
+
+library = ctypes.CDLL(None)
+before = dict()
+
+def refuse(what, error):
+    ctypes.c_int.in_dll(library, "refuse_" + what).value = error
+
+def calls(name):  # how many there were since the last question
+    count = ctypes.c_int.in_dll(library, name).value
+    since, before[name] = count - before.get(name, 0), count
+    return since
+
+loop = asyncloop.new_event_loop()
+
+def pulse(sock, count):  # from a thread, so that the loop waits for each byte
+    for _ in range(count):
+        time.sleep(0.0005)
+        sock.send(b"x")
+
+async def pulses(count):
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    threading.Thread(target=pulse, args=(far, count)).start()
+    for _ in range(count):
+        yield await loop.sock_recv(near, 1)
+    near.close()
+    far.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def preloaded(tmp_path_factory):
+    path = tmp_path_factory.mktemp("calls") / "calls.so"
+    source = Path(__file__).with_name("calls.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", path, source, "-ldl"], check=True)
+    return path
+
+
+@pytest.fixture
+def counted(preloaded, tmp_path):
+    """counted(source) runs the source of main() on a loop of ours."""
+
+    def counted(source):
+        path = tmp_path / "program.py"
+        path.write_text(PRELUDE + textwrap.dedent(source) + "\nloop.run_until_complete(main())\nloop.close()\n")
+        preload = f"{os.environ.get('LD_PRELOAD', '')} {preloaded}".strip()
+        environment = os.environ | {"LD_PRELOAD": preload}
+        done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+    return counted
+
+
+@pytest.mark.parametrize("delay", [50e-6, 1e-3, 6e-3])
+def test_a_deadline_is_one_wait_and_one_setting(counted, delay):
+    counted(f"""
+        async def main():
+            await asyncio.sleep({delay})
+            calls("waits"), calls("settings"), calls("readings")
+            for _ in range(50):
+                await asyncio.sleep({delay})
+            assert calls("waits") <= 50
+            assert calls("settings") <= 50
+            assert calls("readings") == 0
+    """)
+
+
+def test_a_deadline_that_does_not_change_is_set_once(counted):
+    counted("""
+        async def main():
+            loop.call_later(3600, print)
+            async for _ in pulses(50):
+                loop.call_later(5000, print)
+            assert calls("settings") == 1
+    """)
+
+
+def test_a_deadline_that_is_cancelled_ends_no_wait(counted):
+    counted("""
+        async def main():
+            timer = loop.call_later(0.05, print)
+            async for _ in pulses(3):  # the loop waits for them, so the timerfd is set
+                pass
+            timer.cancel()
+            calls("waits")
+            near, far = socket.socketpair()
+            near.setblocking(False)
+            threading.Timer(0.2, far.send, (b"x",)).start()
+            await loop.sock_recv(near, 1)
+            assert calls("waits") == 1
+    """)
+
+
+def test_timeouts_that_are_cancelled_again_and_again(counted):
+    """The alarm is moved every few milliseconds only; and a deadline that is nearer is kept all the same."""
+    counted("""
+        async def main():
+            timer = loop.call_later(30, print)
+            began = loop.time()
+            async for _ in pulses(500):
+                timer.cancel()
+                timer = loop.call_later(30, print)
+            assert calls("settings") <= (loop.time() - began) / 0.004 + 2
+            assert calls("readings") == 0
+            timer.cancel()
+            began = loop.time()
+            await asyncio.sleep(0.02)
+            assert 0.02 <= loop.time() - began < 25  # not 30 s later
+    """)
+
+
+def test_deadlines_that_are_close_together_share_a_wait(counted):
+    counted("""
+        async def main():
+            for _ in range(5):
+                begin = loop.time() + 0.01
+                done = loop.create_future()
+                for i in range(2000):
+                    loop.call_at(begin + i * 8e-6, int)
+                loop.call_at(begin + 0.017, done.set_result, None)
+                calls("waits")
+                await done
+                assert calls("waits") <= 200  # 16 ms of them, nearly 100 us each; 1 before, and 8 at the end
+    """)
+
+
+def test_a_few_deadlines_that_are_close_together_do_not(counted):
+    """Each of them has a wait of its own, as it would be late otherwise; or it has passed."""
+    counted("""
+        async def main():
+            most = 0
+            for _ in range(20):  # in one of them the machine is not too busy
+                begin = loop.time() + 0.002
+                done = loop.create_future()
+                for i in range(3):
+                    loop.call_at(begin + i * 40e-6, int)
+                loop.call_at(begin + 3 * 40e-6, done.set_result, None)
+                calls("waits")
+                await done
+                most = max(most, calls("waits"))
+            assert most == 4, most
+    """)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM, errno.EMFILE])
+def test_without_a_timerfd(counted, error):
+    counted(f"""
+        async def main():
+            refuse("timerfd", {error})
+            for delay in (1e-4, 1e-3, 5e-3, 0.02):
+                began = loop.time()
+                await asyncio.sleep(delay)
+                assert loop.time() - began >= delay
+            assert calls("settings") == 0
+            assert calls("waits") <= 8
+    """)
+
+
+def test_a_timerfd_that_cannot_be_watched(counted):
+    counted("""
+        async def main():
+            refuse("watch", errno.ENOSPC)
+            for delay in (1e-4, 1e-3, 5e-3, 0.02) * 3:
+                began = loop.time()
+                await asyncio.sleep(delay)
+                assert loop.time() - began >= delay
+    """)
+
+
+def test_descriptors_closed_while_the_timerfd_is_set(counted):
+    counted("""
+        async def main():
+            timer = loop.call_later(3600, print)
+            async for _ in pulses(2):
+                pass
+            for fd in os.listdir("/proc/self/fd"):
+                try:
+                    is_timer = "timerfd" in os.readlink(f"/proc/self/fd/{fd}")
+                except OSError:  # that of the listing
+                    continue
+                if is_timer:
+                    os.close(int(fd))
+            for delay in (1e-3, 5e-3, 0.02):
+                await asyncio.sleep(delay)
+            timer.cancel()
+    """)
