@@ -64,12 +64,12 @@ $(VENV)/.peers: pyproject.toml $(MADE)
 run: build $(GROUP)examples $(VENV)/.peers
 	$(PY) examples/fetch.py $(RUN_ARGS)
 
-# What tests/clients talks to: nice to have, so no test fails without it.
-$(VENV)/.servers: tools/test-servers.sh $(MADE)
-	@sh tools/test-servers.sh
+# Programs that tests start, and the interpreter's own tests: nice to have, so no test fails without them.
+$(VENV)/.packages: tools/test-packages.sh $(MADE)
+	@sh tools/test-packages.sh $(PY)
 	@touch $@
 
-test: build $(GROUP)test $(VENV)/.servers
+test: build $(GROUP)test $(VENV)/.packages
 	$(PY) -m pytest $(PYTEST_ARGS) $(TESTS)
 
 # Each in an environment of its own beside the others; a Python that is missing is fetched, see tools/find-python.

@@ -180,7 +180,8 @@ class Program:
         self.transport.write(content(SIZES[size], seed))
 
     def op_writelines(self, sizes):
-        if stock.WRITELINES_PAUSES:
+        if stock.WRITELINES_PAUSES and (stock.WRITELINES_OF_CLOSED or not self.transport.is_closing()):
+            sizes = [size for size in sizes if SIZES[size] or stock.WRITELINES_DRAINS]
             self.transport.writelines([content(SIZES[size], size) for size in sizes])
 
     def op_write_junk(self, what):

@@ -32,8 +32,14 @@ TLS_ABORTS_CLOSED = "is not None" in inspect.getsource(sslproto._SSLProtocolTran
 WRITELINES_PAUSES = sys.version_info < (3, 12) or "_maybe_pause_protocol" in _WRITELINES
 """writelines() pauses the protocol; from 3.12.0 to the releases that mend CVE-2024-12254 it does not."""
 
+WRITELINES_DRAINS = sys.version_info < (3, 12) or " if data" in _WRITELINES
+"""writelines() leaves out empty pieces; from 3.12.0 on they wait to be sent for ever (gh-155888)."""
+
 WRITELINES_LOOKS = "_conn_lost" in _WRITELINES
 """writelines() of a lost connection complains; before, it is write() of all, or does not look."""
+
+WRITELINES_OF_CLOSED = sys.version_info < (3, 12) or WRITELINES_LOOKS
+"""writelines() of a closed transport does nothing; from 3.12.0 to when it looks it fails, or waits to send for ever."""
 
 KNOWS_ITS_END = "self._closing and not self._conn_lost" in inspect.getsource(_SocketTransport)
 """A transport that was closed with something to send, and has sent it, knows that it is lost (gh-156512)."""
