@@ -43,14 +43,6 @@ module_exec(PyObject *module)
     return 0;
 }
 
-static void
-module_free(void *module)
-{
-    (void)al_state_clear((PyObject *)module);
-    /* Types use it until the last of them is gone, and they hold us. */
-    PyMem_Free(al_state_from_module((PyObject *)module)->loop_methods);
-}
-
 static PyMethodDef module_methods[] = {
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {"_learn_context_layout", al_context_learn_layout, METH_VARARGS, NULL},
@@ -65,12 +57,11 @@ struct PyModuleDef al_module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "asyncloop._core",
     .m_doc = "The C part of asyncloop.",
-    .m_size = sizeof(al_state),
+    .m_size = sizeof(al_state *),
     .m_methods = module_methods,
     .m_slots = module_slots,
     .m_traverse = al_state_traverse,
-    .m_clear = al_state_clear,
-    .m_free = module_free,
+    .m_free = al_state_leave_module,
 };
 
 PyMODINIT_FUNC

@@ -1,8 +1,18 @@
-/* state.c - filling, visiting and clearing the module's state.
+/* state.c - making, visiting and freeing the module's state.
  *
- * Invariant
- *   (1) Everything in al_state that Python can see is visited by traverse and
- *       dropped by clear; a free list holds memory, never references. */
+ *     module ---> state <--- loops, futures, transports, iterators ...
+ *       ^           |
+ *       +-- types <-+
+ *
+ * The module alone visits what the state owns, for the garbage collector, and
+ * has no m_clear: the circle of module, state and types is cut where the types
+ * are cleared, which lets go of the module.
+ *
+ * Invariants
+ *   (1) Everything in al_state that Python can see is in AL_OWNED, AL_IMPORTS
+ *       or AL_NAMES; a free list holds memory, never references.
+ *   (2) An object goes to a free list only while it, or its loop, owns the
+ *       state: so none goes there after the lists are freed. */
 #include "base/state.h"
 
 static int
@@ -20,9 +30,12 @@ state_import(PyObject **field, const char *module_name, const char *attribute)
 int
 al_state_init(PyObject *module)
 {
-    al_state *state = al_state_from_module(module);
-
-    state->module = module;
+    al_state *state = PyMem_Calloc(1, sizeof(al_state));
+    if (state == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    *(al_state **)PyModule_GetState(module) = al_state_own(state);
     al_list_init(&state->pending_tasks);
 #define X(name)                                                               \
     if ((state->names.name = PyUnicode_InternFromString(#name)) == NULL) {    \
@@ -59,39 +72,64 @@ al_state_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
 }
 
 int
+al_state_add_methods(PyTypeObject *type, PyTypeObject *receiver,
+                     PyMethodDef *methods)
+{
+    for (PyMethodDef *def = methods; def->ml_name != NULL; def++) {
+        PyObject *method = PyDescr_NewMethod(receiver, def);
+        if (method == NULL) {
+            return -1;
+        }
+        int rc = PyDict_SetItemString(type->tp_dict, def->ml_name, method);
+        Py_DECREF(method);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    PyType_Modified(type);
+    return 0;
+}
+
+al_state *
+al_state_find(PyTypeObject *type)
+{
+    /* A type that was cleared has no order of look-up any more, which the
+     * interpreter's function does not expect. */
+    if (type->tp_mro == NULL) {
+        return NULL;
+    }
+    PyObject *module = PyType_GetModuleByDef(type, &al_module_def);
+    if (module == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    return al_state_from_module(module);
+}
+
+al_state *
+al_state_from_type(PyTypeObject *type)
+{
+    al_state *state = al_state_find(type);
+    if (state == NULL) {
+        PyErr_Format(PyExc_RuntimeError, "the module of %s is gone",
+                     type->tp_name);
+    }
+    return state;
+}
+
+/* --- lifetime ----------------------------------------------------------- */
+
+int
 al_state_traverse(PyObject *module, visitproc visit, void *arg)
 {
     al_state *state = al_state_from_module(module);
 
-    Py_VISIT(state->FutureType);
-    Py_VISIT(state->FutureIterType);
-    Py_VISIT(state->TaskType);
-    Py_VISIT(state->HandleType);
-    Py_VISIT(state->TimerHandleType);
-    Py_VISIT(state->LoopType);
-    Py_VISIT(state->SocketTransportType);
-    Py_VISIT(state->ReadPipeTransportType);
-    Py_VISIT(state->WritePipeTransportType);
-    Py_VISIT(state->DatagramTransportType);
-    Py_VISIT(state->SSLProtocolType);
-    Py_VISIT(state->SSLTransportType);
-    Py_VISIT(state->ListenerType);
-    Py_VISIT(state->SockOpType);
-    Py_VISIT(state->FutureChainType);
-    Py_VISIT(state->tls_unwrapped);
-    Py_VISIT(state->tls_do_handshake);
-    Py_VISIT(state->tls_wrapped);
-    Py_VISIT(state->tls_flushing);
-    Py_VISIT(state->tls_shutdown);
-    Py_VISIT(state->tls_again);
-    Py_VISIT(state->tls_error);
-    Py_VISIT(state->tls_plain_object);
-    Py_VISIT(state->current_tasks);
-    Py_VISIT(state->swap_current_task);
-    Py_VISIT(state->register_task);
-    Py_VISIT(state->add_awaiter);
-    Py_VISIT(state->discard_awaiter);
-    Py_VISIT(state->coroutine_types);
+    if (state == NULL) {
+        return 0;
+    }
+#define X(type, field) Py_VISIT(state->field);
+    AL_OWNED(X)
+#undef X
 #define X(field, module_name, attribute) Py_VISIT(state->imports.field);
     AL_IMPORTS(X)
 #undef X
@@ -109,53 +147,32 @@ freelist_free(al_freelist *list)
     list->size = 0;
 }
 
-int
-al_state_clear(PyObject *module)
+void
+al_state_free(al_state *state)
 {
-    al_state *state = al_state_from_module(module);
-
     freelist_free(&state->handles);
     freelist_free(&state->timer_handles);
     freelist_free(&state->future_iters);
     PyMem_Free(state->recv_buffer);
-    state->recv_buffer = NULL;
     PyMem_Free(state->datagram_buffer);
-    state->datagram_buffer = NULL;
-    Py_CLEAR(state->FutureType);
-    Py_CLEAR(state->FutureIterType);
-    Py_CLEAR(state->TaskType);
-    Py_CLEAR(state->HandleType);
-    Py_CLEAR(state->TimerHandleType);
-    Py_CLEAR(state->LoopType);
-    Py_CLEAR(state->SocketTransportType);
-    Py_CLEAR(state->ReadPipeTransportType);
-    Py_CLEAR(state->WritePipeTransportType);
-    Py_CLEAR(state->DatagramTransportType);
-    Py_CLEAR(state->SSLProtocolType);
-    Py_CLEAR(state->SSLTransportType);
-    Py_CLEAR(state->ListenerType);
-    Py_CLEAR(state->SockOpType);
-    Py_CLEAR(state->FutureChainType);
-    Py_CLEAR(state->tls_unwrapped);
-    Py_CLEAR(state->tls_do_handshake);
-    Py_CLEAR(state->tls_wrapped);
-    Py_CLEAR(state->tls_flushing);
-    Py_CLEAR(state->tls_shutdown);
-    Py_CLEAR(state->tls_again);
-    Py_CLEAR(state->tls_error);
-    Py_CLEAR(state->tls_plain_object);
-    Py_CLEAR(state->current_tasks);
-    Py_CLEAR(state->swap_current_task);
-    Py_CLEAR(state->register_task);
-    Py_CLEAR(state->add_awaiter);
-    Py_CLEAR(state->discard_awaiter);
-    Py_CLEAR(state->coroutine_types);
-    Py_CLEAR(state->context_kwnames);
+#define X(type, field) Py_CLEAR(state->field);
+    AL_OWNED(X)
+#undef X
 #define X(field, module_name, attribute) Py_CLEAR(state->imports.field);
     AL_IMPORTS(X)
 #undef X
 #define X(name) Py_CLEAR(state->names.name);
     AL_NAMES(X)
 #undef X
-    return 0;
+    PyMem_Free(state);
+}
+
+void
+al_state_leave_module(void *module)
+{
+    al_state **place = PyModule_GetState((PyObject *)module);
+
+    if (place != NULL) { /* it was executed */
+        al_state_disown(*place);
+    }
 }

@@ -71,59 +71,68 @@ typedef struct {
     X(sys_getframe, "sys", "_getframe")                                       \
     X(GenericAlias, "types", "GenericAlias")
 
-typedef struct al_state {
-    PyObject *module; /* borrowed: the module owns this state */
+/* What else is owned and may be seen by Python: X(type, field). */
+#define AL_OWNED(X)                                                             \
+    /* Our types. */                                                            \
+    X(PyTypeObject, FutureType)                                                 \
+    X(PyTypeObject, FutureIterType)                                             \
+    X(PyTypeObject, TaskType)                                                   \
+    X(PyTypeObject, HandleType)                                                 \
+    X(PyTypeObject, TimerHandleType)                                            \
+    X(PyTypeObject, LoopType)                                                   \
+    X(PyTypeObject, SocketTransportType)                                        \
+    X(PyTypeObject, ReadPipeTransportType)                                      \
+    X(PyTypeObject, WritePipeTransportType)                                     \
+    X(PyTypeObject, DatagramTransportType)                                      \
+    X(PyTypeObject, SSLProtocolType)                                            \
+    X(PyTypeObject, SSLTransportType)                                           \
+    X(PyTypeObject, ListenerType)                                               \
+    X(PyTypeObject, SockOpType)                                                 \
+    X(PyTypeObject, FutureChainType)                                            \
+    /* What task/registry.c keeps about the interpreter's books: a dict {loop:\
+     * task}, NULL from 3.14; functions of _asyncio from 3.14, else NULL.     \
+     * register_task is also NULL where the layout is not as expected. */ \
+    X(PyObject, current_tasks)                                                  \
+    X(PyObject, swap_current_task)                                              \
+    X(PyObject, register_task)                                                  \
+    X(PyObject, add_awaiter)                                                    \
+    X(PyObject, discard_awaiter)                                                \
+    /* Of asyncio's SSLProtocolState. */                                        \
+    X(PyObject, tls_unwrapped)                                                  \
+    X(PyObject, tls_do_handshake)                                               \
+    X(PyObject, tls_wrapped)                                                    \
+    X(PyObject, tls_flushing)                                                   \
+    X(PyObject, tls_shutdown)                                                   \
+    /* Of the ssl module, from the first connection on: a tuple of the        \
+     * exceptions that mean "not now", ssl.SSLError, ssl.SSLObject. */ \
+    X(PyObject, tls_again)                                                      \
+    X(PyObject, tls_error)                                                      \
+    X(PyObject, tls_plain_object)                                               \
+    /* A set: types whose instances asyncio.iscoroutine() called coroutines. */ \
+    X(PyObject, coroutine_types)                                                \
+    X(PyObject, context_kwnames) /* the tuple ("context",) */
 
-    /* Our types; owned. */
-    PyTypeObject *FutureType;
-    PyTypeObject *FutureIterType;
-    PyTypeObject *TaskType;
-    PyTypeObject *HandleType;
-    PyTypeObject *TimerHandleType;
-    PyTypeObject *LoopType;
-    PyMethodDef *loop_methods; /* owned; LoopType's, freed with the state */
-    PyTypeObject *SocketTransportType;
-    PyTypeObject *ReadPipeTransportType;
-    PyTypeObject *WritePipeTransportType;
-    PyTypeObject *DatagramTransportType;
-    PyTypeObject *SSLProtocolType;
-    PyTypeObject *SSLTransportType;
-    PyTypeObject *ListenerType;
-    PyTypeObject *SockOpType;
-    PyTypeObject *FutureChainType;
+/* It lives until the module and the last object that uses it are gone. In the
+ * interpreter's last collections the module and the types may be cleared before
+ * the objects are: whoever uses the state owns it, or owns an object that does
+ * (a handle its loop). */
+typedef struct al_state {
+    size_t owners;
+
+#define X(type, field) type *field;
+    AL_OWNED(X) /* owned */
+#undef X
 
     PyGetSetDef *cancel_message; /* asyncio's own; borrowed: future.h */
 
-    /* What task/registry.c keeps about the interpreter's books; owned. */
-    PyObject *current_tasks;     /* dict {loop: task}; NULL from 3.14 */
-    PyObject *swap_current_task; /* function; NULL before 3.14 */
-    al_list pending_tasks;       /* head; each node is inside its task */
+    al_list pending_tasks; /* head; each node is inside its task */
     /* Where in asyncio's own part of a Task these fields are, 0 <=> unknown. */
     Py_ssize_t base_coro_offset;
-    /* From 3.14, else NULL: functions of _asyncio; owned. register_task is
-     * NULL too where the layout of asyncio's part is not as expected. */
-    PyObject *register_task;
-    PyObject *add_awaiter;
-    PyObject *discard_awaiter;
+    Py_ssize_t base_context_offset;
     bool base_is_known;      /* that layout is as expected: registry.h */
     Py_ssize_t books_offset; /* in a thread state: registry.c; 0 <=> unknown */
-    Py_ssize_t base_context_offset;
     Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 
-    /* Of asyncio's SSLProtocolState; owned. */
-    PyObject *tls_unwrapped;
-    PyObject *tls_do_handshake;
-    PyObject *tls_wrapped;
-    PyObject *tls_flushing;
-    PyObject *tls_shutdown;
-    /* Of the ssl module, from the first connection on; owned. */
-    PyObject *tls_again; /* tuple of the exceptions that mean: not now */
-    PyObject *tls_error; /* ssl.SSLError */
-    PyObject *tls_plain_object; /* ssl.SSLObject */
-
-    /* Types whose instances asyncio.iscoroutine() has called coroutines. */
-    PyObject *coroutine_types; /* owned set */
-    PyObject *context_kwnames; /* owned tuple ("context",) */
     uint64_t task_name_counter;
 
     char *recv_buffer; /* owned, net/transport.h: filled, copied, forgotten */
@@ -132,8 +141,6 @@ typedef struct al_state {
     al_freelist handles;
     al_freelist timer_handles;
     al_freelist future_iters;
-    al_freelist futures;
-    al_freelist tasks;
 
     struct {
 #define X(field, module, attribute) PyObject *field;
@@ -150,38 +157,65 @@ typedef struct al_state {
 
 extern struct PyModuleDef al_module_def; /* defined in module.c */
 
+/* The state of our module: the module owns it until it is freed itself. */
 static inline al_state *
 al_state_from_module(PyObject *module)
 {
-    return (al_state *)PyModule_GetState(module);
+    return *(al_state **)PyModule_GetState(module);
 }
 
-/* The state of the module that defined the type of `type` or one of its
- * bases; for objects of our types and of Python classes derived from them. */
+/* The state of the module that defined `type` or one of its bases, NULL if that
+ * is not ours or the type was cleared by the garbage collector. Borrowed from
+ * the module. */
+al_state *
+al_state_find(PyTypeObject *type);
+
+/* The same with RuntimeError set for NULL: for constructors. Objects that exist
+ * have better ways to the state. */
+AL_NODISCARD al_state *
+al_state_from_type(PyTypeObject *type);
+
 static inline al_state *
-al_state_from_type(PyTypeObject *type)
+al_state_own(al_state *state)
 {
-    PyObject *module = PyType_GetModuleByDef(type, &al_module_def);
-
-    assert(module != NULL);
-    return al_state_from_module(module);
+    state->owners++;
+    return state;
 }
 
-/* Fill names and imports. 0, or -1 with an exception set. */
+/* Drop everything and free the memory; al_state_disown() calls it. */
+void
+al_state_free(al_state *state);
+
+/* To be the last act of an object's tp_dealloc. `state` may be NULL. */
+static inline void
+al_state_disown(al_state *state)
+{
+    if (state != NULL && --state->owners == 0) {
+        al_state_free(state);
+    }
+}
+
+/* Make the state of a module. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_state_init(PyObject *module);
 
+/* m_traverse and m_free of the module. */
 int
 al_state_traverse(PyObject *module, visitproc visit, void *arg);
-
-int
-al_state_clear(PyObject *module);
+void
+al_state_leave_module(void *module);
 
 /* Create a heap type of this module and add it to the module under its name.
  * `bases` as in PyType_FromModuleAndSpec().
  * -> new reference for the state to own, or NULL with an exception set. */
 AL_NODISCARD PyTypeObject *
 al_state_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
+
+/* Add the methods of a table to a type of ours that nobody has used yet. Their
+ * `self` may be any instance of `receiver`. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_state_add_methods(PyTypeObject *type, PyTypeObject *receiver,
+                     PyMethodDef *methods);
 
 /* Take a dead object off a free list and bring it to life: refcount 1, its
  * type referenced, not tracked.  NULL (no exception) when the list is empty. */

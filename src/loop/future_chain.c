@@ -157,7 +157,7 @@ chain_source_done(PyObject *op, PyObject *Py_UNUSED(argument))
     }
     else {
         (void)FutureChain_clear(op); /* the source keeps its callbacks */
-        al_state *state = al_state_from_type(Py_TYPE(op));
+        al_state *state = al_future_state_of(destination);
         result =
             loop != NULL && loop->is_closed
                 ? Py_NewRef(Py_None)
@@ -182,7 +182,7 @@ chain_destination_done(PyObject *op, PyObject *Py_UNUSED(argument))
     {
         Py_RETURN_NONE;
     }
-    al_state *state = al_state_from_type(Py_TYPE(op));
+    al_state *state = al_future_state_of(self->destination);
     PyObject *source = Py_NewRef(self->source);
     PyObject *result = PyObject_CallMethodNoArgs(source, state->names.cancel);
     Py_DECREF(source);

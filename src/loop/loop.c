@@ -237,12 +237,13 @@ static PyObject *
 Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
          PyObject *Py_UNUSED(kwargs))
 {
-    PyObject *op = type->tp_alloc(type, 0);
+    al_state *state = al_state_from_type(type);
+    PyObject *op = state == NULL ? NULL : type->tp_alloc(type, 0);
     if (op == NULL) {
         return NULL;
     }
     al_loop_head *head = al_loop_head_CAST(op);
-    head->state = al_state_from_type(type);
+    head->state = al_state_own(state);
     head->leave_task = al_registry_leave;
     head->step = al_task_run;
     head->is_closed = true; /* until __init__ */
@@ -355,11 +356,13 @@ static void
 Loop_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
+    al_state *state = al_loop_head_CAST(op)->state;
 
     PyObject_GC_UnTrack(op);
     (void)Loop_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
+    al_state_disown(state);
 }
 
 /* --- type ---------------------------------------------------------------- */
@@ -397,65 +400,48 @@ static PyMethodDef loop_own_methods[] = {
     {"get_debug", Loop_get_debug, METH_NOARGS, Loop_get_debug_doc},
     {NULL, NULL, 0, NULL}};
 
-/* The methods of all topics in one table, which the type keeps using: made
- * once, in the module state's lifetime. -> owned by the caller, or NULL. */
-static PyMethodDef *
-loop_collect_methods(void)
-{
-    PyMethodDef *topics[] = {
-        loop_own_methods,      al_loop_run_methods,
-        al_loop_sched_methods, al_loop_fds_methods,
-        al_loop_sock_methods,  al_loop_net_methods,
-        al_loop_pipe_methods,  al_loop_future_chain_methods,
-    };
-    size_t count = 1;
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {
-        for (PyMethodDef *method = topics[i]; method->ml_name; method++) {
-            count++;
-        }
-    }
-    PyMethodDef *table = PyMem_New(PyMethodDef, count);
-    if (table == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    PyMethodDef *next = table;
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(topics); i++) {
-        for (PyMethodDef *method = topics[i]; method->ml_name; method++) {
-            *next++ = *method;
-        }
-    }
-    *next = (PyMethodDef){NULL, NULL, 0, NULL};
-    return table;
-}
+/* The methods of each topic's file. */
+static PyMethodDef *const loop_topics[] = {
+    al_loop_run_methods,          al_loop_sched_methods, al_loop_fds_methods,
+    al_loop_sock_methods,         al_loop_net_methods,   al_loop_pipe_methods,
+    al_loop_future_chain_methods,
+};
+
+static PyType_Slot Loop_slots[] = {{Py_tp_doc, (void *)Loop_doc},
+                                   {Py_tp_new, Loop_new},
+                                   {Py_tp_init, Loop_init},
+                                   {Py_tp_setattro, Loop_setattro},
+                                   {Py_tp_methods, loop_own_methods},
+                                   {Py_tp_getset, Loop_getset},
+                                   {Py_tp_members, Loop_members},
+                                   {Py_tp_traverse, Loop_traverse},
+                                   {Py_tp_clear, Loop_clear},
+                                   {Py_tp_dealloc, Loop_dealloc},
+                                   {0, NULL}};
+
+static PyType_Spec Loop_spec = {
+    .name = "asyncloop._core.Loop",
+    .basicsize = sizeof(LoopObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
+              Py_TPFLAGS_IMMUTABLETYPE),
+    .slots = Loop_slots,
+};
 
 int
 al_loop_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    state->loop_methods = loop_collect_methods();
-    if (state->loop_methods == NULL) {
+    state->LoopType = al_state_add_type(module, &Loop_spec, NULL);
+    if (state->LoopType == NULL) {
         return -1;
     }
-    PyType_Slot slots[] = {{Py_tp_doc, (void *)Loop_doc},
-                           {Py_tp_new, Loop_new},
-                           {Py_tp_init, Loop_init},
-                           {Py_tp_setattro, Loop_setattro},
-                           {Py_tp_methods, state->loop_methods},
-                           {Py_tp_getset, Loop_getset},
-                           {Py_tp_members, Loop_members},
-                           {Py_tp_traverse, Loop_traverse},
-                           {Py_tp_clear, Loop_clear},
-                           {Py_tp_dealloc, Loop_dealloc},
-                           {0, NULL}};
-    PyType_Spec spec = {
-        .name = "asyncloop._core.Loop",
-        .basicsize = sizeof(LoopObject),
-        .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                  Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE),
-        .slots = slots,
-    };
-    state->LoopType = al_state_add_type(module, &spec, NULL);
-    return state->LoopType == NULL ? -1 : 0;
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_topics); i++) {
+        if (al_state_add_methods(state->LoopType, state->LoopType,
+                                 loop_topics[i]) < 0)
+        {
+            return -1;
+        }
+    }
+    return 0;
 }

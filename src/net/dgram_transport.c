@@ -545,7 +545,6 @@ static void
 DatagramTransport_dealloc(PyObject *op)
 {
     DatagramTransportObject *self = DatagramTransportObject_CAST(op);
-    PyTypeObject *type = Py_TYPE(op);
 
     if (PyObject_CallFinalizerFromDealloc(op) < 0) {
         return; /* the warning has brought it back to life */
@@ -558,8 +557,7 @@ DatagramTransport_dealloc(PyObject *op)
     PyMem_Free(self->in);
     PyMem_Free(self->out);
     al_addr_cache_free(self->senders);
-    type->tp_free(op);
-    Py_DECREF(type);
+    al_transport_free(TransportObject_CAST(op));
 }
 
 /* --- type --------------------------------------------------------------- */

@@ -388,8 +388,9 @@ dgram_write_is_lost(DatagramTransportObject *self)
 {
     TransportObject *base = &self->base;
 
-    if (AL_LIKELY(base->lost == 0 || (self->address == NULL &&
-                                      base->desc.phase != AL_DESCRIPTOR_NONE)))
+    if (AL_LIKELY(base->lost == 0 ||
+                  (self->address == NULL && base->loop != NULL &&
+                   base->desc.phase != AL_DESCRIPTOR_NONE)))
     {
         return false;
     }

@@ -426,6 +426,9 @@ Listener__resume(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     ListenerObject *self = ListenerObject_CAST(op);
 
+    if (self->desc.object == NULL) {
+        Py_RETURN_NONE; /* cleared by the garbage collector */
+    }
     int fd = al_listener_fileno(self->loop->state, self->desc.object);
     if (fd < 0 && PyErr_ExceptionMatches(PyExc_ValueError)) {
         PyErr_Clear();
@@ -458,7 +461,8 @@ Listener_clear(PyObject *op)
 {
     ListenerObject *self = ListenerObject_CAST(op);
 
-    Py_CLEAR(self->loop);
+    /* The loop stays: methods count on it, and its own tp_clear lets go of
+     * us. */
     Py_CLEAR(self->factory);
     Py_CLEAR(self->desc.object);
     Py_CLEAR(self->server);
@@ -470,11 +474,13 @@ static void
 Listener_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
+    PyObject *loop = (PyObject *)ListenerObject_CAST(op)->loop;
 
     PyObject_GC_UnTrack(op);
     (void)Listener_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
+    Py_XDECREF(loop);
 }
 
 /* --- type --------------------------------------------------------------- */

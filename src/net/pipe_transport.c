@@ -350,7 +350,6 @@ al_pipe_finalize(PyObject *op)
 void
 al_pipe_dealloc(PyObject *op, int (*clear)(PyObject *))
 {
-    PyTypeObject *type = Py_TYPE(op);
 
     if (PyObject_CallFinalizerFromDealloc(op) < 0) {
         return; /* the warning has brought it back to life */
@@ -360,6 +359,5 @@ al_pipe_dealloc(PyObject *op, int (*clear)(PyObject *))
         PyObject_ClearWeakRefs(op);
     }
     (void)clear(op);
-    type->tp_free(op);
-    Py_DECREF(type);
+    al_transport_free(TransportObject_CAST(op));
 }

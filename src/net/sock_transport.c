@@ -599,7 +599,6 @@ static void
 SocketTransport_dealloc(PyObject *op)
 {
     SocketTransportObject *self = SocketTransportObject_CAST(op);
-    PyTypeObject *type = Py_TYPE(op);
 
     if (PyObject_CallFinalizerFromDealloc(op) < 0) {
         return; /* the warning has brought it back to life */
@@ -611,8 +610,7 @@ SocketTransport_dealloc(PyObject *op)
     (void)SocketTransport_clear(op);
     PyMem_Free(self->sockname);
     PyMem_Free(self->peername);
-    type->tp_free(op);
-    Py_DECREF(type);
+    al_transport_free(TransportObject_CAST(op));
 }
 
 /* --- type --------------------------------------------------------------- */

@@ -25,7 +25,7 @@ al_transport_init(TransportObject *self, const al_transport_kind *kind,
                   PyObject *context)
 {
     self->kind = kind;
-    self->state = loop->state;
+    self->state = al_state_own(loop->state);
     al_flow_init(&self->flow);
     if (context != NULL) {
         self->context = Py_NewRef(context);
@@ -550,6 +550,12 @@ al_transport_traverse(TransportObject *self, visitproc visit, void *arg)
 void
 al_transport_clear(TransportObject *self)
 {
+    /* Its methods find one that is CLOSED: what is cleared after it may call
+     * them. */
+    if (self->phase != AL_TRANSPORT_CLOSED) {
+        self->phase = AL_TRANSPORT_CLOSED;
+        self->lost += self->lost == 0;
+    }
     for (int i = 0; i < AL_TRANSPORT_BASE_SLOTS; i++) {
         Py_CLEAR(self->base_slots[i]);
     }
@@ -561,6 +567,17 @@ al_transport_clear(TransportObject *self)
     Py_CLEAR(self->extra);
     Py_CLEAR(self->lost_exc);
     Py_CLEAR(self->desc.object);
+}
+
+void
+al_transport_free(TransportObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    al_state *state = self->state;
+
+    type->tp_free(self);
+    Py_DECREF(type);
+    al_state_disown(state);
 }
 
 PyTypeObject *

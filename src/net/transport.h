@@ -48,7 +48,7 @@ struct TransportObject {
     PyObject *base_slots[AL_TRANSPORT_BASE_SLOTS]; /* owned, or NULL */
     PyObject *dict;                                /* owned, NULL until used */
     PyObject *weakrefs;                            /* borrowed list head */
-    al_state *state; /* borrowed: our type keeps the module alive */
+    al_state *state;                               /* owned until tp_dealloc */
     const al_transport_kind *kind;
     al_loop_head *loop;   /* owned, NULL <=> CLOSED */
     PyObject *context;    /* owned: the protocol is called in it */
@@ -184,6 +184,10 @@ int
 al_transport_traverse(TransportObject *self, visitproc visit, void *arg);
 void
 al_transport_clear(TransportObject *self);
+
+/* The end of tp_dealloc, when all else is cleared. */
+void
+al_transport_free(TransportObject *self);
 
 /* Methods and attributes, to be listed in the tables of each type. */
 PyObject *

@@ -628,8 +628,7 @@ handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
 {
     HandleObject *self = HandleObject_CAST(op);
     PyTypeObject *type = Py_TYPE(op);
-    al_loop_head *loop = self->loop;
-    al_state *state = loop->state;
+    al_loop_head *loop = self->loop; /* moved to here */
 
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
@@ -638,11 +637,11 @@ handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
     (void)al_handle_clear(op);
     Py_CLEAR(self->context);
     loop->freeing -= !AL_DEALLOC_IS_GUARDED;
-    Py_CLEAR(self->loop);
-    if (!al_freelist_push(list_of(state), op)) {
+    if (!al_freelist_push(list_of(loop->state), op)) {
         PyObject_GC_Del(op);
     }
     Py_DECREF(type); /* a heap type is owned by its instances */
+    Py_DECREF(loop); /* last: with it the state and its free lists may go */
 }
 
 static inline void

@@ -63,7 +63,7 @@ enum {
 
 struct al_loop_head {
     PyObject_HEAD
-    al_state *state;    /* borrowed: our type keeps the module alive */
+    al_state *state;    /* owned from tp_new to tp_dealloc */
     struct ev_loop *ev; /* owned, NULL <=> closed */
     al_ready ready;
     al_ready late; /* runs when the turn is over; empty between turns */

@@ -349,17 +349,13 @@ future_settle_foreign(PyObject *future, const char *method, PyObject *value)
     return result == NULL ? -1 : 0;
 }
 
-/* Whether `op` is one of ours without the module state at hand: our types,
- * and no others, have one of our deallocators in their bases. */
+/* Whether `op`, an object of any type, is exactly a Future or Task of ours. */
 static bool
 future_is_ours(PyObject *op)
 {
-    PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &al_module_def);
-    if (module == NULL) {
-        PyErr_Clear();
-        return false;
-    }
-    return al_future_check_exact(al_state_from_module(module), op);
+    const al_state *state = al_state_find(Py_TYPE(op));
+
+    return state != NULL && al_future_check_exact(state, op);
 }
 
 int
@@ -548,12 +544,30 @@ al_future_new(al_loop_head *loop)
 PyObject *
 al_future_make(al_loop_head *loop)
 {
-    al_state *state = loop->state;
-    PyObject *op = state->FutureType->tp_alloc(state->FutureType, 0);
-    if (op != NULL && al_future_init(op, state, (PyObject *)loop) < 0) {
+    PyObject *op = al_future_alloc(loop->state->FutureType, loop->state);
+    if (op != NULL && al_future_init(op, (PyObject *)loop) < 0) {
         Py_CLEAR(op);
     }
     return op;
+}
+
+PyObject *
+al_future_alloc(PyTypeObject *type, al_state *state)
+{
+    PyObject *op = type->tp_alloc(type, 0);
+    if (op != NULL) {
+        al_future_of(op)->module_state = al_state_own(state);
+    }
+    return op;
+}
+
+PyObject *
+al_future_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                 PyObject *Py_UNUSED(kwargs))
+{
+    al_state *state = al_state_from_type(type);
+
+    return state == NULL ? NULL : al_future_alloc(type, state);
 }
 
 /* Whether `loop` is in debug mode: 1, 0, or -1. */
@@ -623,9 +637,10 @@ future_reset(al_future *self, PyObject *loop, bool is_ours,
 }
 
 int
-al_future_init(PyObject *op, al_state *state, PyObject *loop)
+al_future_init(PyObject *op, PyObject *loop)
 {
     al_future *self = al_future_of(op);
+    al_state *state = self->module_state;
     PyObject *stack;
 
     if (AL_INITIALISES_ONCE && AL_UNLIKELY(self->loop != NULL)) {
@@ -658,7 +673,7 @@ al_future_setattro(PyObject *op, PyObject *name, PyObject *value)
     if (PyObject_GenericSetAttr(op, name, value) < 0) {
         return -1;
     }
-    if (name == al_state_from_type(Py_TYPE(op))->names.cancel) { /* interned */
+    if (name == al_future_state_of(op)->names.cancel) { /* interned */
         al_future_of(op)->overrides_cancel = value != NULL;
     }
     return 0;
@@ -760,6 +775,7 @@ al_future_dealloc(PyObject *op, destructor dealloc, inquiry clear)
     }
     PyObject_GC_UnTrack(op);
     AL_TRASHCAN_BEGIN(op, dealloc) /* chains of futures may be long */
+    al_state *state = al_future_state_of(op);
     (void)clear(op);
 #if AL_FUTURE_BASE_IS_HEAP
     PyObject_GC_Track(op); /* as the base's dealloc expects it */
@@ -769,5 +785,6 @@ al_future_dealloc(PyObject *op, destructor dealloc, inquiry clear)
     base->tp_dealloc(op);
     Py_DECREF(type);
 #endif
+    al_state_disown(state);
     AL_TRASHCAN_END
 }

@@ -46,6 +46,7 @@ typedef struct {
         PyObject *traceback; /* owned or NULL; FAILED only */
     };
     PyObject *source_traceback; /* owned list, debug mode only, else NULL */
+    al_state *module_state;     /* owned from tp_new to tp_dealloc */
     uint8_t state;              /* al_future_state */
     bool is_ours;               /* loop is an al_loop_head of this module */
     bool is_blocking;          /* _asyncio_future_blocking: is being awaited */
@@ -167,14 +168,11 @@ AL_NODISCARD int
 al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
                     PyObject *context);
 
-/* The module state of a future that has a loop. */
+/* The module state. */
 static inline al_state *
 al_future_state_of(PyObject *op)
 {
-    al_future *self = al_future_of(op);
-
-    return self->is_ours ? al_loop_head_CAST(self->loop)->state
-                         : al_state_from_type(Py_TYPE(op));
+    return al_future_of(op)->module_state;
 }
 
 /* Whether its loop takes an entry without going through call_soon(). */
@@ -198,10 +196,19 @@ al_future_check_init(PyObject *op)
 
 /* --- what Task shares --------------------------------------------------- */
 
+/* A new object of our Future or Task, or of a class derived from them, to be
+ * initialised. -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_future_alloc(PyTypeObject *type, al_state *state);
+
+/* tp_new of both types. */
+PyObject *
+al_future_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+
 /* Begin (again): `loop` None or NULL means the current event loop.
  * 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_future_init(PyObject *op, al_state *state, PyObject *loop);
+al_future_init(PyObject *op, PyObject *loop);
 
 /* tp_setattro of both types: notices overrides. */
 int

@@ -8,6 +8,7 @@
 typedef struct {
     PyObject_HEAD
     PyObject *future; /* owned; NULL <=> closed, or exhausted (before 3.14) */
+    al_state *module_state; /* owned: the future may be gone */
 } FutureIterObject;
 
 #define FutureIterObject_CAST(op) ((FutureIterObject *)(op))
@@ -29,6 +30,7 @@ al_future_iter_new(PyObject *future)
         }
     }
     FutureIterObject_CAST(op)->future = Py_NewRef(future);
+    FutureIterObject_CAST(op)->module_state = al_state_own(state);
     PyObject_GC_Track(op);
     return op;
 }
@@ -209,7 +211,7 @@ static void
 FutureIter_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    al_state *state = al_state_from_type(type);
+    al_state *state = FutureIterObject_CAST(op)->module_state;
 
     PyObject_GC_UnTrack(op);
     Py_CLEAR(FutureIterObject_CAST(op)->future);
@@ -217,6 +219,7 @@ FutureIter_dealloc(PyObject *op)
         PyObject_GC_Del(op);
     }
     Py_DECREF(type);
+    al_state_disown(state);
 }
 
 /* --- type --------------------------------------------------------------- */

@@ -421,7 +421,7 @@ Future_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (al_args_parse_tuple(&signature, args, kwargs, &loop) < 0) {
         return -1;
     }
-    return al_future_init(op, al_state_from_type(Py_TYPE(op)), loop);
+    return al_future_init(op, loop);
 }
 
 PyDoc_STRVAR(Future_set_result_doc,
@@ -435,9 +435,7 @@ PyDoc_STRVAR(Future_set_result_doc,
 static int
 future_check_ours(PyObject *op, const char *method)
 {
-    PyObject *module = PyType_GetModuleByDef(Py_TYPE(op), &al_module_def);
-
-    if (AL_LIKELY(module != NULL)) {
+    if (AL_LIKELY(al_state_find(Py_TYPE(op)) != NULL)) {
         return 0;
     }
     PyErr_Format(PyExc_TypeError,
@@ -555,6 +553,7 @@ static PyGetSetDef Future_getset[] = {AL_FUTURE_COMMON_GETSET,
                                       {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot Future_slots[] = {{Py_tp_doc, (void *)Future_doc},
+                                     {Py_tp_new, al_future_tp_new},
                                      {Py_tp_init, Future_init},
                                      {Py_tp_repr, Future_repr},
                                      {Py_tp_setattro, al_future_setattro},
@@ -595,28 +594,6 @@ future_learn_cancel_message(al_state *state)
     return 0;
 }
 
-/* Add the methods that accept Tasks, too: see future_check_ours(). */
-static int
-future_add_setters(al_state *state)
-{
-    PyTypeObject *base = (PyTypeObject *)state->imports.asyncio_Future;
-
-    for (PyMethodDef *def = future_setters; def->ml_name != NULL; def++) {
-        PyObject *method = PyDescr_NewMethod(base, def);
-        if (method == NULL) {
-            return -1;
-        }
-        int rc = PyDict_SetItemString(state->FutureType->tp_dict, def->ml_name,
-                                      method);
-        Py_DECREF(method);
-        if (rc < 0) {
-            return -1;
-        }
-    }
-    PyType_Modified(state->FutureType);
-    return 0;
-}
-
 int
 al_future_init_type(PyObject *module)
 {
@@ -628,5 +605,7 @@ al_future_init_type(PyObject *module)
     if (state->FutureType == NULL || future_learn_cancel_message(state) < 0) {
         return -1;
     }
-    return future_add_setters(state);
+    return al_state_add_methods(
+        state->FutureType, (PyTypeObject *)state->imports.asyncio_Future,
+        future_setters); /* they accept Tasks, too: future_check_ours() */
 }

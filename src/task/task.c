@@ -189,12 +189,12 @@ al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
             PyObject *context, bool eager_start)
 {
     al_state *state = loop->state;
-    PyObject *op = state->TaskType->tp_alloc(state->TaskType, 0);
+    PyObject *op = al_future_alloc(state->TaskType, state);
 
     if (op == NULL) {
         return NULL;
     }
-    if (al_future_init(op, state, (PyObject *)loop) < 0 ||
+    if (al_future_init(op, (PyObject *)loop) < 0 ||
         task_fill(op, state, coro, name, context) < 0 ||
         task_start(op, state, eager_start) < 0)
     {
@@ -232,13 +232,13 @@ Task_init(PyObject *op, PyObject *args, PyObject *kwargs)
 #endif
         1, 1, 0};
     PyObject *given[5] = {NULL};
-    al_state *state = al_state_from_type(Py_TYPE(op));
+    al_state *state = al_future_state_of(op);
 
     if (al_args_parse_tuple(&signature, args, kwargs, given) < 0) {
         return -1;
     }
     int eager_start = given[4] == NULL ? 0 : PyObject_IsTrue(given[4]);
-    if (eager_start < 0 || al_future_init(op, state, given[1]) < 0 ||
+    if (eager_start < 0 || al_future_init(op, given[1]) < 0 ||
         task_fill(op, state, given[0], given[2], given[3]) < 0)
     {
         return -1;
@@ -426,7 +426,7 @@ Task_set_name(PyObject *op, PyObject *value)
         return NULL;
     }
     task_set_label(al_task_of(op), (uintptr_t)text);
-    if (al_registry_fill_name(al_state_from_type(Py_TYPE(op)), op) < 0) {
+    if (al_registry_fill_name(al_future_state_of(op), op) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -668,6 +668,7 @@ static PyGetSetDef Task_getset[] = {
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot Task_slots[] = {{Py_tp_doc, (void *)Task_doc},
+                                   {Py_tp_new, al_future_tp_new},
                                    {Py_tp_init, Task_init},
                                    {Py_tp_repr, Task_repr},
                                    {Py_tp_setattro, al_future_setattro},

@@ -416,6 +416,18 @@ static PyGetSetDef SSLProtocol_getset[] = {
 
 /* --- type --------------------------------------------------------------- */
 
+static PyObject *
+SSLProtocol_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                PyObject *Py_UNUSED(kwargs))
+{
+    al_state *state = al_state_from_type(type);
+    PyObject *op = state == NULL ? NULL : type->tp_alloc(type, 0);
+    if (op != NULL) {
+        SSLProtocolObject_CAST(op)->module_state = al_state_own(state);
+    }
+    return op;
+}
+
 static int
 SSLProtocol_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -463,11 +475,13 @@ static void
 SSLProtocol_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
+    al_state *state = al_tls_state(SSLProtocolObject_CAST(op));
 
     PyObject_GC_UnTrack(op);
     (void)SSLProtocol_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
+    al_state_disown(state);
 }
 
 PyDoc_STRVAR(SSLProtocol_doc,
@@ -476,6 +490,7 @@ PyDoc_STRVAR(SSLProtocol_doc,
 
 static PyType_Slot SSLProtocol_slots[] = {
     {Py_tp_doc, (void *)SSLProtocol_doc},
+    {Py_tp_new, SSLProtocol_new},
     {Py_tp_methods, SSLProtocol_methods},
     {Py_tp_members, SSLProtocol_members},
     {Py_tp_getset, SSLProtocol_getset},

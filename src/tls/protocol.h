@@ -13,7 +13,8 @@ typedef enum {
 
 typedef struct {
     PyObject_HEAD
-    al_tls_engine engine; /* bound when the first bytes of the peer come */
+    al_state *module_state; /* owned from tp_new to tp_dealloc */
+    al_tls_engine engine;   /* bound when the first bytes of the peer come */
     /* Bytes objects, ciphertext that the transport below does not want now;
      * owned list, NULL <=> empty. */
     PyObject *held;
@@ -49,7 +50,7 @@ typedef struct {
 static inline al_state *
 al_tls_state(SSLProtocolObject *self)
 {
-    return al_state_from_type(Py_TYPE(self));
+    return self->module_state;
 }
 
 /* self.name(): 0, or -1 with an exception set. */

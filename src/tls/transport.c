@@ -35,7 +35,9 @@ static int
 tls_transport_write(PyObject *op, PyObject *const *items, Py_ssize_t count)
 {
     al_state *state = al_state_from_type(Py_TYPE(op));
-
+    if (state == NULL) {
+        return -1;
+    }
     PyObject *protocol = PyObject_GetAttr(op, state->names._ssl_protocol);
     if (protocol == NULL) {
         return -1;
