@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 def new_event_loop() -> Loop:
-    """Return a new event loop, which is nobody's current loop yet."""
+    """Return a new event loop, which is nobody's current loop yet: Loop() with the defaults of its arguments."""
     return Loop()
 
 

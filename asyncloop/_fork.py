@@ -2,8 +2,8 @@
 
 A child shares the open files of its parent, and so the epoll set, the wake-up and the signal descriptors of each loop:
 what one of the two registers or reads there, the other loses. So right after a fork the child takes its own. Then it
-may drop, close and even go on running an inherited loop, and the parent notices nothing. What the parent has written
-and left for the end of its turn is sent before the fork, else both would send it.
+may drop, close and even go on running an inherited loop, and the parent notices nothing. What a transport of the
+parent holds is sent before the fork, else both would send it.
 """
 
 import os

@@ -68,6 +68,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
     """An asyncio event loop on libev, whose create_future() and create_task() make asyncloop's Future and Task.
 
     backend: how libev waits for descriptors ("epoll", "poll", "select", "kqueue" ...), None for the best there is.
+    hold_writes: whether small writes that a step of a task makes to one connection may leave together when it returns.
 
     Raises ValueError for a backend that libev does not have here, OSError when the system lacks the means.
     """
@@ -86,8 +87,8 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
 
-    def __init__(self, *, backend: str | None = None) -> None:
-        _core.Loop.__init__(self, backend=backend)
+    def __init__(self, *, backend: str | None = None, hold_writes: bool = True) -> None:
+        _core.Loop.__init__(self, backend=backend, hold_writes=hold_writes)
         BaseEventLoop.__init__(self)
         self._unix_server_sockets = {}
         self._signal_handlers = {}
@@ -125,6 +126,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         Returns a future of its result. Raises RuntimeError if the loop is closed or its executor has been shut down; in
         debug mode TypeError if func is no plain callable.
         """
+        self._send_held()
         chosen = self._default_executor if executor is None else executor
         if chosen is None or self._debug or self._executor_shutdown_called or self.is_closed():
             return BaseEventLoop.run_in_executor(self, executor, func, *args)

@@ -9,7 +9,7 @@ meanwhile, and add_writer() may use it.
 
 import asyncio
 from asyncio import trsock, unix_events
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 _stock: Any = unix_events._UnixSelectorEventLoop
 _TransportSocket: Any = trsock.TransportSocket
@@ -36,9 +36,14 @@ class Sendfile(asyncio.AbstractEventLoop):
     _sock_sendfile_update_filepos = _stock._sock_sendfile_update_filepos
     _sock_add_cancellation_callback = _stock._sock_add_cancellation_callback
 
+    if TYPE_CHECKING:
+        # Of the C type.
+        def _send_held(self) -> None: ...
+
     def _sock_sendfile_native_impl(
         self, fut: asyncio.Future[int], registered_fd: int | None, sock: Any, *args: Any
     ) -> None:
+        self._send_held()
         if isinstance(sock, _LentSocket):
             if registered_fd is None:  # the first call of many
                 sock.transport._lend(fut)

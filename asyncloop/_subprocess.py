@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 # asyncio's own, which typeshed does not show: BaseSubprocessTransport with the _start() of the running Python.
-_SubprocessTransport: Any = vars(unix_events)["_UnixSubprocessTransport"]
+_StockTransport: Any = vars(unix_events)["_UnixSubprocessTransport"]
 
 _thread_numbers = itertools.count()
 
@@ -56,6 +56,22 @@ def _chosen_watcher() -> Any:
     return None if type(watcher) in known else watcher
 
 
+class _UnixSubprocessTransport(_StockTransport):  # type: ignore[misc]
+    """asyncio's, of a loop that may hold what was written before a signal to the child."""
+
+    def _send_held(self) -> None:
+        if self._loop is not None:  # else the child has ended
+            self._loop._send_held()
+
+    def _check_proc(self) -> None:
+        super()._check_proc()
+        self._send_held()
+
+    def close(self) -> None:
+        self._send_held()
+        super().close()
+
+
 class ChildProcesses(asyncio.AbstractEventLoop):
     """What Loop inherits for subprocess_exec() and subprocess_shell(); its close() calls _close_children()."""
 
@@ -65,6 +81,7 @@ class ChildProcesses(asyncio.AbstractEventLoop):
         # Of the C type.
         def _add_reader(self, fd: int, callback: Callable[..., object], /, *args: Any) -> asyncio.Handle: ...
         def _remove_reader(self, fd: int) -> bool: ...
+        def _send_held(self) -> None: ...
 
     async def _make_subprocess_transport(
         self,
@@ -79,12 +96,13 @@ class ChildProcesses(asyncio.AbstractEventLoop):
         **kwargs: Any,
     ) -> asyncio.SubprocessTransport:
         """Start a process and return its transport, when its pipes are connected."""
+        self._send_held()
         watcher = _chosen_watcher()
         with contextlib.nullcontext() if watcher is None else watcher:
             if watcher is not None and not watcher.is_active():
                 raise RuntimeError("asyncio.get_child_watcher() is not activated, subprocess support is not installed.")
             waiter = self.create_future()
-            transport: Any = _SubprocessTransport(
+            transport: Any = _UnixSubprocessTransport(
                 self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
             )
             if watcher is None:

@@ -135,6 +135,8 @@ typedef struct al_state {
 
     uint64_t task_name_counter;
 
+    uint32_t holders; /* loops that hold bytes right now: net/held.h */
+
     char *recv_buffer; /* owned, net/transport.h: filled, copied, forgotten */
     char *datagram_buffer; /* owned, net/dgram_read.c, in the same way */
 

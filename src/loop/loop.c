@@ -297,15 +297,19 @@ loop_find_backend(PyObject *name, unsigned int *flag)
 static int
 Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static const al_signature signature = {"Loop", AL_ARGS("backend"), 0, 0,
-                                           0};
+    static const al_signature signature = {
+        "Loop", AL_ARGS("backend", "hold_writes"), 0, 0, 0};
     LoopObject *self = LoopObject_CAST(op);
-    PyObject *backend;
+    PyObject *given[2];
     unsigned int flag;
 
-    if (al_args_parse_tuple(&signature, args, kwargs, &backend) < 0 ||
-        loop_find_backend(backend, &flag) < 0)
+    if (al_args_parse_tuple(&signature, args, kwargs, given) < 0 ||
+        loop_find_backend(given[0], &flag) < 0)
     {
+        return -1;
+    }
+    int holds_writes = given[1] == NULL ? 1 : PyObject_IsTrue(given[1]);
+    if (holds_writes < 0) {
         return -1;
     }
     if (self->head.ev != NULL) {
@@ -317,6 +321,7 @@ Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     self->head.is_closed = false;
+    self->head.holds_writes = holds_writes;
     al_loop_update_direct(&self->head);
     return 0;
 }
@@ -334,6 +339,7 @@ Loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(head->task_factory);
     Py_VISIT(head->snapshot);
     Py_VISIT(head->scratch);
+    Py_VISIT(head->held.object);
     int rc = al_ready_traverse(head, visit, arg);
     if (rc == 0) {
         rc = al_timers_traverse(head, visit, arg);
@@ -368,11 +374,13 @@ Loop_dealloc(PyObject *op)
 /* --- type ---------------------------------------------------------------- */
 
 PyDoc_STRVAR(Loop_doc,
-             "Loop(*, backend=None)\n--\n\n"
+             "Loop(*, backend=None, hold_writes=True)\n--\n\n"
              "The part of asyncloop.Loop that is C.\n\n"
              "`backend` names a way libev waits for descriptors (\"epoll\", "
              "\"poll\",\n\"select\", \"kqueue\" ...), None the best there is. "
-             "Raises ValueError for one\nthat libev does not have here.");
+             "`hold_writes`: small writes of\none step of a task may leave "
+             "together when it returns. Raises ValueError for a\nbackend that "
+             "libev does not have here.");
 
 PyDoc_STRVAR(Loop_get_debug_doc,
              "get_debug($self, /)\n--\n\n"

@@ -155,7 +155,9 @@ PyDoc_STRVAR(Loop__stop_serving_doc,
 static PyObject *
 Loop__stop_serving(PyObject *op, PyObject *sock)
 {
-    if (al_listener_stop(al_loop_head_CAST(op), sock) < 0) {
+    if (al_loop_send_held(al_loop_head_CAST(op)) < 0 ||
+        al_listener_stop(al_loop_head_CAST(op), sock) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;

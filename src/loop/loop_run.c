@@ -3,8 +3,8 @@
  *     1  poll: may it be skipped? must it block?    libev: fds, wake-ups
  *              what is ready enters the ready queue
  *     2  timers that are due enter the ready queue
- *     3  run what is in the ready queue now, but nothing it adds; then what
- *        that left for the end of the turn: bytes to be sent
+ *     3  run what is in the ready queue now, but nothing it adds; after each
+ *        entry, send the bytes that it has left held (net/held.h)
  *
  * No user code runs inside libev: its callbacks only fill the queue.  The GIL
  * is released around a poll that blocks. Every few milliseconds before one that
@@ -32,6 +32,7 @@
 #include "io/cycles.h"
 #include "io/fdwatch.h"
 #include "io/wakeup.h"
+#include "net/held.h"
 #include "sched/context.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
@@ -311,7 +312,7 @@ Loop__run_until_stopped(PyObject *op, PyObject *Py_UNUSED(ignored))
     LoopObject *self = LoopObject_CAST(op);
     int rc = 0;
 
-    if (loop_check_open(self) < 0) {
+    if (loop_check_open(self) < 0 || al_loop_send_held(&self->head) < 0) {
         return NULL;
     }
     self->idle_polls = 0;
@@ -335,7 +336,7 @@ Loop__run_once(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
 
-    if (loop_check_open(self) < 0) {
+    if (loop_check_open(self) < 0 || al_loop_send_held(&self->head) < 0) {
         return NULL;
     }
     self->turns_to_skip = 0;
@@ -396,23 +397,35 @@ Loop__release(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(Loop__before_fork_doc,
              "_before_fork($self, /)\n--\n\n"
-             "Do what was left for the end of the turn now: a child process "
-             "would do it too.");
+             "Send what is held now: a child process would send it too.");
 
 static PyObject *
 Loop__before_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     al_loop_head *head = &LoopObject_CAST(op)->head;
 
-    if (head->late.count == 0) {
+    if (head->held.object == NULL) {
         Py_RETURN_NONE;
     }
     /* It may be another thread that forks, which call_soon() refuses in debug
      * mode: a connection that fails now would never be lost. */
     head->is_direct = true;
-    int rc = al_ready_run_late(head);
+    int rc = al_loop_send_held(head);
     al_loop_update_direct(head);
     if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(Loop__send_held_doc,
+             "_send_held($self, /)\n--\n\n"
+             "Send what is held, before something that others can see.");
+
+static PyObject *
+Loop__send_held(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (al_loop_send_held(al_loop_head_CAST(op)) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -475,7 +488,9 @@ al_loop_release(LoopObject *self)
     /* Each may run destructors, which find a closed loop. One that is closed
      * already may have got a handle all the same, when what closed it was
      * collected while the handle was made. */
-    al_ready_clear(head, &head->late);
+    if (head->held.object != NULL) {
+        Py_DECREF(al_held_end(head)); /* whoever closes a loop in a step */
+    }
     al_ready_clear(head, &head->ready);
     al_timers_clear(head);
     al_fdwatch_close_all(head);
@@ -500,5 +515,6 @@ PyMethodDef al_loop_run_methods[] = {
     {"is_closed", Loop_is_closed, METH_NOARGS, Loop_is_closed_doc},
     {"_release", Loop__release, METH_NOARGS, Loop__release_doc},
     {"_before_fork", Loop__before_fork, METH_NOARGS, Loop__before_fork_doc},
+    {"_send_held", Loop__send_held, METH_NOARGS, Loop__send_held_doc},
     {"_after_fork", Loop__after_fork, METH_NOARGS, Loop__after_fork_doc},
     {NULL, NULL, 0, NULL}};

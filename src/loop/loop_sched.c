@@ -3,6 +3,7 @@
 #include "loop/loop.h"
 
 #include "io/wakeup.h"
+#include "net/held.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
@@ -167,7 +168,8 @@ Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
 
     if (sched_parse("call_soon_threadsafe", NULL, args, nargs, kwnames,
                     &call) < 0 ||
-        sched_check(head, call.callback, "call_soon_threadsafe", true) < 0)
+        sched_check(head, call.callback, "call_soon_threadsafe", true) < 0 ||
+        al_held_send_here(head->state) < 0)
     {
         return NULL;
     }

@@ -308,7 +308,9 @@ SockOp_am_send(PyObject *op, PyObject *sent, PyObject **result)
     if (!self->is_started) {
         self->is_started = true;
         al_loop_note_event(self->loop);
-        step = sock_op_proceed(self, self->call->begin(self), result);
+        step = al_loop_send_held(self->loop) < 0
+                   ? sock_op_return(self, NULL, result)
+                   : sock_op_proceed(self, self->call->begin(self), result);
     }
     else if (self->iterator != NULL) {
         step = sock_op_delegate(self, sent, result);

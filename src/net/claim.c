@@ -57,7 +57,9 @@ al_claim_py_show_number(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     TransportObject *self = TransportObject_CAST(op);
 
-    (void)self->kind->pending(self); /* it is sent before others use it */
+    if (al_transport_send_held(self) < 0) {
+        return NULL;
+    }
     al_descriptor_show(&self->desc);
     Py_RETURN_NONE;
 }

@@ -123,7 +123,8 @@ dgram_read_hand_over_all(DatagramTransportObject *self)
         self->in_count--;
         int rc = dgram_read_hand_over(self, item.data, &item.from);
         Py_DECREF(item.data);
-        if (AL_UNLIKELY(rc < 0)) {
+        /* Each is a callback of its own: its writes wait for no other. */
+        if (AL_UNLIKELY(rc < 0 || al_transport_send_held(&self->base) < 0)) {
             return -1;
         }
     } while (dgram_read_may_go_on(self));

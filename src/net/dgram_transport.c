@@ -299,6 +299,9 @@ DatagramTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     DatagramTransportObject *self = DatagramTransportObject_CAST(op);
     TransportObject *base = &self->base;
 
+    if (al_transport_send_held(base) < 0) {
+        return NULL;
+    }
     if (!al_transport_is_open(base)) {
         Py_RETURN_NONE;
     }

@@ -492,6 +492,9 @@ al_dgram_write_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (dgram_write_check_address(self, address) < 0) {
         return NULL;
     }
+    if (al_transport_send_held(&self->base) < 0) {
+        return NULL;
+    }
     if (self->address != NULL) {
         address = self->address;
     }

@@ -274,7 +274,10 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
             self->expected = Py_MAX(i, 1); /* so many come at a time */
             return al_sock_is_again(fd) ? 0 : listener_fail(self, -fd);
         }
-        if (listener_welcome(self, fd, &peername) < 0) {
+        /* Each factory is a callback of its own: its writes wait for no other. */
+        if (listener_welcome(self, fd, &peername) < 0 ||
+            al_loop_send_held(self->loop) < 0)
+        {
             return -1;
         }
         if (!al_budget_is_left(self->loop)) {

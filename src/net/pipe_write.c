@@ -199,6 +199,9 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
 {
     size_t sent = 0;
 
+    if (al_transport_send_held(&self->common.base) < 0) {
+        return -1;
+    }
     if (size == 0 || pipe_write_is_lost(self)) {
         return 0;
     }
@@ -289,6 +292,9 @@ pipe_write_close(WritePipeTransportObject *self)
 {
     TransportObject *base = &self->common.base;
 
+    if (al_transport_send_held(base) < 0) {
+        return -1;
+    }
     if (!al_transport_is_open(base)) {
         return 0;
     }

@@ -86,7 +86,11 @@ al_sock_sendfile_py_make_empty_waiter(PyObject *op,
         PyErr_SetString(PyExc_ConnectionError, AL_SENDFILE_LOST);
         return NULL;
     }
-    if (al_sock_write_settle(self) < 0) {
+    if (al_transport_send_held(base) < 0) {
+        return NULL;
+    }
+    if (base->loop == NULL) { /* that failed, and ran anything */
+        PyErr_SetString(PyExc_ConnectionError, AL_SENDFILE_LOST);
         return NULL;
     }
     PyObject *waiter = PyObject_CallMethodNoArgs(

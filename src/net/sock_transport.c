@@ -25,12 +25,7 @@
 static size_t
 sock_transport_pending(TransportObject *base)
 {
-    SocketTransportObject *self = (SocketTransportObject *)base;
-
-    if (al_sock_write_settle(self) < 0) {
-        PyErr_WriteUnraisable((PyObject *)self);
-    }
-    return self->outgoing.size;
+    return ((SocketTransportObject *)base)->outgoing.size;
 }
 
 static void
@@ -40,7 +35,7 @@ sock_transport_stop(TransportObject *base)
 
     al_fdwatch_clear_reader(&self->watch);
     al_fdwatch_clear_writer(&self->watch);
-    al_sock_write_drop(self);
+    al_chunks_clear(&self->outgoing);
 }
 
 static void
@@ -314,7 +309,7 @@ al_sock_transport_close(SocketTransportObject *self)
     if (!al_transport_is_open(base)) {
         return 0;
     }
-    if (al_sock_write_settle(self) < 0) {
+    if (al_transport_send_held(base) < 0) {
         return -1;
     }
     if (!al_transport_is_open(base)) {
@@ -425,10 +420,10 @@ SocketTransport__begin(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(SocketTransport_write_doc,
              "write($self, /, data)\n--\n\n"
              "Send bytes, a bytearray or a memoryview, without blocking: what "
-             "the kernel does\nnot take now is queued. What is written in "
-             "parts, several times a turn of the\nloop, may leave when the "
-             "turn is over. Raises TypeError for other types,\nRuntimeError "
-             "after write_eof().");
+             "the kernel does\nnot take now is queued. Small writes of one "
+             "step of a task or one callback may\nleave together when it "
+             "returns. Raises TypeError for other types, RuntimeError\nafter "
+             "write_eof().");
 PyDoc_STRVAR(SocketTransport_writelines_doc,
              "writelines($self, /, list_of_data)\n--\n\n"
              "Send all bytes-like objects of an iterable, in one system call "
@@ -555,7 +550,7 @@ SocketTransport_repr(PyObject *op)
         phase, base->desc.fd,
         self->watch.reader.object != NULL ? "polling" : "idle",
         self->watch.writer.object != NULL ? "polling" : "idle",
-        self->is_held ? 0 : self->outgoing.size);
+        al_held_is_of(base->loop, self) ? 0 : self->outgoing.size);
 }
 
 /* --- Python: lifetime --------------------------------------------------- */

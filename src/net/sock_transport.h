@@ -4,18 +4,16 @@
 
 #include "base/chunks.h"
 #include "io/fdwatch.h"
+#include "net/held.h"
 #include "net/sockaddr.h"
 #include "net/transport.h"
 
-typedef struct {
+typedef struct SocketTransportObject {
     TransportObject base;
     al_fdwatch watch; /* in the loop's table from the start to the end */
     bool is_paused;   /* pause_reading() was called last */
     bool is_eof;      /* write_eof() was called */
-    bool is_held;     /* `outgoing` waits for the end of the turn */
-    bool is_written_in_parts; /* several writes in the turn of the last one */
-    uint32_t write_turn;      /* of the loop, when it was written to last */
-    int family; /* what the socket object of the descriptor is made of */
+    int family;       /* what the socket object of the descriptor is made of */
     int type;
     int proto;
     al_sockaddr *sockname; /* owned memory, NULL <=> unknown */
@@ -24,7 +22,8 @@ typedef struct {
     /* Bytes to ask for at the next read, straight into a bytes object or a
      * StreamReader; 0: the shared buffer is large enough. */
     size_t read_size;
-    al_chunks outgoing; /* what the kernel did not take yet, or is_held */
+    al_chunks outgoing; /* what the kernel did not take yet, or is held */
+    al_habit habit;     /* net/held.c */
     /* Owned future, NULL <=> no sendfile is in progress. First the one that
      * waits for `outgoing` to be sent, then that of the sending. */
     PyObject *sendfile;
@@ -88,20 +87,9 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
 PyObject *
 al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
 
-/* For TLS: write(bytes), to be held in any case until the turn is over. 1; 0 if
- * that cannot be, and write() is to be called; or -1 with an exception set. */
+/* For TLS: write(bytes). 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_sock_write_hold(SocketTransportObject *self, PyObject *bytes);
-
-/* If something is held, send it now. 0, or -1 with an exception to be raised
- * set; the connection may be lost afterwards. */
-AL_NODISCARD int
-al_sock_write_settle(SocketTransportObject *self);
-
-/* Drop what is queued; what is held was written when nothing was, and is sent
- * as far as the kernel takes it. */
-void
-al_sock_write_drop(SocketTransportObject *self);
+al_sock_write_bytes(SocketTransportObject *self, PyObject *bytes);
 
 /* sock_sendfile.c: if a sendfile() waits for all to be sent, it is; it will
  * never be, for `exc` (borrowed); the connection is closed. What fails in that

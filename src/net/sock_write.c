@@ -7,37 +7,25 @@
  *
  * As in asyncio a write() is on its way when it returns, and only what the
  * kernel did not take counts as queued; so a protocol is paused by a slow
- * peer and never by its own speed.
- *
- * With three exceptions, where what is small is held until the turn is over,
- * for a system call costs more than all else here.  Messages may come in parts,
- * as a head and a body: a transport that was written to several times in one
- * turn is likely to be so again, and they leave in one piece. One write a turn,
- * and the next one goes at once again.  And while others wait for their turn,
- * or for its end: peers on this machine are woken one by one by what is sent at
- * once, and together by what leaves together.  And TLS asks for it, whose
- * records come one by one.  What was written first leaves first.  Nobody sees
- * the difference but the peer: who closes, aborts, forks, asks how much is
- * queued or goes past us to the socket finds it sent.
+ * peer and never by its own speed.  But small writes of a step that is expected
+ * to write several times are held until it returns: held.c says which.
  *
  * Invariants
- *   (1) outgoing is not empty => the writer entry is set, or is_held, or the
+ *   (1) outgoing is not empty => the writer entry is set, or it is held, or the
  *       connection is lost, or the loop is closed.
  *   (2) Nothing is sent past what is queued: bytes leave in order.
- *   (3) is_held => al_sock_write_settle() will be called in this turn; the
- *       writer entry is not set; and what is queued goes into one call and
- *       is no more than AL_WRITE_HELD and the high-water mark.
+ *   (3) What is held is sent by one call, and is no more than the high-water
+ *       mark.
  *   (4) A watch out of the loop's table while the loop is open: another
  *       transport has taken the descriptor over, from one that was closing.
  */
 #include "base/args.h"
 #include "base/errors.h"
+#include "net/held.h"
 #include "net/sock.h"
 #include "net/sock_transport.h"
-#include "sched/ready.h"
 
 #define AL_WRITE_IOV 1024 /* what Linux takes in one call (IOV_MAX) */
-#define AL_WRITE_HELD ((size_t)16 * 1024)
 
 static int
 sock_write_fail(SocketTransportObject *self, int errnum)
@@ -129,7 +117,7 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     SocketTransportObject *self = SocketTransportObject_CAST(op);
 
-    if (self->base.lost > 0 || self->is_held) {
+    if (self->base.lost > 0) {
         return 0; /* queued before an error */
     }
     if (AL_UNLIKELY(self->watch.loop == NULL)) {
@@ -176,71 +164,22 @@ sock_write_watch(SocketTransportObject *self)
                                  (PyObject *)self);
 }
 
-int
-al_sock_write_settle(SocketTransportObject *self)
-{
-    if (AL_LIKELY(!self->is_held)) {
-        return 0;
-    }
-    self->is_held = false;
-    if (self->base.lost > 0) {
-        return 0;
-    }
-    if (sock_write_flush(self) < 0) {
-        return -1;
-    }
-    /* By (3) no reason to pause the protocol. */
-    return self->base.lost > 0 || self->outgoing.count == 0
-               ? 0
-               : sock_write_watch(self);
-}
-
-void
-al_sock_write_drop(SocketTransportObject *self)
-{
-    if (self->is_held) {
-        self->is_held = false;
-        (void)!sock_write_sendv(self);
-    }
-    al_chunks_clear(&self->outgoing);
-}
-
-/* al_run_fn: the turn is over. */
+/* al_run_fn of what is held: send it now, before anything else happens. */
 static int
-sock_write_run_held(al_loop_head *Py_UNUSED(loop), PyObject *op)
+sock_write_run_held(al_loop_head *loop, PyObject *Py_UNUSED(op))
 {
-    return al_sock_write_settle(SocketTransportObject_CAST(op));
-}
+    SocketTransportObject *self = al_held_end(loop); /* a reference */
+    int rc = 0;
 
-/* Whether `size` bytes may wait for the end of the turn, by (3). */
-static inline bool
-sock_write_can_wait(const SocketTransportObject *self, size_t size)
-{
-    const al_loop_head *loop = self->base.loop;
-
-    return size <= AL_WRITE_HELD && size <= self->base.flow.high &&
-           loop->is_in_turn && loop->thread_id == PyThread_get_thread_ident();
-}
-
-/* Nothing is queued: whether to hold a write of `size` bytes. */
-static inline bool
-sock_write_may_hold(SocketTransportObject *self, size_t size)
-{
-    al_loop_head *loop = self->base.loop;
-
-    if (self->write_turn == loop->turn) {
-        self->is_written_in_parts = true; /* but the others are gone */
-        return false;
+    if (self->base.lost == 0) {
+        rc = sock_write_flush(self);
+        /* By (3) no reason to pause the protocol. */
+        if (rc == 0 && self->base.lost == 0 && self->outgoing.count > 0) {
+            rc = sock_write_watch(self);
+        }
     }
-    self->write_turn = loop->turn;
-    if (self->watch.writer.object != NULL ||
-        (!self->is_written_in_parts && loop->todo == 0 &&
-         loop->late.count == 0))
-    {
-        return false;
-    }
-    self->is_written_in_parts = false; /* until the next part comes */
-    return sock_write_can_wait(self, size);
+    Py_DECREF(self);
+    return rc;
 }
 
 /* Queue `size` bytes at `data`, which are `bytes` if that is not NULL.
@@ -256,56 +195,31 @@ sock_write_push(SocketTransportObject *self, PyObject *bytes, const char *data,
     return al_chunks_push_copy(&self->outgoing, data, size);
 }
 
-/* Queue for the end of the turn. 0, or -1 with an exception set. */
+/* Hold a write. 0, or -1 with MemoryError set. */
 static int
 sock_write_hold(SocketTransportObject *self, PyObject *bytes, const char *data,
                 size_t size)
 {
-    if (al_ready_push_late(self->base.loop, sock_write_run_held,
-                           (PyObject *)self) < 0)
-    {
+    if (sock_write_push(self, bytes, data, size) < 0) {
         return -1;
     }
-    self->is_held = true; /* with nothing to send, it does no harm */
-    return sock_write_push(self, bytes, data, size);
+    al_held_begin(self, sock_write_run_held);
+    return 0;
 }
 
-int
-al_sock_write_hold(SocketTransportObject *self, PyObject *bytes)
-{
-    TransportObject *base = &self->base;
-    size_t size = (size_t)PyBytes_GET_SIZE(bytes);
-
-    if (self->is_held || self->outgoing.count > 0 || base->lost > 0 ||
-        self->watch.writer.object != NULL || self->is_eof ||
-        self->sendfile != NULL || base->dict != NULL ||
-        !sock_write_can_wait(self, size))
-    {
-        return 0;
-    }
-    self->is_written_in_parts = self->write_turn == base->loop->turn;
-    self->write_turn = base->loop->turn;
-    int rc = sock_write_hold(self, bytes, PyBytes_AS_STRING(bytes), size);
-    return rc < 0 ? -1 : 1;
-}
-
-/* Queue behind what is held. 0, or -1 with an exception set. */
+/* Write behind what is held. 0, or -1 with an exception set. */
 static int
 sock_write_join(SocketTransportObject *self, PyObject *bytes, const char *data,
                 size_t size)
 {
-    size_t total = self->outgoing.size + size;
-
-    self->is_written_in_parts = true;
+    al_held_note(self);
     if (sock_write_push(self, bytes, data, size) < 0) {
         return -1;
     }
-    if (total <= AL_WRITE_HELD && total <= self->base.flow.high &&
-        self->outgoing.count < AL_WRITE_IOV)
-    {
+    if (!al_held_is_full(self)) {
         return 0;
     }
-    if (al_sock_write_settle(self) < 0) {
+    if (al_loop_send_held(self->base.loop) < 0) {
         return -1;
     }
     return self->base.lost > 0 ? 0 : al_flow_maybe_pause(&self->base);
@@ -336,14 +250,20 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
 {
     size_t sent = 0;
 
-    if (size == 0 || sock_write_is_lost(self)) {
+    if (size == 0) {
         return 0;
     }
-    if (self->is_held) {
+    if (al_held_is_of(self->base.loop, self)) {
         return sock_write_join(self, bytes, data, size);
     }
+    if (al_transport_send_held(&self->base) < 0) {
+        return -1;
+    }
+    if (sock_write_is_lost(self)) {
+        return 0;
+    }
     if (AL_LIKELY(self->outgoing.count == 0)) { /* by (2) */
-        if (sock_write_may_hold(self, size)) {
+        if (al_held_decide(self, size)) {
             return sock_write_hold(self, bytes, data, size);
         }
         ssize_t n = sock_write_send(self, data, size);
@@ -400,6 +320,15 @@ sock_write_refuse(SocketTransportObject *self, PyObject *data)
     return NULL;
 }
 
+int
+al_sock_write_bytes(SocketTransportObject *self, PyObject *bytes)
+{
+    return sock_write_check_free(self, "write") < 0
+               ? -1
+               : sock_write(self, bytes, PyBytes_AS_STRING(bytes),
+                            (size_t)PyBytes_GET_SIZE(bytes));
+}
+
 PyObject *
 al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames)
@@ -413,10 +342,7 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (AL_LIKELY(PyBytes_Check(data))) {
-        if (sock_write_check_free(self, "write") < 0 ||
-            sock_write(self, data, PyBytes_AS_STRING(data),
-                       (size_t)PyBytes_GET_SIZE(data)) < 0)
-        {
+        if (al_sock_write_bytes(self, data) < 0) {
             return NULL;
         }
         Py_RETURN_NONE;
@@ -460,6 +386,10 @@ sock_write_collect(al_chunks *batch, PyObject *data)
     if (PyBytes_Check(data)) {
         return al_chunks_push(batch, data, 0);
     }
+    int is_some = PyObject_IsTrue(data); /* asyncio skips what is false */
+    if (is_some <= 0) {
+        return is_some;
+    }
     if (!PyObject_CheckBuffer(data)) { /* fails with asyncio's TypeError */
         Py_XDECREF(PyMemoryView_FromObject(data));
         return -1;
@@ -477,14 +407,25 @@ sock_write_collect(al_chunks *batch, PyObject *data)
 static int
 sock_write_batch(SocketTransportObject *self, al_chunks *batch)
 {
-    if (batch->count == 0 || sock_write_is_lost(self)) {
+    bool is_held = al_held_is_of(self->base.loop, self);
+
+    if (batch->count == 0) {
         return 0;
     }
-    bool is_first = self->outgoing.count == 0 || self->is_held;
+    if (!is_held && al_transport_send_held(&self->base) < 0) {
+        return -1;
+    }
+    if (sock_write_is_lost(self)) {
+        return 0;
+    }
+    bool is_first = self->outgoing.count == 0 || is_held;
     if (al_chunks_take(&self->outgoing, batch) < 0) {
         return -1;
     }
-    self->is_held = false;
+    al_held_note(self);
+    if (is_held) {
+        Py_DECREF(al_held_end(self->base.loop)); /* the caller has another */
+    }
     if (!is_first && !al_transport_is_ours(&self->base)) {
         return sock_write_fail(self, EBADF);
     }
@@ -572,7 +513,7 @@ al_sock_write_py_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (!al_transport_is_open(&self->base) || self->is_eof) {
         Py_RETURN_NONE;
     }
-    if (al_sock_write_settle(self) < 0) {
+    if (al_transport_send_held(&self->base) < 0) {
         return NULL;
     }
     if (!al_transport_is_open(&self->base)) {

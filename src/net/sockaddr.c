@@ -234,10 +234,10 @@ sockaddr_from_unix(al_sockaddr *self, PyObject *address)
     }
     size_t length = (size_t)PyBytes_GET_SIZE(path);
     const char *text = PyBytes_AS_STRING(path);
-    /* An abstract name may fill sun_path, a path needs its zero. */
-    size_t most =
-        sizeof(un->sun_path) - (length > 0 && text[0] == '\0' ? 0 : 1);
-    if (length > most) {
+    /* An abstract name may fill sun_path, a path needs its zero. The empty path
+     * has none, or it would be the abstract name "\0". */
+    size_t zero = length == 0 || text[0] == '\0' ? 0 : 1;
+    if (length > sizeof(un->sun_path) - zero) {
         Py_DECREF(path);
         PyErr_SetString(PyExc_OSError, "AF_UNIX path too long");
         return -1;
@@ -245,8 +245,7 @@ sockaddr_from_unix(al_sockaddr *self, PyObject *address)
     memset(un, 0, sizeof(*un));
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, text, length);
-    self->size =
-        (socklen_t)(start + length + (length > 0 && text[0] == '\0' ? 0 : 1));
+    self->size = (socklen_t)(start + length + zero);
     Py_DECREF(path);
     return 0;
 }

@@ -148,8 +148,11 @@ al_transport_force_close(TransportObject *self, PyObject *exc)
     if (self->lost > 0) {
         return 0;
     }
-    /* What is held is sent now; that there is nobody to take it came first. */
-    (void)self->kind->pending(self);
+    /* Send held bytes first: if the peer is gone, connection_lost() is to
+     * tell of the error that asyncio would have met in write(). */
+    if (al_transport_send_held(self) < 0) {
+        return -1;
+    }
     if (self->lost > 0) {
         return 0;
     }
@@ -271,7 +274,12 @@ al_transport_py_call_connection_lost(PyObject *op,
 PyObject *
 al_transport_py_is_closing(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(!al_transport_is_open(TransportObject_CAST(op)));
+    TransportObject *self = TransportObject_CAST(op);
+
+    /* In asyncio a write() that fails has ended the connection by now. */
+    return al_transport_send_held(self) < 0
+               ? NULL
+               : PyBool_FromLong(!al_transport_is_open(self));
 }
 
 PyObject *
@@ -333,8 +341,9 @@ transport_get_extra(TransportObject *self, PyObject *name)
 {
     PyObject *value = NULL;
 
-    if (name == self->state->names.socket) {
-        (void)self->kind->pending(self); /* it is sent before others use it */
+    if (name == self->state->names.socket && al_transport_send_held(self) < 0)
+    {
+        return NULL;
     }
     if (transport_extra(self) == NULL ||
         PyDict_GetItemRef(self->extra, name, &value) != 0)
@@ -391,7 +400,9 @@ al_transport_py_get_write_buffer_size(PyObject *op,
 {
     TransportObject *self = TransportObject_CAST(op);
 
-    return PyLong_FromSize_t(self->kind->pending(self));
+    return al_transport_send_held(self) < 0
+               ? NULL
+               : PyLong_FromSize_t(self->kind->pending(self));
 }
 
 PyObject *
@@ -414,6 +425,7 @@ al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
     PyObject *a[2];
 
     if (al_args_parse(&signature, args, nargs, kwnames, a) < 0 ||
+        al_transport_send_held(self) < 0 ||
         al_flow_set_limits(&self->flow, a[0], a[1]) < 0 ||
         al_flow_maybe_pause(self) < 0)
     {
@@ -491,10 +503,13 @@ Transport_get_sock(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 Transport_get_sock_fd(PyObject *op, void *Py_UNUSED(closure))
 {
-    al_descriptor *desc = &TransportObject_CAST(op)->desc;
+    TransportObject *self = TransportObject_CAST(op);
 
-    al_descriptor_show(desc);
-    return PyLong_FromLong(desc->fd);
+    if (al_transport_send_held(self) < 0) {
+        return NULL;
+    }
+    al_descriptor_show(&self->desc);
+    return PyLong_FromLong(self->desc.fd);
 }
 
 PyGetSetDef al_transport_getset[] = {

@@ -32,7 +32,7 @@ typedef struct TransportObject TransportObject;
 
 /* What differs between sockets, pipes and TLS. */
 typedef struct {
-    /* Bytes queued for sending, once all is sent that can be. */
+    /* Bytes queued for sending. */
     size_t (*pending)(TransportObject *self);
     /* No more events, and what is queued for sending is dropped. */
     void (*stop)(TransportObject *self);
@@ -106,6 +106,14 @@ static inline bool
 al_transport_is_ours(TransportObject *self)
 {
     return al_descriptor_is_ours(&self->desc, self->state);
+}
+
+/* Send what the loop holds, before something that others can see.
+ * 0, or -1 with an exception to be raised set; anything may have run. */
+AL_NODISCARD static inline int
+al_transport_send_held(TransportObject *self)
+{
+    return self->loop == NULL ? 0 : al_loop_send_held(self->loop);
 }
 
 /* Queue run(self) for the next turn; where that has to go through

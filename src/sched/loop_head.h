@@ -66,7 +66,6 @@ struct al_loop_head {
     al_state *state;    /* owned from tp_new to tp_dealloc */
     struct ev_loop *ev; /* owned, NULL <=> closed */
     al_ready ready;
-    al_ready late; /* runs when the turn is over; empty between turns */
     al_timers timers;
 
     /* A task that stepped last and is still what asyncio.current_task() says;
@@ -74,6 +73,11 @@ struct al_loop_head {
     PyObject *current_task;
     int (*leave_task)(al_loop_head *loop); /* task/registry.c, set by loop/ */
     al_run_fn step;                        /* task/task_step.c, likewise */
+
+    /* A transport whose bytes wait for the end of the step that wrote them,
+     * and what sends them; object NULL <=> none (net/held.h). */
+    al_entry held;
+    uint64_t held_since; /* in al_cycles() */
 
     ev_async wakeup;            /* io/wakeup.c */
     struct al_fdtable *fdtable; /* io/fdwatch.c: owned, NULL <=> none yet */
@@ -93,7 +97,7 @@ struct al_loop_head {
     double clock_resolution; /* seconds */
     uint32_t events;         /* al_loop_note_event(); wraps */
     uint32_t turn;           /* how many were begun; wraps */
-    size_t todo;             /* entries left to run in this turn */
+    uint32_t steps;          /* how many entries have begun to run; wraps */
     uint32_t budget_turn;    /* io/budget.h: the turn of budget_begin */
     uint64_t budget_begin;   /* when that turn's first reader began */
     uint32_t overrides;      /* AL_OVERRIDES_... */
@@ -101,7 +105,8 @@ struct al_loop_head {
     bool is_debug;
     bool is_closed;
     bool is_stopping;
-    bool is_in_turn; /* <=> what is pushed to `late` will run */
+    bool is_in_turn;   /* an entry runs, or is left: `held` will be sent */
+    bool holds_writes; /* Loop(hold_writes=...) */
     bool is_blocked; /* in a poll, without the GIL: to be woken after a push */
     /* <=> not closed, not debug, call_soon not overridden: an entry may be
      * pushed without going through loop.call_soon(). */
@@ -124,6 +129,16 @@ static inline void
 al_loop_note_event(al_loop_head *loop)
 {
     loop->events++;
+}
+
+/* Send what a transport holds, before anything else that others can see. Runs
+ * any code if that fails. 0, or -1 with an exception to be raised set. */
+static inline int
+al_loop_send_held(al_loop_head *loop)
+{
+    return AL_LIKELY(loop->held.object == NULL)
+               ? 0
+               : loop->held.run(loop, loop->held.object);
 }
 
 /* Nothing runs (or something that is no task does): 0, or -1. */

@@ -1,7 +1,6 @@
 /* ready.c - the ready queue: one FIFO of everything that runs next.
  *
  *     call_soon, woken tasks, fds, due timers ---> ring ---> run(object)
- *                  what is better done once a turn ---> late ---> run(object)
  *
  * Invariants
  *   (1) The entries are ring[(head + i) & (capacity - 1)] for 0 <= i < count.
@@ -13,9 +12,6 @@
 #include "sched/handle.h"
 #include "sched/report.h"
 #include "sched/timers.h"
-
-/* What is late waits for no more than so many others. */
-#define READY_MOST_LATE 16
 
 int
 al_ready_grow(al_ready *ready)
@@ -99,6 +95,10 @@ ready_run(al_loop_head *loop)
     size_t todo = ready->count;
 
     while (todo > 0 && ready->count > 0) {
+        /* Of the last entry, or of what was left with it. */
+        if (AL_UNLIKELY(al_loop_send_held(loop) < 0)) {
+            return -1;
+        }
         if (ready_must_leave(loop, &ready->ring[ready->head])) {
             if (AL_UNLIKELY(loop->leave_task(loop) < 0)) {
                 return -1;
@@ -108,7 +108,8 @@ ready_run(al_loop_head *loop)
         al_entry entry = ready_pop(loop, ready); /* by (2) */
         int rc;
 
-        loop->todo = --todo;
+        todo--;
+        loop->steps++;
         if (AL_UNLIKELY(loop->is_debug)) {
             rc = ready_run_debug(loop, entry);
         }
@@ -119,32 +120,24 @@ ready_run(al_loop_head *loop)
         if (AL_UNLIKELY(rc < 0)) {
             return -1;
         }
-        if (AL_UNLIKELY(loop->late.count >= READY_MOST_LATE) &&
-            al_ready_run_late(loop) < 0)
-        {
-            return -1;
-        }
     }
     return 0;
 }
 
-int
-al_ready_run_late(al_loop_head *loop)
+/* The turn is over, with `rc`: send what the last entry has left held. */
+static int
+ready_end_turn(al_loop_head *loop, int rc)
 {
-    PyObject *raised = PyErr_GetRaisedException();
-
-    while (loop->late.count > 0) {
-        al_entry entry = ready_pop(loop, &loop->late); /* by (2) */
-        if (entry.run(loop, entry.object) < 0) {
-            Py_XSETREF(raised, PyErr_GetRaisedException());
-        }
-        Py_DECREF(entry.object);
+    if (AL_LIKELY(loop->held.object == NULL)) {
+        return rc;
     }
-    if (raised == NULL) {
-        return 0;
+    PyObject *raised = PyErr_GetRaisedException();
+    if (al_loop_send_held(loop) < 0) {
+        Py_XDECREF(raised);
+        return -1;
     }
     PyErr_SetRaisedException(raised);
-    return -1;
+    return rc;
 }
 
 int
@@ -154,7 +147,7 @@ al_ready_run_turn(al_loop_head *loop)
     loop->is_in_turn = true;
     int rc = ready_run(loop);
     loop->is_in_turn = false;
-    return AL_LIKELY(loop->late.count == 0) ? rc : al_ready_run_late(loop);
+    return ready_end_turn(loop, rc);
 }
 
 void

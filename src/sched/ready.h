@@ -34,25 +34,12 @@ al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
     return al_ready_append(&loop->ready, run, object);
 }
 
-/* The same for the end of this turn; for the loop's thread, and only while
- * loop->is_in_turn. */
-static inline int
-al_ready_push_late(al_loop_head *loop, al_run_fn run, PyObject *object)
-{
-    assert(loop->is_in_turn);
-    return al_ready_append(&loop->late, run, object);
-}
-
-/* Run what is queued now, but nothing queued meanwhile: one turn; then what is
- * late. 0, or -1 with the exception set that an entry ended the run with; then
- * the rest of the turn stays queued, and what is late was run all the same. */
+/* Run what is queued now, but nothing queued meanwhile: one turn. What an entry
+ * has left held is sent before the next one runs.
+ * 0, or -1 with the exception set that an entry ended the run with; then the
+ * rest of the turn stays queued. */
 AL_NODISCARD int
 al_ready_run_turn(al_loop_head *loop);
-
-/* Run what is late now. 0, or -1 with an exception set: one of its own, or the
- * one that was set before. */
-AL_NODISCARD int
-al_ready_run_late(al_loop_head *loop);
 
 /* Drop everything in one of the loop's queues without running it. */
 void

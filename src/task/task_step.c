@@ -612,6 +612,12 @@ al_task_start_eagerly(PyObject *op)
     }
     Py_DECREF(context);
     PyObject *raised = PyErr_GetRaisedException();
+    if (self->future.is_ours && /* a step is over */
+        al_loop_send_held(al_loop_head_CAST(loop)) < 0)
+    {
+        Py_XSETREF(raised, PyErr_GetRaisedException());
+        rc = -1;
+    }
     PyObject *current = al_registry_swap(state, loop, previous);
     Py_DECREF(previous);
     Py_DECREF(loop);

@@ -92,6 +92,20 @@ al_tls_backlog(SSLProtocolObject *self)
     return self->write_backlog;
 }
 
+bool
+al_tls_has_backlog(SSLProtocolObject *self)
+{
+    if (self->write_backlog == NULL) {
+        return false;
+    }
+    /* Not by its number of bytes, which does not count what has no length. */
+    Py_ssize_t size = PyObject_Size(self->write_backlog);
+    if (size < 0) {
+        PyErr_Clear();
+    }
+    return size != 0;
+}
+
 int
 al_tls_bind(SSLProtocolObject *self)
 {

@@ -23,7 +23,6 @@ typedef struct {
      * owned bytearray, NULL until needed. */
     PyObject *buffer;
     al_tls_lent lent; /* where buffer_updated() finds what was received */
-    unsigned depth;   /* calls of the user's protocol that hand it data */
     /* asyncio's attributes, which its Python code reads and assigns. */
     PyObject *state;          /* _state */
     PyObject *sslobj;         /* _sslobj */
@@ -60,6 +59,10 @@ al_tls_call(SSLProtocolObject *self, PyObject *name);
 /* asyncio's backlog of plaintext. -> borrowed deque, or NULL. */
 AL_NODISCARD PyObject *
 al_tls_backlog(SSLProtocolObject *self);
+
+/* Whether there is plaintext in it, or what asyncio takes for some. */
+bool
+al_tls_has_backlog(SSLProtocolObject *self);
 
 /* Set RuntimeError and return -1 if SSLProtocol.__init__() was not called, or
  * somebody has deleted what it set. */

@@ -6,10 +6,6 @@
  *
  * Plaintext is no longer than its ciphertext, so all that has come is decrypted
  * straight into one bytes object, which is then cut to its size.
- *
- * Invariant
- *   (1) depth > 0 <=> a method of the user's protocol is being called to hand
- *       it data: write.c has what it writes held below.
  */
 #include "tls/protocol.h"
 
@@ -92,10 +88,8 @@ tls_read_bytes(SSLProtocolObject *self)
     }
     else {
         PyObject *protocol = Py_NewRef(self->app_protocol);
-        self->depth++;
         PyObject *result = PyObject_CallMethodOneArg(
             protocol, al_tls_state(self)->names.data_received, data);
-        self->depth--;
         Py_DECREF(protocol);
         Py_DECREF(data);
         if (result == NULL) {
@@ -212,9 +206,7 @@ tls_read_buffered(SSLProtocolObject *self)
         return -1;
     }
     PyObject *protocol = Py_NewRef(self->app_protocol);
-    self->depth++;
     int rc = tls_fill_buffer(self, protocol, pending, &is_closed);
-    self->depth--;
     Py_DECREF(protocol);
     if (rc < 0) {
         return -1;
@@ -248,7 +240,7 @@ tls_read_and_flush(SSLProtocolObject *self)
         if (rc < 0) {
             return -1;
         }
-        rc = self->backlog_size > 0
+        rc = al_tls_has_backlog(self)
                  ? al_tls_call(self, al_tls_state(self)->names._do_write)
                  : al_tls_flush(self);
         if (rc < 0) {

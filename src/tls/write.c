@@ -6,9 +6,8 @@
  *                                          held
  *
  * As in asyncio what is written is the transport's below when write() returns,
- * which can be ended, forked, or asked for its socket without us. What a
- * protocol writes while it is handed data a socket transport is asked to hold,
- * so that it leaves in one piece. The ssl module's BIOs never shrink, so they
+ * which can be ended, forked, or asked for its socket without us. It holds
+ * records as it holds any other write (net/held.c). The ssl module's BIOs never shrink, so they
  * are emptied before they have grown: what cannot leave is held in bytes
  * objects.
  *
@@ -95,16 +94,19 @@ static int
 tls_send_drained(SSLProtocolObject *self, PyObject *data)
 {
     al_state *state = al_tls_state(self);
+    PyObject *transport = self->transport;
 
-    if (self->depth > 0 && self->transport != NULL &&
-        Py_TYPE(self->transport) == state->SocketTransportType)
+    /* One with attributes of its own may have another write(). */
+    if (AL_LIKELY(transport != NULL &&
+                  Py_IS_TYPE(transport, state->SocketTransportType) &&
+                  TransportObject_CAST(transport)->dict == NULL))
     {
-        int rc = al_sock_write_hold(
-            SocketTransportObject_CAST(self->transport), data);
-        if (rc != 0) {
-            Py_DECREF(data);
-            return rc < 0 ? -1 : 0;
-        }
+        Py_INCREF(transport);
+        int rc =
+            al_sock_write_bytes(SocketTransportObject_CAST(transport), data);
+        Py_DECREF(transport);
+        Py_DECREF(data);
+        return rc;
     }
     return tls_send(self, state->names.write, data);
 }
@@ -268,14 +270,16 @@ int
 al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
 {
     if (AL_UNLIKELY(self->state != al_tls_state(self)->tls_wrapped ||
-                    self->backlog_size > 0 ||
+                    al_tls_has_backlog(self) ||
                     !al_tls_engine_is_bound(&self->engine)))
     {
         return tls_write_by_asyncio(self, items, count);
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         if (PyObject_Size(items[i]) < 0) {
-            return -1;
+            /* It ends in asyncio's backlog, and the connection with it. */
+            PyErr_Clear();
+            return tls_write_by_asyncio(self, items, count);
         }
     }
     Py_INCREF(self);

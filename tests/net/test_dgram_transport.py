@@ -797,6 +797,21 @@ class TestUnix:
         assert [type(exc) for exc in protocol.errors] == [FileNotFoundError]
         assert not transport.is_closing()
 
+    @pytest.mark.parametrize("address", ["", b""])
+    def test_the_empty_address_is_nobodys(self, endpoint, tmp_path, address):
+        """It is not the abstract name "\\0", which anybody may have."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            with contextlib.suppress(OSError):  # somebody else has it
+                stranger.bind(b"\0")
+            stranger.setblocking(False)
+            protocol = Datagrams()
+            transport = endpoint(protocol, family=socket.AF_UNIX, local_addr=str(tmp_path / "mine"))
+            transport.sendto(b"x", address)
+            assert [exc.errno for exc in protocol.errors] == [errno.EINVAL]
+            with pytest.raises(BlockingIOError):
+                stranger.recv(1)
+        assert not transport.is_closing()
+
     def test_what_does_not_go_at_once_goes_later_in_order(self, sender, inbox, eventually):
         transport, send = sender(Datagrams())
         sent = fill(transport, send, queued=100)

@@ -14,6 +14,10 @@ BYTES = "a bytes, bytearray, or memoryview object" if sys.version_info >= (3, 14
 if sys.version_info[:2] == (3, 13):  # changed with one of its later patches, or never
     BYTES = "a bytes(-like|, bytearray, or memoryview) object"
 
+newer_writelines = pytest.mark.skipif(
+    not stock.WRITELINES_LOOKS, reason="writelines() here is write() of all, or does not look"
+)
+
 
 class TestWrite:
     @pytest.mark.parametrize("kind_of_bytes", [bytes, bytearray, memoryview])
@@ -183,7 +187,7 @@ class TestWriteAfterTheEnd:
                 transport.write(b"x")
             assert caplog.messages == [CONNLOST_WARNING] * 3
 
-    @pytest.mark.skipif(not stock.WRITELINES_LOOKS, reason="writelines() here is write() of all, or does not look")
+    @newer_writelines
     def test_of_a_list_is_complained_about_whatever_is_in_it(self, connect, Recorder, caplog):
         transport, _ = connect(Recorder())
         transport.abort()
@@ -275,6 +279,14 @@ class TestWritelines:
         with pytest.raises(TypeError):
             transport.writelines(wrong)
         assert not transport.is_closing()
+
+    @newer_writelines
+    def test_skips_what_is_false(self, connect, Recorder, receive):
+        transport, peer = connect(Recorder())
+        transport.writelines([None, b"", b"x", 0, bytearray()])
+        transport.writelines([None])
+        assert receive(peer, 1) == b"x"
+        assert transport.get_write_buffer_size() == 0
 
     def test_after_write_eof_is_refused(self, connect, Recorder):
         transport, _ = connect(Recorder())

@@ -44,6 +44,19 @@ class TestData:
         transport.writelines([b"one ", bytearray(b"two "), memoryview(b"three")])
         assert receive(peer, 13) == b"one two three"
 
+    @pytest.mark.parametrize("items", [[1], [None], [b"x", 1]])
+    def test_writelines_of_what_is_no_bytes_ends_the_connection(
+        self, connect, Recorder, eventually, take_reports, items
+    ):
+        """With the next that comes, as it stays in the backlog."""
+        protocol = Recorder()
+        transport, peer = connect(protocol)
+        with pytest.raises(TypeError):
+            transport.writelines(items)
+        peer.sendall(b"next")
+        eventually(lambda: protocol.lost)
+        assert {type(report["exception"]) for report in take_reports()} == {TypeError}
+
     def test_writing_in_connection_made(self, connect, Recorder, receive):
         class Eager(Recorder):
             def connection_made(self, transport):

@@ -1,0 +1,53 @@
+/* held.h - small writes that wait for the end of the step that made them. */
+#ifndef AL_NET_HELD_H
+#define AL_NET_HELD_H
+
+#include "sched/loop_head.h"
+
+struct SocketTransportObject; /* net/sock_transport.h */
+
+/* What a transport has learned about the way it is written to. */
+typedef struct {
+    uint32_t step;     /* of the loop, in which it was written to last */
+    uint16_t sits_out; /* steps with several writes that go unheld now */
+    uint16_t patience; /* and that will, after the next one that takes long */
+    bool in_parts;     /* the last step has written several times */
+} al_habit;
+
+/* Whether to hold a write of `size` bytes that nothing is queued before; takes
+ * note of the write. The only place that decides: see held.c for the reasons. */
+bool
+al_held_decide(struct SocketTransportObject *self, size_t size);
+
+/* Take note of a write that is not to be decided about. */
+void
+al_held_note(struct SocketTransportObject *self);
+
+/* The transport's queue is held from now on: `send` will be called before the
+ * next thing that others can see. */
+void
+al_held_begin(struct SocketTransportObject *self, al_run_fn send);
+
+/* Nothing is held any more; the queue is going to be sent.
+ * -> the transport, whose reference is the caller's now. */
+AL_NODISCARD struct SocketTransportObject *
+al_held_end(al_loop_head *loop);
+
+/* Whether it is a transport's queue that is held, on its loop (or NULL). */
+static inline bool
+al_held_is_of(const al_loop_head *loop, const void *transport)
+{
+    return loop != NULL && loop->held.object == transport;
+}
+
+/* Whether the queue that is held has grown too large, or has waited for too
+ * long. */
+bool
+al_held_is_full(const struct SocketTransportObject *self);
+
+/* Send what the loop that runs in this thread holds: for who is about to wake
+ * another thread. 0, or -1 with an exception to be raised set. */
+AL_NODISCARD int
+al_held_send_here(al_state *state);
+
+#endif
