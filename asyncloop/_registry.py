@@ -3,6 +3,9 @@
 That set costs more per task than all the rest of making one, so the C code keeps a list instead
 (src/task/registry.c). all_tasks() finds it because the set object itself is given an __iter__ that walks the list
 too; thereby it holds for code that imported all_tasks() or the set before us, as well.
+
+Python 3.11 has one set for the whole process. A subinterpreter leaves that alone, because it would go on having a class
+of an interpreter that has ended. It has a set of its own on the same data, which takes the place of the set in asyncio.
 """
 
 import _asyncio
@@ -53,10 +56,21 @@ def _stock_tasks() -> weakref.WeakSet[Any]:
     return found
 
 
+def _replace_in_this_interpreter(tasks: weakref.WeakSet[Any]) -> None:
+    own = _extended(weakref.WeakSet)()
+    own.__dict__ = tasks.__dict__
+    names = {"_all_tasks": own, "_register_task": own.add, "_unregister_task": own.discard}
+    for module in (asyncio, asyncio.tasks, _asyncio):
+        vars(module).update((name, value) for name, value in names.items() if name in vars(module))
+
+
 def extend_all_tasks() -> None:
     """Give asyncio's set of tasks its new __iter__."""
     tasks = _stock_tasks()
-    tasks.__class__ = _extended(type(tasks))
+    if sys.version_info < (3, 12) and not _core._is_main_interpreter():
+        _replace_in_this_interpreter(tasks)
+    else:
+        tasks.__class__ = _extended(type(tasks))
 
 
 def learn_context_layout() -> None:

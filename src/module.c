@@ -43,7 +43,15 @@ module_exec(PyObject *module)
     return 0;
 }
 
+static PyObject *
+is_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(PyInterpreterState_Get() ==
+                           PyInterpreterState_Main());
+}
+
 static PyMethodDef module_methods[] = {
+    {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {"_learn_context_layout", al_context_learn_layout, METH_VARARGS, NULL},
     {"_learn_task_layout", al_registry_learn_layout, METH_VARARGS, NULL},

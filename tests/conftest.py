@@ -133,20 +133,18 @@ def reports(loop):
 def script(kind, tmp_path):
     """Runs source in its own interpreter, where a crash is no danger, and returns what it printed.
 
-    The source finds `new_loop`, `Future` and `Task` of the kind under test. The environment changes nothing but the
-    allocator, which is the debug one by default: it overwrites what is freed, so that using it crashes.
+    The source finds `new_loop`, `Future` and `Task` of the kind under test, unless these names are not wanted. The
+    environment changes nothing but the allocator, which is the debug one by default: it overwrites what is freed, so
+    that using it crashes.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONMALLOC"] = os.environ.get("PYTHONMALLOC", "debug")
-    prelude = f"""
-import asyncio, sys
-sys.path[:] = {sys.path!r}
-from {kind} import Future, Task, new_event_loop as new_loop
-"""
+    prelude = f"import asyncio, sys\nsys.path[:] = {sys.path!r}\n"
+    imports = f"from {kind} import Future, Task, new_event_loop as new_loop\n"
 
-    def script(source, *flags, check=True):
+    def script(source, *flags, check=True, names=True):
         path = tmp_path / "script.py"
-        path.write_text(prelude + textwrap.dedent(source))
+        path.write_text(prelude + imports * names + textwrap.dedent(source))
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", *flags, path],
             env=environment,

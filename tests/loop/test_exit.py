@@ -1,7 +1,7 @@
 """A program ends while objects of the loop live on in its last garbage.
 
 The interpreter's last collections may clear the modules and the types before the objects that use them. Under the debug
-allocator of -X dev, whoever then uses what was freed crashes.
+allocator, whoever then uses what was freed crashes.
 """
 
 import textwrap
@@ -42,7 +42,6 @@ HEAD = """
     app = App()
     app.itself = app
     loop = new_loop()
-    loop.set_debug(False)
     run = loop.run_until_complete
 
     def turn():
@@ -184,11 +183,11 @@ KEPT_BY = {
 
 @pytest.fixture
 def ends(script):
-    """Runs a program of these parts under the debug allocator: it has to come to its end, and to leave well."""
+    """Runs a program of these parts: it has to come to its end, and to leave well."""
 
     def ends(*parts):
         source = "\n".join(map(textwrap.dedent, (HEAD, *parts, "print('end')")))
-        done = script(source, "-X", "dev", check=False)
+        done = script(source, check=False)
         assert (done.stdout.split(), done.returncode) == (["end"], 0), done.stderr
 
     return ends

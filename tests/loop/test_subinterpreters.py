@@ -1,0 +1,164 @@
+"""Interpreters of one process: each has loops and tasks of its own, and breaks nothing in the others when it ends."""
+
+import importlib.util
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    not any(importlib.util.find_spec(name) for name in ("_interpreters", "_xxsubinterpreters")),
+    reason="this interpreter was built without the module that makes others",
+)
+
+# What each of the interpreters does, the main one too.
+USE = """
+import asyncio
+
+async def main():
+    task = asyncio.get_running_loop().create_task(asyncio.sleep(0.001))
+    seen = len(asyncio.all_tasks())
+    await task
+    return seen
+
+def use(new_loop):
+    loop = new_loop()
+    assert loop.run_until_complete(main()) == 2
+    loop.close()
+"""
+
+HEAD = """
+import gc
+
+try:
+    import _interpreters
+except ImportError:
+    import _xxsubinterpreters as _interpreters
+
+def create():
+    try:
+        return _interpreters.create("legacy")  # shares the GIL with the others
+    except (TypeError, ValueError):
+        return _interpreters.create(isolated=False)
+
+def run(number, source=THERE):
+    failure = _interpreters.run_string(number, source)
+    if failure is not None:
+        raise RuntimeError(failure)
+
+def end(number):
+    _interpreters.destroy(number)
+    gc.collect()
+"""
+
+
+@pytest.fixture
+def program(script, kind):
+    """Runs a program of the main interpreter, which imports the package of the loop only if it says so."""
+    new_loop = f"from {kind} import new_event_loop as new_loop\n"
+
+    def program(source, *there):
+        there = "".join(map(textwrap.dedent, (USE, new_loop, "use(new_loop)", *there)))
+        there = f"import sys\nsys.path[:] = {{sys.path!r}}\n{there}"
+        source = textwrap.dedent(source).replace("import_package()", new_loop)
+        source = f"THERE = {there!r}.replace('{{sys.path!r}}', repr(sys.path))\n" + USE + HEAD + source
+        return script(source + "\nprint('end')\n", names=False).stdout.split()
+
+    return program
+
+
+def test_one_has_ended(program):
+    assert program("""
+        number = create()
+        run(number)
+        end(number)
+        use(asyncio.new_event_loop)
+    """) == ["end"]
+
+
+def test_one_after_the_other(program):
+    assert program("""
+        for _ in range(3):
+            number = create()
+            run(number)
+            end(number)
+    """) == ["end"]
+
+
+@pytest.mark.parametrize("last", [0, -1], ids=["first goes first", "first goes last"])
+def test_several_at_once(program, last):
+    assert program(f"""
+        numbers = [create() for _ in range(3)]
+        for number in numbers:
+            run(number)
+        while numbers:
+            end(numbers.pop({last}))
+            for number in numbers:
+                run(number)
+            use(asyncio.new_event_loop)
+    """) == ["end"]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["imported before", "imported after"])
+def test_the_main_interpreter_uses_it_too(program, before):
+    assert program(f"""
+        if {before}:
+            import_package()
+            use(new_loop)
+        number = create()
+        run(number)
+        end(number)
+        import_package()
+        use(new_loop)
+        use(asyncio.new_event_loop)
+    """) == ["end"]
+
+
+def test_one_has_not_ended_when_the_process_does(program):
+    assert program("run(create())") == ["end"]
+
+
+def test_garbage_is_left_in_one(program):
+    garbage = """
+        class Owner:
+            pass
+
+        owner = Owner()
+        owner.itself = owner
+        owner.loop = new_loop()
+        owner.task = owner.loop.create_task(main())
+        owner.timer = owner.loop.call_later(1000, print)
+        owner.iterator = owner.loop.create_future().__await__()
+        owner.connection = owner.loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+        owner.connection = owner.loop.run_until_complete(owner.connection)
+    """
+    assert program(
+        """
+        numbers = [create(), create()]
+        for number in numbers:
+            run(number)
+        for number in numbers:
+            end(number)
+        use(asyncio.new_event_loop)
+        """,
+        garbage,
+    ) == ["end"]
+
+
+def test_tasks_are_registered_in_one(program):
+    assert program(
+        "run(create())",
+        """
+        from asyncio import tasks
+
+        async def registers():
+            task = asyncio.current_task()
+            tasks._unregister_task(task)
+            assert task not in asyncio.all_tasks()
+            tasks._register_task(task)
+            assert task in asyncio.all_tasks()
+
+        loop = new_loop()
+        loop.run_until_complete(registers())
+        loop.close()
+        """,
+    ) == ["end"]
