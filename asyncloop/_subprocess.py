@@ -9,6 +9,7 @@ child watcher that the program has chosen, before Python 3.14.
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import sys
@@ -34,14 +35,6 @@ def _returncode(status: int) -> int:
         return os.waitstatus_to_exitcode(status)
     except ValueError:
         return status  # stopped or unheard-of: asyncio hands it on
-
-
-def _open_pidfd(pid: int) -> int | None:
-    """A descriptor that is readable when the process has ended; None where the system gives none."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return None  # not Linux, too old, forbidden by a sandbox, too many open; or it was reaped already
 
 
 def _chosen_watcher() -> Any:
@@ -76,6 +69,7 @@ class ChildProcesses(asyncio.AbstractEventLoop):
     """What Loop inherits for subprocess_exec() and subprocess_shell(); its close() calls _close_children()."""
 
     _pidfds: set[int] | None  # of the children that run, None <=> there was none yet
+    _pidfds_are_refused = not hasattr(os, "pidfd_open")
 
     if TYPE_CHECKING:
         # Of the C type.
@@ -131,9 +125,20 @@ class ChildProcesses(asyncio.AbstractEventLoop):
         else:
             self.call_soon_threadsafe(self.call_soon, transport._process_exited, returncode)
 
+    def _open_pidfd(self, pid: int) -> int | None:
+        """A descriptor that is readable when the process has ended; None where the system gives none."""
+        if self._pidfds_are_refused:
+            return None
+        try:
+            return os.pidfd_open(pid)
+        except OSError as exc:  # too many are open, or the process was reaped already
+            if exc.errno in (errno.ENOSYS, errno.EPERM, errno.EACCES):  # an old kernel, a sandbox
+                self._pidfds_are_refused = True
+            return None
+
     def _watch_child(self, transport: Any) -> None:
         """Have the transport told of the end of its process, once."""
-        pidfd = _open_pidfd(transport.get_pid())
+        pidfd = self._open_pidfd(transport.get_pid())
         if pidfd is None:
             self._watch_child_by_thread(transport)
             return

@@ -112,6 +112,14 @@ typedef struct {
     X(PyObject, coroutine_types)                                                \
     X(PyObject, context_kwnames) /* the tuple ("context",) */
 
+/* System calls that an old kernel or a sandbox refuses: learned at the first
+ * refusal, and not made again. net/sock.c does without them. */
+typedef struct {
+    bool accept4;
+    bool recvmmsg;
+    bool sendmmsg;
+} al_refusals;
+
 /* It lives until the module and the last object that uses it are gone. In the
  * interpreter's last collections the module and the types may be cleared before
  * the objects are: whoever uses the state owns it, or owns an object that does
@@ -134,6 +142,8 @@ typedef struct al_state {
     Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 
     uint64_t task_name_counter;
+
+    al_refusals refused;
 
     uint32_t holders; /* loops that hold bytes right now: net/held.h */
 

@@ -186,7 +186,8 @@ dgram_read_several(DatagramTransportObject *self)
         datagrams[i] = (al_datagram){buffer + (size_t)i * AL_DGRAM_STRIDE,
                                      AL_DGRAM_UDP_MAX, &self->in[i].from};
     }
-    int n = al_sock_recv_batch(self->base.desc.fd, datagrams, count);
+    int n = al_sock_recv_batch(&self->base.state->refused, self->base.desc.fd,
+                               datagrams, count);
     dgram_read_adapt(self, n);
     if (AL_UNLIKELY(n < 0)) {
         return dgram_read_failed(self, n);

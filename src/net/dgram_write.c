@@ -218,7 +218,8 @@ dgram_write_batch(DatagramTransportObject *self)
             item->to.size == 0 ? NULL : &item->to,
         };
     }
-    int n = al_sock_send_batch(self->base.desc.fd, datagrams, count);
+    int n = al_sock_send_batch(&self->base.state->refused, self->base.desc.fd,
+                               datagrams, count);
     if (n >= 0) {
         return n;
     }

@@ -266,7 +266,8 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         if (!al_descriptor_is_ours(&self->desc, self->loop->state)) {
             return listener_lose(self);
         }
-        int fd = al_sock_accept(self->desc.fd, &peername);
+        int fd = al_sock_accept(&self->loop->state->refused, self->desc.fd,
+                                &peername);
         if (fd == -ECONNABORTED) {
             continue; /* gave up while it was waiting */
         }

@@ -23,10 +23,26 @@ sock_result(ssize_t n)
     return n < 0 ? -errno : n;
 }
 
-#if defined(__APPLE__)
+/* Whether a result may mean that there is no such call. It may as well be the
+ * call's own: of a firewall, of a path. An older call tells. */
+static inline bool
+sock_may_be_refused(ssize_t n)
+{
+    return n == -ENOSYS || n == -EPERM || n == -EACCES;
+}
 
-int
-al_sock_accept(int fd, al_sockaddr *peer)
+/* Whether it is so: what the `older` call, made right after, says. */
+static inline bool
+sock_is_refused(ssize_t newer, ssize_t older)
+{
+    return older != newer && !al_sock_is_again(older);
+}
+
+/* --- accept -------------------------------------------------------------- */
+
+/* By the call that every kernel has. */
+static int
+sock_accept_plain(int fd, al_sockaddr *peer)
 {
     peer->size = sizeof(peer->any);
     int conn = accept(fd, &peer->any.sa, &peer->size);
@@ -43,17 +59,37 @@ al_sock_accept(int fd, al_sockaddr *peer)
     return conn;
 }
 
+#if defined(__linux__)
+
+int
+al_sock_accept(al_refusals *refused, int fd, al_sockaddr *peer)
+{
+    if (AL_UNLIKELY(refused->accept4)) {
+        return sock_accept_plain(fd, peer);
+    }
+    peer->size = sizeof(peer->any);
+    int conn = (int)sock_result(
+        accept4(fd, &peer->any.sa, &peer->size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (AL_LIKELY(!sock_may_be_refused(conn))) {
+        return conn;
+    }
+    int newer = conn;
+    conn = sock_accept_plain(fd, peer);
+    refused->accept4 = sock_is_refused(newer, conn);
+    return conn;
+}
+
 #else
 
 int
-al_sock_accept(int fd, al_sockaddr *peer)
+al_sock_accept(al_refusals *Py_UNUSED(refused), int fd, al_sockaddr *peer)
 {
-    peer->size = sizeof(peer->any);
-    return (int)sock_result(
-        accept4(fd, &peer->any.sa, &peer->size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    return sock_accept_plain(fd, peer);
 }
 
 #endif
+
+/* --- streams ------------------------------------------------------------- */
 
 ssize_t
 al_sock_recv(int fd, void *data, size_t size)
@@ -79,6 +115,8 @@ al_sock_sendv(int fd, struct iovec *iov, int count)
     return sock_result(sendmsg(fd, &message, AL_SOCK_SEND_FLAGS));
 }
 
+/* --- datagrams ----------------------------------------------------------- */
+
 ssize_t
 al_sock_recvfrom(int fd, al_datagram *datagram)
 {
@@ -99,6 +137,25 @@ al_sock_sendto(int fd, const al_datagram *datagram)
     }
     return sock_result(sendto(fd, datagram->data, datagram->size,
                               AL_SOCK_SEND_FLAGS, &to->any.sa, to->size));
+}
+
+/* One of several, by the call that every kernel has. */
+static int
+sock_recv_first(int fd, al_datagram *datagrams)
+{
+    ssize_t n = al_sock_recvfrom(fd, datagrams);
+    if (n < 0) {
+        return (int)n;
+    }
+    datagrams[0].size = (size_t)n;
+    return 1;
+}
+
+static int
+sock_send_first(int fd, const al_datagram *datagrams)
+{
+    ssize_t n = al_sock_sendto(fd, datagrams);
+    return n < 0 ? (int)n : 1;
 }
 
 #if defined(__linux__)
@@ -124,11 +181,15 @@ sock_fill_batch(struct mmsghdr *messages, struct iovec *iov,
 }
 
 int
-al_sock_recv_batch(int fd, al_datagram *datagrams, int count)
+al_sock_recv_batch(al_refusals *refused, int fd, al_datagram *datagrams,
+                   int count)
 {
     struct mmsghdr messages[AL_SOCK_BATCH];
     struct iovec iov[AL_SOCK_BATCH];
 
+    if (AL_UNLIKELY(refused->recvmmsg)) {
+        return sock_recv_first(fd, datagrams);
+    }
     for (int i = 0; i < count; i++) {
         datagrams[i].address->size = sizeof(datagrams[i].address->any);
     }
@@ -139,47 +200,54 @@ al_sock_recv_batch(int fd, al_datagram *datagrams, int count)
         datagrams[i].size = messages[i].msg_len;
         datagrams[i].address->size = messages[i].msg_hdr.msg_namelen;
     }
+    if (AL_UNLIKELY(sock_may_be_refused(n))) {
+        int newer = n;
+        n = sock_recv_first(fd, datagrams);
+        refused->recvmmsg = sock_is_refused(newer, n);
+    }
     return n;
 }
 
 int
-al_sock_send_batch(int fd, const al_datagram *datagrams, int count)
+al_sock_send_batch(al_refusals *refused, int fd, const al_datagram *datagrams,
+                   int count)
 {
     struct mmsghdr messages[AL_SOCK_BATCH];
     struct iovec iov[AL_SOCK_BATCH];
 
-    if (count == 1) {
-        ssize_t n = al_sock_sendto(fd, datagrams);
-        return n < 0 ? (int)n : 1;
+    if (count == 1 || AL_UNLIKELY(refused->sendmmsg)) {
+        return sock_send_first(fd, datagrams);
     }
     sock_fill_batch(messages, iov, datagrams, count);
-    return (int)sock_result(
+    int n = (int)sock_result(
         sendmmsg(fd, messages, (unsigned)count, AL_SOCK_SEND_FLAGS));
+    if (AL_UNLIKELY(sock_may_be_refused(n))) {
+        int newer = n;
+        n = sock_send_first(fd, datagrams);
+        refused->sendmmsg = sock_is_refused(newer, n);
+    }
+    return n;
 }
 
 #else
 
 int
-al_sock_recv_batch(int fd, al_datagram *datagrams, int count)
+al_sock_recv_batch(al_refusals *Py_UNUSED(refused), int fd,
+                   al_datagram *datagrams, int Py_UNUSED(count))
 {
-    (void)count;
-    ssize_t n = al_sock_recvfrom(fd, datagrams);
-    if (n < 0) {
-        return (int)n;
-    }
-    datagrams[0].size = (size_t)n;
-    return 1;
+    return sock_recv_first(fd, datagrams);
 }
 
 int
-al_sock_send_batch(int fd, const al_datagram *datagrams, int count)
+al_sock_send_batch(al_refusals *Py_UNUSED(refused), int fd,
+                   const al_datagram *datagrams, int Py_UNUSED(count))
 {
-    (void)count;
-    ssize_t n = al_sock_sendto(fd, datagrams);
-    return n < 0 ? (int)n : 1;
+    return sock_send_first(fd, datagrams);
 }
 
 #endif
+
+/* --- the rest ------------------------------------------------------------ */
 
 int
 al_sock_shutdown_write(int fd)

@@ -1,9 +1,11 @@
 /* sock.h - system calls on sockets that never block.
  *
- * All return >= 0, or -errno; none touches Python. */
+ * All return >= 0, or -errno; none touches Python. Some use a newer system call
+ * where the kernel has it, and remember in `refused` where it has not. */
 #ifndef AL_NET_SOCK_H
 #define AL_NET_SOCK_H
 
+#include "base/state.h"
 #include "net/sockaddr.h"
 
 #include <errno.h>
@@ -22,7 +24,7 @@ al_sock_is_again(ssize_t n)
 /* Accept one connection: its descriptor, non-blocking and close-on-exec, and
  * the address of the other end. */
 AL_NODISCARD int
-al_sock_accept(int fd, al_sockaddr *peer);
+al_sock_accept(al_refusals *refused, int fd, al_sockaddr *peer);
 
 /* Read up to `size` bytes; 0 is the end of the stream. */
 AL_NODISCARD ssize_t
@@ -52,9 +54,11 @@ al_sock_sendto(int fd, const al_datagram *datagram);
 #define AL_SOCK_BATCH 32
 
 AL_NODISCARD int
-al_sock_recv_batch(int fd, al_datagram *datagrams, int count);
+al_sock_recv_batch(al_refusals *refused, int fd, al_datagram *datagrams,
+                   int count);
 AL_NODISCARD int
-al_sock_send_batch(int fd, const al_datagram *datagrams, int count);
+al_sock_send_batch(al_refusals *refused, int fd, const al_datagram *datagrams,
+                   int count);
 
 /* Tell the other end that nothing more will come. */
 AL_NODISCARD int

@@ -343,3 +343,24 @@ class TestSigchld:
 
         assert run(main()) == 4
         assert other.wait() == 8
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOSYS, errno.EPERM])
+def test_a_pidfd_that_is_refused_is_not_asked_for_again(run, kind, monkeypatch, refusal):
+    if kind == "asyncio":
+        pytest.skip("asyncio has chosen its watcher already")
+    asked = []
+
+    def refuse(pid, flags=0):
+        asked.append(pid)
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+
+    async def main():
+        for status in range(3):
+            child = await sh(f"exit {status}")
+            assert await child.wait() == status
+
+    run(main())
+    assert len(asked) == 1
