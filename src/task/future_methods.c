@@ -128,7 +128,7 @@ future_other_waiters(PyObject *list, PyObject *function)
     PyObject *others = PyList_New(0);
 
     for (Py_ssize_t i = 0; others != NULL && i < PyList_GET_SIZE(list); i++) {
-        PyObject *entry = Py_NewRef(PyList_GET_ITEM(list, i));
+        PyObject *entry = PyList_GET_ITEM(list, i);
         PyObject *callback = waiter_callback(entry);
         int equal = callback == NULL
                         ? -1
@@ -137,9 +137,59 @@ future_other_waiters(PyObject *list, PyObject *function)
         if (equal < 0 || (equal == 0 && PyList_Append(others, entry) < 0)) {
             Py_CLEAR(others);
         }
-        Py_DECREF(entry);
     }
     return others;
+}
+
+static inline bool
+future_item_is(PyObject *list, Py_ssize_t i, PyObject *entry)
+{
+    return i < PyList_GET_SIZE(list) && PyList_GET_ITEM(list, i) == entry;
+}
+
+/* Move those of `list` to its end that are in `compared` and not in `others`, a
+ * part of `compared`; nothing else changes its order. -> how many stay. Of
+ * `compared` some may have left the list meanwhile, and new ones come. */
+static Py_ssize_t
+future_part_waiters(PyObject *list, PyObject *compared, PyObject *others)
+{
+    PyObject **items = PySequence_Fast_ITEMS(list);
+    Py_ssize_t stay = 0, next = 0, other = 0;
+
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(compared); i++) {
+        PyObject *entry = PyList_GET_ITEM(compared, i);
+        bool stays = future_item_is(others, other, entry);
+        other += stays;
+        if (future_item_is(list, next, entry)) {
+            if (stays) {
+                items[next] = items[stay];
+                items[stay++] = entry;
+            }
+            next++;
+        }
+    }
+    for (; next < PyList_GET_SIZE(list); next++) {
+        PyObject *entry = items[next];
+        items[next] = items[stay];
+        items[stay++] = entry;
+    }
+    return stay;
+}
+
+/* Let the first `stay` waiters of a list be all. 0, or -1 with an exception
+ * set. */
+static int
+future_cut_waiters(al_future *self, Py_ssize_t stay)
+{
+    PyObject *list = self->waiter;
+
+    if (stay == 0) {
+        self->waiter = NULL;
+        Py_DECREF(list);
+        return 0;
+    }
+    /* This drops what it takes out when the list is right again. */
+    return PyList_SetSlice(list, stay, PyList_GET_SIZE(list), NULL);
 }
 
 /* Remove `function` from the list of a pending future: the count removed, or
@@ -147,23 +197,26 @@ future_other_waiters(PyObject *list, PyObject *function)
 static Py_ssize_t
 future_remove_from_list(al_future *self, PyObject *function)
 {
-    PyObject *list = Py_NewRef(self->waiter);
-    PyObject *others = future_other_waiters(list, function);
-    Py_ssize_t removed = -1;
-
-    if (others != NULL) {
-        removed = PyList_GET_SIZE(list) - PyList_GET_SIZE(others);
-        /* The comparisons may have run anything: is it still ours? */
-        if (self->state == AL_FUTURE_PENDING && self->waiter == list) {
-            if (PyList_GET_SIZE(others) == 0) {
-                Py_CLEAR(others);
-            }
-            self->waiter = others; /* moved */
-            others = list;         /* the reference it had */
-        }
-        Py_XDECREF(others);
-    }
+    PyObject *list = Py_NewRef(self->waiter); /* allocating collects garbage */
+    PyObject *compared = PySequence_List(list);
     Py_DECREF(list);
+    PyObject *others =
+        compared == NULL ? NULL : future_other_waiters(compared, function);
+    Py_ssize_t removed = others == NULL ? -1 : 0;
+
+    /* The comparisons may have run anything. */
+    if (removed == 0 && self->state == AL_FUTURE_PENDING &&
+        al_future_has_list(self))
+    {
+        Py_ssize_t count = PyList_GET_SIZE(self->waiter);
+        Py_ssize_t stay = future_part_waiters(self->waiter, compared, others);
+        removed = count - stay;
+        if (future_cut_waiters(self, stay) < 0) {
+            removed = -1;
+        }
+    }
+    Py_XDECREF(compared);
+    Py_XDECREF(others);
     return removed;
 }
 
