@@ -83,6 +83,7 @@
     X(gettimeout)                                                             \
     X(handle)                                                                 \
     X(is_closing)                                                             \
+    X(is_running)                                                             \
     X(loop)                                                                   \
     X(message)                                                                \
     X(name)                                                                   \

@@ -154,16 +154,18 @@ task_fill(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
     return rc;
 }
 
-/* Whether the thread is running `loop`: 1, 0, or -1. */
+/* Whether `loop`, anybody's, runs in whatever thread: 1, 0, or -1. */
 static int
 task_loop_is_running(al_state *state, PyObject *loop)
 {
-    PyObject *running = PyObject_CallNoArgs(state->imports.get_running_loop);
-    if (running == NULL) {
+    PyObject *result =
+        PyObject_CallMethodNoArgs(loop, state->names.is_running);
+    if (result == NULL) {
         return -1;
     }
-    Py_DECREF(running); /* if it is `loop`, the caller holds it */
-    return running == loop;
+    int is_running = PyObject_IsTrue(result);
+    Py_DECREF(result);
+    return is_running;
 }
 
 /* 0, or -1 with an exception set. */
@@ -171,9 +173,10 @@ static int
 task_start(PyObject *op, al_state *state, bool eager_start)
 {
     if (eager_start) {
-        int is_running =
-            task_loop_is_running(state, al_task_of(op)->future.loop);
-        if (is_running != 0) {
+        PyObject *loop = Py_NewRef(al_task_of(op)->future.loop);
+        int is_running = task_loop_is_running(state, loop);
+        Py_DECREF(loop);
+        if (is_running != 0) { /* if not in this thread, that fails (3.14) */
             return is_running < 0 ? -1 : al_task_start_eagerly(op);
         }
     }

@@ -8,6 +8,7 @@ import pickle
 import sys
 import types
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -727,6 +728,52 @@ class TestEager:
         task = Task(answer(), loop=loop, eager_start=True)
         assert not task.done()
         assert loop.run_until_complete(task) == 42
+
+    def test_waits_for_a_loop_that_does_not_run_yet_in_another_thread(self, loop, Task):
+        with ThreadPoolExecutor() as pool:
+            task = pool.submit(Task, answer(), loop=loop, eager_start=True).result()
+        assert not task.done()
+        assert loop.run_until_complete(task) == 42
+
+    @pytest.mark.skipif(sys.version_info < (3, 14), reason="it starts in the wrong thread there")
+    @pytest.mark.parametrize("there", ["no loop", "another loop"])
+    def test_is_refused_in_a_thread_that_does_not_run_the_loop(self, loop, loop_factory, Task, run, there, reports):
+        started = []
+
+        async def child():
+            started.append(1)
+
+        def make():
+            coro = child()
+            with pytest.raises(RuntimeError, match="is not the running loop"):
+                Task(coro, loop=loop, eager_start=True)
+            coro.close()
+
+        async def make_within():
+            make()
+
+        def make_beside():
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(make_within())
+
+        async def main():
+            await loop.run_in_executor(None, make if there == "no loop" else make_beside)
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        loop.run_until_complete(main())
+        assert started == []
+        assert [report["message"] for report in reports()] == ["Task was destroyed but it is pending!"]
+
+    def test_asks_the_loop_whether_it_runs(self, loop, Task, run):
+        async def main():
+            loop.is_running = lambda: False
+            task = Task(answer(), loop=loop, eager_start=True)
+            del loop.is_running
+            assert not task.done()
+            return await task
+
+        assert run(main()) == 42
 
     def test_factory(self, loop, Task, run):
         async def main():
