@@ -156,4 +156,5 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
 
 _registry.extend_all_tasks()
 _registry.learn_task_layout()
+_registry.learn_task_counter()
 _registry.learn_context_layout()

@@ -113,13 +113,35 @@ def _learn_task_list(loop: Any) -> None:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
+def _no_loop() -> Any:
+    """What a stock task takes for its loop."""
+    return types.SimpleNamespace(call_soon=lambda *args, context: None, get_debug=lambda: False)
+
+
+def learn_task_counter() -> None:
+    """Let the C code make stock tasks, so that it finds what counts them."""
+    loop = _no_loop()
+
+    async def nothing() -> None:
+        pass
+
+    def make() -> int:
+        coro = nothing()
+        task = _asyncio.Task(coro, loop=loop)
+        coro.close()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return int(task.get_name().removeprefix("Task-"))
+
+    _core._learn_task_counter(make)
+
+
 def learn_task_layout() -> None:
     """Show the C code a stock task, so that it finds the fields of asyncio's part of ours."""
 
     async def nothing() -> None:
         pass
 
-    loop: Any = types.SimpleNamespace(call_soon=lambda *args, context: None, get_debug=lambda: False)
+    loop = _no_loop()
     context = contextvars.Context()
     coro = nothing()
     task = asyncio.Task(coro, loop=loop, name="asyncloop learns of it", context=context)

@@ -9,6 +9,7 @@
 #include "net/sock_transport.h"
 #include "sched/context.h"
 #include "sched/handle.h"
+#include "task/counter.h"
 #include "task/registry.h"
 #include "task/task.h"
 #include "tls/protocol.h"
@@ -54,6 +55,7 @@ static PyMethodDef module_methods[] = {
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {"_learn_context_layout", al_context_learn_layout, METH_VARARGS, NULL},
+    {"_learn_task_counter", al_counter_learn, METH_O, NULL},
     {"_learn_task_layout", al_registry_learn_layout, METH_VARARGS, NULL},
     {"_learn_task_list", al_registry_learn_list, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};

@@ -83,6 +83,9 @@
  * 3.12 _asyncio.Future is a heap type itself, before it is static. */
 #define AL_FUTURE_BASE_IS_HEAP (PY_VERSION_HEX >= 0x030C0000)
 
+/* _asyncio's types and variables are static: one for the whole process. */
+#define AL_ASYNCIO_IS_STATIC (PY_VERSION_HEX < 0x030C0000)
+
 /* --- API shims ---------------------------------------------------------- */
 
 #if PY_VERSION_HEX < 0x030C0000

@@ -97,6 +97,7 @@ typedef struct {
     X(PyObject, register_task)                                                  \
     X(PyObject, add_awaiter)                                                    \
     X(PyObject, discard_awaiter)                                                \
+    X(PyObject, asyncio_module) /* NULL <=> unused: task/counter.c */           \
     /* Of asyncio's SSLProtocolState. */                                        \
     X(PyObject, tls_unwrapped)                                                  \
     X(PyObject, tls_do_handshake)                                               \
@@ -141,7 +142,8 @@ typedef struct al_state {
     Py_ssize_t books_offset; /* in a thread state: registry.c; 0 <=> unknown */
     Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 
-    uint64_t task_name_counter;
+    uint64_t *task_counter; /* own_task_counter or asyncio's: counter.h */
+    uint64_t own_task_counter;
 
     al_refusals refused;
 

@@ -11,6 +11,7 @@
 #include "task/task.h"
 
 #include "base/args.h"
+#include "task/counter.h"
 #include "task/future_methods.h"
 #include "task/registry.h"
 
@@ -99,7 +100,7 @@ static int
 task_make_label(al_state *state, PyObject *name, uintptr_t *label)
 {
     if (name == NULL || name == Py_None) {
-        *label = ++state->task_name_counter * 2 + 1;
+        *label = al_counter_next(state) * 2 + 1;
         return 0;
     }
     PyObject *text = task_name_text(name);

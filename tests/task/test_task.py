@@ -181,7 +181,7 @@ class TestName:
         loop.run_until_complete(asyncio.wait(tasks))
 
     def test_first_is_number_one(self, script):
-        """Ours and stock tasks are counted apart, and importing us counts for neither."""
+        """Importing us does not count."""
         done = script("""
             import asyncloop
 
@@ -190,6 +190,57 @@ class TestName:
 
             new_loop().run_until_complete(main())
             """)
+        assert done.stdout == "Task-1\n"
+
+    def test_ours_and_stock_tasks_are_counted_by_one(self, loop, Task, run):
+        async def main():
+            kinds = [Task, asyncio.Task, asyncio.Task, Task, Task, asyncio.Task]
+            tasks = [kind(answer(), loop=loop) for kind in kinds] + [loop.create_task(answer())]
+            await asyncio.wait(tasks)
+            return [int(task.get_name().removeprefix("Task-")) for task in reversed(tasks)][::-1]
+
+        numbers = run(main())
+        assert numbers == list(range(numbers[0], numbers[0] + 7))
+
+    def test_counting_goes_on_where_the_program_was_when_it_imported_us(self, kind, script):
+        done = script(
+            f"""
+            async def name():
+                return asyncio.current_task().get_name()
+
+            with asyncio.Runner() as runner:
+                names = [runner.run(name()), runner.run(name())]
+                from {kind} import new_event_loop
+                names.append(runner.run(name()))
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                names.append(runner.run(name()))
+            print(*names)  # to close a runner takes two tasks
+            """,
+            names=False,
+        )
+        assert done.stdout == "Task-1 Task-2 Task-3 Task-6\n"
+
+    def test_a_counter_that_is_not_found_is_not_used(self, script):
+        done = script(
+            """
+            import itertools
+            from asyncloop import _core, new_event_loop
+
+            assert not _core._learn_task_counter(lambda: 1)
+            assert not _core._learn_task_counter(itertools.count(1 << 60).__next__)
+            for wrong in 0, -1, "x", 1 << 64:
+                try:
+                    _core._learn_task_counter(lambda: wrong)
+                except (OverflowError, TypeError):
+                    pass
+
+            async def main():
+                print(asyncio.current_task().get_name())
+
+            new_event_loop().run_until_complete(main())
+            """,
+            names=False,
+        )
         assert done.stdout == "Task-1\n"
 
     @pytest.mark.parametrize("name", ["given", "", 42, (1,), b"bytes"])
