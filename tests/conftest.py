@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 
+import failing
 import pytest
 
 # A shell that starts us in the background has Ctrl-C ignored, and so would every program that the tests start.
@@ -129,25 +130,33 @@ def reports(loop):
     return reports
 
 
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """What a program preloads so that system calls can fail in it: failing.environment(shim)."""
+    if not failing.is_possible:
+        pytest.skip("needs a C compiler for failing.c")
+    return failing.compile_shim(tmp_path_factory.mktemp("failing"))
+
+
 @pytest.fixture
 def script(kind, tmp_path):
     """Runs source in its own interpreter, where a crash is no danger, and returns what it printed.
 
     The source finds `new_loop`, `Future` and `Task` of the kind under test, unless these names are not wanted. The
     environment changes nothing but the allocator, which is the debug one by default: it overwrites what is freed, so
-    that using it crashes.
+    that using it crashes. `preload`: the shim, for programs whose system calls fail.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["PYTHONMALLOC"] = os.environ.get("PYTHONMALLOC", "debug")
     prelude = f"import asyncio, sys\nsys.path[:] = {sys.path!r}\n"
     imports = f"from {kind} import Future, Task, new_event_loop as new_loop\n"
 
-    def script(source, *flags, check=True, names=True):
+    def script(source, *flags, check=True, names=True, preload=None):
         path = tmp_path / "script.py"
         path.write_text(prelude + imports * names + textwrap.dedent(source))
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", *flags, path],
-            env=environment,
+            env=environment if preload is None else failing.environment(preload, environment),
             capture_output=True,
             text=True,
             timeout=60,

@@ -23,7 +23,7 @@
  *       closed, and neither is it by the end of the object that we hold. */
 #include "net/descriptor.h"
 
-#include "net/sock.h"
+#include "net/nowait.h"
 
 #include <sys/stat.h>
 
@@ -189,7 +189,7 @@ al_descriptor_release(al_descriptor *self, al_state *state)
                        : descriptor_disarm(self, state);
     }
     if (is_ours) {
-        al_sock_close(self->fd);
+        al_nowait_close(self->fd);
     }
     return 0;
 }

@@ -27,6 +27,7 @@
 #include "base/errors.h"
 #include "io/budget.h"
 #include "io/fdwatch.h"
+#include "net/nowait.h"
 #include "net/claim.h"
 #include "net/sock.h"
 #include "net/sock_transport.h"
@@ -178,7 +179,7 @@ listener_drop(ListenerObject *self, int fd, PyObject *protocol)
 {
     al_state *state = self->loop->state;
 
-    al_sock_close(fd);
+    al_nowait_close(fd);
     if (al_error_is_fatal()) {
         return -1;
     }
@@ -252,6 +253,18 @@ listener_welcome(ListenerObject *self, int fd, const al_sockaddr *peername)
     return rc;
 }
 
+/* Accept one connection: as al_sock_accept(). */
+static inline int
+listener_accept(ListenerObject *self, al_sockaddr *peername)
+{
+    al_refusals *refused = &self->loop->state->refused;
+    int fd = self->desc.fd;
+
+    return AL_UNLIKELY(al_nowait_is_blocking(fd))
+               ? al_nowait_accept_apart(refused, fd, peername)
+               : al_sock_accept(refused, fd, peername);
+}
+
 /* al_run_fn: somebody is waiting. */
 static int
 listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
@@ -266,8 +279,7 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         if (!al_descriptor_is_ours(&self->desc, self->loop->state)) {
             return listener_lose(self);
         }
-        int fd = al_sock_accept(&self->loop->state->refused, self->desc.fd,
-                                &peername);
+        int fd = listener_accept(self, &peername);
         if (fd == -ECONNABORTED) {
             continue; /* gave up while it was waiting */
         }

@@ -14,6 +14,7 @@
  *       been paused or closed after this read was queued.
  */
 #include "base/errors.h"
+#include "net/nowait.h"
 #include "net/pipe_transport.h"
 
 #include <errno.h>
@@ -125,31 +126,50 @@ pipe_read_fail(ReadPipeTransportObject *self, int errnum)
 
 /* --- reading ------------------------------------------------------------ */
 
+/* Read with the GIL held. -> what read() returns, or -errno */
+static ssize_t
+pipe_read_call(ReadPipeTransportObject *self, char *data, size_t size)
+{
+    int fd = self->common.base.desc.fd;
+    ssize_t n;
+
+    if (AL_LIKELY(!self->common.must_ask)) {
+        n = al_nowait_read(fd, data, size);
+        if (AL_LIKELY(!al_nowait_is_refused(n))) {
+            return n;
+        }
+        self->common.must_ask = true;
+        return -EAGAIN; /* the next turn asks first */
+    }
+    n = read(fd, data, size);
+    return n < 0 ? -errno : n;
+}
+
 /* Read once. -> what read() returned, or -errno; for more than 0 *data is a
  * new reference, NULL with an exception set if there is no memory. */
 static ssize_t
 pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
 {
-    size_t size = self->read_size;
+    int fd = self->common.base.desc.fd;
+    /* Then other threads run meanwhile, which may use the shared buffer. */
+    bool is_blocking = self->common.must_ask && al_nowait_is_blocking(fd);
+    size_t size = self->read_size > 0 ? self->read_size : AL_RECV_BUFFER;
     PyObject *straight = NULL;
     char *buffer = self->common.base.state->recv_buffer;
 
     *data = NULL;
-    if (size > 0) {
+    if (self->read_size > 0 || is_blocking) {
         straight = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
         if (straight == NULL) {
             return 1; /* whatever: there is no data */
         }
         buffer = PyBytes_AS_STRING(straight);
     }
-    else {
-        size = AL_RECV_BUFFER;
-    }
-    ssize_t n = read(self->common.base.desc.fd, buffer, size);
+    ssize_t n = is_blocking ? al_nowait_read_apart(fd, buffer, size)
+                            : pipe_read_call(self, buffer, size);
     if (n <= 0) {
-        int errnum = errno;
         Py_XDECREF(straight);
-        return n < 0 ? -errnum : 0;
+        return n;
     }
     if ((size_t)n == size) {
         self->read_size =
@@ -187,6 +207,10 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR
                    ? 0
                    : pipe_read_fail(self, (int)-n);
+    }
+    if (!al_transport_is_open(base) && !PyErr_Occurred()) {
+        Py_XDECREF(data); /* another thread has ended us */
+        return 0;
     }
     if (n == 0) {
         return pipe_read_eof(self);

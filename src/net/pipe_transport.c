@@ -225,15 +225,20 @@ pipe_look(PipeTransportObject *self, al_state *state, PyObject *pipe,
         return -1;
     }
     self->base.desc.fd = (int)fd;
+    int errnum = 0;
+    Py_BEGIN_ALLOW_THREADS; /* a file may be far away */
     if (fstat((int)fd, status) < 0) {
-        al_error_set_errno(errno);
+        errnum = errno;
+    }
+    Py_END_ALLOW_THREADS;
+    if (errnum != 0) {
+        al_error_set_errno(errnum);
         return -1;
     }
     return 0;
 }
 
-/* Both ends of a pipe are read and written with the GIL held, which is why it
- * must not block. 0, or -1 with OSError set. */
+/* Both ends of a pipe are read and written with the GIL held. 0, or -1 with OSError set. */
 static int
 pipe_set_nonblocking(int fd)
 {

@@ -14,6 +14,7 @@ typedef struct {
     TransportObject base;
     PyObject *waiter;  /* owned future, NULL <=> none or woken */
     bool is_paused;    /* pause_reading() was called last */
+    bool must_ask;     /* the file refuses what nowait.c calls first */
     al_run_fn on_read; /* queued when readable; NULL: that is of no interest */
 } PipeTransportObject;
 

@@ -1,9 +1,11 @@
 /* pipe_write.c - the write end of a pipe: WritePipeTransport.
  *
- *     write(data) ---> write(2)                   all gone: the usual case
+ *     write(data) ---> pwritev2(2)                all gone: the usual case
  *                        | what the kernel did not take
  *                        v
- *                     outgoing ---> (fd writable) ---> writev(2)
+ *                     outgoing ---> (fd writable) ---> pwritev2(2)
+ *
+ * nowait.c says what is done where a write might wait.
  *
  * A pipe whose read end is closed becomes readable, and so does a socket: that
  * is how the end is noticed with nothing to write.  A pipe has no half to
@@ -17,11 +19,11 @@
 #include "base/args.h"
 #include "base/chunks.h"
 #include "base/errors.h"
+#include "net/nowait.h"
 #include "net/pipe_transport.h"
 
 #include <errno.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #define AL_PIPE_IOV 64 /* a pipe of the usual size takes 16 pages */
 
@@ -114,12 +116,88 @@ pipe_write_drained(WritePipeTransportObject *self)
     return rc;
 }
 
+/* Write the first of what is queued to a blocking file. -> as write(2), or
+ * -errno */
+static ssize_t
+pipe_write_first(WritePipeTransportObject *self)
+{
+    al_chunks *queue = &self->outgoing;
+    al_chunk first = queue->items[queue->head];
+
+    Py_INCREF(first.bytes); /* another thread may abort us meanwhile */
+    ssize_t n = al_nowait_write_apart(self->common.base.desc.fd, first.data,
+                                      first.size);
+    if (n > 0 && queue->count > 0 &&
+        queue->items[queue->head].data == first.data)
+    {
+        al_chunks_consume(queue, (size_t)n);
+    }
+    Py_DECREF(first.bytes);
+    return n;
+}
+
+/* Write with the GIL held. -> as write(2), or -errno */
+static ssize_t
+pipe_write_call(WritePipeTransportObject *self, struct iovec *iov, int count)
+{
+    ssize_t n = writev(self->common.base.desc.fd, iov, count);
+
+    return n < 0 ? -errno : n;
+}
+
+/* The same without waiting: whether that is possible. */
+static inline bool
+pipe_write_nowait(WritePipeTransportObject *self, struct iovec *iov, int count,
+                  ssize_t *n)
+{
+    if (AL_UNLIKELY(self->common.must_ask)) {
+        return false;
+    }
+    *n = al_nowait_writev(self->common.base.desc.fd, iov, count);
+    self->common.must_ask = al_nowait_is_refused(*n);
+    return !self->common.must_ask;
+}
+
+/* Write from the queue once. -> as write(2), or -errno */
+static ssize_t
+pipe_write_queued(WritePipeTransportObject *self)
+{
+    struct iovec iov[AL_PIPE_IOV];
+    ssize_t n;
+
+    int count = al_chunks_iovec(&self->outgoing, iov, AL_PIPE_IOV);
+    if (!pipe_write_nowait(self, iov, count, &n)) {
+        if (al_nowait_is_blocking(self->common.base.desc.fd)) {
+            return pipe_write_first(self);
+        }
+        n = pipe_write_call(self, iov, count);
+    }
+    if (n > 0) {
+        al_chunks_consume(&self->outgoing, (size_t)n);
+    }
+    return n;
+}
+
+/* Write what goes at once. -> as write(2), or -errno */
+static ssize_t
+pipe_write_now(WritePipeTransportObject *self, const char *data, size_t size)
+{
+    struct iovec iov = {(char *)data, size};
+    ssize_t n;
+
+    if (AL_LIKELY(pipe_write_nowait(self, &iov, 1, &n))) {
+        return n;
+    }
+    int fd = self->common.base.desc.fd;
+    return al_nowait_is_blocking(fd) ? al_nowait_write_apart(fd, data, size)
+                                     : pipe_write_call(self, &iov, 1);
+}
+
 /* al_run_fn: the descriptor is writable. */
 static int
 pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
-    struct iovec iov[AL_PIPE_IOV];
 
     /* Queued before an error or abort(), or replaced since. */
     if (self->common.base.lost > 0 || self->outgoing.count == 0 ||
@@ -130,17 +208,14 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (!al_transport_is_ours(&self->common.base)) {
         return pipe_write_lose(self);
     }
-    int count = al_chunks_iovec(&self->outgoing, iov, AL_PIPE_IOV);
-    ssize_t n = writev(self->common.base.desc.fd, iov, count);
+    ssize_t n = pipe_write_queued(self);
     if (n < 0) {
-        int errnum = errno;
-        if (pipe_write_is_again(-errnum)) {
+        if (pipe_write_is_again(n)) {
             return 0;
         }
-        al_error_set_errno(errnum);
+        al_error_set_errno((int)-n);
         return pipe_write_fail(self);
     }
-    al_chunks_consume(&self->outgoing, (size_t)n);
     return self->outgoing.count > 0 ? 0 : pipe_write_drained(self);
 }
 
@@ -210,19 +285,18 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
     }
     al_loop_note_event(self->common.base.loop);
     if (self->outgoing.count == 0) { /* by (2) */
-        ssize_t n = write(self->common.base.desc.fd, data, size);
+        ssize_t n = pipe_write_now(self, data, size);
         if (AL_LIKELY(n == (ssize_t)size)) {
             return 0;
         }
-        if (n < 0) {
-            int errnum = errno;
-            if (!pipe_write_is_again(-errnum)) {
-                al_error_set_errno(errnum);
-                return pipe_write_fail(self);
-            }
-            n = 0;
+        if (n < 0 && !pipe_write_is_again(n)) {
+            al_error_set_errno((int)-n);
+            return pipe_write_fail(self);
         }
-        sent = (size_t)n;
+        if (!al_transport_is_open(&self->common.base)) {
+            return 0; /* another thread has ended us */
+        }
+        sent = n < 0 ? 0 : (size_t)n;
         if (al_pipe_watch_writer(&self->common, pipe_write_run) < 0) {
             return -1;
         }

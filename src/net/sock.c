@@ -1,7 +1,8 @@
 /* sock.c - system calls on sockets that never block.
  *
  * Every transfer asks for MSG_DONTWAIT: a socket that somebody has set to
- * blocking meanwhile must not stop the loop, which holds the GIL here. */
+ * blocking meanwhile must not stop the loop, which holds the GIL here.
+ * nowait.c has the calls that cannot be asked so. */
 #include "net/sock.h"
 
 #include <fcntl.h>

@@ -9,8 +9,6 @@ import textwrap
 import failing
 import pytest
 
-pytestmark = pytest.mark.skipif(not failing.is_possible, reason="needs a C compiler for failing.c")
-
 REFUSALS = [errno.ENOSYS, errno.EPERM]
 
 PRELUDE = f"""
@@ -42,11 +40,6 @@ async def echoes(address):
     assert await reader.readexactly(5) == b"hello"
     writer.close()
 """
-
-
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory):
-    return failing.compile_shim(tmp_path_factory.mktemp("failing"))
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@
 #define CALLS(X)                                                              \
     X(socket) X(socketpair) X(connect) X(accept) X(accept4) X(bind) X(listen) \
     X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(send) X(sendto) X(sendmsg)   \
-    X(sendmmsg) X(read) X(write) X(readv) X(writev) X(sendfile)               \
+    X(sendmmsg) X(read) X(write) X(readv) X(writev) X(preadv2)    \
+    X(pwritev2) X(sendfile)                                                   \
     X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(poll)       \
     X(eventfd) X(timerfd_create) X(timerfd_settime) X(pipe) X(pipe2)          \
     X(fcntl) X(ioctl) X(getsockopt) X(setsockopt) X(getsockname)              \
@@ -222,6 +223,10 @@ CALL(ssize_t, read, (int a, void *b, size_t c), (a, b, c))
 CALL(ssize_t, write, (int a, const void *b, size_t c), (a, b, c))
 CALL(ssize_t, readv, (int a, const struct iovec *b, int c), (a, b, c))
 CALL(ssize_t, writev, (int a, const struct iovec *b, int c), (a, b, c))
+CALL(ssize_t, preadv2, (int a, const struct iovec *b, int c, off_t d, int e),
+     (a, b, c, d, e))
+CALL(ssize_t, pwritev2, (int a, const struct iovec *b, int c, off_t d, int e),
+     (a, b, c, d, e))
 CALL(ssize_t, sendfile, (int a, int b, off_t *c, size_t d), (a, b, c, d))
 CALL(int, epoll_create, (int a), (a))
 CALL(int, epoll_create1, (int a), (a))
@@ -306,6 +311,22 @@ int
 fstat64(int fd, struct stat64 *status)
 {
     return fails(CALL_fstat, CALLER) ? -1 : REAL(fstat64)(fd, status);
+}
+
+ssize_t
+preadv64v2(int fd, const struct iovec *iov, int count, off64_t where, int how)
+{
+    return fails(CALL_preadv2, CALLER)
+               ? -1
+               : REAL(preadv64v2)(fd, iov, count, where, how);
+}
+
+ssize_t
+pwritev64v2(int fd, const struct iovec *iov, int count, off64_t where, int how)
+{
+    return fails(CALL_pwritev2, CALLER)
+               ? -1
+               : REAL(pwritev64v2)(fd, iov, count, where, how);
 }
 
 ssize_t

@@ -27,9 +27,9 @@ def compile_shim(folder):
     return path
 
 
-def environment(so):
-    """This process's environment, for one that preloads the shim: behind a sanitizer, which wants to be the first."""
-    return os.environ | {"LD_PRELOAD": f"{os.environ.get('LD_PRELOAD', '')} {so}".strip()}
+def environment(so, base=os.environ):
+    """The environment `base` for a process that preloads the shim: behind a sanitizer, which wants to be the first."""
+    return {**base, "LD_PRELOAD": f"{base.get('LD_PRELOAD', '')} {so}".strip()}
 
 
 def _shim():
