@@ -8,7 +8,8 @@
 #   make lint       what format would change, ruff's and codespell's findings, layers
 #   make layers     the direction of includes and the size of files in src/
 #   make types      mypy on the package, stubtest on its stub
-#   make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, on a copy in build/
+#   make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, on a copy in build/, and a short make fuzz
+#   make fuzz       random programs whose finalisers and hooks do anything, FUZZ_PROGRAMS of them, under the sanitizers
 #   make differential  10,000 random programs of each kind, on asyncio and on asyncloop (EXAMPLES=n: another number)
 #   make refleak    references and memory blocks over repeated runs of tests/leaks
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
@@ -35,7 +36,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all test-fresh debug format lint layers types asan refleak differential soak wheels compatibility bench instructions clean distclean
+.PHONY: build run test test-all test-fresh debug format lint layers types sanitized asan fuzz refleak differential soak wheels compatibility bench instructions clean distclean
 
 build: $(VENV)/.installed
 
@@ -113,14 +114,24 @@ types: build $(GROUP)types
 # setup.py compiles only what has changed. Leaks are refleak's job: the interpreter itself never frees everything.
 ASAN := build/asan
 ASAN_RUNTIME = $(shell $(CC) -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)
-asan: build $(GROUP)test
+sanitized: build $(GROUP)test
 	@mkdir -p $(ASAN)
 	@find $(ASAN) -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
 	tar -c --exclude=./build --exclude=./.git --exclude='./.venv*' --exclude='*.so' . | tar -x -C $(ASAN)
 	cd $(ASAN) && ASYNCLOOP_SANITIZE=1 $(abspath $(PY)) setup.py -q build_ext --inplace
-	cd $(ASAN) && LD_PRELOAD=$(ASAN_RUNTIME) PYTHONPATH=$(abspath $(ASAN)) PYTHONMALLOC=malloc \
-		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-		$(abspath $(PY)) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+SANITIZED = cd $(ASAN) && LD_PRELOAD=$(ASAN_RUNTIME) PYTHONPATH=$(abspath $(ASAN)) PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(abspath $(PY))
+asan: sanitized
+	$(SANITIZED) -m pytest $(PYTEST_ARGS) $(TESTS)
+	$(SANITIZED) -m tests.fuzz --programs 300
+
+# FUZZ_FIRST is the first program's seed: another one, other programs.
+FUZZ_PROGRAMS ?= 3000
+FUZZ_FIRST ?= 0
+fuzz: sanitized
+	$(SANITIZED) -m tests.fuzz --programs $(FUZZ_PROGRAMS) --first $(FUZZ_FIRST) --shrink 60 \
+		--folder $(abspath build/fuzz) $(FUZZ_ARGS)
 
 EXAMPLES ?= 10000
 differential: build $(GROUP)test
