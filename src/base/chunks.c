@@ -12,6 +12,12 @@
  */
 #include "base/chunks.h"
 
+#include "base/grow.h"
+
+/* Places: of a new queue, and that a cut leaves (768 bytes a connection). */
+#define CHUNKS_FIRST 8
+#define CHUNKS_LEAST 32
+
 /* Make room for `n` more at the end: 0, or -1 with MemoryError set. */
 static int
 chunks_reserve(al_chunks *self, size_t n)
@@ -27,10 +33,8 @@ chunks_reserve(al_chunks *self, size_t n)
         self->head = 0;
         return 0;
     }
-    size_t capacity = self->capacity == 0 ? 8 : self->capacity * 2;
-    while (capacity < self->head + self->count + n) {
-        capacity *= 2;
-    }
+    size_t capacity = al_grow_capacity(
+        self->capacity, self->head + self->count + n, CHUNKS_FIRST);
     al_chunk *items = self->items;
     PyMem_Resize(items, al_chunk, capacity);
     if (items == NULL) {
@@ -40,6 +44,27 @@ chunks_reserve(al_chunks *self, size_t n)
     self->items = items;
     self->capacity = capacity;
     return 0;
+}
+
+/* Give back places. */
+static void
+chunks_cut(al_chunks *self)
+{
+    if (!al_grow_is_spare(self->capacity, self->count, CHUNKS_LEAST)) {
+        return;
+    }
+    if (self->head > 0) {
+        memmove(self->items, self->items + self->head,
+                self->count * sizeof(al_chunk));
+        self->head = 0;
+    }
+    size_t capacity = al_grow_cut(self->capacity, self->count, CHUNKS_LEAST);
+    al_chunk *items = self->items;
+    PyMem_Resize(items, al_chunk, capacity);
+    if (items != NULL) { /* else it stays as long as it is */
+        self->items = items;
+        self->capacity = capacity;
+    }
 }
 
 int
@@ -121,7 +146,7 @@ al_chunks_consume(al_chunks *self, size_t size)
             first->data += size;
             first->size -= size;
             self->size -= size;
-            return;
+            break;
         }
         PyObject *bytes = first->bytes;
         size -= first->size;
@@ -130,6 +155,7 @@ al_chunks_consume(al_chunks *self, size_t size)
         self->head = self->count == 0 ? 0 : self->head + 1;
         Py_DECREF(bytes); /* last: of a subclass of bytes it may run code */
     }
+    chunks_cut(self);
 }
 
 void

@@ -206,6 +206,7 @@ loop_poll_blocking(LoopObject *self)
     if (until <= 0) {
         return 0;
     }
+    al_ready_cut(&head->ready, head->ready.count);
     al_alarm_set(&self->alarm, head, until);
     uint64_t begin = al_cycles();
     head->is_blocked = true; /* (1) */
@@ -302,6 +303,7 @@ loop_end_run(LoopObject *self, int rc)
         PyErr_Clear();
     }
     al_context_settle(&self->head);
+    al_ready_cut(&self->head.ready, self->head.ready.count);
     PyErr_SetRaisedException(raised);
     return rc;
 }

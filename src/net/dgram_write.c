@@ -19,8 +19,13 @@
  */
 #include "base/args.h"
 #include "base/errors.h"
+#include "base/grow.h"
 #include "net/dgram_transport.h"
 #include "net/sock.h"
+
+/* Places: of a new queue, and that a cut leaves (4 KiB). */
+#define DGRAM_OUT_FIRST 8
+#define DGRAM_OUT_LEAST 32
 
 #define AL_DGRAM_WRITE_FAILED "Fatal write error on datagram transport"
 
@@ -39,25 +44,47 @@ dgram_out_at(DatagramTransportObject *self, size_t i)
     return &self->out[(self->out_head + i) & (self->out_capacity - 1)];
 }
 
+/* 0, or -1 (no exception) with nothing changed. */
+static int
+dgram_out_resize(DatagramTransportObject *self, size_t capacity)
+{
+    al_ring ring = {self->out, self->out_capacity, self->out_head};
+
+    if (al_grow_ring(&ring, sizeof(al_dgram_out), self->out_count, capacity) <
+        0)
+    {
+        return -1;
+    }
+    self->out = ring.items;
+    self->out_capacity = ring.capacity;
+    self->out_head = ring.head;
+    return 0;
+}
+
 /* Make room for one more: 0, or -1 with MemoryError set. */
 static int
 dgram_out_grow(DatagramTransportObject *self)
 {
-    size_t capacity = self->out_capacity > 0 ? self->out_capacity * 2 : 8;
-    al_dgram_out *out = PyMem_New(al_dgram_out, capacity);
-
-    if (out == NULL) {
+    size_t capacity = al_grow_capacity(self->out_capacity, self->out_count + 1,
+                                       DGRAM_OUT_FIRST);
+    if (dgram_out_resize(self, capacity) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    for (size_t i = 0; i < self->out_count; i++) {
-        out[i] = *dgram_out_at(self, i);
-    }
-    PyMem_Free(self->out);
-    self->out = out;
-    self->out_capacity = capacity;
-    self->out_head = 0;
     return 0;
+}
+
+/* Give back places. */
+static void
+dgram_out_cut(DatagramTransportObject *self)
+{
+    if (al_grow_is_spare(self->out_capacity, self->out_count, DGRAM_OUT_LEAST))
+    {
+        /* Without memory for it, it stays as long as it is. */
+        (void)dgram_out_resize(
+            self,
+            al_grow_cut(self->out_capacity, self->out_count, DGRAM_OUT_LEAST));
+    }
 }
 
 static size_t
@@ -108,6 +135,7 @@ al_dgram_write_clear(DatagramTransportObject *self)
     while (self->out_count > 0) {
         dgram_out_pop(self);
     }
+    dgram_out_cut(self);
 }
 
 /* --- sending ------------------------------------------------------------ */
@@ -268,6 +296,7 @@ dgram_write_flush(DatagramTransportObject *self)
             return al_dgram_transport_fail(self, AL_DGRAM_WRITE_FAILED);
         }
     }
+    dgram_out_cut(self);
     return 1;
 }
 

@@ -9,27 +9,50 @@
  *       left, which may run anything, while the entry is still in. */
 #include "sched/ready.h"
 
+#include "base/grow.h"
 #include "sched/handle.h"
 #include "sched/report.h"
 #include "sched/timers.h"
 
+/* Places: of a new one, and that a cut leaves. */
+#define READY_FIRST 64
+#define READY_LEAST 1024
+
+/* 0, or -1 (no exception) with nothing changed. */
+static int
+ready_resize(al_ready *ready, size_t capacity)
+{
+    al_ring ring = {ready->ring, ready->capacity, ready->head};
+
+    if (al_grow_ring(&ring, sizeof(al_entry), ready->count, capacity) < 0) {
+        return -1;
+    }
+    ready->ring = ring.items;
+    ready->capacity = ring.capacity;
+    ready->head = ring.head;
+    return 0;
+}
+
 int
 al_ready_grow(al_ready *ready)
 {
-    size_t capacity = ready->capacity == 0 ? 64 : ready->capacity * 2;
-    al_entry *ring = PyMem_New(al_entry, capacity);
-    if (ring == NULL) {
+    size_t capacity =
+        al_grow_capacity(ready->capacity, ready->count + 1, READY_FIRST);
+    if (ready_resize(ready, capacity) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    for (size_t i = 0; i < ready->count; i++) {
-        ring[i] = ready->ring[(ready->head + i) & (ready->capacity - 1)];
-    }
-    PyMem_Free(ready->ring);
-    ready->ring = ring;
-    ready->capacity = capacity;
-    ready->head = 0;
     return 0;
+}
+
+void
+al_ready_cut(al_ready *ready, size_t used)
+{
+    if (al_grow_is_spare(ready->capacity, used, READY_LEAST)) {
+        /* Without memory for it, it stays as long as it is. */
+        (void)ready_resize(ready,
+                           al_grow_cut(ready->capacity, used, READY_LEAST));
+    }
 }
 
 /* Take out the first entry, with its reference. */
@@ -143,10 +166,14 @@ ready_end_turn(al_loop_head *loop, int rc)
 int
 al_ready_run_turn(al_loop_head *loop)
 {
+    size_t begun = loop->ready.count;
+
     loop->turn++;
     loop->is_in_turn = true;
     int rc = ready_run(loop);
     loop->is_in_turn = false;
+    /* By the longer of two turns: one that was long may be one of many. */
+    al_ready_cut(&loop->ready, Py_MAX(begun, loop->ready.count));
     return ready_end_turn(loop, rc);
 }
 

@@ -8,6 +8,11 @@
 AL_NODISCARD int
 al_ready_grow(al_ready *ready);
 
+/* Give back memory, unless `used` entries need it; there are no more. Done after
+ * each turn, and to be called before a loop waits or ends a run. */
+void
+al_ready_cut(al_ready *ready, size_t used);
+
 /* Put an entry at the end of a queue; takes a reference to `object`.
  * 0, or -1 with MemoryError set. */
 static inline int

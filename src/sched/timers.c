@@ -30,11 +30,16 @@
 #include <math.h>
 #include <time.h>
 
+#include "base/grow.h"
 #include "sched/ready.h"
 
 /* --- the heap ----------------------------------------------------------- */
 
 #define TIMERS_FEW_HOLES 16
+
+/* Places: of a new heap, and that a cut leaves. */
+#define TIMERS_FIRST 32
+#define TIMERS_LEAST 512
 
 static inline bool
 deadline_is_before(const al_deadline *a, const al_deadline *b)
@@ -127,6 +132,25 @@ timers_find_first(al_timers *timers)
     return timers->count > 0;
 }
 
+/* Give back places, of a heap that begins at the first one. */
+static void
+timers_cut(al_timers *timers)
+{
+    size_t capacity = (size_t)timers->capacity;
+    size_t count = (size_t)timers->count;
+
+    if (!al_grow_is_spare(capacity, count, TIMERS_LEAST)) {
+        return;
+    }
+    capacity = al_grow_cut(capacity, count, TIMERS_LEAST);
+    al_deadline *places = timers->places;
+    PyMem_Resize(places, al_deadline, capacity);
+    if (places != NULL) { /* else it stays as long as it is */
+        timers->places = timers->heap = places;
+        timers->capacity = (Py_ssize_t)capacity;
+    }
+}
+
 /* Take out all holes and begin at the first place; what is left may be in order
  * again. */
 static void
@@ -155,23 +179,25 @@ timers_sweep(al_timers *timers)
             timers_sift_down(timers, i, timers->heap[i]);
         }
     }
+    timers_cut(timers);
 }
 
 static int
 timers_grow(al_timers *timers)
 {
-    Py_ssize_t capacity = timers->capacity == 0 ? 32 : timers->capacity * 2;
+    size_t capacity = (size_t)timers->capacity;
     Py_ssize_t first = timers->heap - timers->places;
     al_deadline *places = timers->places;
 
-    PyMem_Resize(places, al_deadline, (size_t)capacity);
+    capacity = al_grow_capacity(capacity, capacity + 1, TIMERS_FIRST);
+    PyMem_Resize(places, al_deadline, capacity);
     if (places == NULL) {
         PyErr_NoMemory();
         return -1;
     }
     timers->places = places;
     timers->heap = places + first;
-    timers->capacity = capacity;
+    timers->capacity = (Py_ssize_t)capacity;
     return 0;
 }
 
@@ -340,6 +366,11 @@ al_timers_collect(al_loop_head *loop)
         }
         timers_remove_first(timers);
         Py_DECREF(handle); /* the queue has its own */
+    }
+    if (al_grow_is_spare((size_t)timers->capacity, (size_t)timers->count,
+                         TIMERS_LEAST))
+    {
+        timers_sweep(timers); /* moves it to the front, and cuts it */
     }
     return 0;
 }
