@@ -290,20 +290,36 @@ loop_turn(LoopObject *self)
     return al_ready_run_turn(head);
 }
 
-/* The end of a run: no task is the current one. Keeps the exception. */
+/* The beginning of a run. It may be a task's step that turns the loop: what it
+ * has done about being the current one, it knows. -> that task, owned, or NULL */
+static PyObject *
+loop_begin_run(LoopObject *self)
+{
+    PyObject *outer = self->head.current_task;
+
+    self->head.current_task = NULL; /* moved */
+    self->turns_to_skip = 0;
+    self->has_found = false;
+    return outer;
+}
+
+/* The end of a run: no task is the current one, or the outer one is again, whose
+ * reference is taken. Keeps the exception. */
 static int
-loop_end_run(LoopObject *self, int rc)
+loop_end_run(LoopObject *self, int rc, PyObject *outer)
 {
     PyObject *raised = PyErr_GetRaisedException();
 
     if (al_loop_leave_task(&self->head) < 0) {
         if (raised == NULL) {
-            return -1;
+            raised = PyErr_GetRaisedException();
+            rc = -1;
         }
         PyErr_Clear();
     }
     al_context_settle(&self->head);
     al_ready_cut(&self->head.ready, self->head.ready.count);
+    Py_XSETREF(self->head.current_task, outer);
     PyErr_SetRaisedException(raised);
     return rc;
 }
@@ -317,13 +333,12 @@ Loop__run_until_stopped(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (loop_check_open(self) < 0 || al_loop_send_held(&self->head) < 0) {
         return NULL;
     }
+    PyObject *outer = loop_begin_run(self);
     self->idle_polls = 0;
-    self->turns_to_skip = 0;
-    self->has_found = false;
     do {
         rc = loop_turn(self);
     } while (rc == 0 && !self->head.is_stopping);
-    if (loop_end_run(self, rc) < 0) {
+    if (loop_end_run(self, rc, outer) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -341,9 +356,8 @@ Loop__run_once(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (loop_check_open(self) < 0 || al_loop_send_held(&self->head) < 0) {
         return NULL;
     }
-    self->turns_to_skip = 0;
-    self->has_found = false;
-    if (loop_end_run(self, loop_turn(self)) < 0) {
+    PyObject *outer = loop_begin_run(self);
+    if (loop_end_run(self, loop_turn(self), outer) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -21,9 +21,13 @@
  * something else runs (sched/ready.c), the loop blocks or it stops.  So a task
  * that steps again, or another of ours that follows, costs one call, not two.
  *
+ * A step may change the books (_leave_task(), _swap_current_task()), and has to
+ * change them back: in asyncio the step of a task fails if it is not the current
+ * one at its end. Here that shows when the next one enters, or nobody does.
+ *
  * Invariants
- *   (1) loop->current_task == T  <=>  the interpreter's books say T for loop,
- *       and it was us who entered it.
+ *   (1) loop->current_task == T  <=>  we have entered T for loop into the
+ *       interpreter's books, and it is for us to take it out.
  *   (2) A node is in the list  =>  its task is pending; the list borrows. Of a
  *       Python class derived from ours it may be half deallocated: its slots
  *       go, or the trashcan has it, before Task_dealloc() takes it out. */
@@ -319,7 +323,17 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
     return tasks;
 }
 
-/* --- the current task, up to 3.13 --------------------------------------- */
+/* --- the current task ---------------------------------------------------- */
+
+/* Make `next` the current task of the loop in the place of `task`, or none if
+ * it is NULL. 1; 0 if `task` was not the current one, and nothing has changed;
+ * -1 with an exception set. */
+static inline int
+registry_replace(al_loop_head *loop, PyObject *task, PyObject *next);
+
+/* Set the RuntimeError of who leaves `task` while it is not the current one. */
+static void
+registry_refuse_to_leave(al_loop_head *loop, PyObject *task);
 
 static void
 registry_refuse(PyObject *task, PyObject *current)
@@ -330,12 +344,39 @@ registry_refuse(PyObject *task, PyObject *current)
                  task, current);
 }
 
+/* --- up to 3.13 ---------------------------------------------------------- */
+
 #if PY_VERSION_HEX < 0x030E0000
 
-static int
-registry_set_current(al_state *state, PyObject *loop, PyObject *task)
+/* Changes whenever somebody has changed the books. */
+static inline uint64_t
+registry_version(const al_state *state)
 {
-    return PyDict_SetItem(state->current_tasks, loop, task);
+#    pragma GCC diagnostic push
+#    pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    return ((PyDictObject *)state->current_tasks)->ma_version_tag;
+#    pragma GCC diagnostic pop
+}
+
+static inline int
+registry_replace(al_loop_head *loop, PyObject *task, PyObject *next)
+{
+    PyObject *books = loop->state->current_tasks;
+    int rc = 0;
+
+    if (AL_UNLIKELY(loop->books_version != registry_version(loop->state)) &&
+        PyDict_GetItemWithError(books, (PyObject *)loop) != task)
+    {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    if (next == NULL) {
+        rc = PyDict_DelItem(books, (PyObject *)loop);
+    }
+    else if (next != task) {
+        rc = PyDict_SetItem(books, (PyObject *)loop, next);
+    }
+    loop->books_version = registry_version(loop->state);
+    return rc < 0 ? -1 : 1;
 }
 
 /* Like _asyncio._enter_task(): there must not be another one. */
@@ -354,7 +395,7 @@ registry_enter_first(al_state *state, PyObject *loop, PyObject *task)
     return -1;
 }
 
-/* Forget the current task; that somebody else did so already is no error. */
+/* Forget the current task; that there is none is no error. */
 static int
 registry_clear_current(al_state *state, PyObject *loop)
 {
@@ -368,6 +409,18 @@ registry_clear_current(al_state *state, PyObject *loop)
     return 0;
 }
 
+static void
+registry_refuse_to_leave(al_loop_head *loop, PyObject *task)
+{
+    PyObject *current =
+        PyDict_GetItemWithError(loop->state->current_tasks, (PyObject *)loop);
+    if (current != NULL || !PyErr_Occurred()) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "Leaving task %R does not match the current task %R.",
+                     task, current != NULL ? current : Py_None);
+    }
+}
+
 PyObject *
 al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
 {
@@ -378,7 +431,7 @@ al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
     }
     int rc = task == NULL || task == Py_None
                  ? registry_clear_current(state, loop)
-                 : registry_set_current(state, loop, task);
+                 : PyDict_SetItem(state->current_tasks, loop, task);
     if (rc < 0) {
         Py_XDECREF(previous);
         return NULL;
@@ -393,7 +446,7 @@ registry_import(al_state *state, PyObject *asyncio)
     return state->current_tasks == NULL ? -1 : 0;
 }
 
-/* --- the current task, from 3.14 ---------------------------------------- */
+/* --- from 3.14 ----------------------------------------------------------- */
 
 #else
 
@@ -411,12 +464,58 @@ al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
     return PyObject_Vectorcall(state->swap_current_task, stack, 2, NULL);
 }
 
+static inline uint64_t
+registry_version(const al_state *Py_UNUSED(state))
+{
+    return 0; /* the books themselves are looked at */
+}
+
 static int
 registry_set_current(al_state *state, PyObject *loop, PyObject *task)
 {
     PyObject *previous = al_registry_swap(state, loop, task);
     Py_XDECREF(previous);
     return previous == NULL ? -1 : 0;
+}
+
+static inline int
+registry_replace(al_loop_head *loop, PyObject *task, PyObject *next)
+{
+    thread_books *books = registry_books(loop->state);
+
+    if (AL_LIKELY(books != NULL && books->loop == (PyObject *)loop &&
+                  books->task == task))
+    {
+        if (next != task) {
+            books->task = Py_XNewRef(next);
+            Py_DECREF(task); /* the loop has another reference */
+        }
+        return 1;
+    }
+    PyObject *current = al_registry_swap(loop->state, (PyObject *)loop, next);
+    if (current == NULL) {
+        return -1; /* the loop is not the running one */
+    }
+    int rc = current == task ? 1
+                             : registry_set_current(loop->state,
+                                                    (PyObject *)loop, current);
+    Py_DECREF(current);
+    return rc;
+}
+
+static void
+registry_refuse_to_leave(al_loop_head *loop, PyObject *task)
+{
+    PyObject *current = al_registry_swap(loop->state, (PyObject *)loop, NULL);
+    if (current != NULL &&
+        registry_set_current(loop->state, (PyObject *)loop, current) == 0)
+    {
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "Invalid attempt to leave task %R while task %R is entered.", task,
+            current);
+    }
+    Py_XDECREF(current);
 }
 
 static int
@@ -436,12 +535,6 @@ registry_enter_first(al_state *state, PyObject *loop, PyObject *task)
     }
     Py_DECREF(previous);
     return -1;
-}
-
-static int
-registry_clear_current(al_state *state, PyObject *loop)
-{
-    return registry_set_current(state, loop, Py_None);
 }
 
 static int
@@ -468,35 +561,43 @@ al_registry_enter(al_loop_head *loop, PyObject *task)
 {
     PyObject *previous = loop->current_task;
 
-    if (previous == task) {
-        return 0;
-    }
-    if (previous == NULL) {
-        if (registry_enter_first(loop->state, (PyObject *)loop, task) < 0) {
+    if (previous != NULL) {
+        int rc = registry_replace(loop, previous, task);
+        if (AL_LIKELY(rc > 0)) {
+            if (previous != task) {
+                loop->current_task = Py_NewRef(task); /* (1) */
+                Py_DECREF(previous);
+            }
+            return 0;
+        }
+        if (rc < 0 || al_registry_leave(loop) < 0) { /* which reports it */
             return -1;
         }
     }
-    else if (registry_set_current(loop->state, (PyObject *)loop, task) < 0) {
+    if (registry_enter_first(loop->state, (PyObject *)loop, task) < 0) {
         return -1;
     }
-    loop->current_task = Py_NewRef(task); /* (1) */
-    Py_XDECREF(previous);
+    loop->books_version = registry_version(loop->state);
+    Py_XSETREF(loop->current_task, Py_NewRef(task)); /* (1) */
     return 0;
 }
 
 int
-al_registry_enter_alone(al_loop_head *loop, PyObject *task)
+al_registry_enter_alone(al_loop_head *loop, PyObject *task, PyObject **outer)
 {
-    if (loop->current_task != NULL) {
-        registry_refuse(task, loop->current_task);
-        return -1;
+    *outer = loop->current_task;
+    loop->current_task = NULL; /* moved */
+    if (al_registry_enter(loop, task) == 0) {
+        return 0;
     }
-    return al_registry_enter(loop, task);
+    Py_XSETREF(loop->current_task, *outer);
+    return -1;
 }
 
 /* Somebody has meddled with what the interpreter knows of a task that is to be
- * left, as by _set_running_loop(None). In asyncio its step fails of it: tell
- * the exception handler. 0, or -1 with a fatal exception set. */
+ * left, as by _leave_task() or _set_running_loop(None). In asyncio its step
+ * fails of it: tell the exception handler. 0, or -1 with a fatal exception set.
+ */
 static int
 registry_report(al_loop_head *loop, PyObject *task)
 {
@@ -518,9 +619,14 @@ registry_leave(al_loop_head *loop, PyObject **task)
 {
     *task = loop->current_task;
     loop->current_task = NULL; /* moved, before anything runs */
-    return *task == NULL
-               ? 0
-               : registry_clear_current(loop->state, (PyObject *)loop);
+    if (*task == NULL) {
+        return 0;
+    }
+    int rc = registry_replace(loop, *task, NULL);
+    if (AL_UNLIKELY(rc == 0)) {
+        registry_refuse_to_leave(loop, *task);
+    }
+    return rc > 0 ? 0 : -1;
 }
 
 int
@@ -537,11 +643,12 @@ al_registry_leave(al_loop_head *loop)
 }
 
 int
-al_registry_leave_alone(al_loop_head *loop)
+al_registry_leave_alone(al_loop_head *loop, PyObject *outer)
 {
     PyObject *task;
     int rc = registry_leave(loop, &task);
 
+    loop->current_task = outer;
     Py_XDECREF(task);
     return rc;
 }

@@ -19,9 +19,10 @@ AL_NODISCARD int
 al_registry_enter(al_loop_head *loop, PyObject *task);
 
 /* The same for a step that is not the ready queue's: no task must be current,
- * not even the same. */
+ * not even the same. If another task's step calls it, that has to have seen to
+ * this: `*outer` is that task, owned, or NULL, for al_registry_leave_alone(). */
 AL_NODISCARD int
-al_registry_enter_alone(al_loop_head *loop, PyObject *task);
+al_registry_enter_alone(al_loop_head *loop, PyObject *task, PyObject **outer);
 
 /* Make no task the current one: loop->leave_task. Its failure is reported.
  * 0, or -1 with an exception of the handler set that ends the run. */
@@ -29,9 +30,9 @@ AL_NODISCARD int
 al_registry_leave(al_loop_head *loop);
 
 /* The same after al_registry_enter_alone(): failing is an exception of the step.
- * 0, or -1 with it set. */
+ * 0, or -1 with it set. Takes the reference to `outer`. */
 AL_NODISCARD int
-al_registry_leave_alone(al_loop_head *loop);
+al_registry_leave_alone(al_loop_head *loop, PyObject *outer);
 
 /* Make `task` current on a loop that may be anybody's, whatever was current
  * there, and back. `task` NULL or None: none. -> new reference to the one

@@ -429,16 +429,20 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
 }
 
 static int
-task_enter(al_state *state, PyObject *loop, bool is_ours, PyObject *op)
+task_enter(al_state *state, PyObject *loop, bool is_ours, PyObject *op,
+           PyObject **outer)
 {
-    return is_ours ? al_registry_enter_alone(al_loop_head_CAST(loop), op)
-                   : al_registry_enter_foreign(state, loop, op);
+    *outer = NULL;
+    return is_ours
+               ? al_registry_enter_alone(al_loop_head_CAST(loop), op, outer)
+               : al_registry_enter_foreign(state, loop, op);
 }
 
 static int
-task_leave(al_state *state, PyObject *loop, bool is_ours, PyObject *op)
+task_leave(al_state *state, PyObject *loop, bool is_ours, PyObject *op,
+           PyObject *outer)
 {
-    return is_ours ? al_registry_leave_alone(al_loop_head_CAST(loop))
+    return is_ours ? al_registry_leave_alone(al_loop_head_CAST(loop), outer)
                    : al_registry_leave_foreign(state, loop, op);
 }
 
@@ -450,6 +454,7 @@ task_step_as_current(PyObject *op, PyObject *exc)
 {
     al_future *self = &al_task_of(op)->future;
     al_state *state = al_future_state_of(op);
+    PyObject *outer;
 
     if (al_future_check_init(op) < 0) {
         Py_XDECREF(exc);
@@ -457,14 +462,14 @@ task_step_as_current(PyObject *op, PyObject *exc)
     }
     PyObject *loop = Py_NewRef(self->loop); /* by (2) */
     bool is_ours = self->is_ours;
-    int rc = task_enter(state, loop, is_ours, op);
+    int rc = task_enter(state, loop, is_ours, op, &outer);
     if (rc < 0) {
         Py_XDECREF(exc);
     }
     else {
         rc = task_step(op, state, exc);
         PyObject *raised = PyErr_GetRaisedException();
-        if (task_leave(state, loop, is_ours, op) < 0) {
+        if (task_leave(state, loop, is_ours, op, outer) < 0) {
             rc = -1;
             if (raised != NULL) { /* what the step raised is its context */
                 PyObject *failure = PyErr_GetRaisedException();
@@ -566,6 +571,23 @@ task_take_waiter_exception(al_task *self, al_state *state, PyObject **exc)
     return rc < 0 ? -1 : 0;
 }
 
+/* A task could not be entered. If what is to end the run came from reports about
+ * the one that was left, its step is still to come. 0, or -1 with an exception
+ * set. */
+static int
+task_put_off(al_loop_head *loop, PyObject *op)
+{
+    if (!al_error_is_fatal()) {
+        return task_report(loop, op);
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    if (al_ready_push(loop, loop->step, op) < 0) {
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(exc);
+    return -1;
+}
+
 int
 al_task_run(al_loop_head *loop, PyObject *op)
 {
@@ -574,10 +596,12 @@ al_task_run(al_loop_head *loop, PyObject *op)
     PyObject *exc;
     int rc = -1;
 
+    if (AL_UNLIKELY(al_registry_enter(loop, op) < 0)) {
+        Py_DECREF(context);
+        return task_put_off(loop, op);
+    }
     if (PyContext_Enter(context) == 0) {
-        if (al_registry_enter(loop, op) == 0 &&
-            task_take_waiter_exception(self, loop->state, &exc) == 0)
-        {
+        if (task_take_waiter_exception(self, loop->state, &exc) == 0) {
             rc = task_step(op, loop->state, exc);
         }
         if (PyContext_Exit(context) < 0) {

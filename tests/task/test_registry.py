@@ -1,6 +1,7 @@
 """The interpreter's bookkeeping: all_tasks, current_task, and the functions that keep them."""
 
 import asyncio
+import contextvars
 import gc
 import sys
 import threading
@@ -365,3 +366,235 @@ class TestFunctions:
         assert foreign in asyncio.all_tasks(loop)
         asyncio.tasks._unregister_task(foreign)
         assert foreign not in asyncio.all_tasks(loop)
+
+
+def leave(loop):
+    asyncio.tasks._leave_task(loop, asyncio.current_task())
+
+
+def swap(loop):
+    asyncio.tasks._swap_current_task(loop, None)
+
+
+def forget(loop):
+    del asyncio.tasks._current_tasks[loop]
+
+
+MEDDLING = [leave]
+if sys.version_info >= (3, 12):
+    MEDDLING.append(swap)
+if sys.version_info < (3, 14):
+    MEDDLING.append(forget)
+
+
+@pytest.fixture(params=MEDDLING, ids=lambda meddle: meddle.__name__)
+def meddle(request):
+    return request.param
+
+
+class TestStepThatIsNotTheCurrentOneAtItsEnd:
+    @staticmethod
+    def check(reports):
+        if sys.version_info >= (3, 14):
+            message = "Invalid attempt to leave task"
+        else:
+            message = "Leaving task"
+        found = reports()
+        assert [type(report["exception"]) for report in found] == [RuntimeError]
+        assert str(found[0]["exception"]).startswith(message)
+        assert found[0]["message"].startswith("Exception in callback")
+
+    @pytest.mark.parametrize("others", [0, 1, 3])
+    def test_is_reported_and_the_task_goes_on(self, loop, meddle, others, reports):
+        async def main():
+            me = asyncio.current_task()
+            await asyncio.sleep(0)
+            meddle(loop)
+            await asyncio.sleep(0.001)
+            seen = [asyncio.current_task() is me]
+            await asyncio.sleep(0)
+            return [*seen, asyncio.current_task() is me]
+
+        async def busy():
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+        tasks = [loop.create_task(busy()) for _ in range(others)]
+        assert loop.run_until_complete(main()) == [True, True]
+        assert all(task.done() for task in tasks)
+        self.check(reports)
+        assert asyncio.current_task(loop) is None
+
+    def test_is_reported_where_the_same_task_is_next(self, loop, meddle, reports):
+        async def main():
+            me = asyncio.current_task()
+            meddle(loop)
+            await asyncio.sleep(0)
+            return asyncio.current_task() is me
+
+        assert loop.run_until_complete(main())
+        self.check(reports)
+
+    def test_is_reported_where_it_was_the_last(self, loop, meddle, reports):
+        async def main():
+            meddle(loop)
+
+        loop.run_until_complete(main())
+        self.check(reports)
+
+    def test_is_reported_where_it_is_another(self, loop, Task, turn, reports):
+        async def main():
+            asyncio.tasks._leave_task(loop, asyncio.current_task())
+            asyncio.tasks._enter_task(loop, other)
+            loop.call_soon(asyncio.tasks._leave_task, loop, other)
+            loop.call_soon(other.cancel)
+            await asyncio.sleep(0.001)
+
+        other = Task(forever(), loop=loop, name="other")
+        turn()
+        loop.run_until_complete(main())
+        (report,) = reports()
+        assert "other" in str(report["exception"])
+        turn()
+
+    def test_is_reported_with_a_step_that_is_a_callable(self, loop, meddle, reports):
+        async def main():
+            await asyncio.sleep(0)
+            meddle(loop)
+            await asyncio.sleep(0.001)
+
+        loop.set_debug(True)
+        loop.run_until_complete(main())
+        self.check(reports)
+
+    def test_is_reported_where_the_next_task_has_the_same_context(self, loop, reports):
+        async def main():
+            leave(loop)
+            await asyncio.sleep(0.001)
+
+        context = contextvars.copy_context()
+        loop.create_task(main(), context=context)
+        loop.create_task(asyncio.sleep(0), context=context)
+        loop.run_until_complete(asyncio.sleep(0.01))
+        self.check(reports)
+
+    def test_handler_that_ends_the_run_costs_nobody_a_step(self, loop):
+        def handler(loop, context):
+            raise KeyboardInterrupt
+
+        async def main():
+            leave(loop)
+            await asyncio.sleep(0)
+            return "main"
+
+        async def other():
+            return "other"
+
+        loop.set_exception_handler(handler)
+        tasks = [loop.create_task(main()), loop.create_task(other())]
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert loop.run_until_complete(asyncio.gather(*tasks)) == ["main", "other"]
+
+    def test_is_none_if_it_comes_back(self, loop, run):
+        async def main():
+            me = asyncio.current_task()
+            asyncio.tasks._leave_task(loop, me)
+            asyncio.tasks._enter_task(loop, me)
+            await asyncio.sleep(0)
+            if sys.version_info >= (3, 12):
+                assert asyncio.tasks._swap_current_task(loop, None) is me
+                asyncio.tasks._swap_current_task(loop, me)
+            await asyncio.sleep(0)
+            return asyncio.current_task() is me
+
+        assert run(main())
+
+
+class TestTurnsOfATask:
+    """Synchronous code of a task may turn the loop itself, if the task is left meanwhile."""
+
+    @staticmethod
+    def wait(loop, coro):
+        me, task = asyncio.current_task(), loop.create_task(coro)
+        if me is not None:
+            asyncio.tasks._leave_task(loop, me)
+        while not task.done():
+            loop._run_once()
+        if me is not None:
+            asyncio.tasks._enter_task(loop, me)
+        return task.result()
+
+    def test_task_is_the_current_one_again(self, loop, run):
+        async def answer(n):
+            before = asyncio.current_task()
+            await asyncio.sleep(0)
+            return n if asyncio.current_task() is before else None
+
+        async def main():
+            me = asyncio.current_task()
+            seen = [self.wait(loop, answer(1)), asyncio.current_task() is me]
+            await asyncio.sleep(0)
+            return [*seen, asyncio.current_task() is me, self.wait(loop, answer(2))]
+
+        assert loop.run_until_complete(main()) == [1, True, True, 2]
+
+    def test_several_deep(self, loop, run):
+        async def nest(n):
+            if n > 0:
+                me = asyncio.current_task()
+                self.wait(loop, nest(n - 1))
+                assert asyncio.current_task() is me
+            await asyncio.sleep(0)
+
+        loop.run_until_complete(nest(5))
+
+    def test_from_a_callback(self, loop, run):
+        async def main():
+            future = loop.create_future()
+            loop.call_soon(lambda: future.set_result(self.wait(loop, asyncio.sleep(0.001, 7))))
+            return await future
+
+        assert loop.run_until_complete(main()) == 7
+
+    def test_without_leaving(self, loop, reports):
+        """Callbacks run, and find the task to be the current one; other tasks do not."""
+
+        async def main():
+            me = asyncio.current_task()
+            seen = []
+            loop.call_soon(lambda: seen.append(asyncio.current_task() is me))
+            coro = asyncio.sleep(0)
+            other = loop.create_task(coro)
+            loop._run_once()
+            seen.append(asyncio.current_task() is me)
+            assert not other.done()
+            other._log_destroy_pending = False
+            coro.close()
+            async with asyncio.timeout(10):
+                await asyncio.sleep(0)
+            return seen
+
+        assert loop.run_until_complete(main()) == [True, True]
+        (report,) = reports()
+        assert str(report["exception"]).startswith("Cannot enter into task")
+
+    def test_step_by_hand(self, loop, Task):
+        """The handle of another task's step is run in a task that was left."""
+
+        async def child():
+            return asyncio.current_task()
+
+        async def main():
+            me = asyncio.current_task()
+            other = Task(child(), loop=loop)
+            handle = loop._ready[-1]
+            asyncio.tasks._leave_task(loop, me)
+            handle._run()
+            handle.cancel()
+            asyncio.tasks._enter_task(loop, me)
+            await asyncio.sleep(0)
+            return other.result() is other and asyncio.current_task() is me
+
+        loop.set_debug(True)  # so that the step is a handle here, too
+        assert loop.run_until_complete(main())
