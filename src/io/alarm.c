@@ -8,9 +8,9 @@
  * kernel takes to wake a thread.
  *
  * libev's own timer, which costs no system call, is set behind it.  It ends the
- * poll where the timerfd does not: the kernel may refuse to have it in the
- * epoll set (ENOSPC, ENOMEM), and a program may close descriptors that it does
- * not know (closerange()).  Where there is no timerfd, libev's timer is all.
+ * poll where the timerfd does not: a program may close descriptors that it does
+ * not know (closerange()).  Where the kernel has no timerfd for us, or does not
+ * watch it (ENOSPC, ENOMEM), libev's timer is all.
  *
  * The timerfd is set by one system call when the time changes, and by none
  * otherwise.  That call also takes back that it is readable, so it is not read.
@@ -22,7 +22,8 @@
  *
  * Invariants
  *   (1) armed < HUGE_VAL  =>  libev's timer is active or has ended a poll.
- *   (2) An alarm that has rung is not armed. */
+ *   (2) An alarm that has rung is not armed.
+ *   (3) source.fd >= 0  =>  it is watched. */
 #include "io/alarm.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #include "io/cycles.h"
+#include "io/reactor.h"
 #include "sched/timers.h"
 
 /* How long after the timerfd libev's timer ends the poll. */
@@ -64,64 +66,80 @@ alarm_on_timeout(struct ev_loop *Py_UNUSED(ev), ev_timer *watcher,
 
 #    include <sys/timerfd.h>
 
-/* The kernel does not watch the timerfd for us. Who has closed it may have given
- * the number to another file: then it is not ours any more. */
-static void
-alarm_lose(al_alarm *self)
+/* Somebody has closed the timerfd: the number may be another file's. */
+static bool
+alarm_is_ours(const al_alarm *self)
 {
     struct itimerspec timer;
 
-    self->is_open = timerfd_gettime(self->fd, &timer) == 0;
-    self->is_refused = self->is_open;
+    return timerfd_gettime(self->source.fd, &timer) == 0;
 }
 
 static void
-alarm_on_expiry(struct ev_loop *ev, ev_io *watcher, int revents)
+alarm_close_exactly(al_alarm *self, al_watch_set *set)
 {
-    al_alarm *self = (al_alarm *)watcher;
+    if (self->source.fd < 0) {
+        return;
+    }
+    set->kind->remove(set, &self->source); /* by (3) */
+    if (alarm_is_ours(self)) {
+        close(self->source.fd);
+    }
+    self->source.fd = -1;
+}
+
+static void
+alarm_on_expiry(al_loop_head *loop, bool failed)
+{
+    al_alarm *self = &loop->reactor->alarm;
     uint64_t count;
 
     self->armed = Py_HUGE_VAL; /* by (2) */
 
-    if (revents & EV_ERROR) { /* libev has stopped the watcher */
-        alarm_lose(self);
+    if (failed) {
+        self->is_refused = alarm_is_ours(self); /* else it was closed */
+        alarm_close_exactly(self, loop->reactor->set);
         return;
     }
     /* The next al_alarm_set() takes it back, usually at once. A second poll
      * that finds it readable means that the loop is busy and does not wait. */
     if (!self->is_rung) {
         self->is_rung = true;
-        al_loop_note_event(al_loop_head_CAST(ev_userdata(ev)));
+        al_loop_note_event(loop);
     }
-    else if (read(self->fd, &count, sizeof count) > 0) {
+    else if (read(self->source.fd, &count, sizeof count) > 0) {
         self->is_rung = false;
     }
 }
 
 static bool
-alarm_open(al_alarm *self, al_loop_head *loop)
+alarm_open(al_alarm *self, al_watch_set *set)
 {
-    if (self->is_open || self->is_refused) {
-        return self->is_open && !self->is_refused;
+    if (self->source.fd >= 0 || self->is_refused) {
+        return !self->is_refused;
     }
-    self->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (self->fd < 0) {
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd < 0) {
         self->is_refused = errno != EMFILE && errno != ENFILE;
         return false;
     }
-    self->is_open = true;
-    ev_io_init(&self->watcher, alarm_on_expiry, self->fd, EV_READ);
-    ev_io_start(loop->ev, &self->watcher);
+    self->source = (al_source){
+        .fd = fd, .place = AL_SOURCE_ALARM, .on_ready = alarm_on_expiry};
+    if (set->kind->add(set, &self->source) != 0) {
+        self->source.fd = -1; /* by (3) */
+        close(fd);
+        return false;
+    }
     return true;
 }
 
 /* Have the timerfd ring at `when`. False if there is none. */
 static bool
-alarm_set_exactly(al_alarm *self, al_loop_head *loop, double when)
+alarm_set_exactly(al_alarm *self, al_watch_set *set, double when)
 {
     struct itimerspec timer = {{0, 0}, {0, 0}}; /* never */
 
-    if (!alarm_open(self, loop)) {
+    if (!alarm_open(self, set)) {
         return false;
     }
     if (when < Py_HUGE_VAL) {
@@ -135,37 +153,25 @@ alarm_set_exactly(al_alarm *self, al_loop_head *loop, double when)
         }
     }
     self->is_rung = false;
-    if (timerfd_settime(self->fd, TFD_TIMER_ABSTIME, &timer, NULL) < 0) {
-        /* Somebody has closed it: the number may be another file's. The next
-         * alarm gets a new one. */
-        ev_io_stop(loop->ev, &self->watcher);
-        self->is_open = false;
+    if (timerfd_settime(self->source.fd, TFD_TIMER_ABSTIME, &timer, NULL) < 0)
+    {
+        alarm_close_exactly(self, set); /* the next alarm gets a new one */
         return false;
     }
     return true;
 }
 
-static void
-alarm_close_exactly(al_alarm *self, al_loop_head *loop)
-{
-    if (self->is_open) {
-        self->is_open = false;
-        ev_io_stop(loop->ev, &self->watcher);
-        close(self->fd);
-    }
-}
-
 #else /* libev's timers are what there is */
 
 static bool
-alarm_set_exactly(al_alarm *Py_UNUSED(self), al_loop_head *Py_UNUSED(loop),
+alarm_set_exactly(al_alarm *Py_UNUSED(self), al_watch_set *Py_UNUSED(set),
                   double Py_UNUSED(when))
 {
     return false;
 }
 
 static void
-alarm_close_exactly(al_alarm *Py_UNUSED(self), al_loop_head *Py_UNUSED(loop))
+alarm_close_exactly(al_alarm *Py_UNUSED(self), al_watch_set *Py_UNUSED(set))
 {
 }
 
@@ -218,15 +224,20 @@ alarm_may_stay(const al_alarm *self)
 /* --- for others ------------------------------------------------------------ */
 
 void
-al_alarm_init(al_alarm *self)
+al_alarm_init(al_loop_head *loop)
 {
+    al_alarm *self = &loop->reactor->alarm;
+
+    self->source.fd = -1;
     self->armed = Py_HUGE_VAL;
     ev_timer_init(&self->timeout, alarm_on_timeout, 0., 0.);
 }
 
 void
-al_alarm_set(al_alarm *self, al_loop_head *loop, double when)
+al_alarm_set(al_loop_head *loop, double when)
 {
+    al_alarm *self = &loop->reactor->alarm;
+
     if (when > ALARM_LATEST) {
         when = Py_HUGE_VAL;
     }
@@ -240,15 +251,17 @@ al_alarm_set(al_alarm *self, al_loop_head *loop, double when)
         self->moved = al_cycles();
     }
     self->armed = when;
-    bool is_exact = alarm_set_exactly(self, loop, when);
+    bool is_exact = alarm_set_exactly(self, loop->reactor->set, when);
     alarm_set_timeout(self, loop, is_exact ? when + ALARM_GRACE : when);
 }
 
 void
-al_alarm_close(al_alarm *self, al_loop_head *loop)
+al_alarm_close(al_loop_head *loop)
 {
+    al_alarm *self = &loop->reactor->alarm;
+
     ev_timer_stop(loop->ev, &self->timeout);
     self->armed = Py_HUGE_VAL;
     self->is_rung = false;
-    alarm_close_exactly(self, loop);
+    alarm_close_exactly(self, loop->reactor->set);
 }

@@ -2,32 +2,29 @@
 #ifndef AL_IO_ALARM_H
 #define AL_IO_ALARM_H
 
-#include "sched/loop_head.h"
+#include "io/watch_set.h"
 
 typedef struct {
-    ev_io watcher;    /* of the timerfd, active as long as there is one */
+    al_source source; /* the timerfd, watched as long as there is one */
     ev_timer timeout; /* libev's own, behind the timerfd or in its place */
-    int fd;           /* owned timerfd, meaningful if is_open */
-    bool is_open;
-    bool is_refused; /* timerfds are of no use here: do without */
-    bool is_rung;    /* the timerfd has expired and is still readable */
-    bool is_patient; /* libev was told to sleep for more than a minute */
-    double armed;    /* on the monotonic clock; HUGE_VAL: never */
-    uint64_t moved;  /* in al_cycles(): when it was last set to a later time */
+    bool is_refused;  /* there are no timerfds here: do without */
+    bool is_rung;     /* the timerfd has expired and is still readable */
+    bool is_patient;  /* libev was told to sleep for more than a minute */
+    double armed;     /* on the monotonic clock; HUGE_VAL: never */
+    uint64_t moved; /* in al_cycles(): when it was last set to a later time */
 } al_alarm;
 
 /* To be called once, before all else. */
 void
-al_alarm_init(al_alarm *self);
+al_alarm_init(al_loop_head *loop);
 
 /* Let a poll of the loop end at `when`, on the monotonic clock, and none for an
  * earlier alarm; HUGE_VAL: never. To be called before each poll that waits. */
 void
-al_alarm_set(al_alarm *self, al_loop_head *loop, double when);
+al_alarm_set(al_loop_head *loop, double when);
 
-/* Give the timerfd back, in a child process too: the parent's is another.
- * The alarm may be set again. */
+/* Give the timerfd back. The alarm may be set again. */
 void
-al_alarm_close(al_alarm *self, al_loop_head *loop);
+al_alarm_close(al_loop_head *loop);
 
 #endif

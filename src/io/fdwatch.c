@@ -1,23 +1,24 @@
-/* fdwatch.c - libev's view of one file descriptor.
+/* fdwatch.c - who waits for which file descriptor.
  *
- *     add_reader(fd) ---> al_fdwatch ---> ev_io ---> ready queue
- *     a transport    --->
+ *     add_reader(fd) ---> al_fdwatch ---> watch_set.h ---> the kernel
+ *     a transport    --->      |
+ *                              `--- ready ---> ready queue
  *
- * A libev callback only pushes to the ready queue.  So no exception has to
- * cross libev, and no user code can free a watcher libev still looks at.
+ * What is ready is only pushed to the ready queue.  So no exception has to cross
+ * libev, and no user code can free a watch that is still looked at.
  *
  * Programs close descriptors while they are watched.  The kernel forgets them
- * then, but libev aborts the process when it has to tell the kernel about one
- * (an assertion in its epoll, poll and other backends).  So before a poll the
- * watches that changed are looked at: what is closed is not watched any more.
+ * then.  As soon as that shows, because something about the watch changes, a
+ * transport's entries are queued once more: it learns by the error of its next
+ * system call.  Others hear nothing, as in asyncio.
  *
  * Invariants
  *   (1) table->watches[fd] is the one watch of fd, and watch->loop == loop.
- *   (2) ev_is_active(&io) => exactly the events of the entries set are
- *       watched. It is inactive with an entry set only after the descriptor
- *       turned out to be closed.
+ *   (2) `events` is what the kernel was told to watch: that of the entries set,
+ *       but 0 once the descriptor has turned out to be closed, and more than
+ *       that where the kernel has refused to watch less.
  *   (3) owner == NULL <=> the table made the watch (an OwnWatch).
- *   (4) A watch of the table without entries is not active; it stays in the
+ *   (4) A watch of the table without entries is not watched; it stays in the
  *       table, to be used again, until the loop is closed or a transport
  *       takes the descriptor over.
  */
@@ -25,46 +26,47 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
-#if defined(__linux__)
-#    include <sys/epoll.h>
-#    include <unistd.h>
-#endif
 
 #include "base/errors.h"
-#include "io/wakeup.h"
+#include "io/reactor.h"
 #include "sched/ready.h"
 
 typedef struct al_fdtable {
     al_fdwatch **watches; /* by descriptor; owned table. A watch is owned by
                            * the table or embedded in its user, by (3) */
     int size;
-    al_list changed;    /* heads the watches' `changed` */
-    ev_prepare prepare; /* active while there are changed watches */
-    ev_fork fork;       /* called when the kernel's state is made anew */
 } al_fdtable;
 
 /* What the table makes itself. */
 typedef struct {
     al_fdwatch base;
     PyObject *fileobj; /* owned: the first while an entry is set, or NULL */
-    PyObject *socket;  /* owned weak reference to the last one, or NULL */
 } OwnWatch;
 
 #define OwnWatch_CAST(watch) ((OwnWatch *)(watch))
 
-static inline al_fdwatch *
-fdwatch_from_changed(al_list *node)
+/* --- the kernel --------------------------------------------------------- */
+
+/* The events of the entries that are set. */
+static inline int
+fdwatch_wanted(const al_fdwatch *watch)
 {
-    return (al_fdwatch *)((char *)node - offsetof(al_fdwatch, changed));
+    return (watch->reader.object != NULL ? EV_READ : 0) |
+           (watch->writer.object != NULL ? EV_WRITE : 0);
 }
 
-/* --- libev -------------------------------------------------------------- */
-
-static bool
-fdwatch_is_open(al_fdwatch *watch)
+/* Watch what is wanted: 0, or an errno. */
+static inline int
+fdwatch_sync(al_fdwatch *watch)
 {
-    return fcntl(watch->io.fd, F_GETFD) >= 0;
+    al_watch_set *set = watch->loop->reactor->set;
+    int wanted = fdwatch_wanted(watch);
+
+    if (watch->events == wanted && !watch->is_fresh) {
+        return 0;
+    }
+    al_loop_note_event(watch->loop);
+    return set->kind->change(set, watch, wanted);
 }
 
 static void
@@ -77,151 +79,43 @@ fdwatch_push(al_loop_head *loop, al_entry *entry)
     }
 }
 
-static void
-fdwatch_on_ready(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
+void
+al_fdwatch_lost(al_fdwatch *watch)
 {
-    al_fdwatch *watch = (al_fdwatch *)io;
     al_loop_head *loop = watch->loop;
 
-    if (AL_UNLIKELY(revents & EV_ERROR) && watch->owner == NULL &&
-        !fdwatch_is_open(watch))
-    {
-        return; /* libev has stopped it; silent from now on, as in asyncio */
-    }
-    al_loop_note_event(loop);
-    if (revents & EV_WRITE) { /* will be the second */
+    assert(watch->events == 0);
+    if (watch->owner != NULL) {
+        fdwatch_push(loop, &watch->reader);
         fdwatch_push(loop, &watch->writer);
     }
-    if (revents & EV_READ) {
+}
+
+/* Watch less than before. What the kernel says to that is about a descriptor
+ * that somebody has closed, or comes up again at the next event. */
+static void
+fdwatch_relax(al_fdwatch *watch)
+{
+    if (fdwatch_sync(watch) != 0 && watch->events == 0) {
+        al_fdwatch_lost(watch);
+    }
+}
+
+void
+al_fdwatch_ready(al_fdwatch *watch, int events)
+{
+    al_loop_head *loop = watch->loop;
+
+    al_loop_note_event(loop);
+    if (events & EV_READ) {
         fdwatch_push(loop, &watch->reader);
     }
-}
-
-static inline al_entry *
-fdwatch_entry(al_ready *ready, size_t i)
-{
-    return &ready->ring[(ready->head + i) & (ready->capacity - 1)];
-}
-
-/* libev calls back for what the kernel found in reverse order: queue it in
- * the kernel's, as asyncio does. */
-static void
-fdwatch_on_pending(struct ev_loop *ev)
-{
-    al_ready *ready = &al_loop_head_CAST(ev_userdata(ev))->ready;
-    size_t first = ready->count;
-
-    ev_invoke_pending(ev);
-    for (size_t last = ready->count; first + 1 < last; first++) {
-        al_entry *a = fdwatch_entry(ready, first);
-        al_entry *b = fdwatch_entry(ready, --last);
-        al_entry entry = *a;
-
-        *a = *b;
-        *b = entry;
+    if (events & EV_WRITE) {
+        fdwatch_push(loop, &watch->writer);
     }
-}
-
-/* The descriptor was closed by somebody. */
-static void
-fdwatch_lose(al_fdwatch *watch)
-{
-    al_loop_head *loop = watch->loop;
-
-    ev_io_stop(loop->ev, &watch->io);
-    if (watch->owner == NULL) {
-        return; /* silent from now on, as in asyncio */
+    if (AL_UNLIKELY(watch->events & ~fdwatch_wanted(watch))) {
+        fdwatch_relax(watch); /* by (2): else it would spin */
     }
-    /* A transport learns by the error of its next system call. */
-    fdwatch_push(loop, &watch->reader);
-    fdwatch_push(loop, &watch->writer);
-    ev_async_send(loop->ev, &loop->wakeup); /* this poll must not block */
-}
-
-/* Lose whatever is closed. */
-static void
-fdtable_check(al_fdtable *table)
-{
-    for (int fd = 0; fd < table->size; fd++) {
-        al_fdwatch *watch = table->watches[fd];
-        if (watch != NULL && ev_is_active(&watch->io) &&
-            !fdwatch_is_open(watch))
-        {
-            fdwatch_lose(watch);
-        }
-    }
-}
-
-/* Before libev tells the kernel what has changed. */
-static void
-fdwatch_on_prepare(struct ev_loop *ev, ev_prepare *prepare,
-                   int Py_UNUSED(revents))
-{
-    al_fdtable *table = (al_fdtable *)prepare->data;
-    al_list *node;
-
-    while ((node = table->changed.next) != &table->changed) {
-        al_fdwatch *watch = fdwatch_from_changed(node);
-        uint8_t events = watch->io.events & (EV_READ | EV_WRITE);
-
-        al_list_remove(node);
-        if ((watch->is_fresh || events != watch->polled) &&
-            ev_is_active(&watch->io) && !fdwatch_is_open(watch))
-        {
-            fdwatch_lose(watch);
-        }
-        watch->polled = ev_is_active(&watch->io) ? events : 0;
-        watch->is_fresh = false;
-    }
-    if (ev_backend(ev) == EVBACKEND_POLL) {
-        fdtable_check(table); /* poll() is told of all, each time */
-    }
-    else {
-        ev_prepare_stop(ev, prepare);
-    }
-}
-
-/* In a child process, or when libev lost track: all is told anew. */
-static void
-fdwatch_on_fork(struct ev_loop *Py_UNUSED(ev), ev_fork *watcher,
-                int Py_UNUSED(revents))
-{
-    fdtable_check((al_fdtable *)watcher->data);
-}
-
-static void
-fdwatch_note_change(al_fdwatch *watch)
-{
-    al_fdtable *table = watch->loop->fdtable;
-
-    if (al_list_is_linked(&watch->changed)) {
-        return;
-    }
-    al_list_append(&table->changed, &watch->changed);
-    ev_prepare_start(watch->loop->ev, &table->prepare);
-}
-
-/* Make libev watch what (2) says. */
-static void
-fdwatch_sync(al_fdwatch *watch)
-{
-    al_loop_head *loop = watch->loop;
-    int wanted = (watch->reader.object != NULL ? EV_READ : 0) |
-                 (watch->writer.object != NULL ? EV_WRITE : 0);
-
-    if (ev_is_active(&watch->io)) {
-        if ((watch->io.events & (EV_READ | EV_WRITE)) == wanted) {
-            return;
-        }
-        ev_io_stop(loop->ev, &watch->io);
-    }
-    ev_io_modify(&watch->io, wanted);
-    if (wanted) {
-        ev_io_start(loop->ev, &watch->io);
-    }
-    al_loop_note_event(loop);
-    fdwatch_note_change(watch);
-    al_wakeup_if_blocked(loop); /* called by another thread: it polls anew */
 }
 
 /* --- the table ---------------------------------------------------------- */
@@ -272,12 +166,6 @@ fdtable_get(al_loop_head *loop, int fd)
         }
         table->watches = NULL;
         table->size = 0;
-        al_list_init(&table->changed);
-        ev_prepare_init(&table->prepare, fdwatch_on_prepare);
-        ev_fork_init(&table->fork, fdwatch_on_fork);
-        table->prepare.data = table->fork.data = table;
-        ev_fork_start(loop->ev, &table->fork);
-        ev_set_invoke_pending_cb(loop->ev, fdwatch_on_pending);
         loop->fdtable = table;
     }
     return fdtable_reserve(table, fd) < 0 ? NULL : table;
@@ -287,8 +175,8 @@ static void
 fdtable_enter(al_fdtable *table, al_fdwatch *watch, al_loop_head *loop, int fd,
               PyObject *owner)
 {
-    *watch = (al_fdwatch){.loop = loop, .owner = owner, .is_fresh = true};
-    ev_io_init(&watch->io, fdwatch_on_ready, fd, EV_NONE);
+    *watch =
+        (al_fdwatch){.loop = loop, .owner = owner, .fd = fd, .is_fresh = true};
     table->watches[fd] = watch;
 }
 
@@ -299,6 +187,19 @@ al_fdwatch_find(al_loop_head *loop, int fd)
 
     return table != NULL && fd >= 0 && fd < table->size ? table->watches[fd]
                                                         : NULL;
+}
+
+al_fdwatch *
+al_fdwatch_next(al_loop_head *loop, int fd)
+{
+    al_fdtable *table = loop->fdtable;
+
+    for (; table != NULL && fd < table->size; fd++) {
+        if (table->watches[fd] != NULL) {
+            return table->watches[fd];
+        }
+    }
+    return NULL;
 }
 
 al_fdwatch *
@@ -351,58 +252,6 @@ al_fdwatch_check_free(al_loop_head *loop, int fd, PyObject *fileobj)
                : fdwatch_check_unowned(loop, fd, fileobj);
 }
 
-/* Whether a descriptor that is neither a socket nor a pipe can be polled: 0,
- * or the errno. libev takes what epoll refuses for always ready and would
- * spin: ask the kernel before libev does. */
-#if defined(__linux__)
-
-static int
-fdwatch_probe(int fd)
-{
-    struct epoll_event event = {0};
-    int result = 0;
-
-    int probe = epoll_create1(EPOLL_CLOEXEC);
-    if (probe < 0) {
-        return errno;
-    }
-    if (epoll_ctl(probe, EPOLL_CTL_ADD, fd, &event) < 0) {
-        result = errno;
-    }
-    close(probe);
-    return result;
-}
-
-#else
-
-static int
-fdwatch_probe(int Py_UNUSED(fd))
-{
-    return 0;
-}
-
-#endif
-
-/* 0, or -1 with OSError set. */
-static int
-fdwatch_check_pollable(int fd)
-{
-    struct stat status;
-    int errnum = 0;
-
-    if (fstat(fd, &status) < 0) {
-        errnum = errno;
-    }
-    else if (!S_ISSOCK(status.st_mode) && !S_ISFIFO(status.st_mode)) {
-        errnum = fdwatch_probe(fd);
-    }
-    if (errnum != 0) {
-        al_error_set_errno(errnum);
-        return -1;
-    }
-    return 0;
-}
-
 /* The watch of `fd`, made if there is none. -> borrowed, or NULL with an
  * exception set, that of fdtable_get(). */
 static al_fdwatch *
@@ -420,26 +269,17 @@ fdtable_get_watch(al_loop_head *loop, int fd)
         PyErr_NoMemory();
         return NULL;
     }
-    made->fileobj = made->socket = NULL;
+    made->fileobj = NULL;
     fdtable_enter(table, &made->base, loop, fd, NULL);
     return &made->base;
-}
-
-/* Have libev tell the kernel about the descriptor again, which has forgotten
- * it if it was closed meanwhile. Setting an entry starts it again. */
-static void
-fdwatch_refresh(al_fdwatch *watch)
-{
-    ev_io_stop(watch->loop->ev, &watch->io);
-    ev_io_set(&watch->io, watch->io.fd, EV_NONE);
-    watch->is_fresh = true;
 }
 
 al_fdwatch *
 al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
 {
-    /* First of all: no table is made for descriptor 2,000,000,000. */
-    if (fdwatch_check_pollable(fd) < 0) {
+    /* No table is made for descriptor 2,000,000,000. */
+    if (al_fdwatch_find(loop, fd) == NULL && fcntl(fd, F_GETFD) < 0) {
+        al_error_set_errno(errno);
         return NULL;
     }
     al_fdwatch *watch = fdtable_get_watch(loop, fd);
@@ -450,37 +290,7 @@ al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
         /* As a selector does, keep the first, and with it what it closes. */
         OwnWatch_CAST(watch)->fileobj = Py_NewRef(fileobj);
     }
-    fdwatch_refresh(watch);
-    return watch;
-}
-
-al_fdwatch *
-al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket)
-{
-    PyObject *reference = PyWeakref_NewRef(socket, NULL);
-    if (reference == NULL) {
-        return NULL;
-    }
-    al_fdwatch *watch = fdtable_get_watch(loop, fd);
-    if (watch == NULL) {
-        Py_DECREF(reference);
-        return NULL;
-    }
-    /* An object has one weak reference without a callback, which we keep: so
-     * this compares the sockets, also with one that is gone. A socket that is
-     * the same has the same descriptor: it cannot be opened twice. */
-    if (watch->owner == NULL && OwnWatch_CAST(watch)->socket == reference) {
-        Py_DECREF(reference);
-        return watch;
-    }
-    if (watch->owner == NULL) {
-        /* Nothing hears of the end of a reference without a callback. */
-        Py_XSETREF(OwnWatch_CAST(watch)->socket, reference);
-    }
-    else {
-        Py_DECREF(reference);
-    }
-    fdwatch_refresh(watch);
+    watch->is_fresh = true;
     return watch;
 }
 
@@ -533,23 +343,19 @@ al_fdwatch_close(al_fdwatch *watch)
     PyObject *reader = watch->reader.object;
     PyObject *writer = watch->writer.object;
     PyObject *fileobj = NULL;
-    PyObject *socket = NULL;
 
-    al_loop_note_event(loop);
-    ev_io_stop(loop->ev, &watch->io);
-    al_list_remove(&watch->changed);
-    loop->fdtable->watches[watch->io.fd] = NULL;
-    watch->loop = NULL;
     watch->reader.object = watch->writer.object = NULL;
+    al_loop_note_event(loop);
+    loop->reactor->set->kind->change(loop->reactor->set, watch, 0);
+    loop->fdtable->watches[watch->fd] = NULL;
+    watch->loop = NULL;
     if (watch->owner == NULL) {
         fileobj = OwnWatch_CAST(watch)->fileobj;
-        socket = OwnWatch_CAST(watch)->socket;
         PyMem_Free(watch);
     }
     Py_XDECREF(reader); /* last: may run anything */
     Py_XDECREF(writer);
     Py_XDECREF(fileobj);
-    Py_XDECREF(socket);
 }
 
 void
@@ -565,8 +371,6 @@ al_fdwatch_close_all(al_loop_head *loop)
             al_fdwatch_close(table->watches[fd]);
         }
     }
-    ev_prepare_stop(loop->ev, &table->prepare);
-    ev_fork_stop(loop->ev, &table->fork);
     loop->fdtable = NULL;
     PyMem_Free(table->watches);
     PyMem_Free(table);
@@ -584,7 +388,6 @@ al_fdwatch_traverse_all(al_loop_head *loop, visitproc visit, void *arg)
             Py_VISIT(watch->writer.object);
             if (watch->owner == NULL) {
                 Py_VISIT(OwnWatch_CAST(watch)->fileobj);
-                Py_VISIT(OwnWatch_CAST(watch)->socket);
             }
         }
     }
@@ -593,35 +396,50 @@ al_fdwatch_traverse_all(al_loop_head *loop, visitproc visit, void *arg)
 
 /* --- entries ------------------------------------------------------------ */
 
-static void
+/* Let go of the object that the table has kept for the entries, if there are
+ * none any more. -> owned reference, or NULL. */
+static PyObject *
+fdwatch_take_fileobj(al_fdwatch *watch)
+{
+    if (watch->owner != NULL || fdwatch_wanted(watch) != 0) {
+        return NULL;
+    }
+    PyObject *fileobj = OwnWatch_CAST(watch)->fileobj;
+    OwnWatch_CAST(watch)->fileobj = NULL;
+    return fileobj;
+}
+
+static int
 fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
             PyObject *object)
 {
-    PyObject *old = entry->object;
+    al_entry old = *entry;
 
-    entry->run = run;
-    entry->object = Py_NewRef(object);
-    fdwatch_sync(watch);
-    Py_XDECREF(old); /* last: may run anything, and free the watch */
+    *entry = (al_entry){.run = run, .object = Py_NewRef(object)};
+    int errnum = fdwatch_sync(watch);
+    if (AL_LIKELY(errnum == 0)) {
+        Py_XDECREF(
+            old.object); /* last: may run anything, and free the watch */
+        return 0;
+    }
+    *entry = old;
+    Py_XDECREF(fdwatch_take_fileobj(watch)); /* the caller has both as well */
+    Py_DECREF(object);
+    al_error_set_errno(errnum);
+    return -1;
 }
 
 static void
 fdwatch_clear(al_fdwatch *watch, al_entry *entry)
 {
     PyObject *old = entry->object;
-    PyObject *fileobj = NULL;
 
     if (old == NULL) {
         return;
     }
     entry->object = NULL;
-    fdwatch_sync(watch);
-    if (watch->owner == NULL && watch->reader.object == NULL &&
-        watch->writer.object == NULL)
-    {
-        fileobj = OwnWatch_CAST(watch)->fileobj;
-        OwnWatch_CAST(watch)->fileobj = NULL;
-    }
+    fdwatch_relax(watch);
+    PyObject *fileobj = fdwatch_take_fileobj(watch);
     Py_DECREF(old); /* last: may run anything, and free the watch */
     Py_XDECREF(fileobj);
 }
@@ -629,15 +447,13 @@ fdwatch_clear(al_fdwatch *watch, al_entry *entry)
 int
 al_fdwatch_set_reader(al_fdwatch *watch, al_run_fn run, PyObject *object)
 {
-    fdwatch_set(watch, &watch->reader, run, object);
-    return 0;
+    return fdwatch_set(watch, &watch->reader, run, object);
 }
 
 int
 al_fdwatch_set_writer(al_fdwatch *watch, al_run_fn run, PyObject *object)
 {
-    fdwatch_set(watch, &watch->writer, run, object);
-    return 0;
+    return fdwatch_set(watch, &watch->writer, run, object);
 }
 
 void

@@ -1,4 +1,4 @@
-/* fdwatch.h - libev's view of one file descriptor, and who uses which. */
+/* fdwatch.h - who waits for which file descriptor. */
 #ifndef AL_IO_FDWATCH_H
 #define AL_IO_FDWATCH_H
 
@@ -8,15 +8,18 @@
 /* One descriptor of one loop. Either embedded in its user (a transport, a
  * listener), or made by the table for add_reader() and the sock_* methods. */
 typedef struct al_fdwatch {
-    ev_io io;
     al_loop_head *loop; /* borrowed; NULL <=> not in the loop's table */
     al_entry reader;    /* queued when readable; object NULL <=> none */
     al_entry writer;    /* queued when writable; object NULL <=> none */
     PyObject *owner;    /* borrowed transport it is embedded in, else NULL */
-    al_list changed;    /* linked <=> changed since the last poll */
-    uint8_t polled;     /* the events that the last poll was for */
-    bool is_fresh;      /* the kernel is to be told, whatever it knows */
-    bool is_lent;       /* its owner lets add_writer() and its like use it */
+    int fd;
+    uint8_t events;      /* what is watched: EV_READ | EV_WRITE, 0: nothing */
+    bool is_fresh;       /* the kernel is to be told, whatever it knows */
+    bool is_lent;        /* its owner lets add_writer() and its like use it */
+    uint32_t generation; /* watch_epoll.c: which registration this is */
+    ev_io io;            /* watch_libev.c: active <=> events != 0 */
+    al_list changed;     /* linked <=> changed since the last poll */
+    uint8_t polled;      /* the events that the last poll was for */
 } al_fdwatch;
 
 /* Whether add_reader() and its like may use `fd`: 0, or -1 with RuntimeError
@@ -41,15 +44,10 @@ al_fdwatch_close(al_fdwatch *watch);
  * for setting an entry at once: that is how the kernel learns of a descriptor
  * closed and opened anew since. `fileobj` is what the user passed for `fd`.
  * -> borrowed, valid until other code runs, or NULL with an exception set:
- * OSError for a descriptor that cannot be polled (EPERM for regular files) or
- * is not open (EBADF), RuntimeError if the loop is closed. */
+ * OSError for a number that cannot be a descriptor's, RuntimeError if the loop
+ * is closed. */
 AL_NODISCARD al_fdwatch *
 al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj);
-
-/* The same for a socket.socket that is open: it can be polled, and while it is
- * the same as the last one with this `fd` the kernel knows it. */
-AL_NODISCARD al_fdwatch *
-al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket);
 
 /* The watch of `fd`, or NULL (no exception) if there is none. */
 al_fdwatch *
@@ -64,7 +62,9 @@ al_fdwatch_find_object(al_loop_head *loop, PyObject *fileobj);
 /* Queue {run, object} whenever the descriptor is readable (writable), until
  * replaced or cleared; takes a reference to `object`. A transport's entries
  * are queued once more when its descriptor turns out to be closed.
- * 0, or -1 with an exception set. */
+ * 0, or -1 with OSError set, and all entries are as before: the descriptor cannot
+ * be polled (EPERM for regular files), is not open (EBADF), or the kernel has
+ * other reasons (ENOSPC, ENOMEM, ELOOP). */
 AL_NODISCARD int
 al_fdwatch_set_reader(al_fdwatch *watch, al_run_fn run, PyObject *object);
 AL_NODISCARD int
@@ -80,6 +80,17 @@ al_fdwatch_clear_writer(al_fdwatch *watch);
  * handle that was cancelled behind our back. */
 void
 al_fdwatch_clear_object(al_loop_head *loop, PyObject *object);
+
+/* For watch_set.h's two: the descriptor is ready (EV_READ | EV_WRITE); it was
+ * closed by somebody, and is not watched any more. No user code runs in them. */
+void
+al_fdwatch_ready(al_fdwatch *watch, int events);
+void
+al_fdwatch_lost(al_fdwatch *watch);
+
+/* The first watch of a descriptor from `fd` on, or NULL: to walk over all. */
+al_fdwatch *
+al_fdwatch_next(al_loop_head *loop, int fd);
 
 /* loop.close(): close every watch. */
 void

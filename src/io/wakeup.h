@@ -2,15 +2,27 @@
 #ifndef AL_IO_WAKEUP_H
 #define AL_IO_WAKEUP_H
 
-#include "sched/loop_head.h"
+#include "io/watch_set.h"
 
-/* Start the ev_async (so that an otherwise empty loop has one active watcher
- * and blocks). The watcher is loop->wakeup. */
-void
-al_wakeup_start(al_loop_head *loop);
+#include <sys/types.h>
+
+typedef struct {
+    al_source source; /* the end of a pipe that is read */
+    int sender;       /* owned: the other end, -1 with source.fd */
+    ino_t inode;      /* of the pipe */
+} al_wakeup;
+
+/* Have a pipe, in the loop's set of watches: 0, or an errno. One that is there
+ * already and still is the loop's own is entered again. */
+int
+al_wakeup_open(al_loop_head *loop);
 
 void
-al_wakeup_stop(al_loop_head *loop);
+al_wakeup_close(al_loop_head *loop);
+
+/* Let the loop's present poll return, or the next one that waits. */
+void
+al_wakeup_send(al_loop_head *loop);
 
 /* Let the loop's poll return, if it is blocked in one (GIL held). Once is
  * enough: until the loop's thread has the GIL again it is on its way. */
@@ -19,7 +31,7 @@ al_wakeup_if_blocked(al_loop_head *loop)
 {
     if (loop->is_blocked) {
         loop->is_blocked = false;
-        ev_async_send(loop->ev, &loop->wakeup);
+        al_wakeup_send(loop);
     }
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/args.h"
-#include "io/fdwatch.h"
+#include "io/reactor.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
 #include "task/registry.h"
@@ -317,7 +317,7 @@ Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
                         "Loop.__init__() was called twice");
         return -1;
     }
-    if (al_loop_make_reactor(self, flag) < 0) {
+    if (al_reactor_open(&self->head, flag) < 0) {
         return -1;
     }
     self->head.is_closed = false;

@@ -2,13 +2,10 @@
 #ifndef AL_LOOP_LOOP_H
 #define AL_LOOP_LOOP_H
 
-#include "io/alarm.h"
 #include "sched/loop_head.h"
 
 typedef struct {
     al_loop_head head;
-    al_alarm alarm;        /* ends a poll when a deadline is due */
-    PyThreadState *tstate; /* saved around a poll that blocks, else NULL */
     /* Polls are paid for (design D6): how many turns may pass without one. */
     uint32_t turns_skipped; /* since the last poll */
     uint32_t turns_to_skip; /* until the next poll */
@@ -30,11 +27,6 @@ extern PyMethodDef al_loop_sock_methods[];
 extern PyMethodDef al_loop_net_methods[];
 extern PyMethodDef al_loop_pipe_methods[];
 extern PyMethodDef al_loop_future_chain_methods[];
-
-/* loop_run.c: make libev's loop with the given EVBACKEND_ flag (0: the best
- * there is). 0, or -1 with ValueError or OSError set. */
-AL_NODISCARD int
-al_loop_make_reactor(LoopObject *self, unsigned int backend);
 
 /* loop_run.c: close, drop everything. May be called twice. */
 void

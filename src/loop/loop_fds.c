@@ -129,7 +129,11 @@ al_loop_fds_set(al_fdwatch *watch, int event, al_run_fn run, PyObject *object)
         replaced = Py_XNewRef(watch->writer.object);
         rc = al_fdwatch_set_writer(watch, run, object);
     }
-    return fds_cancel(state, replaced) < 0 ? -1 : rc;
+    if (rc < 0) { /* it has kept its place */
+        Py_XDECREF(replaced);
+        return -1;
+    }
+    return fds_cancel(state, replaced);
 }
 
 /* Take whatever is there out: 1, 0 if there was nothing, -1 with an exception

@@ -1,12 +1,12 @@
 /* loop_run.c - one turn of the loop, and running turn after turn.
  *
- *     1  poll: may it be skipped? must it block?    libev: fds, wake-ups
+ *     1  poll: may it be skipped? must it block?    io/: fds, wake-ups
  *              what is ready enters the ready queue
  *     2  timers that are due enter the ready queue
  *     3  run what is in the ready queue now, but nothing it adds; after each
  *        entry, send the bytes that it has left held (net/held.h)
  *
- * No user code runs inside libev: its callbacks only fill the queue.  The GIL
+ * No user code runs inside a poll: it only fills the queue.  The GIL
  * is released around a poll that blocks. Every few milliseconds before one that
  * does not, the interpreter is let do what it was asked for: other threads, and
  * signals, must not depend on callbacks that are in Python.
@@ -26,12 +26,8 @@
  *       thread that pushes sees the truth. */
 #include "loop/loop.h"
 
-#include <errno.h>
-
-#include "base/errors.h"
 #include "io/cycles.h"
-#include "io/fdwatch.h"
-#include "io/wakeup.h"
+#include "io/reactor.h"
 #include "net/held.h"
 #include "sched/context.h"
 #include "sched/ready.h"
@@ -52,37 +48,6 @@
 /* A loop that is never idle yields after so many al_cycles_budget(): some
  * milliseconds, as the interpreter's own switch interval. */
 #define LOOP_YIELD_BUDGETS 128
-
-/* What libev could not do in this thread's poll: an errno, 0 <=> nothing. Its
- * callback for that is the process's and is told no loop. */
-static _Thread_local int loop_poll_error;
-
-static void
-loop_on_syserr(const char *Py_UNUSED(message))
-{
-    loop_poll_error = errno;
-}
-
-static void
-loop_on_release(struct ev_loop *ev) EV_NOEXCEPT
-{
-    LoopObject *self = (LoopObject *)ev_userdata(ev);
-
-    if (self->head.is_blocked) {
-        self->tstate = PyEval_SaveThread();
-    }
-}
-
-static void
-loop_on_acquire(struct ev_loop *ev) EV_NOEXCEPT
-{
-    LoopObject *self = (LoopObject *)ev_userdata(ev);
-
-    if (self->tstate != NULL) {
-        PyEval_RestoreThread(self->tstate);
-        self->tstate = NULL;
-    }
-}
 
 static int
 loop_check_open(LoopObject *self)
@@ -140,18 +105,17 @@ loop_plan_polls(LoopObject *self, bool waited)
 }
 
 /* Whether a wait would end at once, as the last one did; then what there is was
- * found, for half of a wait's cost. */
-static bool
+ * found, for less than half of a wait's cost: 1, 0, or -1 with OSError set. */
+static int
 loop_poll_at_once(LoopObject *self)
 {
     uint32_t events = self->head.events;
 
     if (self->polls_at_once == 0) {
-        return false;
+        return 0;
     }
     self->polls_at_once--;
-    ev_run(self->head.ev, EVRUN_NOWAIT);
-    return self->head.events != events;
+    return al_reactor_look(&self->head) < 0 ? -1 : self->head.events != events;
 }
 
 /* Until when a poll may wait, on the monotonic clock; HUGE_VAL: for ever; 0: not
@@ -207,16 +171,14 @@ loop_poll_blocking(LoopObject *self)
         return 0;
     }
     al_ready_cut(&head->ready, head->ready.count);
-    al_alarm_set(&self->alarm, head, until);
+    al_alarm_set(head, until);
     uint64_t begin = al_cycles();
-    head->is_blocked = true; /* (1) */
-    ev_run(head->ev, EVRUN_ONCE);
-    head->is_blocked = false;
+    int rc = al_reactor_wait(head); /* (1) */
     self->last_yield = al_cycles();
     self->polls_at_once = self->last_yield - begin < al_cycles_budget() / 8
                               ? LOOP_MOST_AT_ONCE
                               : 0;
-    return PyErr_CheckSignals();
+    return rc < 0 ? -1 : PyErr_CheckSignals();
 }
 
 /* Let signal handlers and other threads run, by what the interpreter does on
@@ -254,19 +216,15 @@ loop_poll(LoopObject *self)
     if (loop_find_wait(self, &until) < 0) {
         return -1;
     }
-    loop_poll_error = 0;
     if (until <= 0) {
-        ev_run(head->ev, EVRUN_NOWAIT);
+        rc = al_reactor_look(head);
     }
-    else if (!loop_poll_at_once(self)) {
-        rc = loop_poll_blocking(self);
+    else {
+        rc = loop_poll_at_once(self);
+        rc = rc == 0 ? loop_poll_blocking(self) : Py_MIN(rc, 0);
     }
     self->has_found = head->events != events;
     loop_plan_polls(self, until > 0);
-    if (AL_UNLIKELY(loop_poll_error != 0) && rc == 0) {
-        al_error_set_errno(loop_poll_error);
-        rc = -1;
-    }
     return rc;
 }
 
@@ -394,7 +352,7 @@ Loop_is_closed(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(Loop__release_doc,
              "_release($self, /)\n--\n\n"
-             "Drop what is queued, timed and watched, and libev's loop.\n\n"
+             "Drop what is queued, timed and watched, and the reactor.\n\n"
              "The last act of close(). Raises RuntimeError while running.");
 
 static PyObject *
@@ -455,44 +413,15 @@ PyDoc_STRVAR(Loop__after_fork_doc,
 static PyObject *
 Loop__after_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    LoopObject *self = LoopObject_CAST(op);
+    al_loop_head *head = al_loop_head_CAST(op);
 
-    /* A loop that waited was another thread's, and that is not here. */
-    self->head.is_blocked = false;
-    self->tstate = NULL;
-    if (self->head.ev != NULL) {
-        al_alarm_close(&self->alarm, &self->head);
-        ev_loop_fork(self->head.ev); /* done at its next poll, if any */
+    if (head->reactor != NULL) {
+        al_reactor_forked(head);
     }
     Py_RETURN_NONE;
 }
 
-/* --- the ev_loop --------------------------------------------------------- */
-
-int
-al_loop_make_reactor(LoopObject *self, unsigned int backend)
-{
-    al_loop_head *head = &self->head;
-
-    ev_set_syserr_cb(loop_on_syserr);
-    loop_poll_error = 0;
-    head->ev = ev_loop_new(EVFLAG_NOENV | backend);
-    if (head->ev == NULL) {
-        if (backend != 0) {
-            PyErr_SetString(PyExc_ValueError,
-                            "libev cannot use this backend here");
-        }
-        else {
-            al_error_set_errno(loop_poll_error ? loop_poll_error : ENOMEM);
-        }
-        return -1;
-    }
-    ev_set_userdata(head->ev, self);
-    ev_set_loop_release_cb(head->ev, loop_on_release, loop_on_acquire);
-    al_alarm_init(&self->alarm);
-    al_wakeup_start(head);
-    return 0;
-}
+/* --- the end ------------------------------------------------------------- */
 
 void
 al_loop_release(LoopObject *self)
@@ -514,12 +443,8 @@ al_loop_release(LoopObject *self)
     Py_CLEAR(head->current_task);
     Py_CLEAR(head->snapshot);
     Py_CLEAR(head->scratch);
-    if (head->ev != NULL) { /* none of them released us */
-        struct ev_loop *ev = head->ev;
-        al_alarm_close(&self->alarm, head);
-        al_wakeup_stop(head);
-        head->ev = NULL;
-        ev_loop_destroy(ev);
+    if (head->reactor != NULL) { /* none of them released us */
+        al_reactor_close(head);
     }
 }
 

@@ -9,7 +9,7 @@
  *     a future, yielded as `await future` does
  *        ^
  *        | result
- *     retry: recv() <--- ready queue <--- al_fdwatch <--- libev
+ *     retry: recv() <--- ready queue <--- al_fdwatch <--- the kernel
  *
  * While it waits the operation is the reader (writer) of its descriptor in
  * the loop's table, replacing another one as add_reader() does; so it is
@@ -135,9 +135,7 @@ sock_op_wait(SockOpObject *self)
     {
         goto error;
     }
-    al_fdwatch *watch = self->is_plain
-                            ? al_fdwatch_get_socket(loop, self->fd, self->sock)
-                            : al_fdwatch_get(loop, self->fd, number);
+    al_fdwatch *watch = al_fdwatch_get(loop, self->fd, number);
     if (watch == NULL) {
         goto error;
     }

@@ -345,8 +345,13 @@ al_dgram_read_start(DatagramTransportObject *self)
         al_error_set_errno(EBADF);
         return al_dgram_transport_fail(self, AL_DGRAM_READ_FAILED);
     }
-    return al_fdwatch_set_reader(&self->watch, al_dgram_read_run,
-                                 (PyObject *)self);
+    if (al_fdwatch_set_reader(&self->watch, al_dgram_read_run,
+                              (PyObject *)self) < 0)
+    {
+        self->is_paused = true; /* resume_reading() may try again */
+        return -1;
+    }
+    return 0;
 }
 
 void

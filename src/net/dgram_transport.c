@@ -129,8 +129,8 @@ dgram_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
 
     /* connection_made() may have paused, closed or aborted us. */
     if (al_dgram_read_is_on(self) && al_dgram_read_start(self) < 0 &&
-        al_transport_fatal_error(base,
-                                 "Fatal read error on datagram transport") < 0)
+        al_transport_refuse_start(
+            base, "Fatal read error on datagram transport") < 0)
     {
         Py_XSETREF(raised, PyErr_GetRaisedException());
     }

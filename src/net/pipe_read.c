@@ -317,6 +317,7 @@ ReadPipeTransport_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     self->common.is_paused = false;
     if (al_pipe_watch_reader(&self->common) < 0) {
+        self->common.is_paused = true;
         return NULL;
     }
     if (base->loop != NULL && base->loop->is_debug) {

@@ -298,7 +298,10 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
         }
         sent = n < 0 ? 0 : (size_t)n;
         if (al_pipe_watch_writer(&self->common, pipe_write_run) < 0) {
-            return -1;
+            /* The rest of the bytes can not be sent: that is the end. */
+            return PyErr_ExceptionMatches(PyExc_OSError)
+                       ? pipe_write_fail(self)
+                       : -1;
         }
     }
     int rc = bytes != NULL ? al_chunks_push(&self->outgoing, bytes, sent)

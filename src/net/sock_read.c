@@ -338,6 +338,11 @@ al_sock_read_start(SocketTransportObject *self)
     if (!al_transport_is_ours(base)) {
         return al_transport_fatal_loss(base, AL_SOCK_READ_FAILED);
     }
-    return al_fdwatch_set_reader(&self->watch, al_sock_read_run,
-                                 (PyObject *)self);
+    if (al_fdwatch_set_reader(&self->watch, al_sock_read_run,
+                              (PyObject *)self) < 0)
+    {
+        self->is_paused = true; /* resume_reading() may try again */
+        return -1;
+    }
+    return 0;
 }

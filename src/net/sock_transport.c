@@ -199,7 +199,7 @@ sock_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
 
     /* connection_made() may have paused, closed or aborted us. */
     if (al_sock_read_is_on(self) && al_sock_read_start(self) < 0 &&
-        al_transport_fatal_error(base, AL_SOCK_READ_FAILED) < 0)
+        al_transport_refuse_start(base, AL_SOCK_READ_FAILED) < 0)
     {
         Py_XSETREF(raised, PyErr_GetRaisedException());
     }

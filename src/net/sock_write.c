@@ -147,7 +147,8 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 }
 
 /* Make (1) hold before something is queued. 0, or -1 with an exception set; the
- * connection may be lost afterwards. */
+ * connection may be lost afterwards. A part of the bytes may have been sent: if
+ * the kernel refuses to tell when the rest can be, that is the end. */
 static int
 sock_write_watch(SocketTransportObject *self)
 {
@@ -161,7 +162,9 @@ sock_write_watch(SocketTransportObject *self)
         return al_transport_force_close(&self->base, NULL); /* by (4) */
     }
     return al_fdwatch_set_writer(&self->watch, sock_write_run,
-                                 (PyObject *)self);
+                                 (PyObject *)self) < 0
+               ? al_transport_fatal_error(&self->base, AL_SOCK_WRITE_FAILED)
+               : 0;
 }
 
 /* al_run_fn of what is held: send it now, before anything else happens. */

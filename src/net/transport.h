@@ -153,7 +153,15 @@ al_transport_report_callback(TransportObject *self, PyObject *object,
 AL_NODISCARD int
 al_transport_fatal_error(TransportObject *self, const char *message);
 
-/* The same for OSError(EBADF): the descriptor is not ours any more. */
+/* A transport that was to read as it begins cannot, for the exception now set.
+ * What the kernel has against watching it (an OSError) is reported, as it is by
+ * asyncio, and the transport goes on, paused; others end it.
+ * 0, or -1 with an exception to be raised set. */
+AL_NODISCARD int
+al_transport_refuse_start(TransportObject *self, const char *message);
+
+/* The same as al_transport_fatal_error() for OSError(EBADF): the descriptor is
+ * not ours any more. */
 AL_NODISCARD int
 al_transport_fatal_loss(TransportObject *self, const char *message);
 

@@ -130,6 +130,15 @@ al_transport_fatal_error(TransportObject *self, const char *message)
 }
 
 int
+al_transport_refuse_start(TransportObject *self, const char *message)
+{
+    return PyErr_ExceptionMatches(PyExc_OSError)
+               ? al_transport_report_callback(self, (PyObject *)self,
+                                              "_add_reader", Py_None)
+               : al_transport_fatal_error(self, message);
+}
+
+int
 al_transport_fatal_loss(TransportObject *self, const char *message)
 {
     al_error_set_errno(EBADF);

@@ -13,6 +13,7 @@
 
 typedef struct al_loop_head al_loop_head;
 struct al_fdtable; /* io/fdwatch.c */
+struct al_reactor; /* io/reactor.h */
 
 /* Runs what was queued. 0, or -1 with an exception set that ends the run:
  * SystemExit, KeyboardInterrupt, or what al_report_exception() could not get
@@ -80,8 +81,8 @@ struct al_loop_head {
     al_entry held;
     uint64_t held_since; /* in al_cycles() */
 
-    ev_async wakeup;            /* io/wakeup.c */
-    struct al_fdtable *fdtable; /* io/fdwatch.c: owned, NULL <=> none yet */
+    struct al_reactor *reactor; /* owned, NULL <=> closed, as ev */
+    struct al_fdtable *fdtable; /* owned, NULL <=> none yet */
 
     PyObject *snapshot; /* owned context, never entered; NULL <=> none yet */
     PyObject *scratch;  /* owned context to run callbacks in, or NULL */

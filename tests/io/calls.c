@@ -12,13 +12,22 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+/* Looked up once: to look it up takes longer than some of the calls. */
+#define REAL(name)                                                            \
+    ({                                                                        \
+        static __typeof__(&name) real;                                        \
+        real ? real : (real = (__typeof__(&name))dlsym(RTLD_NEXT, #name));    \
+    })
 
 int waits;          /* for something to happen; not those that only look */
 int settings;       /* of a timerfd */
 int readings;       /* of a timerfd */
 int refuse_timerfd; /* <> 0: there are none, for this errno */
 int refuse_watch;   /* <> 0: the epoll set takes no timerfd, for this errno */
+int refuse_add;     /* <> 0: no epoll set takes anything, for this errno */
+int refuse_mod;     /* <> 0: nor changes what it watches something for */
+int refuse_wait;    /* <> 0: no epoll_wait(), for this errno */
+int changes;        /* of epoll sets */
 
 static int timer = -1; /* the last timerfd, but for libev's own of real time */
 
@@ -54,8 +63,16 @@ read(int fd, void *buffer, size_t size)
 int
 epoll_ctl(int set, int what, int fd, struct epoll_event *event)
 {
+    int error = what == EPOLL_CTL_ADD   ? refuse_add
+                : what == EPOLL_CTL_MOD ? refuse_mod
+                                        : 0;
+
+    changes++;
     if (refuse_watch && fd == timer) {
-        errno = refuse_watch;
+        error = refuse_watch;
+    }
+    if (error) {
+        errno = error;
         return -1;
     }
     return REAL(epoll_ctl)(set, what, fd, event);
@@ -65,6 +82,10 @@ int
 epoll_wait(int set, struct epoll_event *events, int count, int timeout)
 {
     waits += timeout != 0;
+    if (refuse_wait) {
+        errno = refuse_wait;
+        return -1;
+    }
     return REAL(epoll_wait)(set, events, count, timeout);
 }
 

@@ -1,0 +1,449 @@
+/* watch_epoll.c - an epoll set of the loop's own, which libev waits for.
+ *
+ *     al_fdwatch ---> epoll_ctl() ---> epoll set ---> epoll_wait(0) ---> ready queue
+ *                                          |
+ *                                          `--> ev_io: libev's select() ends
+ *
+ * The kernel is told at once of each change, and so whoever asks for it hears
+ * what the kernel has against it.  To look what is ready is one epoll_wait()
+ * that does not wait, without libev.  To wait, libev waits for the set, which is
+ * a descriptor itself.
+ *
+ * An event carries a tag: the watch's descriptor and the generation of its
+ * registration.  A descriptor that the program closes stays registered as long
+ * as it has a duplicate, in a child process for example, and nobody can name it
+ * any more.  What is found of one that is over is recognised by its generation;
+ * if it cannot be removed, the set is made anew, else it would be found for
+ * ever.
+ *
+ * The set is made anew, too, in a child process, and when the program has closed
+ * it (closerange()).
+ *
+ * Invariants
+ *   (1) fd < 0 <=> there is no set: it is made by the next poll, or when the
+ *       next descriptor is to be watched.
+ *   (2) With a set, what watch->events says is registered. */
+#include "io/watch_set.h"
+
+#include <errno.h>
+
+#include "base/compat.h"
+#include "io/reactor.h"
+
+#if defined(__linux__)
+
+#    include <sys/epoll.h>
+#    include <unistd.h>
+
+/* Events that one look takes, at first. Twice as many after one that has found
+ * as many. */
+#    define EPOLLSET_ROOM 64
+
+typedef struct {
+    al_watch_set base;
+    int fd;                         /* owned, by (1) */
+    uint32_t generation;            /* of the last registration */
+    ev_io io;                       /* active while there is a set */
+    al_source *sources[AL_SOURCES]; /* borrowed, NULL: none */
+    struct epoll_event *found;      /* owned, `room` places */
+    int room;
+    bool is_stale; /* a registration that is over cannot be removed */
+} EpollSet;
+
+#    define EpollSet_CAST(set) ((EpollSet *)(set))
+
+/* --- epoll_ctl() ---------------------------------------------------------- */
+
+/* 0, or an errno. */
+static int
+epollset_ctl(EpollSet *self, int what, int fd, int events, uint32_t generation,
+             uint32_t number)
+{
+    struct epoll_event event = {.events = (events & EV_READ ? EPOLLIN : 0u) |
+                                          (events & EV_WRITE ? EPOLLOUT : 0u),
+                                .data.u64 =
+                                    (uint64_t)generation << 32 | number};
+
+    return epoll_ctl(self->fd, what, fd, &event) < 0 ? errno : 0;
+}
+
+/* Generation 0 is that of the sources, whose number is their place. */
+static int
+epollset_ctl_source(EpollSet *self, int what, const al_source *source)
+{
+    return epollset_ctl(self, what, source->fd, EV_READ, 0,
+                        (uint32_t)source->place);
+}
+
+static int
+epollset_ctl_watch(EpollSet *self, int what, const al_fdwatch *watch,
+                   int events)
+{
+    return epollset_ctl(self, what, watch->fd, events, watch->generation,
+                        (uint32_t)watch->fd);
+}
+
+/* Register a watch that is not registered. */
+static int
+epollset_register(EpollSet *self, al_fdwatch *watch, int events)
+{
+    self->generation += self->generation == UINT32_MAX ? 2 : 1;
+    watch->generation = self->generation;
+    int errnum = epollset_ctl_watch(self, EPOLL_CTL_ADD, watch, events);
+    if (errnum == EEXIST) { /* closed, and back by a duplicate of it */
+        errnum = epollset_ctl_watch(self, EPOLL_CTL_MOD, watch, events);
+    }
+    if (errnum == 0) {
+        watch->events = (uint8_t)events;
+        watch->is_fresh = false;
+    }
+    return errnum;
+}
+
+/* Change the events of a watch that is registered. */
+static int
+epollset_modify(EpollSet *self, al_fdwatch *watch, int events)
+{
+    int errnum = epollset_ctl_watch(self, EPOLL_CTL_MOD, watch, events);
+
+    if (errnum == 0) {
+        watch->events = (uint8_t)events;
+        watch->is_fresh = false;
+    }
+    else if (errnum == ENOENT || errnum == EBADF) { /* it was closed */
+        watch->events = 0;
+        /* The number is another file's: just what a fresh watch is about. */
+        return errnum == ENOENT && watch->is_fresh
+                   ? epollset_register(self, watch, events)
+                   : EBADF;
+    }
+    return errnum;
+}
+
+/* --- the set -------------------------------------------------------------- */
+
+/* Whether the number still is our set, which has our wake-up: the program may
+ * have closed it, and the number be another file's, or another set's. */
+static bool
+epollset_is_ours(EpollSet *self)
+{
+    const al_source *wakeup = self->sources[AL_SOURCE_WAKEUP];
+
+    return wakeup != NULL &&
+           epollset_ctl_source(self, EPOLL_CTL_MOD, wakeup) == 0;
+}
+
+static void
+epollset_drop(EpollSet *self)
+{
+    ev_io_stop(self->base.loop->ev, &self->io);
+    if (self->fd >= 0 && epollset_is_ours(self)) {
+        close(self->fd);
+    }
+    self->fd = -1;
+}
+
+static void
+epollset_on_readable(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
+{
+    if (revents & EV_ERROR) { /* libev has stopped it: the set was closed */
+        ((EpollSet *)((char *)io - offsetof(EpollSet, io)))->is_stale = true;
+    } /* else epollset_wait() looks what it is */
+}
+
+static int
+epollset_make(EpollSet *self)
+{
+    self->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (self->fd < 0) {
+        return errno;
+    }
+    ev_io_init(&self->io, epollset_on_readable, self->fd, EV_READ);
+    ev_io_start(self->base.loop->ev, &self->io);
+    self->is_stale = false;
+    return 0;
+}
+
+/* Register all watches in a new set: 0, or an errno. */
+static int
+epollset_register_all(EpollSet *self)
+{
+    al_loop_head *loop = self->base.loop;
+    al_fdwatch *watch = al_fdwatch_next(loop, 0);
+    int errnum = 0;
+
+    for (; watch != NULL && errnum == 0;
+         watch = al_fdwatch_next(loop, watch->fd + 1))
+    {
+        int events = watch->events;
+        if (events == 0) {
+            continue;
+        }
+        errnum = epollset_register(self, watch, events);
+        if (errnum == EBADF || errnum == EPERM) { /* it was closed */
+            watch->events = 0;
+            al_fdwatch_lost(watch);
+            errnum = 0;
+        }
+    }
+    return errnum;
+}
+
+/* Have a new set: 0, or an errno, and there is none. */
+static int
+epollset_renew(EpollSet *self)
+{
+    al_loop_head *loop = self->base.loop;
+
+    epollset_drop(self);
+    al_alarm_close(loop); /* the next wait sets it again */
+    int errnum = epollset_make(self);
+    if (errnum == 0) {
+        errnum = al_wakeup_open(loop);
+        if (errnum == 0) {
+            errnum = epollset_register_all(self);
+        }
+        if (errnum != 0) {
+            epollset_drop(self);
+        }
+    }
+    al_loop_note_event(loop);
+    al_wakeup_if_blocked(loop); /* by another thread: it waits anew */
+    return errnum;
+}
+
+/* --- watches and sources -------------------------------------------------- */
+
+static int
+epollset_try_change(EpollSet *self, al_fdwatch *watch, int events)
+{
+    if (self->fd < 0) {
+        return EBADF;
+    }
+    return watch->events == 0 ? epollset_register(self, watch, events)
+                              : epollset_modify(self, watch, events);
+}
+
+static int
+epollset_change(al_watch_set *base, al_fdwatch *watch, int events)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    if (events == 0) {
+        if (watch->events != 0 && self->fd >= 0) {
+            (void)epollset_ctl_watch(self, EPOLL_CTL_DEL, watch, 0);
+        }
+        watch->events = 0;
+        return 0;
+    }
+    int errnum = epollset_try_change(self, watch, events);
+    if (AL_UNLIKELY(errnum == EBADF || errnum == EINVAL) &&
+        (self->fd < 0 || !epollset_is_ours(self)))
+    {
+        errnum = epollset_renew(self);
+        if (errnum == 0) {
+            errnum = epollset_try_change(self, watch, events);
+        }
+    }
+    return errnum;
+}
+
+static int
+epollset_add(al_watch_set *base, al_source *source)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    int errnum = epollset_ctl_source(self, EPOLL_CTL_ADD, source);
+    if (errnum == 0) {
+        self->sources[source->place] = source;
+    }
+    return errnum;
+}
+
+static void
+epollset_remove(al_watch_set *base, al_source *source)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    if (self->fd >= 0) {
+        (void)epollset_ctl_source(self, EPOLL_CTL_DEL, source);
+    }
+    self->sources[source->place] = NULL;
+}
+
+/* --- polls ---------------------------------------------------------------- */
+
+/* An event of a registration that is over. If the number has none of ours now,
+ * it may still name the file. */
+static void
+epollset_forget(EpollSet *self, int fd, const al_fdwatch *watch)
+{
+    if ((watch != NULL && watch->events != 0) ||
+        epollset_ctl(self, EPOLL_CTL_DEL, fd, 0, 0, 0) != 0)
+    {
+        self->is_stale = true;
+    }
+}
+
+static void
+epollset_deliver(EpollSet *self, const struct epoll_event *event)
+{
+    uint32_t generation = (uint32_t)(event->data.u64 >> 32);
+    uint32_t number = (uint32_t)event->data.u64;
+
+    if (generation == 0) {
+        if (number < AL_SOURCES && self->sources[number] != NULL) {
+            self->sources[number]->on_ready(self->base.loop, false);
+        }
+        else { /* another's set, which has got the number of ours */
+            self->is_stale = true;
+        }
+        return;
+    }
+    al_fdwatch *watch = al_fdwatch_find(self->base.loop, (int)number);
+    if (AL_UNLIKELY(watch == NULL || watch->generation != generation ||
+                    watch->events == 0))
+    {
+        epollset_forget(self, (int)number, watch);
+        return;
+    }
+    al_fdwatch_ready(
+        watch,
+        (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP) ? EV_READ : 0) |
+            (event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP) ? EV_WRITE : 0));
+}
+
+/* Have room for more events the next time, if there is memory. */
+static void
+epollset_grow(EpollSet *self)
+{
+    struct epoll_event *found = self->found;
+
+    if (self->room > INT_MAX / 2) {
+        return;
+    }
+    PyMem_Resize(found, struct epoll_event, (size_t)self->room * 2);
+    if (found != NULL) {
+        self->found = found;
+        self->room *= 2;
+    }
+}
+
+/* Look into the set that there is: the number of events, or minus an errno. */
+static int
+epollset_try_look(EpollSet *self)
+{
+    if (self->fd < 0) {
+        return -EBADF;
+    }
+    int count = epoll_wait(self->fd, self->found, self->room, 0);
+    return count >= 0 ? count : errno == EINTR ? 0 : -errno;
+}
+
+static int
+epollset_look(al_watch_set *base)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    int count = epollset_try_look(self);
+    if (AL_UNLIKELY(count == -EBADF || count == -EINVAL)) {
+        int errnum = epollset_renew(self);
+        if (errnum != 0) {
+            return errnum;
+        }
+        count = epollset_try_look(self);
+    }
+    if (AL_UNLIKELY(count < 0)) {
+        return -count;
+    }
+    for (int i = 0; i < count; i++) {
+        epollset_deliver(self, &self->found[i]);
+    }
+    if (AL_UNLIKELY(count == self->room)) {
+        epollset_grow(self);
+    }
+    return AL_UNLIKELY(self->is_stale) ? epollset_renew(self) : 0;
+}
+
+static int
+epollset_wait(al_watch_set *base)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    if (AL_LIKELY(self->fd >= 0)) {
+        ev_run(base->loop->ev, EVRUN_ONCE);
+    }
+    return epollset_look(base);
+}
+
+/* --- lifetime ------------------------------------------------------------- */
+
+static void
+epollset_forked(al_watch_set *base)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    /* Not by epollset_drop(): whatever epoll_ctl() does, the parent sees. */
+    ev_io_stop(base->loop->ev, &self->io);
+    if (self->fd >= 0) {
+        close(self->fd);
+        self->fd = -1;
+    }
+    ev_loop_fork(base->loop->ev); /* a timerfd of libev's own */
+}
+
+static void
+epollset_close(al_watch_set *base)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    epollset_drop(self);
+    PyMem_Free(self->found);
+    PyMem_Free(self);
+}
+
+static const al_watch_kind epollset_kind = {
+    .change = epollset_change,
+    .add = epollset_add,
+    .remove = epollset_remove,
+    .look = epollset_look,
+    .wait = epollset_wait,
+    .forked = epollset_forked,
+    .close = epollset_close,
+};
+
+int
+al_watch_epoll_new(al_loop_head *loop, al_watch_set **made)
+{
+    EpollSet *self = PyMem_New(EpollSet, 1);
+    int errnum = ENOMEM;
+
+    if (self == NULL) {
+        return errnum;
+    }
+    *self = (EpollSet){.base = {.kind = &epollset_kind, .loop = loop},
+                       .fd = -1,
+                       .found = PyMem_New(struct epoll_event, EPOLLSET_ROOM),
+                       .room = EPOLLSET_ROOM};
+    if (self->found != NULL) {
+        errnum = epollset_make(self);
+    }
+    if (errnum != 0) {
+        PyMem_Free(self->found);
+        PyMem_Free(self);
+        return errnum;
+    }
+    *made = &self->base;
+    return 0;
+}
+
+#else
+
+int
+al_watch_epoll_new(al_loop_head *Py_UNUSED(loop),
+                   al_watch_set **Py_UNUSED(made))
+{
+    return ENOSYS;
+}
+
+#endif

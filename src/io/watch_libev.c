@@ -1,0 +1,344 @@
+/* watch_libev.c - descriptors are watchers of libev's, whatever its backend.
+ *
+ *     al_fdwatch ---> ev_io ---> select(), poll(), kqueue() ... ---> ready queue
+ *
+ * libev tells the kernel at the next poll, and aborts the process when it has to
+ * tell it about a descriptor that was closed (an assertion in its poll and other
+ * backends).  So before a poll the watches that changed are looked at: what is
+ * closed is not watched any more.
+ *
+ * In a child process some backends try to make their descriptor anew until they
+ * succeed.  So the child makes sure first that there are descriptors left. */
+#include "io/watch_set.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/compat.h"
+#include "io/reactor.h"
+#include "sched/ready.h"
+
+/* The descriptors that a backend of libev takes at most to start. */
+#define LIBEV_DESCRIPTORS 4
+
+typedef struct {
+    al_watch_set base;
+    al_list changed;    /* heads the watches' `changed` */
+    ev_prepare prepare; /* active while there are changed watches */
+    ev_fork fork;       /* called when the kernel's state is made anew */
+    bool is_forked;     /* libev makes it anew at its next poll */
+} LibevSet;
+
+#define LibevSet_CAST(set) ((LibevSet *)(set))
+
+static inline al_fdwatch *
+libevset_from_changed(al_list *node)
+{
+    return (al_fdwatch *)((char *)node - offsetof(al_fdwatch, changed));
+}
+
+static bool
+libevset_is_open(const al_fdwatch *watch)
+{
+    return fcntl(watch->fd, F_GETFD) >= 0;
+}
+
+/* --- what is ready -------------------------------------------------------- */
+
+static void
+libevset_on_ready(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
+{
+    al_fdwatch *watch = (al_fdwatch *)((char *)io - offsetof(al_fdwatch, io));
+
+    if (AL_UNLIKELY(revents & EV_ERROR)) { /* libev has stopped it */
+        watch->events = 0;
+        if (watch->owner == NULL && !libevset_is_open(watch)) {
+            return;
+        }
+    }
+    if (revents & EV_WRITE) { /* will be the second */
+        al_fdwatch_ready(watch, EV_WRITE);
+    }
+    if (revents & EV_READ) {
+        al_fdwatch_ready(watch, EV_READ);
+    }
+}
+
+static inline al_entry *
+libevset_entry(al_ready *ready, size_t i)
+{
+    return &ready->ring[(ready->head + i) & (ready->capacity - 1)];
+}
+
+/* libev calls back for what the kernel found in reverse order: queue it in
+ * the kernel's, as asyncio does. */
+static void
+libevset_on_pending(struct ev_loop *ev)
+{
+    al_ready *ready = &al_loop_head_CAST(ev_userdata(ev))->ready;
+    size_t first = ready->count;
+
+    ev_invoke_pending(ev);
+    for (size_t last = ready->count; first + 1 < last; first++) {
+        al_entry *a = libevset_entry(ready, first);
+        al_entry *b = libevset_entry(ready, --last);
+        al_entry entry = *a;
+
+        *a = *b;
+        *b = entry;
+    }
+}
+
+/* --- what is watched ------------------------------------------------------ */
+
+static void
+libevset_lose(LibevSet *self, al_fdwatch *watch)
+{
+    ev_io_stop(self->base.loop->ev, &watch->io);
+    watch->events = 0;
+    al_fdwatch_lost(watch);
+    al_wakeup_send(self->base.loop); /* this poll must not block */
+}
+
+/* Lose whatever is closed. */
+static void
+libevset_check(LibevSet *self)
+{
+    al_fdwatch *watch = al_fdwatch_next(self->base.loop, 0);
+
+    for (; watch != NULL;
+         watch = al_fdwatch_next(self->base.loop, watch->fd + 1))
+    {
+        if (watch->events != 0 && !libevset_is_open(watch)) {
+            libevset_lose(self, watch);
+        }
+    }
+}
+
+/* Before libev tells the kernel what has changed. */
+static void
+libevset_on_prepare(struct ev_loop *ev, ev_prepare *prepare,
+                    int Py_UNUSED(revents))
+{
+    LibevSet *self = LibevSet_CAST(prepare->data);
+    al_list *node;
+
+    while ((node = self->changed.next) != &self->changed) {
+        al_fdwatch *watch = libevset_from_changed(node);
+
+        al_list_remove(node);
+        if (watch->events != watch->polled && watch->events != 0 &&
+            !libevset_is_open(watch))
+        {
+            libevset_lose(self, watch);
+        }
+        watch->polled = watch->events;
+    }
+    if (ev_backend(ev) == EVBACKEND_POLL) {
+        libevset_check(self); /* poll() is told of all, each time */
+    }
+    else {
+        ev_prepare_stop(ev, prepare);
+    }
+}
+
+/* In a child process, or when libev lost track: all is told anew. */
+static void
+libevset_on_fork(struct ev_loop *Py_UNUSED(ev), ev_fork *watcher,
+                 int Py_UNUSED(revents))
+{
+    libevset_check(LibevSet_CAST(watcher->data));
+}
+
+/* What epoll does not watch is always ready: 0, or the errno that epoll has. */
+static int
+libevset_check_pollable(int fd)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0) {
+        return errno;
+    }
+    return S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) ? EPERM : 0;
+}
+
+static int
+libevset_change(al_watch_set *base, al_fdwatch *watch, int events)
+{
+    LibevSet *self = LibevSet_CAST(base);
+    struct ev_loop *ev = base->loop->ev;
+    int errnum;
+
+    if (events != 0 && watch->is_fresh) {
+        errnum = libevset_check_pollable(watch->fd);
+        if (errnum != 0) {
+            return errnum;
+        }
+    }
+    if (watch->events != 0) {
+        ev_io_stop(ev, &watch->io);
+    }
+    if (watch->is_fresh) { /* so libev tells the kernel whatever it knows */
+        ev_io_init(&watch->io, libevset_on_ready, watch->fd, events);
+        watch->polled = 0;
+    }
+    else {
+        ev_io_modify(&watch->io, events);
+    }
+    watch->events = (uint8_t)events;
+    if (watch->events == 0) {
+        al_list_remove(&watch->changed);
+        watch->polled = 0;
+        return 0;
+    }
+    watch->is_fresh = false;
+    ev_io_start(ev, &watch->io);
+    if (!al_list_is_linked(&watch->changed)) {
+        al_list_append(&self->changed, &watch->changed);
+        ev_prepare_start(ev, &self->prepare);
+    }
+    al_wakeup_if_blocked(base->loop); /* by another thread: it polls anew */
+    return 0;
+}
+
+/* --- sources -------------------------------------------------------------- */
+
+static void
+libevset_on_source(struct ev_loop *ev, ev_io *io, int revents)
+{
+    al_source *source = (al_source *)((char *)io - offsetof(al_source, io));
+
+    source->on_ready(al_loop_head_CAST(ev_userdata(ev)),
+                     (revents & EV_ERROR) != 0);
+}
+
+static int
+libevset_add(al_watch_set *base, al_source *source)
+{
+    ev_io_stop(base->loop->ev, &source->io); /* in case */
+    ev_io_init(&source->io, libevset_on_source, source->fd, EV_READ);
+    ev_io_start(base->loop->ev, &source->io);
+    return 0;
+}
+
+static void
+libevset_remove(al_watch_set *base, al_source *source)
+{
+    ev_io_stop(base->loop->ev, &source->io);
+}
+
+/* --- polls ---------------------------------------------------------------- */
+
+/* Whether libev can start once more: 0, or an errno. */
+static int
+libevset_check_descriptors(int any)
+{
+    int taken[LIBEV_DESCRIPTORS];
+    int count = 0;
+    int errnum = 0;
+
+    while (count < LIBEV_DESCRIPTORS && errnum == 0) {
+        int fd = fcntl(any, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0) {
+            errnum = errno;
+        }
+        else {
+            taken[count++] = fd;
+        }
+    }
+    while (count > 0) {
+        close(taken[--count]);
+    }
+    return errnum;
+}
+
+/* In a child process: 0, or an errno. */
+static int
+libevset_renew(LibevSet *self)
+{
+    al_loop_head *loop = self->base.loop;
+
+    int errnum = al_wakeup_open(loop);
+    if (errnum == 0) {
+        errnum = libevset_check_descriptors(loop->reactor->wakeup.sender);
+    }
+    if (errnum == 0) {
+        self->is_forked = false;
+        ev_loop_fork(loop->ev);
+    }
+    return errnum;
+}
+
+static int
+libevset_poll(LibevSet *self, int flags)
+{
+    int errnum = AL_UNLIKELY(self->is_forked) ? libevset_renew(self) : 0;
+
+    if (errnum == 0) {
+        ev_run(self->base.loop->ev, flags);
+    }
+    return errnum;
+}
+
+static int
+libevset_look(al_watch_set *base)
+{
+    return libevset_poll(LibevSet_CAST(base), EVRUN_NOWAIT);
+}
+
+static int
+libevset_wait(al_watch_set *base)
+{
+    return libevset_poll(LibevSet_CAST(base), EVRUN_ONCE);
+}
+
+/* --- lifetime ------------------------------------------------------------- */
+
+static void
+libevset_forked(al_watch_set *base)
+{
+    LibevSet_CAST(base)->is_forked = true;
+}
+
+static void
+libevset_close(al_watch_set *base)
+{
+    LibevSet *self = LibevSet_CAST(base);
+
+    ev_prepare_stop(base->loop->ev, &self->prepare);
+    ev_fork_stop(base->loop->ev, &self->fork);
+    ev_io_stop(base->loop->ev, &base->loop->reactor->wakeup.source.io);
+    PyMem_Free(self);
+}
+
+static const al_watch_kind libevset_kind = {
+    .change = libevset_change,
+    .add = libevset_add,
+    .remove = libevset_remove,
+    .look = libevset_look,
+    .wait = libevset_wait,
+    .forked = libevset_forked,
+    .close = libevset_close,
+};
+
+int
+al_watch_libev_new(al_loop_head *loop, al_watch_set **made)
+{
+    LibevSet *self = PyMem_New(LibevSet, 1);
+
+    if (self == NULL) {
+        return ENOMEM;
+    }
+    self->base = (al_watch_set){.kind = &libevset_kind, .loop = loop};
+    self->is_forked = false;
+    al_list_init(&self->changed);
+    ev_prepare_init(&self->prepare, libevset_on_prepare);
+    ev_fork_init(&self->fork, libevset_on_fork);
+    self->prepare.data = self->fork.data = self;
+    ev_fork_start(loop->ev, &self->fork);
+    ev_set_invoke_pending_cb(loop->ev, libevset_on_pending);
+    *made = &self->base;
+    return 0;
+}

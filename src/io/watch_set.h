@@ -1,0 +1,60 @@
+/* watch_set.h - how the kernel is told what to watch: two ways, one interface.
+ *
+ *     fdwatch.c, wakeup.c, alarm.c ---> al_watch_set ---> watch_epoll.c
+ *                                                   \---> watch_libev.c
+ *
+ * On Linux a loop has an epoll set of its own and hears at once what the kernel
+ * refuses.  With the backends of libev that it can be asked for, and on other
+ * systems, the descriptors are watchers of libev's, which tells the kernel at
+ * the next poll.
+ *
+ * What can fail returns an errno, 0 <=> done. */
+#ifndef AL_IO_WATCH_SET_H
+#define AL_IO_WATCH_SET_H
+
+#include "io/fdwatch.h"
+
+typedef struct al_watch_set al_watch_set;
+
+enum { AL_SOURCE_WAKEUP, AL_SOURCE_ALARM, AL_SOURCES };
+
+/* A descriptor of the loop's own. */
+typedef struct {
+    ev_io io;  /* watch_libev.c */
+    int fd;    /* owned by whoever has the source; -1: there is none */
+    int place; /* AL_SOURCE_... */
+    /* It is readable; or `failed`: it is not watched any more. No user code
+     * runs in it. */
+    void (*on_ready)(al_loop_head *loop, bool failed);
+} al_source;
+
+typedef struct {
+    /* Watch `events` (EV_READ | EV_WRITE, 0: nothing) of a watch. After an
+     * error `watch->events` says what is watched all the same. Asking for
+     * nothing does not fail. */
+    int (*change)(al_watch_set *self, al_fdwatch *watch, int events);
+    /* Begin and cease to watch a source. */
+    int (*add)(al_watch_set *self, al_source *source);
+    void (*remove)(al_watch_set *self, al_source *source);
+    /* Queue what is ready now; or wait until something is, in libev. */
+    int (*look)(al_watch_set *self);
+    int (*wait)(al_watch_set *self);
+    /* In a child process: let go of what is the parent's, and have an own one
+     * from the next poll on. */
+    void (*forked)(al_watch_set *self);
+    void (*close)(al_watch_set *self); /* frees it */
+} al_watch_kind;
+
+struct al_watch_set {
+    const al_watch_kind *kind;
+    al_loop_head *loop; /* borrowed: the loop owns us */
+};
+
+/* Make one: 0, or an errno. loop->ev is a loop of libev's select() backend for
+ * the first (ENOSYS where there is no epoll), of any for the second. */
+int
+al_watch_epoll_new(al_loop_head *loop, al_watch_set **made);
+int
+al_watch_libev_new(al_loop_head *loop, al_watch_set **made);
+
+#endif
