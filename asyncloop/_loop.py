@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from . import _core, _fork, _registry
 from ._sendfile import Sendfile
 from ._signals import SignalHandling
-from ._socket import trusts_own_socket
+from ._socket import makes_server, trusts_own_socket
 from ._subprocess import ChildProcesses
 from ._tls import TLS
 from ._unix import UnixSockets
@@ -119,6 +119,15 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
 
     create_connection = trusts_own_socket(BaseEventLoop.create_connection)
     create_datagram_endpoint = trusts_own_socket(BaseEventLoop.create_datagram_endpoint)
+    create_server = makes_server(BaseEventLoop.create_server)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tell the exception handler, or the log if there is none, of an error that nobody could be told of.
+
+        context: what is known of it, "message" at least; set_exception_handler() has the other keys.
+        """
+        self._send_held()
+        BaseEventLoop.call_exception_handler(self, context)
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
         """Call func(*args) in a thread or process of an executor, None for the loop's own threads.

@@ -1,17 +1,21 @@
-"""The sockets of transports: which of them the program can reach.
+"""The sockets of transports and servers: which of them the program can reach, and when others can see them.
 
 A transport looks at its descriptor before each use when the program may have closed it behind its back. It need not do
 so for a socket that the loop has made itself, until the program asks for its number.
+
+What a socket is bound to and that it listens is there for others to see: it comes after what the loop holds
+(net/held.c). So do its options, which say how bytes are sent.
 """
 
 import functools
 import socket
 import weakref
-from asyncio import trsock
+from asyncio import base_events, trsock
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _StockSocket: Any = trsock.TransportSocket
+_StockServer: Any = base_events.Server
 _C = TypeVar("_C", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 # For net/descriptor.c: the number of any socket, also of one whose class overrides fileno().
@@ -39,6 +43,14 @@ class TransportSocket(_StockSocket):  # type: ignore[misc]
             transport._show_number()
         return self._hidden
 
+    def _after_writes(self) -> Any:
+        """The socket itself, for what shows no number, when all is on its way that was written before."""
+        transport = self._transport()
+        loop = None if transport is None else transport._loop
+        if loop is not None:
+            loop._send_held()
+        return self._hidden
+
     # What shows no number, and is asked for by servers for each connection.
 
     @property
@@ -54,10 +66,10 @@ class TransportSocket(_StockSocket):  # type: ignore[misc]
         return self._hidden.proto
 
     def getsockopt(self, *args: Any) -> Any:
-        return self._hidden.getsockopt(*args)
+        return self._after_writes().getsockopt(*args)
 
     def setsockopt(self, *args: Any) -> None:
-        self._hidden.setsockopt(*args)
+        self._after_writes().setsockopt(*args)
 
     def getpeername(self) -> Any:
         return self._hidden.getpeername()
@@ -70,13 +82,37 @@ def trusts_own_socket(method: _C) -> _C:
     """Have a method that makes a transport tell it that its socket is the loop's own, if none was given as `sock`."""
 
     @functools.wraps(method)
-    async def wrapper(*args: Any, sock: Any = None, **kwargs: Any) -> Any:
-        transport, protocol = await method(*args, sock=sock, **kwargs)
+    async def wrapper(self: Any, *args: Any, sock: Any = None, **kwargs: Any) -> Any:
+        self._send_held()
+        transport, protocol = await method(self, *args, sock=sock, **kwargs)
         if sock is None:
             tls = getattr(transport, "_ssl_protocol", None)
             lower = transport if tls is None else tls._transport
             if hasattr(lower, "_trust_number"):  # None: the connection is lost already
                 lower._trust_number()
         return transport, protocol
+
+    return wrapper  # type: ignore[return-value]
+
+
+class Server(_StockServer):  # type: ignore[misc]
+    """asyncio's server, which begins to listen when all is on its way that was written before."""
+
+    __slots__ = ()
+
+    def _start_serving(self) -> None:
+        self._loop._send_held()
+        super()._start_serving()
+
+
+def makes_server(method: _C) -> _C:
+    """Have a method that makes an asyncio.Server make ours."""
+
+    @functools.wraps(method)
+    async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._send_held()
+        server = await method(self, *args, **kwargs)
+        server.__class__ = Server
+        return server
 
     return wrapper  # type: ignore[return-value]

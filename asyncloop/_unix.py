@@ -11,7 +11,7 @@ from asyncio import unix_events
 from asyncio.log import logger
 from typing import Any
 
-from ._socket import trusts_own_socket
+from ._socket import makes_server, trusts_own_socket
 
 _stock: Any = unix_events._UnixSelectorEventLoop
 
@@ -20,7 +20,7 @@ class UnixSockets(asyncio.AbstractEventLoop):
     """What Loop inherits for create_unix_connection() and create_unix_server(); its _stop_serving() asks the rest."""
 
     create_unix_connection = trusts_own_socket(_stock.create_unix_connection)
-    create_unix_server = _stock.create_unix_server
+    create_unix_server = makes_server(_stock.create_unix_server)
 
     # The inode of the path of each listening socket that is to be removed with it; create_unix_server() fills it from
     # Python 3.13 on.

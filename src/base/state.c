@@ -38,6 +38,7 @@ al_state_init(PyObject *module)
     *(al_state **)PyModule_GetState(module) = al_state_own(state);
     al_list_init(&state->pending_tasks);
     state->task_counter = &state->own_task_counter;
+    al_list_init(&state->holders);
 #define X(name)                                                               \
     if ((state->names.name = PyUnicode_InternFromString(#name)) == NULL) {    \
         return -1;                                                            \

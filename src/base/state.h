@@ -147,7 +147,7 @@ typedef struct al_state {
 
     al_refusals refused;
 
-    uint32_t holders; /* loops that hold bytes right now: net/held.h */
+    al_list holders; /* heads the loops that hold bytes now: net/held.h */
 
     char *recv_buffer; /* owned, net/transport.h: filled, copied, forgotten */
     char *datagram_buffer; /* owned, net/dgram_read.c, in the same way */

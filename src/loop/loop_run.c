@@ -288,7 +288,9 @@ Loop__run_until_stopped(PyObject *op, PyObject *Py_UNUSED(ignored))
     LoopObject *self = LoopObject_CAST(op);
     int rc = 0;
 
-    if (loop_check_open(self) < 0 || al_loop_send_held(&self->head) < 0) {
+    if (loop_check_open(self) < 0 ||
+        al_ready_send_held_here(self->head.state) < 0)
+    {
         return NULL;
     }
     PyObject *outer = loop_begin_run(self);
@@ -311,7 +313,9 @@ Loop__run_once(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
 
-    if (loop_check_open(self) < 0 || al_loop_send_held(&self->head) < 0) {
+    if (loop_check_open(self) < 0 ||
+        al_ready_send_held_here(self->head.state) < 0)
+    {
         return NULL;
     }
     PyObject *outer = loop_begin_run(self);
@@ -394,12 +398,13 @@ Loop__before_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(Loop__send_held_doc,
              "_send_held($self, /)\n--\n\n"
-             "Send what is held, before something that others can see.");
+             "Send what the loops of this thread hold, before something that "
+             "others can see.");
 
 static PyObject *
 Loop__send_held(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (al_loop_send_held(al_loop_head_CAST(op)) < 0) {
+    if (al_ready_send_held_here(al_loop_head_CAST(op)->state) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

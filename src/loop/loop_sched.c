@@ -3,7 +3,6 @@
 #include "loop/loop.h"
 
 #include "io/wakeup.h"
-#include "net/held.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
@@ -169,7 +168,7 @@ Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
     if (sched_parse("call_soon_threadsafe", NULL, args, nargs, kwnames,
                     &call) < 0 ||
         sched_check(head, call.callback, "call_soon_threadsafe", true) < 0 ||
-        al_held_send_here(head->state) < 0)
+        al_ready_send_held_here(head->state) < 0)
     {
         return NULL;
     }
@@ -370,25 +369,34 @@ sched_task_arguments(al_loop_head *head, PyObject *const *args,
     return call->coro != NULL;
 }
 
-/* BaseEventLoop.create_task(self, ...) as the running Python has it. */
+/* BaseEventLoop.create_task(self, ...) as the running Python has it. Whatever
+ * a factory makes, its first step may be made here: it begins and ends as any
+ * other step does. */
 static PyObject *
-sched_create_task_as_base(PyObject *op, al_state *state, PyObject *const *args,
+sched_create_task_as_base(al_loop_head *head, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *kwnames)
 {
+    al_state *state = head->state;
     Py_ssize_t total =
         nargs + (kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0);
+    if (al_loop_send_held(head) < 0) {
+        return NULL;
+    }
     PyObject **stack = PyMem_New(PyObject *, (size_t)total + 2);
     if (stack == NULL) {
         return PyErr_NoMemory();
     }
     stack[0] = state->imports.BaseEventLoop;
-    stack[1] = op;
+    stack[1] = (PyObject *)head;
     for (Py_ssize_t i = 0; i < total; i++) {
         stack[i + 2] = args[i];
     }
     PyObject *task = PyObject_VectorcallMethod(state->names.create_task, stack,
                                                (size_t)nargs + 2, kwnames);
     PyMem_Free(stack);
+    if (task != NULL && al_loop_send_held(head) < 0) {
+        Py_CLEAR(task);
+    }
     return task;
 }
 
@@ -412,8 +420,7 @@ Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
     if (AL_UNLIKELY(!sched_task_arguments(head, args, nargs, kwnames, &call)))
     {
-        return sched_create_task_as_base(op, head->state, args, nargs,
-                                         kwnames);
+        return sched_create_task_as_base(head, args, nargs, kwnames);
     }
     int eager_start =
         call.eager_start == NULL ? 0 : PyObject_IsTrue(call.eager_start);

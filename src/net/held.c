@@ -28,14 +28,16 @@
  *
  * Held bytes are sent (al_loop_send_held()) as soon as
  *
- *     - the step returns (sched/ready.c), also an eager task's first one;
+ *     - the step returns (sched/ready.c), before what it had is let go of; an
+ *       eager task's first step is one, in the middle of another;
  *     - more is held than is small, or it has waited for 200 us when the next
  *       write comes. Nothing interrupts a step that runs long without another
  *       write: such a transport is not held again for some time;
  *     - the loop is about to do anything else that others can see: it writes to
  *       or closes another transport, sends a datagram, calls a sock_* method,
  *       starts, signals or forks a process, hands a job to an executor, wakes
- *       another loop, stops a server;
+ *       another loop or runs in a step of it, starts or stops a server, binds
+ *       a socket, sets an option of one, calls the exception handler;
  *     - the program asks the transport what it has left to send, whether it is
  *       closing, or for its socket.
  *
@@ -44,7 +46,7 @@
  * Invariants
  *   (1) loop->held.object != NULL => a step of the loop runs, the transport's
  *       queue is not empty, and its writer entry is not set.
- *   (2) state->holders is the number of loops with loop->held.object != NULL. */
+ *   (2) state->holders has the loops with loop->held.object != NULL. */
 #include "net/held.h"
 
 #include "io/cycles.h"
@@ -126,7 +128,7 @@ al_held_begin(SocketTransportObject *self, al_run_fn send)
     assert(loop->held.object == NULL && self->outgoing.count > 0);
     loop->held = (al_entry){send, Py_NewRef((PyObject *)self)};
     loop->held_since = al_cycles();
-    loop->state->holders++;
+    al_list_append(&loop->state->holders, &loop->holder);
 }
 
 /* What was held is sent, in time or late. */
@@ -149,24 +151,7 @@ al_held_end(al_loop_head *loop)
         SocketTransportObject_CAST(loop->held.object);
 
     loop->held.object = NULL; /* the reference is the caller's now */
-    loop->state->holders--;
+    al_list_remove(&loop->holder);
     held_learn(&self->habit, held_is_late(loop));
     return self;
-}
-
-int
-al_held_send_here(al_state *state)
-{
-    if (AL_LIKELY(state->holders == 0)) {
-        return 0;
-    }
-    PyObject *loop = PyObject_CallNoArgs(state->imports.get_running_loop);
-    if (loop == NULL) {
-        return -1;
-    }
-    int rc = PyObject_TypeCheck(loop, state->LoopType)
-                 ? al_loop_send_held(al_loop_head_CAST(loop))
-                 : 0;
-    Py_DECREF(loop);
-    return rc;
 }

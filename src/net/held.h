@@ -45,9 +45,4 @@ al_held_is_of(const al_loop_head *loop, const void *transport)
 bool
 al_held_is_full(const struct SocketTransportObject *self);
 
-/* Send what the loop that runs in this thread holds: for who is about to wake
- * another thread. 0, or -1 with an exception to be raised set. */
-AL_NODISCARD int
-al_held_send_here(al_state *state);
-
 #endif

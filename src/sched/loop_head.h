@@ -80,6 +80,7 @@ struct al_loop_head {
      * and what sends them; object NULL <=> none (net/held.h). */
     al_entry held;
     uint64_t held_since; /* in al_cycles() */
+    al_list holder;      /* in state->holders <=> something is held */
 
     struct al_reactor *reactor; /* owned, NULL <=> closed, as ev */
     struct al_fdtable *fdtable; /* owned, NULL <=> none yet */

@@ -78,6 +78,47 @@ ready_must_leave(const al_loop_head *loop, const al_entry *next)
            (next->run != loop->step || Py_REFCNT(loop->current_task) <= 2);
 }
 
+/* A step is over, with `rc`: send what it has left held. */
+static inline int
+ready_end_step(al_loop_head *loop, int rc)
+{
+    if (AL_LIKELY(loop->held.object == NULL)) {
+        return rc;
+    }
+    PyObject *raised = PyErr_GetRaisedException();
+    if (al_loop_send_held(loop) < 0) {
+        Py_XDECREF(raised);
+        return -1;
+    }
+    PyErr_SetRaisedException(raised);
+    return rc;
+}
+
+static inline al_loop_head *
+ready_from_holder(al_list *node)
+{
+    return (al_loop_head *)((char *)node - offsetof(al_loop_head, holder));
+}
+
+int
+al_ready_send_held_here(al_state *state)
+{
+    al_list *node = state->holders.next;
+
+    while (AL_UNLIKELY(node != &state->holders)) {
+        al_loop_head *loop = ready_from_holder(node);
+        if (loop->thread_id != PyThread_get_thread_ident()) {
+            node = node->next;
+            continue;
+        }
+        if (al_loop_send_held(loop) < 0) { /* may run anything */
+            return -1;
+        }
+        node = state->holders.next;
+    }
+    return 0;
+}
+
 /* Run one entry as debug mode wants it: its handle is known to the exception
  * handler, and it is logged when it took too long. */
 static int
@@ -94,7 +135,7 @@ ready_run_debug(al_loop_head *loop, al_entry entry)
     double start, end; /* by the loop's clock, which may be overridden */
     int rc = al_timers_now(loop, &start);
     if (rc == 0) {
-        rc = entry.run(loop, entry.object);
+        rc = ready_end_step(loop, entry.run(loop, entry.object));
     }
     if (rc == 0) {
         rc = al_timers_now(loop, &end);
@@ -118,7 +159,7 @@ ready_run(al_loop_head *loop)
     size_t todo = ready->count;
 
     while (todo > 0 && ready->count > 0) {
-        /* Of the last entry, or of what was left with it. */
+        /* Of a finaliser that the last entry's end has run. */
         if (AL_UNLIKELY(al_loop_send_held(loop) < 0)) {
             return -1;
         }
@@ -137,30 +178,14 @@ ready_run(al_loop_head *loop)
             rc = ready_run_debug(loop, entry);
         }
         else {
-            rc = entry.run(loop, entry.object);
+            rc = ready_end_step(loop, entry.run(loop, entry.object));
         }
-        Py_DECREF(entry.object);
+        Py_DECREF(entry.object); /* may run anything */
         if (AL_UNLIKELY(rc < 0)) {
             return -1;
         }
     }
     return 0;
-}
-
-/* The turn is over, with `rc`: send what the last entry has left held. */
-static int
-ready_end_turn(al_loop_head *loop, int rc)
-{
-    if (AL_LIKELY(loop->held.object == NULL)) {
-        return rc;
-    }
-    PyObject *raised = PyErr_GetRaisedException();
-    if (al_loop_send_held(loop) < 0) {
-        Py_XDECREF(raised);
-        return -1;
-    }
-    PyErr_SetRaisedException(raised);
-    return rc;
 }
 
 int
@@ -174,7 +199,7 @@ al_ready_run_turn(al_loop_head *loop)
     loop->is_in_turn = false;
     /* By the longer of two turns: one that was long may be one of many. */
     al_ready_cut(&loop->ready, Py_MAX(begun, loop->ready.count));
-    return ready_end_turn(loop, rc);
+    return ready_end_step(loop, rc);
 }
 
 void

@@ -46,6 +46,12 @@ al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
 AL_NODISCARD int
 al_ready_run_turn(al_loop_head *loop);
 
+/* al_loop_send_held() of each loop that runs in this thread (one may run in a
+ * step of another): for who does not know the loop, or wakes another thread.
+ * 0, or -1 with an exception to be raised set. */
+AL_NODISCARD int
+al_ready_send_held_here(al_state *state);
+
 /* Drop everything in one of the loop's queues without running it. */
 void
 al_ready_clear(al_loop_head *loop, al_ready *ready);

@@ -5,6 +5,7 @@
 
 #include "base/errors.h"
 #include "sched/handle.h"
+#include "sched/ready.h"
 
 /* -> new context dict. `message` is stolen. */
 static PyObject *
@@ -46,6 +47,10 @@ report_call(PyObject *loop, al_state *state, PyObject *message, PyObject *exc,
 {
     PyObject *context = report_context(state, message, exc, items);
     if (context == NULL) {
+        return -1;
+    }
+    if (al_ready_send_held_here(state) < 0) { /* others can see a report */
+        Py_DECREF(context);
         return -1;
     }
     PyObject *result = PyObject_CallMethodOneArg(

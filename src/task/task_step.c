@@ -618,6 +618,13 @@ al_task_start_eagerly(PyObject *op)
     al_task *self = al_task_of(op);
     al_state *state = al_future_state_of(op);
     PyObject *loop = Py_NewRef(self->future.loop); /* by (2) */
+    al_loop_head *ours =
+        self->future.is_ours ? al_loop_head_CAST(loop) : NULL; /* by (2) */
+    /* A step of its own begins. */
+    if (ours != NULL && al_loop_send_held(ours) < 0) {
+        Py_DECREF(loop);
+        return -1;
+    }
     PyObject *previous = al_registry_swap(state, loop, op);
     if (previous == NULL) {
         Py_DECREF(loop);
@@ -636,9 +643,7 @@ al_task_start_eagerly(PyObject *op)
     }
     Py_DECREF(context);
     PyObject *raised = PyErr_GetRaisedException();
-    if (self->future.is_ours && /* a step is over */
-        al_loop_send_held(al_loop_head_CAST(loop)) < 0)
-    {
+    if (ours != NULL && al_loop_send_held(ours) < 0) { /* it is over */
         Py_XSETREF(raised, PyErr_GetRaisedException());
         rc = -1;
     }

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -254,6 +255,70 @@ class TestUntilTheStepReturns:
 
         run(main())
 
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks")
+    @pytest.mark.parametrize("factory", ["none", "stock", "own"])
+    def test_before_and_after_an_eager_task(self, loop, run, Task, work, check, parts, available, factory):
+        """Whoever makes it: its first step is a step of its own."""
+        work, peer = work
+        other, other_peer = parts()
+        if factory != "none":
+            maker = asyncio.create_eager_task_factory(Task) if factory == "own" else asyncio.eager_task_factory
+            loop.set_task_factory(maker)
+
+        async def step():
+            check(peer)
+            other.write(b"1")
+            other.write(b"2")
+
+        async def main():
+            await asyncio.sleep(0)
+            work()
+            if factory == "none":
+                task = Task(step(), loop=loop, eager_start=True)
+            else:
+                task = loop.create_task(step())
+            assert available(other_peer) == b"12"
+            await task
+
+        run(main())
+
+    def test_an_exception_handler(self, loop, run, work, check):
+        work, peer = work
+        reports = []
+
+        def fail():
+            work()
+            raise ValueError
+
+        loop.set_exception_handler(lambda loop, context: reports.append(check(peer)))
+        loop.call_soon(fail)
+        run(asyncio.sleep(0.001))
+        assert reports == [None]
+
+    def test_what_goes_with_the_callback(self, loop, run, work, check):
+        """Its arguments are let go of after it has returned."""
+        work, peer = work
+        gone = []
+
+        class Argument:
+            def __del__(self):
+                gone.append(check(peer))
+
+        loop.call_soon(work, Argument())
+        run(asyncio.sleep(0.001))
+        assert gone == [None]
+
+    def test_a_finaliser_of_an_argument(self, loop, run, work, check):
+        work, peer = work
+
+        class Argument:
+            def __del__(self):
+                work()
+
+        loop.call_soon(id, Argument())
+        loop.call_soon(check, peer)
+        run(asyncio.sleep(0.001))
+
     def test_data_received(self, loop, run, work, check):
         work, peer = work
         work.transport.get_protocol().data_received = work
@@ -499,6 +564,11 @@ def step(coro):
     coro.close()
 
 
+def refused(coro):
+    with contextlib.suppress(OSError):
+        step(coro)
+
+
 class Others:
     """What a loop may do for the program between two writes; each is told the loop and has the means in `self`."""
 
@@ -629,6 +699,88 @@ class Others:
         self.stack.callback(other.close)
         return lambda: other.call_soon_threadsafe(lambda: None)
 
+    def run_another_loop(self):
+        other = type(self.loop)()
+        self.stack.callback(other.close)
+
+        def act():
+            other.call_soon(self.see)
+            other.call_soon(other.stop)
+            asyncio._set_running_loop(None)  # for libraries that run a loop in a step of another
+            try:
+                other.run_forever()
+            finally:
+                asyncio._set_running_loop(self.loop)
+
+        return act
+
+    def call_exception_handler(self):
+        self.loop.set_exception_handler(lambda loop, context: self.see())
+        return lambda: self.loop.call_exception_handler({"message": "x"})
+
+    def report_by_a_future(self):
+        self.loop.set_exception_handler(lambda loop, context: self.see())
+
+        def act():
+            self.loop.create_future().set_exception(ValueError())
+            gc.collect()
+
+        return act
+
+    def watched(self, method, *args):
+        """A socket that is refused a method, with what was seen before."""
+
+        class Socket(socket.socket):
+            pass
+
+        def refuse(*args):
+            self.see()
+            raise OSError(errno.EACCES, "refused")
+
+        setattr(Socket, method, refuse)
+        return self.stack.enter_context(Socket(*args))
+
+    def listen(self):
+        sock = self.watched("listen")
+        return lambda: refused(self.loop.create_server(self.Recorder, sock=sock))
+
+    def listen_later(self):
+        server = self.run(self.loop.create_server(self.Recorder, sock=self.watched("listen"), start_serving=False))
+        self.stack.callback(server.close)
+        return lambda: refused(server.start_serving())
+
+    def listen_on_a_path(self):
+        sock = self.watched("listen", socket.AF_UNIX)
+        sock.bind(str(self.tmp_path / "path"))
+        return lambda: refused(self.loop.create_unix_server(self.Recorder, sock=sock))
+
+    def bound(self, call):
+        def refuse(*args):
+            self.see()
+            raise OSError(errno.EACCES, "refused")
+
+        def act():
+            with self.monkeypatch.context() as patch:
+                patch.setattr(socket.socket, "bind", refuse)
+                refused(call())
+
+        return act
+
+    def bind_a_path(self):
+        return self.bound(lambda: self.loop.create_unix_server(self.Recorder, str(self.tmp_path / "path")))
+
+    def bind_datagrams(self):
+        address = {"local_addr": str(self.tmp_path / "path"), "family": socket.AF_UNIX}
+        return self.bound(lambda: self.loop.create_datagram_endpoint(self.Recorder, **address))
+
+    def setsockopt(self):
+        shown = self.stream.get_extra_info("socket")
+        return lambda: shown.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def getsockopt(self):
+        shown = self.stream.get_extra_info("socket")
+        return lambda: shown.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+
     def fork(self):
         def act():
             pid = os.fork()
@@ -643,7 +795,7 @@ class Others:
         return server.close
 
 
-OTHERS = [name for name in vars(Others) if name[0] != "_" and name not in ("pipe", "child")]
+OTHERS = [name for name in vars(Others) if name[0] != "_" and name not in ("pipe", "child", "watched", "bound")]
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the timeout of the tests has a thread
