@@ -49,6 +49,7 @@ typedef struct {
     Py_ssize_t holes; /* entries without a handle, counted in count */
     bool is_sorted;
     uint64_t sequence;
+    uint64_t first_nan; /* of the NaNs the least sequence + 1, 0 <=> no NaN */
 } al_timers;
 
 /* Public methods that C fast paths bypass, noticed when they are assigned on

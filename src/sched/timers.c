@@ -283,6 +283,27 @@ timers_may_stay_sorted(al_timers *timers, const al_deadline *deadline)
     return false;
 }
 
+/* What stands in the heap for a NaN. That is neither before nor after another
+ * deadline: in asyncio's heap it stays behind those that were there, and is due
+ * when they are gone, or when a later one was due and puts the heap in disorder:
+ * al_timers_collect(). */
+static double
+timers_place_nan(al_timers *timers)
+{
+    double last = -Py_HUGE_VAL;
+
+    for (Py_ssize_t i = 0; i < timers->count; i++) {
+        const al_deadline *deadline = &timers->heap[i];
+        if (deadline->handle != NULL && deadline->when > last) {
+            last = deadline->when;
+        }
+    }
+    if (timers->first_nan == 0) {
+        timers->first_nan = timers->sequence + 1;
+    }
+    return last;
+}
+
 int
 al_timers_arm(al_loop_head *loop, TimerHandleObject *handle)
 {
@@ -291,7 +312,7 @@ al_timers_arm(al_loop_head *loop, TimerHandleObject *handle)
     assert(handle->index < 0);
     double when = handle->when;
     if (AL_UNLIKELY(when != when)) {
-        when = -Py_HUGE_VAL; /* asyncio runs a NaN at once */
+        when = timers_place_nan(timers);
     }
     al_deadline deadline = {when, timers->sequence, (PyObject *)handle};
     bool is_last = timers_may_stay_sorted(timers, &deadline);
@@ -346,10 +367,46 @@ timers_tolerance(const al_loop_head *loop, double now)
     return tolerance;
 }
 
+/* A deadline that was armed as number `latest` was due: so is every NaN that was
+ * armed before it. 0, or -1 with MemoryError set. */
+static int
+timers_collect_nans(al_loop_head *loop, uint64_t latest)
+{
+    al_timers *timers = &loop->timers;
+    uint64_t first_nan = 0;
+    int rc = 0;
+
+    for (Py_ssize_t i = 0; rc == 0 && i < timers->count; i++) {
+        al_deadline *deadline = &timers->heap[i];
+        PyObject *handle = deadline->handle;
+        if (handle == NULL || !isnan(TimerHandleObject_CAST(handle)->when)) {
+            continue;
+        }
+        uint64_t number = deadline->sequence + 1;
+        if (number > latest) {
+            first_nan = first_nan == 0 ? number : Py_MIN(number, first_nan);
+            continue;
+        }
+        rc = al_ready_push(loop, al_handle_run, handle);
+        if (rc == 0) {
+            TimerHandleObject_CAST(handle)->index = -1;
+            deadline->handle = NULL;
+            timers->holes++;
+            Py_DECREF(handle); /* the queue has its own */
+        }
+    }
+    if (rc == 0) {
+        timers->first_nan = first_nan;
+    }
+    timers_sweep(timers); /* by (2) */
+    return rc;
+}
+
 int
 al_timers_collect(al_loop_head *loop)
 {
     al_timers *timers = &loop->timers;
+    uint64_t latest = 0; /* number of the last armed that was due, from 1 */
     double now;
 
     if (!timers_find_first(timers)) {
@@ -361,11 +418,17 @@ al_timers_collect(al_loop_head *loop)
     now += timers_tolerance(loop, now);
     while (timers_find_first(timers) && timers->heap[0].when < now) {
         PyObject *handle = timers->heap[0].handle;
+        latest = Py_MAX(latest, timers->heap[0].sequence + 1);
         if (al_ready_push(loop, al_handle_run, handle) < 0) {
             return -1;
         }
         timers_remove_first(timers);
         Py_DECREF(handle); /* the queue has its own */
+    }
+    if (AL_UNLIKELY(timers->first_nan != 0 && latest > timers->first_nan) &&
+        timers_collect_nans(loop, latest) < 0)
+    {
+        return -1;
     }
     if (al_grow_is_spare((size_t)timers->capacity, (size_t)timers->count,
                          TIMERS_LEAST))

@@ -177,6 +177,44 @@ class TestOddNumbers:
         turn()
         assert seen == ["nan"]
 
+    @pytest.mark.parametrize("others", [1, 2])
+    def test_nan_stays_behind_those_that_were_there(self, loop, turn, seen, others):
+        for i in range(others):
+            loop.call_later(0.01 + 0.005 * i, seen.append, i)
+        loop.call_later(math.nan, seen.append, "nan")
+        turn(3)
+        assert seen == []
+        end = loop.time() + 10
+        while len(seen) <= others and loop.time() < end:
+            turn()
+        assert seen == [*range(others), "nan"]
+
+    def test_nan_is_due_with_one_that_came_later(self, loop, turn, seen):
+        later = loop.call_later(10, seen.append, "never")
+        assert math.isnan(loop.call_at(math.nan, seen.append, "nan").when())
+        turn(3)
+        assert seen == []
+        loop.call_later(0.002, seen.append, "later")
+        end = loop.time() + 5
+        while len(seen) < 2 and loop.time() < end:
+            turn()
+        assert seen == ["later", "nan"]
+        later.cancel()
+
+    def test_many_nans_some_of_them_cancelled(self, kind, loop, run_for, turn, seen):
+        if kind == "asyncio":
+            pytest.skip("it hands a NaN to its selector")
+        handles = [loop.call_later(10, seen.append, 1)]
+        handles += [loop.call_later(math.nan, seen.append, "nan") for _ in range(100)]
+        for handle in handles[1::2]:
+            handle.cancel()
+        turn(3)
+        assert seen == []
+        handles[0].cancel()
+        run_for(0)
+        turn()
+        assert seen == ["nan"] * 50
+
     def test_nan_among_others_is_no_danger(self, loop, run_for, seen):
         for i in range(20):
             loop.call_later(math.nan if i % 2 else i / 10_000, seen.append, i)

@@ -191,6 +191,21 @@ class TestServer:
 
 
 class TestArguments:
+    def test_nan_is_no_limit(self, loop, run, serve, Client, Recorder, client_context):
+        server = serve(Client, ssl_handshake_timeout=float("nan"), ssl_shutdown_timeout=float("nan"))
+        transport, _ = run(
+            loop.create_connection(
+                Recorder,
+                *server.sockets[0].getsockname(),
+                ssl=client_context,
+                server_hostname="localhost",
+                ssl_handshake_timeout=float("nan"),
+                ssl_shutdown_timeout=float("nan"),
+            )
+        )
+        assert transport.get_extra_info("cipher")
+        transport.abort()
+
     @pytest.mark.parametrize("name", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
     @pytest.mark.parametrize("value", [0, -1.5])
     def test_timeouts_are_positive(self, loop, run, make_pair, Recorder, client_context, name, value):
