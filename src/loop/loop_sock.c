@@ -65,6 +65,20 @@ sock_fileno(SockOpObject *op, int *fd)
     return *fd == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
+/* Some calls of asyncio ask for the descriptor before they do anything: an object
+ * of another kind may raise. 0, or -1 with an exception set. */
+static int
+sock_ask_fileno(SockOpObject *op)
+{
+    if (op->is_plain) {
+        return 0;
+    }
+    PyObject *number =
+        PyObject_CallMethodNoArgs(op->sock, op->loop->state->names.fileno);
+    Py_XDECREF(number);
+    return number == NULL ? -1 : 0;
+}
+
 /* The failure of a system call: NULL, without an exception for "not yet". */
 static PyObject *
 sock_failed(ssize_t n)
@@ -419,6 +433,9 @@ sock_is_numeric(int family, PyObject *address)
 static PyObject *
 sock_connect_try(SockOpObject *op)
 {
+    if (sock_ask_fileno(op) < 0) {
+        return NULL;
+    }
     return sock_called(PyObject_CallMethodOneArg(
         op->sock, op->loop->state->names.connect, op->argument2));
 }
@@ -481,7 +498,8 @@ sock_connect_begin(SockOpObject *op)
     if (attribute == NULL) {
         return NULL;
     }
-    long family = PyLong_AsLong(attribute);
+    /* Whatever is no number is no family that has to be resolved. */
+    long family = PyLong_Check(attribute) ? PyLong_AsLong(attribute) : 0;
     if (family == -1 && PyErr_Occurred()) {
         goto error;
     }
@@ -529,6 +547,9 @@ static const al_sock_call sock_connect = {
 static PyObject *
 sock_accept_retry(SockOpObject *op)
 {
+    if (sock_ask_fileno(op) < 0) {
+        return NULL;
+    }
     PyObject *pair = sock_called(
         PyObject_CallMethodNoArgs(op->sock, op->loop->state->names.accept));
     if (pair == NULL) {

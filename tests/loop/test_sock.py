@@ -636,6 +636,46 @@ class TestMisuse:
         with pytest.raises((AttributeError, TypeError)):
             run(getattr(loop, name)(wrong, *self.CALLS[name]))
 
+    @pytest.mark.parametrize("name", ["sock_accept", "sock_connect"])
+    def test_the_descriptor_is_asked_for_first(self, loop, run, name):
+        class Odd:
+            family = None
+
+            def __init__(self, error):
+                self.error = error
+
+            def gettimeout(self):
+                return 0
+
+            def fileno(self):
+                raise self.error
+
+        with pytest.raises(ZeroDivisionError):
+            run(getattr(loop, name)(Odd(ZeroDivisionError()), *self.CALLS[name]))
+        with pytest.raises(BlockingIOError):
+            run(getattr(loop, name)(Odd(BlockingIOError()), *self.CALLS[name]))
+
+    @pytest.mark.parametrize("name", [name for name in CALLS if name not in ("sock_accept", "sock_connect")])
+    def test_the_method_is_asked_for_first(self, loop, run, name):
+        class Odd:
+            def gettimeout(self):
+                return 0
+
+            def fileno(self):
+                raise ZeroDivisionError
+
+        with pytest.raises(AttributeError):
+            run(getattr(loop, name)(Odd(), *self.CALLS[name]))
+
+    def test_class_that_raises_in_fileno(self, loop, run, listener):
+        class Socket(socket.socket):
+            def fileno(self):
+                raise ZeroDivisionError
+
+        with Socket(fileno=socket.dup(listener.fileno())) as sock:
+            with pytest.raises(ZeroDivisionError):
+                run(loop.sock_accept(sock))
+
     @pytest.mark.parametrize("name", CALLS)
     def test_missing_arguments_give_type_error(self, loop, name):
         with pytest.raises(TypeError):
