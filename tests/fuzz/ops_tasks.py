@@ -79,7 +79,9 @@ def uncancel_task(world, a, b, c):
 
 @operation(3)
 def init_task(world, a, b, c):
-    world.pick("task", a).__init__(coroutine(world, b), loop=world.loop(c))
+    task = world.pick("task", a)
+    if isinstance(task, asyncloop.Task):  # asyncio's own crash in the interpreter
+        task.__init__(coroutine(world, b), loop=world.loop(c))
 
 
 @operation(3)

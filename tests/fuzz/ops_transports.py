@@ -212,7 +212,7 @@ def reach_descriptor(world, a, b, c):
         return
     match b % 4:
         case 0:
-            os.close(sock.fileno())
+            os.close(sock._sock.detach())  # else the object would close the number again, whose ever it is then
         case 1:
             sock.shutdown(socket.SHUT_RDWR)
         case 2:
