@@ -361,15 +361,17 @@ al_fdwatch_close(al_fdwatch *watch)
 void
 al_fdwatch_close_all(al_loop_head *loop)
 {
-    al_fdtable *table = loop->fdtable;
+    al_fdtable *table;
 
-    if (table == NULL) {
-        return;
-    }
-    for (int fd = 0; fd < table->size; fd++) {
+    /* A finaliser may come here, too: the table is read again for each. */
+    for (int fd = 0; (table = loop->fdtable) != NULL && fd < table->size; fd++)
+    {
         if (table->watches[fd] != NULL) {
             al_fdwatch_close(table->watches[fd]);
         }
+    }
+    if (table == NULL) {
+        return;
     }
     loop->fdtable = NULL;
     PyMem_Free(table->watches);

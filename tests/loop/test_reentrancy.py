@@ -318,3 +318,27 @@ def test_garbage_that_closes_the_loop_inside_of_a_call(script, kind, name):
     """)
     if kind == "asyncloop":  # asyncio keeps some of its loops
         assert done.stdout == "[]\n"
+
+
+def test_finaliser_that_releases_the_loop_while_it_is_released(script):
+    """What close() ends with, by a finaliser within it."""
+    script(
+        """
+        import os
+
+        class Attacker:
+            def __call__(self):
+                pass
+
+            def __del__(self):
+                getattr(loop, "_release", loop.close)()
+
+        loop = new_loop()
+        ends = [os.pipe() for _ in range(3)]
+        for reading, writing in ends:
+            loop.add_reader(reading, Attacker())
+            loop.add_writer(writing, Attacker())
+        loop.close()
+        assert loop.is_closed()
+        """
+    )
