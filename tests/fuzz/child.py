@@ -89,6 +89,8 @@ def run(program, limit):
         except BaseException:  # the alarm has hit the fuzzer itself
             world.left = 0
     world.stop_alarm()
+    gc.callbacks.clear()
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     look_after(world, limit)
     return FOUND if world.findings else 0

@@ -266,6 +266,40 @@ class Reader(Fires, asyncio.StreamReader):
         return super().feed_eof()
 
 
+class Transport(Fires, asyncio.Transport):
+    """Somebody else's transport, below TLS."""
+
+    _start_tls_compatible = True
+
+    def write(self, data):
+        self.fire(shift=2)
+
+    def writelines(self, data):
+        self.fire(shift=2)
+
+    def close(self):
+        self.fire(shift=3)
+
+    abort = close
+
+    def pause_reading(self):
+        self.fire(shift=4)
+
+    def resume_reading(self):
+        self.fire(shift=5)
+
+    def set_protocol(self, protocol):
+        self.fire(protocol, shift=6)
+
+    def is_closing(self):
+        self.fire(shift=7)
+        return False
+
+    def get_extra_info(self, name, default=None):
+        self.fire()
+        return default
+
+
 class Base(Fires):
     def connection_made(self, transport):
         self.fire(transport)

@@ -1,9 +1,13 @@
 """References: dropped, kept, in cycles, watched; the garbage collector; exceptions out of hooks."""
 
+import functools
 import gc
+import signal
 import sys
 import time
 import weakref
+
+import asyncloop
 
 from . import evil, values
 from .operations import operation
@@ -61,6 +65,51 @@ def raise_error(world, a, b, c):
 
     error = values.error(world, a)
     raise Wanted(error() if isinstance(error, type) else error)
+
+
+@operation(1, any_thread=True)
+def on_collection(world, a, b, c):
+    """Run a script at the beginning or end of each collection, so in the middle of whatever makes objects."""
+    phase = ("start", "stop")[b % 2]
+    gc.callbacks[:] = [lambda now, info: world.hook(a) if now == phase else None]
+
+
+@operation(1)
+def interrupt(world, a, b, c):
+    """Run a script from a signal handler, soon: at the latest when C looks for signals."""
+    signal.signal(signal.SIGVTALRM, lambda signum, frame: world.hook(a))
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0001 + b / 100_000)
+
+
+@operation(1)
+def deep_chain(world, a, b, c):
+    """Objects that die one within the other, more than the stack has room for."""
+    obj = world.make(evil.Evil, a)
+    loop = world.loop(b)
+    for _ in range(c * 20):
+        future = asyncloop.Future(loop=loop)
+        match b % 4:
+            case 0:
+                future.set_result(obj)
+            case 1:
+                future.add_done_callback(functools.partial(print, obj))
+            case 2:
+                future.attached = obj
+            case 3:
+                future = loop.call_later(1000, print, obj)
+        obj = future
+    world.add("kept", obj)
+
+
+@operation(1)
+def new_uninitialised(world, a, b, c):
+    """Objects that __init__ has not seen."""
+    cls = (asyncloop.Future, asyncloop.Task, evil.Future, evil.Task, asyncloop.Loop, type(world.any(b)))[a % 6]
+    kind = "loop" if issubclass(cls, asyncloop.Loop) else "future"
+    if issubclass(cls, (asyncloop.Future, asyncloop.Loop)):
+        world.add(kind, cls.__new__(cls))
+    else:
+        cls.__new__(cls)
 
 
 @operation(1, any_thread=True)

@@ -91,7 +91,7 @@ async def create_connection(world, a, b, c):
 async def start_tls(world, a, b, c):
     loop, transport = world.loop(b), world.pick("transport", a)
     upper = await loop.start_tls(
-        transport,
+        transport if c % 8 else world.make(evil.Transport, c // 8),
         transport.get_protocol() if c % 2 else protocol(world, c),
         tls(world, c, b % 2),
         server_side=b % 2 == 1,
@@ -220,6 +220,41 @@ def reach_descriptor(world, a, b, c):
             os.dup2(other.fileno(), sock.fileno())
         case 3:
             world.add("kept", sock)
+
+
+@operation(3)
+def drive_protocol(world, a, b, c):
+    """Call a protocol, such as that of TLS or of a stream, as a transport would, or not quite."""
+    driven = world.pick("protocol", a)
+    match b % 8:
+        case 0 | 1:
+            world.add("kept", driven.get_buffer((-1, 0, 5, c * 1000)[c % 4]))
+        case 2 | 3:
+            driven.buffer_updated((0, c, 1, -1)[c % 4])
+        case 4:
+            driven.data_received(bytes(c))
+        case 5:
+            driven.eof_received()
+        case 6:
+            driven.connection_lost(None if c % 2 else world.make(evil.Error, c))
+        case 7:
+            driven.connection_made(world.pick("transport", c) if c % 2 else world.make(evil.Transport, c))
+
+
+@operation(2)
+def reach_tls(world, a, b, c):
+    """What the program does with the engine of a TLS connection."""
+    tls_object = world.pick("transport", a).get_extra_info("ssl_object")
+    if tls_object is not None:
+        match b % 4:
+            case 0:
+                tls_object.read(c)
+            case 1:
+                tls_object.unwrap()
+            case 2:
+                tls_object.write(bytes(c))
+            case 3:
+                tls_object.context = tls(world, c, True)
 
 
 @operation(2)
