@@ -15,7 +15,8 @@
  *     | it must be so                             | or else
  *     |-------------------------------------------|----------------------------
  *     | the last step that wrote to this          | a single write would wait
- *     |   transport has written several times     |   for nothing
+ *     |   transport has written several times,    |   for nothing
+ *     |   and 32 before it                        | little could be gained
  *     | nothing is queued before it, and the      | who waits for the descriptor
  *     |   descriptor is not watched for writing   |   would send it anyway
  *     | a step of this loop runs, in this thread  | nobody would send it
@@ -58,11 +59,21 @@
 /* In al_cycles_budget(): 60 us on a processor of 5 GHz, 187 us at 1.6 GHz. */
 #define HELD_BUDGETS 3
 
-/* Steps with several writes that go unheld after one that took long: few the
- * first time, as it may have been another process's fault, twice as many each
- * time after that, and one less for each step that was short. */
+/* Steps with several writes that go unheld at first: a connection that does not
+ * make more than these saves next to nothing. */
+#define HELD_TRIAL 32
+
+/* The same after one that took long: few the first time, as it may have been
+ * another process's fault, twice as many each time after that, and one less for
+ * each step that was short. */
 #define HELD_LEAST_PATIENCE 16
 #define HELD_MOST_PATIENCE 16384
+
+void
+al_held_init(al_habit *habit)
+{
+    habit->sits_out = HELD_TRIAL;
+}
 
 void
 al_held_note(SocketTransportObject *self)

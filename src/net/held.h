@@ -14,6 +14,10 @@ typedef struct {
     bool in_parts;     /* the last step has written several times */
 } al_habit;
 
+/* Of a new, zeroed transport. */
+void
+al_held_init(al_habit *habit);
+
 /* Whether to hold a write of `size` bytes that nothing is queued before; takes
  * note of the write. The only place that decides: see held.c for the reasons. */
 bool

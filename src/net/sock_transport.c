@@ -255,6 +255,7 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
     self->family = parts->family;
     self->type = parts->type;
     self->proto = parts->proto;
+    al_held_init(&self->habit);
     if (al_claim_number(loop, parts->fd, parts->sock == NULL) < 0 ||
         al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
         al_transport_init(base, &sock_transport_kind, loop, parts->protocol,

@@ -17,11 +17,15 @@ import time
 import pytest
 
 PART = b"0123456789"
+TRIAL = 33  # steps with several writes until the next one is held
 
 
 def segments(sock):
-    """Return how many TCP segments with data were sent."""
-    return struct.unpack_from("=I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 156)[0]
+    """Return how many TCP segments with data were sent, but for those that the kernel has sent again."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    (again,) = struct.unpack_from("=I", info, 100)
+    (sent,) = struct.unpack_from("=I", info, 156)
+    return sent - again
 
 
 @pytest.fixture
@@ -63,8 +67,11 @@ def train(turns):
     """train(transport, peer) writes to a transport in parts, so that it expects more the next time."""
 
     def train(transport, peer):
-        turns(lambda: (transport.write(b"a"), transport.write(b"b")))
-        assert peer.recv(2, socket.MSG_WAITALL) == b"ab"
+        turns(*[lambda: (transport.write(b"a"), transport.write(b"b"))] * TRIAL)
+        got = b""
+        while len(got) < 2 * TRIAL:
+            got += peer.recv(2 * TRIAL)
+        assert got == b"ab" * TRIAL
         return transport, peer
 
     return train
@@ -535,6 +542,22 @@ class TestNotWhereTheProgramCanReach:
         assert available(peer).endswith(b"more")
 
 
+def test_a_young_connection(kind, made, turns, available):
+    """Nothing of it is held before it has made many steps with several writes."""
+    transport, peer = made()
+    seen = []
+
+    def work():
+        transport.write(PART)
+        seen.append(available(peer))
+        transport.write(b"more")
+        seen.append(available(peer))
+
+    turns(*[work] * (TRIAL + 1))
+    assert seen == [PART, b"more"] * TRIAL + ([b"", b""] if kind == "asyncloop" else [PART, b"more"])
+    assert available(peer) == (PART + b"more" if kind == "asyncloop" else b"")
+
+
 def test_a_loop_that_holds_nothing(Recorder, available):
     import asyncloop
 
@@ -543,7 +566,7 @@ def test_a_loop_that_holds_nothing(Recorder, available):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             transport, _ = await loop.create_connection(Recorder, *listener.getsockname())
             peer, _ = listener.accept()
-        for _ in range(4):
+        for _ in range(TRIAL + 1):
             await asyncio.sleep(0)
             for part in (b"head", b"body"):
                 transport.write(part)
@@ -846,7 +869,7 @@ def test_drain_finds_the_connection_lost(run, loop, kind):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             reader, writer = await asyncio.open_connection(*listener.getsockname())
             peer, _ = listener.accept()
-        for _ in range(3):
+        for _ in range(TRIAL):
             writer.write(PART)
             writer.write(PART)
             await asyncio.sleep(0)
@@ -1086,7 +1109,7 @@ def test_streams_too(run):
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        for i in range(20):
+        for i in range(TRIAL + 10):
             writer.write(b"line ")
             writer.write(b"%d\n" % i)
             assert await reader.readline() == b"head:line %d\n" % i
