@@ -6,6 +6,7 @@ asynchronous generators, exception handlers. So a parameter that a new Python ad
 """
 
 import asyncio
+import functools
 import socket
 import sys
 import threading
@@ -140,6 +141,11 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         if chosen is None or self._debug or self._executor_shutdown_called or self.is_closed():
             return BaseEventLoop.run_in_executor(self, executor, func, *args)
         return self._wrap_future(chosen.submit(func, *args))
+
+    @functools.wraps(BaseEventLoop.shutdown_default_executor)
+    async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
+        self._send_held()
+        await BaseEventLoop.shutdown_default_executor(self, *args, **kwargs)
 
     def close(self) -> None:
         """Close the event loop: drop what is scheduled and watched, shut the default executor down without waiting.

@@ -714,6 +714,22 @@ class Others:
 
         return lambda: self.loop.run_in_executor(Executor(), print).cancel()
 
+    def shutdown_default_executor(self):
+        begun = threading.Event()
+
+        class Executor(concurrent.futures.ThreadPoolExecutor):
+            def shutdown(_, wait=True, **kwargs):
+                if not begun.is_set():
+                    self.see()
+                    begun.set()
+
+        def act():
+            step(self.loop.shutdown_default_executor())
+            assert begun.wait(20)
+
+        self.loop.set_default_executor(Executor())
+        return act
+
     def call_soon_threadsafe(self):
         return lambda: self.loop.call_soon_threadsafe(lambda: None)
 
