@@ -64,10 +64,37 @@ al_claim_py_show_number(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* Whether nobody but the transport has the socket object. Somebody may have
+ * got it from an audit hook, or by a class in the place of socket.socket. */
+static bool
+claim_has_socket_alone(TransportObject *self)
+{
+    al_state *state = self->state;
+    PyObject *sock = self->desc.object;
+    PyObject *shown =
+        self->extra == NULL
+            ? NULL
+            : PyDict_GetItemWithError(self->extra, state->names.socket);
+    Py_ssize_t expected =
+        shown != NULL &&
+                Py_IS_TYPE(shown, (PyTypeObject *)state->imports.ShownSocket)
+            ? 2
+            : 1;
+
+    PyErr_Clear(); /* no memory */
+    return sock == NULL ||
+           (Py_REFCNT(sock) <= expected &&
+            Py_IS_TYPE(sock, (PyTypeObject *)state->imports.socket_socket));
+}
+
 PyObject *
 al_claim_py_trust_number(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    al_descriptor_trust(&TransportObject_CAST(op)->desc);
+    TransportObject *self = TransportObject_CAST(op);
+
+    if (claim_has_socket_alone(self)) {
+        al_descriptor_trust(&self->desc);
+    }
     Py_RETURN_NONE;
 }
 

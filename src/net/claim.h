@@ -28,7 +28,7 @@ al_claim_show_socket(TransportObject *transport);
 /* Methods of the transports that have a socket. The socket object that
  * get_extra_info("socket") returns calls the first before it tells a number
  * or hands out the socket; the loop calls the second for a socket that it has
- * made and not shown to anybody. */
+ * made and not shown to anybody: it is trusted if nobody else has it. */
 PyObject *
 al_claim_py_show_number(PyObject *op, PyObject *ignored);
 PyObject *

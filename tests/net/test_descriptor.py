@@ -426,7 +426,8 @@ class TestTheNumberIsAnotherTransports:
 # --- who knows a number --------------------------------------------------------------------------------------------
 
 COUNTED = """
-import asyncio, os, socket
+import asyncio, os, socket, sys
+{first}
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):
@@ -471,7 +472,10 @@ HARMLESS = (
 )
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@strace
 @pytest.mark.parametrize(
     "client, server, looks",
     [
@@ -489,15 +493,34 @@ def test_only_what_the_program_can_reach_is_looked_at(tmp_path, client, server, 
     """A connection that the loop has made costs no fstat(), until its number is shown."""
     program = tmp_path / "program.py"
     program.write_text(
-        "from asyncloop import new_event_loop as new_loop\n" + COUNTED.format(client=client, server=server)
+        "from asyncloop import new_event_loop as new_loop\n" + COUNTED.format(client=client, server=server, first="")
     )
-    trace = tmp_path / "trace"
+    assert looks <= count_looks(program, tmp_path / "trace") <= looks * 1.1 + 5
+
+
+@strace
+@pytest.mark.parametrize(
+    "first",
+    [
+        "kept = []; sys.addaudithook(lambda event, args: event == 'socket.connect' and kept.append(args[0]))",
+        "class Mine(socket.socket): pass\nsocket.socket = Mine",
+    ],
+    ids=["an audit hook", "a class in the place of socket.socket"],
+)
+def test_who_else_has_the_socket_is_noticed(tmp_path, first):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from asyncloop import new_event_loop as new_loop\n" + COUNTED.format(client="pass", server="pass", first=first)
+    )
+    assert count_looks(program, tmp_path / "trace") >= 2000
+
+
+def count_looks(program, trace):
     command = ["strace", "-o", trace, "-e", "trace=fstat,newfstatat,write", sys.executable, program]
     subprocess.run(command, check=True, timeout=60, stderr=subprocess.DEVNULL)
     lines = trace.read_text().splitlines()
     begin, end = (next(i for i, line in enumerate(lines) if f'"{word}"' in line) for word in ("begin", "end"))
-    counted = sum("fstat" in line for line in lines[begin:end])
-    assert looks <= counted <= looks * 1.1 + 5
+    return sum("fstat" in line for line in lines[begin:end])
 
 
 # --- datagrams -----------------------------------------------------------------------------------------------------
