@@ -6,7 +6,6 @@ asynchronous generators, exception handlers. So a parameter that a new Python ad
 """
 
 import asyncio
-import functools
 import socket
 import sys
 import threading
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from . import _core, _fork, _registry
 from ._sendfile import Sendfile
 from ._signals import SignalHandling
-from ._socket import makes_server, trusts_own_socket
+from ._socket import after_writes, makes_server, trusts_own_socket
 from ._subprocess import ChildProcesses
 from ._tls import TLS
 from ._unix import UnixSockets
@@ -121,6 +120,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
     create_connection = trusts_own_socket(BaseEventLoop.create_connection)
     create_datagram_endpoint = trusts_own_socket(BaseEventLoop.create_datagram_endpoint)
     create_server = makes_server(BaseEventLoop.create_server)
+    shutdown_default_executor = after_writes(BaseEventLoop.shutdown_default_executor)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tell the exception handler, or the log if there is none, of an error that nobody could be told of.
@@ -141,11 +141,6 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         if chosen is None or self._debug or self._executor_shutdown_called or self.is_closed():
             return BaseEventLoop.run_in_executor(self, executor, func, *args)
         return self._wrap_future(chosen.submit(func, *args))
-
-    @functools.wraps(BaseEventLoop.shutdown_default_executor)
-    async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
-        self._send_held()
-        await BaseEventLoop.shutdown_default_executor(self, *args, **kwargs)
 
     def close(self) -> None:
         """Close the event loop: drop what is scheduled and watched, shut the default executor down without waiting.

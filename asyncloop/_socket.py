@@ -78,6 +78,17 @@ class TransportSocket(_StockSocket):  # type: ignore[misc]
         return self._hidden.getsockname()
 
 
+def after_writes(method: _C) -> _C:
+    """Have a method of the loop begin when all is on its way that was written before."""
+
+    @functools.wraps(method)
+    async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._send_held()
+        return await method(self, *args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
+
+
 def trusts_own_socket(method: _C) -> _C:
     """Have a method that makes a transport tell it that its socket is the loop's own, if none was given as `sock`."""
 
@@ -108,9 +119,9 @@ class Server(_StockServer):  # type: ignore[misc]
 def makes_server(method: _C) -> _C:
     """Have a method that makes an asyncio.Server make ours."""
 
+    @after_writes
     @functools.wraps(method)
     async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self._send_held()
         server = await method(self, *args, **kwargs)
         server.__class__ = Server
         return server
