@@ -25,29 +25,34 @@
 
 #include "net/nowait.h"
 
+#include <errno.h>
 #include <sys/stat.h>
 
-/* Note which file fd is. One that is not open matches no file later. */
-static void
-descriptor_learn(al_descriptor *self)
+/* Whether fd is the same file as at the first time. Where the kernel does not
+ * say, for want of memory or in a sandbox, the number is trusted. */
+static bool
+descriptor_is_same_file(al_descriptor *self)
 {
     struct stat status;
 
     if (fstat(self->fd, &status) < 0) {
-        self->phase = AL_DESCRIPTOR_LOST;
-        return;
+        return errno != EBADF;
     }
-    self->device = status.st_dev;
-    self->inode = status.st_ino;
+    if (self->inode == 0) { /* no file has that: it is not known yet */
+        self->device = status.st_dev;
+        self->inode = status.st_ino;
+    }
+    return status.st_ino == self->inode && status.st_dev == self->device;
 }
 
-static bool
-descriptor_is_same_file(const al_descriptor *self)
+/* Note which file fd is. */
+static void
+descriptor_learn(al_descriptor *self)
 {
-    struct stat status;
-
-    return fstat(self->fd, &status) == 0 && status.st_ino == self->inode &&
-           status.st_dev == self->device;
+    self->inode = 0;
+    if (!descriptor_is_same_file(self)) {
+        self->phase = AL_DESCRIPTOR_LOST;
+    }
 }
 
 /* Whether the object is a socket.socket. */

@@ -30,8 +30,8 @@ typedef struct {
     /* The socket or file object whose close() closes fd. Owned; NULL: fd is
      * closed without one. A released one keeps it until it is cleared. */
     PyObject *object;
-    dev_t device; /* which file it is; known while it is SHARED */
-    ino_t inode;
+    dev_t device; /* which file it is; known while it is SHARED, */
+    ino_t inode;  /* but 0 where the kernel did not say */
 } al_descriptor;
 
 /* Take over a descriptor: of an `object` (borrowed) that the program may know,

@@ -184,3 +184,35 @@ def test_an_accepted_connection_is_as_with_accept4(refusing):
             writer.close()
             server.close()
     """)
+
+
+@pytest.mark.parametrize("error", [*REFUSALS, errno.ENOMEM])
+def test_a_descriptor_is_trusted_where_the_kernel_does_not_tell_what_it_is(refusing, error):
+    """Ours asks before each use of a number that the program knows, which asyncio does not."""
+    refusing(f"""
+        async def main():
+            loop = asyncio.get_running_loop()
+            protocol = Datagrams()
+            with failing.calls("fstat", error={error}, whose=failing.OURS):
+                listener = socket.create_server(("127.0.0.1", 0))
+                server = await loop.create_server(Echo, sock=listener)
+                for _ in range(2):
+                    with socket.create_connection(listener.getsockname()) as sock:
+                        sock.setblocking(False)
+                        reader, writer = await asyncio.open_connection(sock=sock)
+                        writer.write(b"hello")
+                        assert await reader.readexactly(5) == b"hello"
+                        writer.close()
+                        await writer.wait_closed()
+                        assert sock.fileno() == -1
+                sock = socket.socket(type=socket.SOCK_DGRAM)
+                sock.bind(("127.0.0.1", 0))
+                transport, _ = await loop.create_datagram_endpoint(lambda: protocol, sock=sock)
+                transport.sendto(b"x", sock.getsockname())
+                await until(lambda: protocol.received)
+                transport.close()
+                server.close()
+                await server.wait_closed()
+            assert listener.fileno() == -1
+            assert protocol.errors == []
+    """)
