@@ -54,7 +54,7 @@ _NAMES = {
     "timerfd_settime": "EBADF ECANCELED EFAULT EINVAL",
     "pipe": "EFAULT EMFILE ENFILE",
     "pipe2": "EFAULT EINVAL EMFILE ENFILE",
-    "fcntl": "EACCES EAGAIN EINTR EINVAL EMFILE EPERM",
+    "fcntl": "EINVAL EMFILE EPERM",  # the others are about locks
     "ioctl": "EBADF EFAULT EINVAL ENOTTY",
     "getsockopt": f"{_SOCKET} EFAULT EINVAL ENOPROTOOPT",
     "setsockopt": f"{_SOCKET} EFAULT EINVAL ENOPROTOOPT",

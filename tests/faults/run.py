@@ -272,7 +272,8 @@ class File:
         self.harness = load_harness()
         self.makers = {kind: self.harness.loop_maker(kind) for kind in ("asyncio", "asyncloop")}
         self.scenarios = self.harness.scenarios(self.harness.load(path))
-        self.stock = {}  # what asyncio does: {(scenario, call, errno): words of verdict()}
+        self.stock = {}  # what asyncio does: {(scenario, call, errno, nth): words of verdict()}
+        self.stock_counts = {}  # {scenario: {call: how many}}
 
     def warm_up(self):
         """Run all once, so that the children find what is imported, made at the first use and kept."""
@@ -287,20 +288,29 @@ class File:
         limit = self.args.limit * patience
         return in_a_child(Run(function, self.makers[kind], fault, limit), limit)
 
-    def on_stock(self, name, function, call, number):
-        """What goes wrong on asyncio when a call like this one fails, whichever of them."""
-        key = (name, call, number)
-        if key not in self.stock:
-            calls = SAME_ON_STOCK.get(call, [call])
-            words = set()
-            for nth in range(self.args.stock_depth):
-                fault = {"calls": calls, "errno": number, "nth": nth, "whose": failing.OURS | failing.OTHERS}
+    def stock_count(self, name, function):
+        """How many calls of each kind there are on asyncio."""
+        if name not in self.stock_counts:
+            fault = {"whose": failing.OURS | failing.OTHERS}
+            self.stock_counts[name] = self.run(function, "asyncio", fault, PATIENCE)["made"]
+        return self.stock_counts[name]
+
+    def on_stock(self, name, function, call, number, nth):
+        """What goes wrong on asyncio when a call like this one fails: the first ones, those about the nth, the last."""
+        calls = SAME_ON_STOCK.get(call, [call])
+        counts = self.stock_count(name, function)
+        last = max([counts.get(call, 0) for call in calls]) - 1
+        words = set()
+        for n in {*range(self.args.stock_depth), nth - 1, nth, nth + 1, last - 1, last}:
+            if n < 0 or n > last:
+                continue
+            key = (name, call, number, n)
+            if key not in self.stock:
+                fault = {"calls": calls, "errno": number, "nth": n, "whose": failing.OURS | failing.OTHERS}
                 result = self.run(function, "asyncio", fault)
-                if not result["failed"]:
-                    break
-                words |= verdict(result, number)
-            self.stock[key] = words
-        return self.stock[key]
+                self.stock[key] = verdict(result, number) if result["failed"] else set()
+            words |= self.stock[key]
+        return words
 
     def faults(self, function):
         """The faults to try on a scenario: (whose, call, errno, nth)."""
@@ -334,7 +344,7 @@ class File:
         wrong = verdict(result, number) if result["failed"] else set()
         known = set()
         if wrong and self.args.loop != "asyncio":
-            known = wrong & self.on_stock(name, function, call, number)
+            known = wrong & self.on_stock(name, function, call, number, nth)
             wrong -= known
         if "hung" in wrong or "stuck" in wrong or any(word.startswith("unusable") for word in wrong):
             again = self.run(function, self.args.loop, fault, PATIENCE)  # the machine may be busy
@@ -392,18 +402,29 @@ def table(results):
     return "\n".join("  ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def tell(result, verbose):
-    if "error" in result:
-        return f"{result['scenario']}: {result['error']}"
-    line = (
-        f"{', '.join(result['wrong'])}: --only {result['scenario']} --whose {result['whose']} --call {result['call']} "
-        f"--errno {result['errno']} --nth {result['nth']}"
-    )
-    if result["reports"]:
-        line += f"  (reported: {', '.join(result['reports'])})"
-    if verbose and result["traceback"]:
-        line += "\n    " + result["traceback"].rstrip().replace("\n", "\n    ")
+def tell(findings, verbose):
+    """A line for the findings of one call in one scenario that went wrong in the same way."""
+    first = findings[0]
+    if "error" in first:
+        return f"{first['scenario']}: {first['error']}"
+    options = ["only " + first["scenario"], "whose " + first["whose"], "call " + first["call"]]
+    options += [f"errno {name}" for name in dict.fromkeys(finding["errno"] for finding in findings)]
+    options += [f"nth {nth}" for nth in dict.fromkeys(finding["nth"] for finding in findings)]
+    line = f"{', '.join(first['wrong'])}: {' '.join('--' + option for option in options)}"
+    if first["reports"]:
+        line += f"  (reported: {', '.join(first['reports'])})"
+    if verbose and first["traceback"]:
+        line += "\n    " + first["traceback"].rstrip().replace("\n", "\n    ")
     return line
+
+
+def grouped(bad):
+    """The findings by what is wrong where."""
+    groups = collections.defaultdict(list)
+    for finding in bad:
+        key = tuple(str(finding.get(name)) for name in ("wrong", "scenario", "whose", "call"))
+        groups[key].append(finding)
+    return groups.values()
 
 
 def number_of(name):
@@ -419,7 +440,7 @@ def parse(arguments):
     parser.add_argument("--nth", action="append", type=int, help="which call of its kind fails, from 0 on")
     parser.add_argument("--whose", choices=list(WHOSE), help="calls of asyncloop and libev, or of the interpreter")
     parser.add_argument("--depth", type=int, default=3, help="how many calls of a kind fail, besides the last one")
-    parser.add_argument("--stock-depth", type=int, default=8, help="how many of them asyncio is asked about")
+    parser.add_argument("--stock-depth", type=int, default=3, help="how many of them asyncio is asked about")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds after which a scenario hangs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="files at a time")
     parser.add_argument("--verbose", action="store_true", help="show where findings happened, and all outcomes")
@@ -458,8 +479,8 @@ def main(arguments):
         for result in results:
             print(result)
     print(table(results))
-    for result in bad:
-        print(tell(result, args.verbose))
+    for findings in grouped(bad):
+        print(tell(findings, args.verbose))
     failures = sum(1 for result in results if result["failed"])
     scenarios = len({result["scenario"] for result in results})
     print(
