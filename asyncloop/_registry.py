@@ -23,23 +23,54 @@ from . import _core
 
 
 def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
-    """The class of asyncio's set of tasks, with ours. `kind` is more than a WeakSet if we are imported again."""
+    """The class of asyncio's set of tasks, with ours. `kind` is more than a WeakSet if we are imported again.
+
+    Who reads `data`, as profilers do, finds weak references to all of them there; what the set itself holds is under
+    that name in its __dict__.
+    """
     unregistered: weakref.WeakSet[Any] = weakref.WeakSet()
 
+    def ours() -> list[Any]:
+        tasks = _core._pending_tasks()
+        return [task for task in tasks if task not in unregistered] if unregistered else tasks
+
+    is_first = kind is weakref.WeakSet
+
     class Tasks(kind):  # type: ignore[misc, valid-type]
+        @property
+        def data(self) -> set[Any]:
+            others = vars(self)["data"] if is_first else super().data
+            return {*others, *map(weakref.ref, ours())}
+
+        @data.setter
+        def data(self, data: set[Any]) -> None:
+            self.__dict__["data"] = data
+
         def __iter__(self) -> Iterator[Any]:
-            yield from super().__iter__()
-            ours = _core._pending_tasks()
-            yield from (task for task in ours if task not in unregistered) if unregistered else ours
+            if is_first:
+                tasks = [reference() for reference in tuple(vars(self)["data"])]
+                yield from (task for task in tasks if task is not None)
+            else:
+                yield from super().__iter__()
+            yield from ours()
+
+        def __contains__(self, task: Any) -> bool:
+            if isinstance(task, _core.Task):
+                return not task.done() and task not in unregistered
+            return weakref.ref(task) in vars(self)["data"] if is_first else super().__contains__(task)
+
+        def copy(self) -> weakref.WeakSet[Any]:
+            return weakref.WeakSet(self)
 
         # What asyncio._register_task() and _unregister_task() call, of which the C code knows nothing before 3.14.
 
         def add(self, task: Any) -> None:
-            super().add(task)
+            tasks = vars(self)["data"]
+            tasks.add(weakref.ref(task, tasks.discard))
             unregistered.discard(task)
 
         def discard(self, task: Any) -> None:
-            super().discard(task)
+            vars(self)["data"].discard(weakref.ref(task))
             if isinstance(task, _core.Task):
                 unregistered.add(task)
 
@@ -65,7 +96,9 @@ def _replace_in_this_interpreter(tasks: weakref.WeakSet[Any]) -> None:
 
 
 def extend_all_tasks() -> None:
-    """Give asyncio's set of tasks its new __iter__."""
+    """Have asyncio's set of tasks answer for ours, too."""
+    if _core.Task is asyncio.Task:
+        return
     tasks = _stock_tasks()
     if sys.version_info < (3, 12) and not _core._is_main_interpreter():
         _replace_in_this_interpreter(tasks)
@@ -79,38 +112,6 @@ def learn_context_layout() -> None:
     context = contextvars.Context()
     context.run(variable.set, None)
     _core._learn_context_layout(contextvars.Context(), context)
-
-
-def _learn_task_list(loop: Any) -> None:
-    """Show the C code stock tasks in the interpreter's list, one of them current, and futures that one and two await.
-
-    Each field that our tasks fill or read in asyncio's part is then known by a value only it can have.
-    """
-
-    async def nothing() -> None:
-        pass
-
-    context = contextvars.Context()
-    name = "a task of which asyncloop learns"
-    coros = [nothing() for _ in range(3)]
-    unregistered, first, second = (asyncio.Task(coro, loop=loop, name=name, context=context) for coro in coros)
-    _asyncio._unregister_task(unregistered)
-    awaited: asyncio.Future[Any] = asyncio.Future(loop=loop)
-    shared: asyncio.Future[Any] = asyncio.Future(loop=loop)
-    add_to_awaited_by = vars(asyncio)["future_add_to_awaited_by"]  # which older Pythons do not have
-    add_to_awaited_by(awaited, first)
-    add_to_awaited_by(shared, first)
-    add_to_awaited_by(shared, second)
-    running = events._get_running_loop()
-    events._set_running_loop(loop)
-    swap = vars(_asyncio)["_swap_current_task"]
-    current = swap(loop, first)
-    _core._learn_task_list(loop, first, second, unregistered, coros[1], name, context, awaited, shared)
-    swap(loop, current)
-    events._set_running_loop(running)
-    for coro, task in zip(coros, (unregistered, first, second), strict=True):
-        coro.close()
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
 def _no_loop() -> Any:
@@ -135,18 +136,22 @@ def learn_task_counter() -> None:
     _core._learn_task_counter(make)
 
 
-def learn_task_layout() -> None:
-    """Show the C code a stock task, so that it finds the fields of asyncio's part of ours."""
+def learn_thread_state() -> None:
+    """Show the C code where, from 3.14, the thread state keeps the running loop, its current task and all tasks."""
+    if sys.version_info < (3, 14):
+        return
 
     async def nothing() -> None:
         pass
 
-    loop = _no_loop()
-    context = contextvars.Context()
-    coro = nothing()
-    task = asyncio.Task(coro, loop=loop, name="asyncloop learns of it", context=context)
-    _core._learn_task_layout(task, coro, context)
-    if sys.version_info >= (3, 14):
-        _learn_task_list(loop)
+    loop, coro = _no_loop(), nothing()
+    swap: Any = vars(_asyncio)["_swap_current_task"]
+    task: Any = asyncio.Task(coro, loop=loop, name="asyncloop learns of it")
+    running = events._get_running_loop()
+    events._set_running_loop(loop)
+    current = swap(loop, task)
+    _core._learn_thread_state(loop, task, task)
+    swap(loop, current)
+    events._set_running_loop(running)
     coro.close()
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    task._log_destroy_pending = False

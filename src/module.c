@@ -1,6 +1,7 @@
 /* module.c - builds asyncloop._core from its layers, bottom to top. */
 #include "base/state.h"
 
+#include "cpython/layout.h"
 #include "loop/loop.h"
 #include "loop/sock_op.h"
 #include "net/dgram_transport.h"
@@ -19,6 +20,7 @@ module_exec(PyObject *module)
 {
     static int (*const steps[])(PyObject *) = {
         al_state_init,
+        al_layout_init,
         al_handle_init_types,
         al_future_init_type,
         al_future_iter_init_type,
@@ -53,11 +55,12 @@ is_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef module_methods[] = {
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
+    {"_layout", al_layout_show, METH_NOARGS, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {"_learn_context_layout", al_context_learn_layout, METH_VARARGS, NULL},
     {"_learn_task_counter", al_counter_learn, METH_O, NULL},
-    {"_learn_task_layout", al_registry_learn_layout, METH_VARARGS, NULL},
-    {"_learn_task_list", al_registry_learn_list, METH_VARARGS, NULL},
+    {"_learn_thread_state", al_registry_learn_thread_state, METH_VARARGS,
+     NULL},
     {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec},

@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-LAYERS = ["base", "sched", "task", "io", "net", "tls", "loop"]  # from the bottom; src/module.c sees them all
+LAYERS = ["base", "cpython", "sched", "task", "io", "net", "tls", "loop"]  # from the bottom; src/module.c sees them all
 SIBLINGS = {("task", "io"), ("io", "task")}  # side by side, and strangers to each other
 MAX_LINES = 900
 

@@ -41,6 +41,10 @@
 /* Futures know who awaits them (call graphs), and the interpreter keeps a list
  * of tasks in the thread state. */
 #define AL_HAS_AWAITED_BY (PY_VERSION_HEX >= 0x030E0000)
+/* The name of a task that was given none is made when it is asked for. */
+#define AL_TASK_NAMES_ARE_LATE (PY_VERSION_HEX >= 0x030C0000)
+/* Task.get_coro() may be called where __init__ has not run. */
+#define AL_GET_CORO_CHECKS (PY_VERSION_HEX >= 0x030C0000)
 /* create_task() hands any keyword argument on to the factory or the Task. */
 #define AL_CREATE_TASK_KWARGS (Py_Version >= 0x030D0300)
 /* format_helpers._format_callback_source() takes debug=. */

@@ -91,7 +91,7 @@ typedef struct {
     X(PyTypeObject, FutureChainType)                                            \
     /* What task/registry.c keeps about the interpreter's books: a dict {loop:\
      * task}, NULL from 3.14; functions of _asyncio from 3.14, else NULL.     \
-     * register_task is also NULL where the layout is not as expected. */ \
+     */ \
     X(PyObject, current_tasks)                                                  \
     X(PyObject, swap_current_task)                                              \
     X(PyObject, register_task)                                                  \
@@ -132,13 +132,10 @@ typedef struct al_state {
     AL_OWNED(X) /* owned */
 #undef X
 
-    PyGetSetDef *cancel_message; /* asyncio's own; borrowed: future.h */
-
     al_list pending_tasks; /* head; each node is inside its task */
-    /* Where in asyncio's own part of a Task these fields are, 0 <=> unknown. */
-    Py_ssize_t base_coro_offset;
-    Py_ssize_t base_context_offset;
-    bool base_is_known;      /* that layout is as expected: registry.h */
+    bool layout_is_known;  /* of asyncio's Future and Task: cpython/layout.h */
+    bool cancel_is_overridden; /* on an instance of Future or Task, ever */
+    PyObject *yielded; /* borrowed iterator: task/future_iter.c; or NULL */
     Py_ssize_t books_offset; /* in a thread state: registry.c; 0 <=> unknown */
     Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 

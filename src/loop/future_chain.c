@@ -145,8 +145,7 @@ chain_source_done(PyObject *op, PyObject *Py_UNUSED(argument))
     PyObject *destination = Py_NewRef(self->destination);
     /* Its __init__ may have been called again, with any loop. */
     al_future *future = al_future_of(destination);
-    al_loop_head *loop =
-        future->is_ours ? al_loop_head_CAST(future->loop) : NULL;
+    al_loop_head *loop = al_future_our_loop(future);
     if (AL_LIKELY(loop != NULL && chain_is_direct(loop) &&
                   loop->thread_id != PyThread_get_thread_ident()))
     {
@@ -277,7 +276,7 @@ Loop__wrap_future(PyObject *op, PyObject *source)
 
     if (!Py_IS_TYPE(source,
                     (PyTypeObject *)state->imports.concurrent_Future) ||
-        !chain_is_direct(loop) ||
+        state->FutureType == NULL || !chain_is_direct(loop) ||
         (loop->overrides & AL_OVERRIDES_CREATE_FUTURE))
     {
         return chain_wrap_stock(loop, source);

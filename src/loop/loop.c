@@ -67,8 +67,8 @@ loop_find_overrides(al_loop_head *head, PyTypeObject *type)
     return 0;
 }
 
-static int
-Loop_setattro(PyObject *op, PyObject *name, PyObject *value)
+int
+al_loop_setattro(PyObject *op, PyObject *name, PyObject *value)
 {
     al_loop_head *head = al_loop_head_CAST(op);
 
@@ -418,7 +418,7 @@ static PyMethodDef *const loop_topics[] = {
 static PyType_Slot Loop_slots[] = {{Py_tp_doc, (void *)Loop_doc},
                                    {Py_tp_new, Loop_new},
                                    {Py_tp_init, Loop_init},
-                                   {Py_tp_setattro, Loop_setattro},
+                                   {Py_tp_setattro, al_loop_setattro},
                                    {Py_tp_methods, loop_own_methods},
                                    {Py_tp_getset, Loop_getset},
                                    {Py_tp_members, Loop_members},

@@ -38,8 +38,9 @@ stream_reader_is_stock(al_state *state, PyObject *method, PyObject *object)
 static bool
 stream_reader_can_wake(al_state *state, PyObject *waiter)
 {
-    return waiter == Py_None || (al_future_check_exact(state, waiter) &&
-                                 al_future_is_direct(al_future_of(waiter)));
+    return waiter == Py_None ||
+           (al_future_check_exact(state, waiter) &&
+            al_future_direct_loop(al_future_of(waiter)) != NULL);
 }
 
 static bool

@@ -200,6 +200,50 @@ Handle_get__repr(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+Handle_get__callback(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *callback = HandleObject_CAST(op)->callback;
+
+    return Py_NewRef(callback != NULL ? callback : Py_None);
+}
+
+static PyObject *
+Handle_get__context(PyObject *op, void *Py_UNUSED(closure))
+{
+    return Handle_get_context(op, NULL);
+}
+
+static PyObject *
+Handle_get__cancelled(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(HandleObject_CAST(op)->is_cancelled);
+}
+
+/* asyncio.Handle.cancel(handle) sets four attributes. The first does it all ... */
+static int
+Handle_set__cancelled(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (value != Py_True) {
+        PyErr_SetString(PyExc_AttributeError,
+                        "_cancelled can only be set to True");
+        return -1;
+    }
+    return al_handle_cancel(HandleObject_CAST(op));
+}
+
+/* ... and the others are as they should be then. */
+static int
+Handle_set_emptied(PyObject *op, PyObject *Py_UNUSED(value), void *name)
+{
+    if (!HandleObject_CAST(op)->is_cancelled) {
+        PyErr_Format(PyExc_AttributeError, "%s of a handle is read-only",
+                     (const char *)name);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
 TimerHandle_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(TimerHandleObject_CAST(op)->index >= 0);
@@ -218,12 +262,8 @@ TimerHandle_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
 
 #define HANDLE_MEMBERS                                                        \
     {"_loop", T_OBJECT, offsetof(HandleObject, loop), READONLY, NULL},        \
-        {"_callback", T_OBJECT, offsetof(HandleObject, callback), READONLY,   \
-         NULL},                                                               \
         {"_source_traceback", T_OBJECT,                                       \
          offsetof(HandleObject, source_traceback), 0, NULL},                  \
-        {"_cancelled", T_BOOL, offsetof(HandleObject, is_cancelled),          \
-         READONLY, NULL},                                                     \
     {                                                                         \
         "__weaklistoffset__", T_PYSSIZET, offsetof(HandleObject, weakrefs),   \
             READONLY, NULL                                                    \
@@ -247,24 +287,25 @@ static PyMemberDef TimerHandle_members[] = {
     {"_when", T_DOUBLE, offsetof(TimerHandleObject, when), READONLY, NULL},
     {NULL, 0, 0, 0, NULL}};
 
-static PyObject *
-Handle_get__context(PyObject *op, void *Py_UNUSED(closure))
-{
-    return Handle_get_context(op, NULL);
-}
+#define HANDLE_GETSET                                                         \
+    {"_context", Handle_get__context, NULL, NULL, NULL},                      \
+        {"_args", Handle_get__args, Handle_set_emptied, NULL, "_args"},       \
+        {"_callback", Handle_get__callback, Handle_set_emptied, NULL,         \
+         "_callback"},                                                        \
+        {"_repr", Handle_get__repr, Handle_set_emptied, NULL, "_repr"},       \
+    {                                                                         \
+        "_cancelled", Handle_get__cancelled, Handle_set__cancelled, NULL,     \
+            NULL                                                              \
+    }
 
 static PyGetSetDef Handle_getset[] = {
-    {"_context", Handle_get__context, NULL, NULL, NULL},
+    HANDLE_GETSET,
     {"__class__", Handle_get___class__, NULL, NULL, NULL},
-    {"_args", Handle_get__args, NULL, NULL, NULL},
-    {"_repr", Handle_get__repr, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyGetSetDef TimerHandle_getset[] = {
-    {"_context", Handle_get__context, NULL, NULL, NULL},
+    HANDLE_GETSET,
     {"__class__", TimerHandle_get___class__, NULL, NULL, NULL},
-    {"_args", Handle_get__args, NULL, NULL, NULL},
-    {"_repr", Handle_get__repr, NULL, NULL, NULL},
     {"_scheduled", TimerHandle_get__scheduled, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -119,6 +119,18 @@ struct al_loop_head {
 
 #define al_loop_head_CAST(op) ((al_loop_head *)(op))
 
+/* tp_setattro of Loop (loop/loop.c). Its subclasses inherit it, so it tells
+ * whether something is a loop of ours without asking a module state. To one that
+ * defines __setattr__ everything is done in the public way. */
+int
+al_loop_setattro(PyObject *op, PyObject *name, PyObject *value);
+
+static inline bool
+al_loop_is_ours(PyObject *op)
+{
+    return Py_TYPE(op)->tp_setattro == al_loop_setattro;
+}
+
 /* To be called after each change of what is_direct depends on. */
 static inline void
 al_loop_update_direct(al_loop_head *loop)

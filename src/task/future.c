@@ -1,42 +1,43 @@
 /* future.c - the state of a Future: its outcome and who waits for it.
  *
- *     set_result() ---> FINISHED --+
- *     set_exception() -> FAILED ---+--> future_schedule(): each callback by
- *     cancel() -------> CANCELLED -+    call_soon, each waiting Task as itself
+ *     set_result() -----> FINISHED --+
+ *     set_exception() --> FINISHED --+-> future_schedule(): each callback by
+ *     cancel() ---------> CANCELLED -+   call_soon, each waiting Task as itself
  *
  * Invariants
- *   (1) Who waits and what came of it share two slots, by the state (future.h):
- *       those who wait are taken out in the moment the state changes, and only
+ *   (1) Those who wait are taken out in the moment the state changes, and only
  *       then scheduled, as that may run anything.
- *   (2) A waiter without a context is a Task of ours on the same loop; its
- *       wake-up is the Task itself in the ready queue.
- *   (3) A list of waiters is known to the future alone, and not empty.
- *   (4) State and slots change together, and only by future_settle() and
- *       future_reset(). Neither drops a reference before all fields are right:
- *       a finaliser that runs then may use the future, even call __init__ on
- *       it, and nothing that it does is undone afterwards.
- *   (5) Any call into Python may call __init__ on the future again. Whoever
+ *   (2) A waiting Task is a callback: the iterator that it awaits with
+ *       (future_iter.c). To asyncio that is a callable as others are; here the
+ *       Task itself goes to the ready queue.
+ *   (3) The state and the other fields change together, and only by
+ *       future_end() and al_future_init(), or by asyncio's own code. Neither
+ *       drops a reference before all fields are right: a finaliser that runs
+ *       then may use the future, even call __init__ on it, and nothing that it
+ *       does is undone afterwards.
+ *   (4) Any call into Python may call __init__ on the future again. Whoever
  *       makes such a call holds what it uses, and reads the future's fields
  *       anew afterwards. */
 #include "task/future.h"
 
 #include "sched/handle.h"
 #include "sched/ready.h"
-#include "sched/report.h"
-#include "task/task.h"
+#include "task/stock.h"
 
 /* --- scheduling those who wait ------------------------------------------ */
 
 /* loop.call_soon(function, argument, context=context). -> new reference to
  * what it returns, or NULL with an exception set. */
 static PyObject *
-future_call_method_soon(PyObject *op, al_state *state, PyObject *function,
-                        PyObject *argument, PyObject *context)
+future_call_method_soon(PyObject *op, PyObject *function, PyObject *argument,
+                        PyObject *context)
 {
-    if (al_future_check_init(op) < 0) {
+    al_state *state = al_future_state_of(op);
+
+    if (state == NULL || al_future_check_init(op) < 0) {
         return NULL;
     }
-    PyObject *loop = Py_NewRef(al_future_of(op)->loop); /* by (5) */
+    PyObject *loop = Py_NewRef(al_future_of(op)->loop); /* by (4) */
     PyObject *stack[4] = {loop, function, argument, Py_NewRef(context)};
     size_t nargs = 3;
     if (argument == NULL) {
@@ -54,22 +55,20 @@ int
 al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
                     PyObject *context)
 {
-    al_future *self = al_future_of(op);
-    al_state *state = al_future_state_of(op);
+    al_loop_head *loop = al_future_direct_loop(al_future_of(op));
     PyObject *handle;
 
-    if (AL_LIKELY(al_future_is_direct(self))) {
-        /* Before 3.12 making a handle may collect garbage: by (5). */
-        PyObject *loop = Py_NewRef(self->loop);
+    if (AL_LIKELY(loop != NULL)) {
+        /* Before 3.12 making a handle may collect garbage: by (4). */
+        Py_INCREF(loop);
         /* As in call_soon(), None is a copy of the context of this moment. */
-        handle = al_handle_call_soon(al_loop_head_CAST(loop), function,
-                                     &argument, argument != NULL,
-                                     context != Py_None ? context : NULL);
+        handle =
+            al_handle_call_soon(loop, function, &argument, argument != NULL,
+                                context != Py_None ? context : NULL);
         Py_DECREF(loop);
     }
     else {
-        handle =
-            future_call_method_soon(op, state, function, argument, context);
+        handle = future_call_method_soon(op, function, argument, context);
     }
     if (handle == NULL) {
         return -1;
@@ -78,110 +77,122 @@ al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
     return 0;
 }
 
-/* Let a task that waits as itself step: 0, or -1 with an exception set. */
-static int
-future_wake_task(PyObject *op, PyObject *task)
+/* Schedule one callback, a Task by (2) as itself: 0, or -1 with an exception
+ * set. */
+static inline int
+future_schedule_one(PyObject *op, PyObject *callback, PyObject *context)
 {
-    al_future *self = al_future_of(op);
+    al_loop_head *loop = al_future_direct_loop(al_future_of(op));
 
-    /* Not by (2) alone: by (5) it may be another loop than the task's now. */
-    if (AL_LIKELY(al_future_is_direct(self))) {
-        al_loop_head *loop = al_loop_head_CAST(self->loop);
-        return al_ready_push(loop, loop->step, task);
+    if (AL_LIKELY(loop != NULL)) {
+        PyObject *task = al_future_iter_task(callback, loop->state);
+        /* By (4) it may be another loop than the task's now. */
+        if (AL_LIKELY(task != NULL &&
+                      al_future_of(task)->loop == (PyObject *)loop))
+        {
+            return al_ready_push(loop, loop->step, task);
+        }
     }
-    PyObject *wakeup = al_task_wakeup_method(task);
-    if (wakeup == NULL) {
-        return -1;
-    }
-    PyObject *context = Py_NewRef(al_task_of(task)->context); /* by (5) */
-    int rc = al_future_call_soon(op, wakeup, op, context);
-    Py_DECREF(context);
-    Py_DECREF(wakeup);
-    return rc;
+    return al_future_call_soon(op, callback, op, context);
+}
+
+/* Those who waited for a future that is done: its fields, owned. */
+typedef struct {
+    PyObject *callback0;
+    PyObject *context0;
+    PyObject *callbacks;
+} future_waiters;
+
+static inline future_waiters
+future_waiters_of(const al_future *self)
+{
+    return (future_waiters){self->callback0, self->context0, self->callbacks};
+}
+
+static void
+future_drop_waiters(const future_waiters *waiters)
+{
+    Py_XDECREF(waiters->callback0);
+    Py_XDECREF(waiters->context0);
+    Py_XDECREF(waiters->callbacks);
 }
 
 /* As in asyncio, a call_soon() that raises drops the rest, and so does one that
  * initialises the future again: nobody waits for the new one. */
 static int
-future_schedule_list(PyObject *op, PyObject *list)
+future_schedule_all(PyObject *op, const future_waiters *waiters)
 {
     al_future *self = al_future_of(op);
 
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+    if (AL_UNLIKELY(self->state == AL_FUTURE_PENDING)) {
+        return 0; /* by (4) */
+    }
+    if (waiters->callback0 != NULL &&
+        future_schedule_one(op, waiters->callback0, waiters->context0) < 0)
+    {
+        return -1;
+    }
+    if (AL_LIKELY(waiters->callbacks == NULL)) {
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(waiters->callbacks); i++) {
         if (AL_UNLIKELY(self->state == AL_FUTURE_PENDING)) {
-            return 0; /* by (5) */
+            return 0;
         }
-        PyObject *entry = PyList_GET_ITEM(list, i);
-        int rc = PyTuple_CheckExact(entry)
-                     ? al_future_call_soon(op, PyTuple_GET_ITEM(entry, 0), op,
-                                           PyTuple_GET_ITEM(entry, 1))
-                     : future_wake_task(op, entry); /* by (2) */
-        if (rc < 0) {
+        PyObject *pair = PyList_GET_ITEM(waiters->callbacks, i);
+        if (future_schedule_one(op, PyTuple_GET_ITEM(pair, 0),
+                                PyTuple_GET_ITEM(pair, 1)) < 0)
+        {
             return -1;
         }
     }
     return 0;
 }
 
-/* Those who waited for a future that is done: its slots, owned. */
-typedef struct {
-    PyObject *waiter;
-    PyObject *context;
-} future_waiters;
-
-/* Schedule everybody, in the order they came. Takes their references. As in
- * asyncio nobody is scheduled once __init__ has come again. */
+/* Schedule everybody, in the order they came. Takes their references. */
 static inline int
 future_schedule(PyObject *op, future_waiters waiters)
 {
-    int rc = 0;
-
-    if (waiters.waiter == NULL) {
+    if (waiters.callback0 == NULL && waiters.callbacks == NULL) {
         return 0;
     }
-    if (AL_UNLIKELY(al_future_of(op)->state == AL_FUTURE_PENDING)) {
-        Py_XDECREF(waiters.context);
-    }
-    else if (waiters.context != NULL) {
-        rc = al_future_call_soon(op, waiters.waiter, op, waiters.context);
-        Py_DECREF(waiters.context);
-    }
-    else if (AL_UNLIKELY(PyList_CheckExact(waiters.waiter))) {
-        rc = future_schedule_list(op, waiters.waiter);
-    }
-    else {
-        rc = future_wake_task(op, waiters.waiter); /* by (2) */
-    }
-    Py_DECREF(waiters.waiter);
+    int rc = future_schedule_all(op, &waiters);
+    future_drop_waiters(&waiters);
     return rc;
 }
 
 /* --- becoming done ------------------------------------------------------ */
 
-/* PENDING -> `state`. Takes the references to outcome and traceback, which may
- * be NULL; -> those who waited, to be handed to future_schedule(). */
+/* PENDING -> `state`; the caller has set, or sets at once, the outcome.
+ * -> those who waited, to be handed to future_schedule(). */
 static inline future_waiters
-future_settle(al_future *self, al_future_state state, PyObject *outcome,
-              PyObject *traceback)
+future_end(al_future *self, al_future_state state)
 {
-    future_waiters waiters = {self->waiter, self->context};
+    future_waiters waiters = future_waiters_of(self);
 
     assert(self->state == AL_FUTURE_PENDING);
     self->state = state;
-    self->outcome = outcome;
-    self->traceback = traceback;
+    self->callback0 = self->context0 = self->callbacks = NULL;
     return waiters; /* (1) */
+}
+
+static int
+future_set_invalid_state(PyObject *op, const char *message)
+{
+    al_state *state = al_future_state_of(op);
+
+    if (state != NULL) {
+        PyErr_SetString(state->imports.InvalidStateError, message);
+    }
+    return -1;
 }
 
 static int
 future_check_pending(PyObject *op)
 {
-    if (AL_LIKELY(al_future_of(op)->state == AL_FUTURE_PENDING)) {
-        return 0;
-    }
-    PyErr_SetString(al_future_state_of(op)->imports.InvalidStateError,
-                    "invalid state");
-    return -1;
+    return AL_LIKELY(al_future_of(op)->state == AL_FUTURE_PENDING)
+               ? 0
+               : future_set_invalid_state(op, "invalid state");
 }
 
 int
@@ -192,8 +203,11 @@ al_future_set_result(PyObject *op, PyObject *result)
     if (al_future_check_init(op) < 0 || future_check_pending(op) < 0) {
         return -1;
     }
-    return future_schedule(
-        op, future_settle(self, AL_FUTURE_FINISHED, Py_NewRef(result), NULL));
+    PyObject *old = self->result; /* NULL, but for what asyncio's code left */
+    self->result = Py_NewRef(result);
+    future_waiters waiters = future_end(self, AL_FUTURE_FINISHED);
+    Py_XDECREF(old);
+    return future_schedule(op, waiters);
 }
 
 /* StopIteration would end the coroutine that awaits. Where it is refused, the
@@ -266,30 +280,14 @@ al_future_set_exception(PyObject *op, PyObject *exception)
         Py_DECREF(exc);
         return -1;
     }
-    if (future_schedule(op, future_settle(self, AL_FUTURE_FAILED, exc,
-                                          PyException_GetTraceback(exc))) < 0)
-    {
+    self->exception = exc;
+    self->exception_tb = PyException_GetTraceback(exc);
+    if (future_schedule(op, future_end(self, AL_FUTURE_FINISHED)) < 0) {
         return -1;
     }
     /* __init__ may have come again. */
-    self->log_traceback = self->state == AL_FUTURE_FAILED;
+    self->log_tb = al_future_has_failed(self);
     return 0;
-}
-
-PyObject *
-al_future_cancel_message(PyObject *op)
-{
-    const PyGetSetDef *field = al_future_state_of(op)->cancel_message;
-
-    return field->get(op, field->closure);
-}
-
-void
-al_future_set_cancel_message(PyObject *op, PyObject *message)
-{
-    const PyGetSetDef *field = al_future_state_of(op)->cancel_message;
-
-    (void)field->set(op, message, field->closure); /* fails to delete alone */
 }
 
 /* PENDING -> CANCELLED: 1, or -1. `exc` is stolen, `message` borrowed; each may
@@ -297,10 +295,19 @@ al_future_set_cancel_message(PyObject *op, PyObject *message)
 static int
 future_cancel(PyObject *op, PyObject *message, PyObject *exc)
 {
-    future_waiters waiters =
-        future_settle(al_future_of(op), AL_FUTURE_CANCELLED, exc, NULL);
+    al_future *self = al_future_of(op);
+    PyObject *old_message = self->cancel_msg;
+    PyObject *old_exc = self->cancelled_exc;
 
-    al_future_set_cancel_message(op, message != NULL ? message : Py_None);
+    self->cancel_msg = Py_XNewRef(message);
+    if (exc != NULL) {
+        self->cancelled_exc = exc;
+    }
+    future_waiters waiters = future_end(self, AL_FUTURE_CANCELLED);
+    Py_XDECREF(old_message);
+    if (exc != NULL) {
+        Py_XDECREF(old_exc);
+    }
     return future_schedule(op, waiters) < 0 ? -1 : 1;
 }
 
@@ -309,11 +316,9 @@ al_future_cancel(PyObject *op, PyObject *message)
 {
     al_future *self = al_future_of(op);
 
-    self->log_traceback = false;
-    if (self->state != AL_FUTURE_PENDING) {
-        return 0;
-    }
-    return future_cancel(op, message, NULL);
+    self->log_tb = false;
+    return self->state != AL_FUTURE_PENDING ? 0
+                                            : future_cancel(op, message, NULL);
 }
 
 int
@@ -321,7 +326,7 @@ al_future_cancel_with(PyObject *op, PyObject *exc)
 {
     al_future *self = al_future_of(op);
 
-    self->log_traceback = false;
+    self->log_tb = false;
     if (self->state != AL_FUTURE_PENDING) {
         Py_DECREF(exc);
         return 0;
@@ -382,19 +387,22 @@ PyObject *
 al_future_make_cancelled_error(PyObject *op)
 {
     al_future *self = al_future_of(op);
+    al_state *state = al_future_state_of(op);
 
-    if (self->state == AL_FUTURE_CANCELLED && self->outcome != NULL) {
-        PyObject *exc = self->outcome; /* moved to the caller */
-        self->outcome = NULL;
+    if (self->cancelled_exc != NULL) {
+        PyObject *exc = self->cancelled_exc; /* moved to the caller */
+        self->cancelled_exc = NULL;
         return exc;
     }
-    PyObject *type = al_future_state_of(op)->imports.CancelledError;
-    PyObject *message = al_future_cancel_message(op);
-    if (message == NULL) {
+    if (state == NULL) {
         return NULL;
     }
-    PyObject *exc = message == Py_None ? PyObject_CallNoArgs(type)
-                                       : PyObject_CallOneArg(type, message);
+    PyObject *type = state->imports.CancelledError;
+    if (self->cancel_msg == NULL || self->cancel_msg == Py_None) {
+        return PyObject_CallNoArgs(type);
+    }
+    PyObject *message = Py_NewRef(self->cancel_msg); /* by (4) */
+    PyObject *exc = PyObject_CallOneArg(type, message);
     Py_DECREF(message);
     return exc;
 }
@@ -404,10 +412,10 @@ al_future_make_cancelled_error(PyObject *op)
 static int
 future_restore_traceback(al_future *self)
 {
-    PyObject *traceback = self->traceback;
+    PyObject *traceback = self->exception_tb;
 
-    self->traceback = NULL;
-    int rc = PyException_SetTraceback(self->outcome,
+    self->exception_tb = NULL;
+    int rc = PyException_SetTraceback(self->exception,
                                       traceback ? traceback : Py_None);
     Py_XDECREF(traceback);
     return rc;
@@ -420,11 +428,12 @@ al_future_take(PyObject *op, PyObject **outcome)
 
     switch ((al_future_state)self->state) {
     case AL_FUTURE_FINISHED:
-        *outcome = Py_NewRef(self->outcome);
-        return 0;
-    case AL_FUTURE_FAILED:
-        self->log_traceback = false;
-        *outcome = Py_NewRef(self->outcome);
+        if (AL_LIKELY(self->exception == NULL)) {
+            *outcome = Py_NewRef(self->result);
+            return 0;
+        }
+        self->log_tb = false;
+        *outcome = Py_NewRef(self->exception);
         if (future_restore_traceback(self) < 0) {
             Py_CLEAR(*outcome);
             return -1;
@@ -436,66 +445,28 @@ al_future_take(PyObject *op, PyObject **outcome)
     case AL_FUTURE_PENDING:
         break;
     }
-    PyErr_SetString(al_future_state_of(op)->imports.InvalidStateError,
-                    "Result is not set.");
-    return -1;
+    return future_set_invalid_state(op, "Result is not set.");
 }
 
 /* --- who waits ---------------------------------------------------------- */
 
-/* What stands in a list for a waiter. -> new reference, or NULL. */
-static PyObject *
-future_pack_waiter(PyObject *waiter, PyObject *context)
-{
-    return context == NULL ? Py_NewRef(waiter)
-                           : PyTuple_Pack(2, waiter, context);
-}
-
-/* The waiters as a list, with one more unless `waiter` is NULL. 0, or -1. */
+/* Have a list of callbacks, unless it is not pending any more. 0, or -1. */
 static int
-future_append_waiter(al_future *self, PyObject *waiter, PyObject *context)
+future_make_list(al_future *self)
 {
-    if (!al_future_has_list(self)) {
-        PyObject *first = future_pack_waiter(self->waiter, self->context);
-        PyObject *list = first != NULL ? PyList_New(1) : NULL;
+    while (self->callbacks == NULL && self->state == AL_FUTURE_PENDING) {
+        PyObject *list = PyList_New(0);
         if (list == NULL) {
-            Py_XDECREF(first);
             return -1;
         }
-        PyList_SET_ITEM(list, 0, first); /* holds what was in the slots */
-        Py_SETREF(self->waiter, list);
-        Py_CLEAR(self->context);
+        if (self->callbacks == NULL && self->state == AL_FUTURE_PENDING) {
+            self->callbacks = list;
+        }
+        else {
+            Py_DECREF(list);
+        }
     }
-    if (waiter == NULL) {
-        return 0;
-    }
-    PyObject *entry = future_pack_waiter(waiter, context);
-    if (entry == NULL) {
-        return -1;
-    }
-    int rc = PyList_Append(self->waiter, entry);
-    Py_DECREF(entry);
-    return rc;
-}
-
-/* The same, and nothing runs meanwhile that could look at the slots: before
- * 3.12 allocating may collect garbage. */
-static int
-future_append_undisturbed(al_future *self, PyObject *waiter, PyObject *context)
-{
-    int collects = PyGC_Disable();
-    int rc = future_append_waiter(self, waiter, context);
-
-    if (collects) {
-        (void)PyGC_Enable();
-    }
-    return rc;
-}
-
-int
-al_future_list_waiters(al_future *self)
-{
-    return future_append_undisturbed(self, NULL, NULL);
+    return 0;
 }
 
 int
@@ -503,30 +474,27 @@ al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context)
 {
     al_future *self = al_future_of(op);
 
-    if (self->state != AL_FUTURE_PENDING) {
-        return al_future_call_soon(op, callback, op, context);
+    if (AL_UNLIKELY(self->state != AL_FUTURE_PENDING)) {
+        return future_schedule_one(op, callback, context);
     }
-    if (self->waiter == NULL) {
-        self->waiter = Py_NewRef(callback);
-        self->context = Py_NewRef(context);
+    if (AL_LIKELY(self->callback0 == NULL && self->callbacks == NULL)) {
+        self->callback0 = Py_NewRef(callback);
+        self->context0 = Py_NewRef(context);
         return 0;
     }
-    return future_append_undisturbed(self, callback, context);
-}
-
-int
-al_future_add_waiter(PyObject *op, PyObject *task)
-{
-    al_future *self = al_future_of(op);
-
-    if (self->state != AL_FUTURE_PENDING) {
-        return future_wake_task(op, task);
+    /* Before 3.12 allocating may collect garbage: by (4). */
+    PyObject *pair = PyTuple_Pack(2, callback, context);
+    if (pair == NULL) {
+        return -1;
     }
-    if (AL_LIKELY(self->waiter == NULL)) {
-        self->waiter = Py_NewRef(task); /* (2) */
-        return 0;
+    int rc = -1;
+    if (future_make_list(self) == 0) {
+        rc = AL_LIKELY(self->state == AL_FUTURE_PENDING)
+                 ? PyList_Append(self->callbacks, pair)
+                 : future_schedule_one(op, callback, context);
     }
-    return future_append_undisturbed(self, task, NULL);
+    Py_DECREF(pair);
+    return rc;
 }
 
 /* --- beginning and end -------------------------------------------------- */
@@ -544,38 +512,25 @@ al_future_new(al_loop_head *loop)
 PyObject *
 al_future_make(al_loop_head *loop)
 {
-    PyObject *op = al_future_alloc(loop->state->FutureType, loop->state);
-    if (op != NULL && al_future_init(op, (PyObject *)loop) < 0) {
+    PyTypeObject *type = loop->state->FutureType;
+
+    if (AL_UNLIKELY(type == NULL)) {
+        return al_stock_make_future(loop);
+    }
+    PyObject *op = type->tp_alloc(type, 0);
+    if (op != NULL && al_future_begin(op, loop) < 0) {
         Py_CLEAR(op);
     }
     return op;
 }
 
-PyObject *
-al_future_alloc(PyTypeObject *type, al_state *state)
-{
-    PyObject *op = type->tp_alloc(type, 0);
-    if (op != NULL) {
-        al_future_of(op)->module_state = al_state_own(state);
-    }
-    return op;
-}
-
-PyObject *
-al_future_tp_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
-                 PyObject *Py_UNUSED(kwargs))
-{
-    al_state *state = al_state_from_type(type);
-
-    return state == NULL ? NULL : al_future_alloc(type, state);
-}
-
 /* Whether `loop` is in debug mode: 1, 0, or -1. */
 static inline int
-future_loop_is_debug(PyObject *loop, bool is_ours, al_state *state)
+future_loop_is_debug(PyObject *loop, al_state *state)
 {
-    if (AL_LIKELY(is_ours && !(al_loop_head_CAST(loop)->overrides &
-                               AL_OVERRIDES_GET_DEBUG)))
+    if (AL_LIKELY(
+            al_loop_is_ours(loop) &&
+            !(al_loop_head_CAST(loop)->overrides & AL_OVERRIDES_GET_DEBUG)))
     {
         return al_loop_head_CAST(loop)->is_debug;
     }
@@ -591,10 +546,9 @@ future_loop_is_debug(PyObject *loop, bool is_ours, al_state *state)
 /* The stack of this moment, if the loop is in debug mode: 0 with a new
  * reference or NULL in *stack, or -1 with an exception set. */
 static inline int
-future_extract_stack(PyObject *loop, bool is_ours, al_state *state,
-                     PyObject **stack)
+future_extract_stack(PyObject *loop, al_state *state, PyObject **stack)
 {
-    int is_debug = future_loop_is_debug(loop, is_ours, state);
+    int is_debug = future_loop_is_debug(loop, state);
 
     *stack = NULL;
     if (AL_LIKELY(is_debug == 0)) {
@@ -611,36 +565,39 @@ future_extract_stack(PyObject *loop, bool is_ours, al_state *state,
 static void
 future_drop(const al_future *old)
 {
-    Py_XDECREF(old->waiter);  /* or outcome */
-    Py_XDECREF(old->context); /* or traceback */
-    Py_XDECREF(old->source_traceback);
+    const future_waiters waiters = future_waiters_of(old);
+
+    future_drop_waiters(&waiters);
+    Py_XDECREF(old->exception);
+    Py_XDECREF(old->exception_tb);
+    Py_XDECREF(old->result);
+    Py_XDECREF(old->source_tb);
+    Py_XDECREF(old->cancel_msg);
+    Py_XDECREF(old->cancelled_exc);
     Py_XDECREF(old->loop);
 }
 
 /* Whatever it was -> PENDING, and nobody waits. Takes the references to `loop`
- * and `source_traceback`, which may be NULL. By (4). */
-static inline void
-future_reset(al_future *self, PyObject *loop, bool is_ours,
-             PyObject *source_traceback)
+ * and `stack`, which may be NULL. By (3). */
+static void
+future_reset(al_future *self, PyObject *loop, PyObject *stack)
 {
     al_future old = *self;
 
     self->state = AL_FUTURE_PENDING;
     self->loop = loop;
-    self->is_ours = is_ours;
-    self->waiter = self->context = NULL;
-    self->source_traceback = source_traceback;
-    self->is_blocking = self->log_traceback = false;
-    if (AL_UNLIKELY(old.loop != NULL)) { /* else all was NULL */
-        future_drop(&old);
-    }
+    self->source_tb = stack;
+    self->callback0 = self->context0 = self->callbacks = NULL;
+    self->exception = self->exception_tb = self->result = NULL;
+    self->cancel_msg = self->cancelled_exc = NULL;
+    self->blocking = self->log_tb = false;
+    future_drop(&old);
 }
 
 int
-al_future_init(PyObject *op, PyObject *loop)
+al_future_init(PyObject *op, PyObject *loop, al_state *state)
 {
     al_future *self = al_future_of(op);
-    al_state *state = self->module_state;
     PyObject *stack;
 
     if (AL_INITIALISES_ONCE && AL_UNLIKELY(self->loop != NULL)) {
@@ -654,16 +611,16 @@ al_future_init(PyObject *op, PyObject *loop)
     if (loop == NULL) {
         return -1;
     }
-    bool is_ours = PyObject_TypeCheck(loop, state->LoopType);
-    if (future_extract_stack(loop, is_ours, state, &stack) < 0) {
+    if (future_extract_stack(loop, state, &stack) < 0) {
         Py_DECREF(loop);
         return -1;
     }
-    bool is_again = self->loop != NULL;
-    future_reset(self, loop, is_ours, stack);
-    if (AL_UNLIKELY(is_again)) {
-        al_future_set_cancel_message(op, Py_None);
+    if (AL_UNLIKELY(self->loop != NULL)) {
+        future_reset(self, loop, stack);
+        return 0;
     }
+    self->loop = loop; /* all else is NULL */
+    self->source_tb = stack;
     return 0;
 }
 
@@ -673,82 +630,13 @@ al_future_setattro(PyObject *op, PyObject *name, PyObject *value)
     if (PyObject_GenericSetAttr(op, name, value) < 0) {
         return -1;
     }
-    if (name == al_future_state_of(op)->names.cancel) { /* interned */
-        al_future_of(op)->overrides_cancel = value != NULL;
+    if (PyUnicode_CompareWithASCIIString(name, "cancel") == 0) {
+        al_state *state = al_state_find(Py_TYPE(op));
+        if (state != NULL) {
+            state->cancel_is_overridden = true;
+        }
     }
     return 0;
-}
-
-int
-al_future_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    al_future *self = al_future_of(op);
-
-    Py_VISIT(self->loop);
-    Py_VISIT(self->waiter);  /* or outcome */
-    Py_VISIT(self->context); /* or traceback */
-    Py_VISIT(self->source_traceback);
-    return 0;
-}
-
-void
-al_future_clear(PyObject *op)
-{
-    future_reset(al_future_of(op), NULL, false, NULL);
-}
-
-void
-al_future_report(PyObject *op, PyObject *key, PyObject *message,
-                 PyObject *exception)
-{
-    al_future *self = al_future_of(op);
-    PyObject *source_traceback = Py_XNewRef(self->source_traceback);
-    al_state *state = al_future_state_of(op);
-    const al_report_item items[] = {
-        {key, op},
-        {state->names.source_traceback, source_traceback},
-        {NULL, NULL}};
-
-    al_report_unraisable(self->loop, state, message, exception, items);
-    Py_XDECREF(source_traceback);
-}
-
-void
-al_future_finalize(PyObject *op)
-{
-    al_future *self = al_future_of(op);
-
-    if (!self->log_traceback) {
-        return;
-    }
-    self->log_traceback = false;
-    al_state *state = al_future_state_of(op);
-    PyObject *saved = PyErr_GetRaisedException();
-    PyObject *exc = Py_NewRef(self->outcome); /* by (5) */
-    const char *dot = strrchr(Py_TYPE(op)->tp_name, '.');
-    PyObject *message =
-        PyUnicode_FromFormat("%s exception was never retrieved",
-                             dot != NULL ? dot + 1 : Py_TYPE(op)->tp_name);
-    al_future_report(op, state->names.future, message, exc);
-    Py_DECREF(exc);
-    PyErr_SetRaisedException(saved);
-}
-
-PyTypeObject *
-al_future_add_type(PyObject *module, const PyType_Spec *spec, PyObject *base,
-                   size_t size)
-{
-    const Py_ssize_t align = (Py_ssize_t)sizeof(void *);
-    Py_ssize_t offset =
-        (((PyTypeObject *)base)->tp_basicsize + align - 1) / align * align;
-    PyType_Spec sized = *spec;
-
-    sized.basicsize = (int)(offset + (Py_ssize_t)size);
-    PyTypeObject *type = al_state_add_type(module, &sized, base);
-    if (type != NULL) {
-        type->AL_FUTURE_OFFSET = offset;
-    }
-    return type;
 }
 
 PyTypeObject *
@@ -763,28 +651,75 @@ al_future_base(PyObject *op, destructor dealloc)
 }
 
 void
-al_future_dealloc(PyObject *op, destructor dealloc, inquiry clear)
+al_future_finalize(PyObject *op, destructor dealloc)
+{
+    /* The base's needs a loop and a type, which tp_clear takes away. */
+    if (al_future_of(op)->loop != NULL && Py_TYPE(op)->tp_mro != NULL) {
+        al_future_base(op, dealloc)->tp_finalize(op);
+    }
+}
+
+void
+al_future_dealloc(PyObject *op, destructor dealloc)
 {
     PyTypeObject *type = Py_TYPE(op);
-    PyTypeObject *base = al_future_base(op, dealloc);
 
-    /* The base's dealloc runs finalisers of its exact type alone; a second
-     * call for the same object does nothing. */
-    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return; /* resurrected */
-    }
     PyObject_GC_UnTrack(op);
     AL_TRASHCAN_BEGIN(op, dealloc) /* chains of futures may be long */
-    al_state *state = al_future_state_of(op);
-    (void)clear(op);
-#if AL_FUTURE_BASE_IS_HEAP
-    PyObject_GC_Track(op); /* as the base's dealloc expects it */
-    base->tp_dealloc(op);  /* releases the type, too */
-    (void)type;
-#else
-    base->tp_dealloc(op);
+    PyObject_ClearWeakRefs(op);
+    (void)al_future_base(op, dealloc)->tp_clear(op);
+    type->tp_free(op);
     Py_DECREF(type);
-#endif
-    al_state_disown(state);
     AL_TRASHCAN_END
+}
+
+/* Give `type` copies of the base's methods that it has none of its own for. (Of
+ * those with a defining class calls are no faster.) 0, or -1 with an exception
+ * set. */
+static int
+future_copy_methods(PyTypeObject *type, PyTypeObject *base)
+{
+    PyObject *name, *value;
+    Py_ssize_t pos = 0;
+
+    while (PyDict_Next(base->tp_dict, &pos, &name, &value)) {
+        if (!Py_IS_TYPE(value, &PyMethodDescr_Type)) {
+            continue;
+        }
+        PyMethodDef *method = ((PyMethodDescrObject *)value)->d_method;
+        int has_own = PyDict_Contains(type->tp_dict, name);
+        if (has_own < 0) {
+            return -1;
+        }
+        if (has_own || (method->ml_flags & METH_METHOD)) {
+            continue;
+        }
+        PyObject *copy = PyDescr_NewMethod(type, method);
+        if (copy == NULL || PyDict_SetItem(type->tp_dict, name, copy) < 0) {
+            Py_XDECREF(copy);
+            return -1;
+        }
+        Py_DECREF(copy);
+    }
+    PyType_Modified(type);
+    return 0;
+}
+
+PyTypeObject *
+al_future_add_type(PyObject *module, const PyType_Spec *spec, PyObject *base,
+                   PyTypeObject *mixin, size_t size)
+{
+    PyType_Spec sized = *spec;
+    PyObject *bases = mixin != NULL ? PyTuple_Pack(2, base, (PyObject *)mixin)
+                                    : PyTuple_Pack(1, base);
+    if (bases == NULL) {
+        return NULL;
+    }
+    sized.basicsize = (int)size;
+    PyTypeObject *type = al_state_add_type(module, &sized, bases);
+    Py_DECREF(bases);
+    if (type != NULL && future_copy_methods(type, (PyTypeObject *)base) < 0) {
+        Py_CLEAR(type);
+    }
+    return type;
 }

@@ -1,73 +1,21 @@
 /* future.h - asyncloop.Future, and the part of a Task that is a Future.
  *
- * Both are subclasses of asyncio's C classes, so that isinstance() holds, with
- * a state of their own behind the base's:
+ *     Future --> _asyncio.Future            the same struct: cpython/layout.h
+ *     Task ----> _asyncio.Task, Future
  *
- *     Future --> | _asyncio.Future | al_future |
- *     Task ----> | _asyncio.Task           | al_future, first in al_task |
- *
- * al_future_of(op) steps from the object to its state, wherever that lies, so
- * every function here takes either. */
+ * Both keep their state in the fields of asyncio's own classes and inherit what
+ * is not here: attributes, repr(), finalisers. What is here is what has to be
+ * fast, and what wakes a task without a handle. */
 #ifndef AL_TASK_FUTURE_H
 #define AL_TASK_FUTURE_H
 
+#include "cpython/layout.h"
 #include "sched/loop_head.h"
-
-typedef enum {
-    AL_FUTURE_PENDING,
-    AL_FUTURE_CANCELLED,
-    AL_FUTURE_FINISHED, /* has a result */
-    AL_FUTURE_FAILED,   /* has an exception; FINISHED to Python */
-} al_future_state;
-
-/* Two slots hold those who wait, and afterwards what they waited for. The
- * state says which member of each union is valid:
- *
- *                                 first slot                  second slot
- *     PENDING, nobody waits       waiter: NULL                context: NULL
- *              one Task           waiter: the Task            context: NULL
- *              one callback       waiter: the callable        context: its
- *              several            waiter: list of them (*)    context: NULL
- *     FINISHED                    outcome: the result         NULL
- *     FAILED                      outcome: the exception      traceback (**)
- *     CANCELLED                   outcome: CancelledError(**) NULL
- *
- * (*) each a Task or a tuple (callback, context). A Task that waits as itself
- * is one of ours, on the same loop.
- * (**) for the first who asks; NULL if there is none, or none any more. */
-typedef struct {
-    PyObject *loop; /* owned, NULL <=> __init__ has not run */
-    union {
-        PyObject *waiter;  /* owned or NULL; PENDING only */
-        PyObject *outcome; /* owned or NULL; never PENDING */
-    };
-    union {
-        PyObject *context;   /* owned or NULL; PENDING only */
-        PyObject *traceback; /* owned or NULL; FAILED only */
-    };
-    PyObject *source_traceback; /* owned list, debug mode only, else NULL */
-    al_state *module_state;     /* owned from tp_new to tp_dealloc */
-    uint8_t state;              /* al_future_state */
-    bool is_ours;               /* loop is an al_loop_head of this module */
-    bool is_blocking;          /* _asyncio_future_blocking: is being awaited */
-    bool log_traceback : 1;    /* its exception was not retrieved yet */
-    bool overrides_cancel : 1; /* `cancel` was assigned on the instance */
-    /* Task's, which has no room of its own for less than eight bytes: */
-    bool must_cancel : 1; /* the next step throws CancelledError */
-    bool log_destroy_pending : 1;
-    bool is_enlisted : 1; /* in the interpreter's list of tasks (3.14+) */
-    int32_t cancels;      /* cancel() minus uncancel() */
-} al_future;
-
-/* How far behind the object its state begins, says the type: in a field that
- * each subclass inherits, and that CPython has no use for in types that are
- * without Py_TPFLAGS_HAVE_VECTORCALL. */
-#define AL_FUTURE_OFFSET tp_vectorcall_offset
 
 static inline al_future *
 al_future_of(PyObject *op)
 {
-    return (al_future *)((char *)op + Py_TYPE(op)->AL_FUTURE_OFFSET);
+    return (al_future *)op;
 }
 
 /* Whether `op` is exactly our Future or Task, whose methods nobody has
@@ -83,7 +31,8 @@ static inline bool
 al_future_check(const al_state *state, PyObject *op)
 {
     return al_future_check_exact(state, op) ||
-           PyObject_TypeCheck(op, state->FutureType);
+           (state->FutureType != NULL &&
+            PyObject_TypeCheck(op, state->FutureType));
 }
 
 /* What loop.create_future() makes, through an override of it if there is one.
@@ -103,11 +52,18 @@ al_future_is_done(PyObject *op)
     return al_future_of(op)->state != AL_FUTURE_PENDING;
 }
 
+/* Whether it is done and has neither a result nor was cancelled. */
+static inline bool
+al_future_has_failed(const al_future *self)
+{
+    return self->state == AL_FUTURE_FINISHED && self->exception != NULL;
+}
+
 /* As `await` does before it yields the future. */
 static inline void
 al_future_set_blocking(PyObject *op)
 {
-    al_future_of(op)->is_blocking = true;
+    al_future_of(op)->blocking = true;
 }
 
 /* set_result() and set_exception() on a pending future.
@@ -134,13 +90,21 @@ al_future_cancel(PyObject *op, PyObject *message);
 AL_NODISCARD int
 al_future_cancel_with(PyObject *op, PyObject *exc);
 
-/* The message of the last cancel(): _cancel_message. It is rare, so it has no
- * place in our part of the object, but in asyncio's, which its own descriptor
- * reads and writes. */
-PyObject *
-al_future_cancel_message(PyObject *op); /* -> new reference, None for none */
-void
-al_future_set_cancel_message(PyObject *op, PyObject *message); /* borrowed */
+/* The message of the last cancel(). -> new reference, None for none. */
+static inline PyObject *
+al_future_cancel_msg(PyObject *op)
+{
+    PyObject *message = al_future_of(op)->cancel_msg;
+
+    return Py_NewRef(message != NULL ? message : Py_None);
+}
+
+/* Replace it; `message` is borrowed. */
+static inline void
+al_future_set_cancel_message(PyObject *op, PyObject *message)
+{
+    Py_XSETREF(al_future_of(op)->cancel_msg, Py_NewRef(message));
+}
 
 /* The CancelledError to raise, once. -> new reference, or NULL. */
 AL_NODISCARD PyObject *
@@ -157,29 +121,40 @@ al_future_take(PyObject *op, PyObject **outcome);
 AL_NODISCARD int
 al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context);
 
-/* Let `task`, a Task of ours on the same loop, step when op is done.
- * 0, or -1 with an exception set. */
-AL_NODISCARD int
-al_future_add_waiter(PyObject *op, PyObject *task);
-
 /* Schedule function(argument) in `context` on the future's loop, whosever it
  * is. `argument` may be NULL. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
                     PyObject *context);
 
-/* The module state. */
+/* Its loop if that is one of ours, else NULL. Borrowed. */
+static inline al_loop_head *
+al_future_our_loop(const al_future *self)
+{
+    return self->loop != NULL && al_loop_is_ours(self->loop)
+               ? al_loop_head_CAST(self->loop)
+               : NULL;
+}
+
+/* The module state, borrowed from the loop or the type; NULL with RuntimeError
+ * set if neither has it any more. */
 static inline al_state *
 al_future_state_of(PyObject *op)
 {
-    return al_future_of(op)->module_state;
+    al_loop_head *loop = al_future_our_loop(al_future_of(op));
+
+    return AL_LIKELY(loop != NULL) ? loop->state
+                                   : al_state_from_type(Py_TYPE(op));
 }
 
-/* Whether its loop takes an entry without going through call_soon(). */
-static inline bool
-al_future_is_direct(const al_future *self)
+/* Its loop if that takes an entry without going through call_soon(), else
+ * NULL. Borrowed. */
+static inline al_loop_head *
+al_future_direct_loop(const al_future *self)
 {
-    return self->is_ours && al_loop_head_CAST(self->loop)->is_direct;
+    al_loop_head *loop = al_future_our_loop(self);
+
+    return AL_LIKELY(loop != NULL && loop->is_direct) ? loop : NULL;
 }
 
 /* Set RuntimeError and return -1 where __init__ has not run, else 0. */
@@ -196,74 +171,89 @@ al_future_check_init(PyObject *op)
 
 /* --- what Task shares --------------------------------------------------- */
 
-/* A new object of our Future or Task, or of a class derived from them, to be
- * initialised. -> new reference, or NULL with an exception set. */
-AL_NODISCARD PyObject *
-al_future_alloc(PyTypeObject *type, al_state *state);
-
-/* tp_new of both types. */
-PyObject *
-al_future_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
-
 /* Begin (again): `loop` None or NULL means the current event loop.
  * 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_future_init(PyObject *op, PyObject *loop);
+al_future_init(PyObject *op, PyObject *loop, al_state *state);
+
+/* The same for a new object, on a loop of ours. */
+AL_NODISCARD static inline int
+al_future_begin(PyObject *op, al_loop_head *loop)
+{
+    if (AL_UNLIKELY(loop->is_debug ||
+                    (loop->overrides & AL_OVERRIDES_GET_DEBUG)))
+    {
+        return al_future_init(op, (PyObject *)loop, loop->state);
+    }
+    al_future_of(op)->loop = Py_NewRef((PyObject *)loop);
+    return 0;
+}
 
 /* tp_setattro of both types: notices overrides. */
 int
 al_future_setattro(PyObject *op, PyObject *name, PyObject *value);
 
-/* Whether several wait for a pending future: `waiter` is a list. */
-static inline bool
-al_future_has_list(const al_future *self)
-{
-    return self->context == NULL && self->waiter != NULL &&
-           PyList_CheckExact(self->waiter);
-}
-
-/* Make a list of the one who waits for a pending future, without anything
- * running meanwhile. 0, or -1 with an exception set. */
-AL_NODISCARD int
-al_future_list_waiters(al_future *self);
-
-int
-al_future_traverse(PyObject *op, visitproc visit, void *arg);
-void
-al_future_clear(PyObject *op);
-void
-al_future_finalize(PyObject *op);
-
-/* Tell the exception handler of the future's loop {key: op} and its source
- * traceback; for finalisers. `message` is stolen, NULL after a failure to make
- * it; `exception` is borrowed and may be NULL. */
-void
-al_future_report(PyObject *op, PyObject *key, PyObject *message,
-                 PyObject *exception);
-
-/* Deallocate an object of the type whose tp_dealloc and tp_clear are given:
- * the finaliser, our state, then the base's dealloc. */
-void
-al_future_dealloc(PyObject *op, destructor dealloc, inquiry clear);
+/* The flags of both types. From 3.12 visiting and clearing are inherited; the
+ * static base of 3.11 does not visit its subclass. */
+#define AL_FUTURE_FLAGS                                                       \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE |    \
+     (AL_FUTURE_BASE_IS_HEAP ? 0 : Py_TPFLAGS_HAVE_GC))
 
 /* The asyncio class that the type with this tp_dealloc derives from, for an
  * object of the type or of a Python class derived from it. -> borrowed */
 PyTypeObject *
 al_future_base(PyObject *op, destructor dealloc);
 
-/* Create the type `spec`, with a state of `size` bytes behind `base`.
+/* The body of the type's tp_finalize. */
+void
+al_future_finalize(PyObject *op, destructor dealloc);
+
+/* The last part of `dealloc`, which is the type's tp_dealloc: for an object whose
+ * finaliser has run or has nothing to tell. Chains may have any length. */
+void
+al_future_dealloc(PyObject *op, destructor dealloc);
+
+/* Create the type `spec` of asyncio's `base` and, where that is not NULL, our
+ * `mixin`, with `size` bytes an instance. Its own copies of the base's methods
+ * make calls of them as fast as with asyncio's class.
  * -> new reference for the state to own, or NULL with an exception set. */
 AL_NODISCARD PyTypeObject *
 al_future_add_type(PyObject *module, const PyType_Spec *spec, PyObject *base,
-                   size_t size);
+                   PyTypeObject *mixin, size_t size);
 
 /* Create the type and store it in the module state. */
 AL_NODISCARD int
 al_future_init_type(PyObject *module);
 
-/* future_iter.c: what `await op` iterates. -> new reference, or NULL. */
+/* --- future_iter.c ------------------------------------------------------ */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *future; /* owned; NULL <=> closed, or exhausted (before 3.14) */
+    PyObject *task;   /* owned: what a call wakes; NULL <=> nothing */
+    al_state *module_state; /* owned: the future may be gone */
+} al_future_iter;
+
+/* What `await op` iterates. -> new reference, or NULL. */
 AL_NODISCARD PyObject *
 al_future_iter_new(PyObject *op);
+
+/* Have `task` woken when op, a future of ours that it awaits, is done. The
+ * iterator that has yielded op is the callback, if it is at hand: so waiting
+ * costs no memory. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_future_iter_wait(PyObject *op, PyObject *task, al_state *state);
+
+/* If `callback` is such a callback, the task that it wakes: borrowed, else
+ * NULL. */
+static inline PyObject *
+al_future_iter_task(PyObject *callback, const al_state *state)
+{
+    return Py_IS_TYPE(callback, state->FutureIterType)
+               ? ((al_future_iter *)callback)->task
+               : NULL;
+}
+
 AL_NODISCARD int
 al_future_iter_init_type(PyObject *module);
 

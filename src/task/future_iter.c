@@ -1,38 +1,76 @@
 /* future_iter.c - what `await future` iterates: yields the future once, then
- * returns its result.
+ * returns its result. In between it is the callback that wakes the task.
+ *
+ *     coroutine --> iterator --> future      await: the iterator yields future
+ *                      |  ^        |
+ *         task <-------+  +--------+         al_future_iter_wait()
+ *
+ * A Task that waits has to be a callable of the future that it waits for, so
+ * that asyncio's code, too, can wake it. The iterator is at hand, and nobody
+ * else uses it until the task steps again.
  *
  * The interpreter's SEND calls am_send on some versions and tp_iternext on
- * others; both are filled and neither builds a StopIteration it can avoid. */
+ * others; both are filled and neither builds a StopIteration it can avoid.
+ *
+ * Invariant
+ *   (1) state->yielded is the iterator that has yielded last, if it was not
+ *       freed since. */
 #include "task/future.h"
 
-typedef struct {
-    PyObject_HEAD
-    PyObject *future; /* owned; NULL <=> closed, or exhausted (before 3.14) */
-    al_state *module_state; /* owned: the future may be gone */
-} FutureIterObject;
+#include "task/task.h"
 
-#define FutureIterObject_CAST(op) ((FutureIterObject *)(op))
+#define FutureIterObject_CAST(op) ((al_future_iter *)(op))
 
-PyObject *
-al_future_iter_new(PyObject *future)
+/* -> new reference, or NULL with MemoryError set. `task` may be NULL. */
+static PyObject *
+future_iter_make(PyObject *future, PyObject *task, al_state *state)
 {
-    if (al_future_check_init(future) < 0) {
-        return NULL;
-    }
-    al_state *state = al_future_state_of(future);
     PyObject *op =
         al_freelist_pop(&state->future_iters, state->FutureIterType);
     if (op == NULL) {
-        op = (PyObject *)PyObject_GC_New(FutureIterObject,
-                                         state->FutureIterType);
+        op =
+            (PyObject *)PyObject_GC_New(al_future_iter, state->FutureIterType);
         if (op == NULL) {
             return NULL;
         }
     }
     FutureIterObject_CAST(op)->future = Py_NewRef(future);
+    FutureIterObject_CAST(op)->task = Py_XNewRef(task);
     FutureIterObject_CAST(op)->module_state = al_state_own(state);
     PyObject_GC_Track(op);
     return op;
+}
+
+PyObject *
+al_future_iter_new(PyObject *future)
+{
+    al_state *state = al_future_state_of(future);
+
+    return state == NULL || al_future_check_init(future) < 0
+               ? NULL
+               : future_iter_make(future, NULL, state);
+}
+
+int
+al_future_iter_wait(PyObject *future, PyObject *task, al_state *state)
+{
+    PyObject *op = state->yielded;
+
+    if (AL_LIKELY(op != NULL && FutureIterObject_CAST(op)->future == future &&
+                  FutureIterObject_CAST(op)->task == NULL))
+    {
+        FutureIterObject_CAST(op)->task = Py_NewRef(task);
+        Py_INCREF(op);
+    }
+    else { /* somebody else has yielded the future */
+        op = future_iter_make(future, task, state);
+        if (op == NULL) {
+            return -1;
+        }
+    }
+    int rc = al_future_add_callback(future, op, al_task_of(task)->context);
+    Py_DECREF(op);
+    return rc;
 }
 
 static PySendResult
@@ -46,13 +84,14 @@ FutureIter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
     }
     if (!al_future_is_done(future)) {
         al_future *self = al_future_of(future);
-        if (self->is_blocking) {
+        if (self->blocking) {
             PyErr_SetString(PyExc_RuntimeError,
                             "await wasn't used with future");
             *result = NULL;
             return PYGEN_ERROR;
         }
-        self->is_blocking = true;
+        self->blocking = true;
+        FutureIterObject_CAST(op)->module_state->yielded = op; /* (1) */
         *result = Py_NewRef(future);
         return PYGEN_NEXT;
     }
@@ -190,6 +229,54 @@ FutureIter_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* --- as a callback ------------------------------------------------------ */
+
+/* What asyncio's code calls when the future is done. */
+static PyObject *
+FutureIter_call(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    PyObject *task = FutureIterObject_CAST(op)->task;
+    PyObject *future;
+
+    if (!PyArg_UnpackTuple(args, AL_WAKEUP_NAME, 1, 1, &future)) {
+        return NULL;
+    }
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0) {
+        PyErr_SetString(PyExc_TypeError,
+                        AL_WAKEUP_NAME "() takes no keyword arguments");
+        return NULL;
+    }
+    if (task == NULL) {
+        Py_RETURN_NONE; /* nobody waits, or was collected */
+    }
+    Py_INCREF(task);
+    PyObject *result = al_task_wakeup(task, future);
+    Py_DECREF(task);
+    return result;
+}
+
+/* As the name of what wakes a stock task: repr(future) shows it. */
+static PyObject *
+FutureIter_get_qualname(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *task = FutureIterObject_CAST(op)->task;
+    PyObject *owner = PyType_GetQualName(Py_TYPE(task != NULL ? task : op));
+    if (owner == NULL || task == NULL) {
+        return owner;
+    }
+    PyObject *name = PyUnicode_FromFormat("%U." AL_WAKEUP_NAME, owner);
+    Py_DECREF(owner);
+    return name;
+}
+
+static PyObject *
+FutureIter_get_self(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *task = FutureIterObject_CAST(op)->task;
+
+    return Py_NewRef(task != NULL ? task : Py_None);
+}
+
 /* --- Python: lifetime --------------------------------------------------- */
 
 static int
@@ -197,6 +284,7 @@ FutureIter_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(FutureIterObject_CAST(op)->future);
+    Py_VISIT(FutureIterObject_CAST(op)->task);
     return 0;
 }
 
@@ -204,6 +292,7 @@ static int
 FutureIter_clear(PyObject *op)
 {
     Py_CLEAR(FutureIterObject_CAST(op)->future);
+    Py_CLEAR(FutureIterObject_CAST(op)->task);
     return 0;
 }
 
@@ -214,7 +303,10 @@ FutureIter_dealloc(PyObject *op)
     al_state *state = FutureIterObject_CAST(op)->module_state;
 
     PyObject_GC_UnTrack(op);
-    Py_CLEAR(FutureIterObject_CAST(op)->future);
+    if (state->yielded == op) {
+        state->yielded = NULL; /* (1) */
+    }
+    (void)FutureIter_clear(op);
     if (!al_freelist_push(&state->future_iters, op)) {
         PyObject_GC_Del(op);
     }
@@ -231,7 +323,14 @@ static PyMethodDef FutureIter_methods[] = {
     {"close", FutureIter_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL}};
 
+static PyGetSetDef FutureIter_getset[] = {
+    {"__qualname__", FutureIter_get_qualname, NULL, NULL, NULL},
+    {"__self__", FutureIter_get_self, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
 static PyType_Slot FutureIter_slots[] = {{Py_tp_iter, PyObject_SelfIter},
+                                         {Py_tp_call, FutureIter_call},
+                                         {Py_tp_getset, FutureIter_getset},
                                          {Py_tp_iternext, FutureIter_iternext},
                                          {Py_am_send, FutureIter_am_send},
                                          {Py_tp_methods, FutureIter_methods},
@@ -242,7 +341,7 @@ static PyType_Slot FutureIter_slots[] = {{Py_tp_iter, PyObject_SelfIter},
 
 static PyType_Spec FutureIter_spec = {
     .name = "asyncloop._core.FutureIter",
-    .basicsize = sizeof(FutureIterObject),
+    .basicsize = sizeof(al_future_iter),
     .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
               Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),
     .slots = FutureIter_slots,

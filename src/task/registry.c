@@ -2,20 +2,16 @@
  *
  *                      current_task()                    all_tasks()
  *     3.11 - 3.13      dict _asyncio._current_tasks      our list (*)
- *     3.14 -           thread state (**)                        its list (**)
+ *     3.14 -           thread state (**)                 its list (**)
  *
  * (*) asyncio's set of tasks costs more per task than all the rest of making
  * one.  Ours are in a list of the module state instead, and the set object of
  * asyncio.tasks is given an __iter__ that walks the list, too
  * (asyncloop/_registry.py).
  *
- * (**) `python -m asyncio ps` reads both in the memory of the process: so the
- * fields of asyncio's own part of our tasks that such tools follow are filled,
- * too.  Both are kept by asyncio's functions, _swap_current_task() and
+ * (**) Both are kept by asyncio's functions, _swap_current_task() and
  * _register_task(), or right here where asyncio was seen at import to keep them
- * where we expect it: the call costs more than the work.  Where that part of a
- * task is not laid out as expected, the list is not used and all is as before
- * 3.14.
+ * where we expect it: the call costs more than the work.
  *
  * Leaving is lazy: when a step ends, its task stays the current one until
  * something else runs (sched/ready.c), the loop blocks or it stops.  So a task
@@ -37,35 +33,13 @@
 
 /* --- the interpreter's list of tasks, from 3.14 -------------------------- */
 
-/* asyncio's part of a Task where we know it: 64 bits, with the GIL, release
- * or debug build. What is in it, al_registry_learn_list() has seen. */
-#define BASE_FUTURE_SIZE 112
-#define BASE_TASK_SIZE 168
-#define BASE_IS_TASK 108        /* char */
-#define BASE_AWAITED_BY_SET 109 /* char: awaited_by is a set */
-#define BASE_CORO 128
-#define BASE_NAME 136 /* str; int: the number of "Task-<number>" */
-#define BASE_CONTEXT 144
-#define BASE_NODE 152 /* two pointers, next and previous; NULL: in no list */
-
-typedef struct base_node {
-    struct base_node *next; /* borrowed */
-    struct base_node *prev; /* borrowed */
-} base_node;
-
-static inline base_node *
-registry_node(PyObject *task)
-{
-    return (base_node *)((char *)task + BASE_NODE);
-}
-
 #if AL_HAS_AWAITED_BY
 
 /* What the thread state has for asyncio. */
 typedef struct {
     PyObject *loop; /* owned: the running one, or NULL */
     PyObject *task; /* owned: its current task, or NULL */
-    base_node tasks;
+    al_list tasks;
 } thread_books;
 
 /* That of this thread, or NULL where it is not known: ask asyncio's functions,
@@ -79,93 +53,32 @@ registry_books(const al_state *state)
     return (thread_books *)((char *)PyThreadState_Get() + state->books_offset);
 }
 
-/* Find the books by the end of the list that `last` was appended to, which is
- * their third field. They are known if the first two are what they should be. */
-static void
-registry_learn_books(al_state *state, PyObject *loop, PyObject *current,
-                     PyObject *last)
-{
-    char *tstate = (char *)PyThreadState_Get();
-    char *end = (char *)registry_node(last)->next;
-    const ptrdiff_t least = sizeof(PyThreadState);
-    const ptrdiff_t most = least + 512;
-
-    state->books_offset = 0;
-    if (end < tstate + least + offsetof(thread_books, tasks) ||
-        end > tstate + most)
-    {
-        return; /* in no thread state */
-    }
-    thread_books *books =
-        (thread_books *)(end - offsetof(thread_books, tasks));
-    if (books->loop == loop && books->task == current) {
-        state->books_offset = (char *)books - tstate;
-    }
-}
-
-/* Enter the task into the list of this thread, if that is to be used. Whether
- * it has worked. */
-static inline bool
+/* Enter the task into the list of this thread. 0, or -1 with an exception. */
+static inline int
 registry_enlist(al_state *state, PyObject *task)
 {
-    if (AL_UNLIKELY(state->register_task == NULL)) {
-        return false;
-    }
     thread_books *books = registry_books(state);
+
     if (AL_LIKELY(books != NULL)) {
-        base_node *node = registry_node(task);
-        if (node->next == NULL) { /* _register_task() may have been called */
-            node->next = &books->tasks;
-            node->prev = books->tasks.prev;
-            node->prev->next = node;
-            books->tasks.prev = node;
+        if (!al_list_is_linked(al_task_node(task))) {
+            al_list_append(&books->tasks, al_task_node(task));
         }
-        al_task_of(task)->future.is_enlisted = true;
-        return true;
+        return 0;
     }
     PyObject *result = PyObject_CallOneArg(state->register_task, task);
-    if (AL_UNLIKELY(result == NULL)) {
-        PyErr_Clear(); /* our own list will do */
-        return false;
-    }
-    Py_DECREF(result);
-    al_task_of(task)->future.is_enlisted = true;
-    return true;
-}
-
-/* Leave whichever list the task is in: another thread may do so, too. */
-static inline void
-registry_delist(PyObject *task)
-{
-    if (!al_task_of(task)->future.is_enlisted) {
-        return; /* perhaps there is no node: another layout */
-    }
-    base_node *node = registry_node(task);
-    al_task_of(task)->future.is_enlisted = false;
-    if (node->next != NULL) { /* _unregister_task() may have been called */
-        node->prev->next = node->next;
-        node->next->prev = node->prev;
-        node->next = node->prev = NULL;
-    }
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
 }
 
 #else
 
-static inline void
-registry_learn_books(al_state *Py_UNUSED(state), PyObject *Py_UNUSED(loop),
-                     PyObject *Py_UNUSED(current), PyObject *Py_UNUSED(last))
+static inline int
+registry_enlist(al_state *state, PyObject *task)
 {
-}
-
-static inline bool
-registry_enlist(al_state *Py_UNUSED(state), PyObject *Py_UNUSED(task))
-{
-    return false;
-}
-
-static inline void
-registry_delist(PyObject *Py_UNUSED(task))
-{
+    if (!al_list_is_linked(al_task_node(task))) {
+        al_list_append(&state->pending_tasks, al_task_node(task));
+    }
+    return 0;
 }
 
 #endif
@@ -192,105 +105,59 @@ al_registry_discard_awaiter(al_state *state, PyObject *future, PyObject *task)
     return registry_call_graph(state->discard_awaiter, future, task);
 }
 
-int
-al_registry_fill_name(al_state *state, PyObject *task)
-{
-    al_task *self = al_task_of(task);
-
-    if (!AL_HAS_AWAITED_BY || !state->base_is_known) {
-        return 0;
-    }
-    PyObject *name = al_task_name(self);
-    name = name != NULL ? Py_NewRef(name)
-                        : PyLong_FromSize_t(al_task_number(self));
-    if (name == NULL) {
-        return -1;
-    }
-    PyObject **field = (PyObject **)((char *)task + BASE_NAME);
-    Py_XSETREF(*field, name);
-    return 0;
-}
-
-static inline bool
-registry_holds(PyObject *specimen, Py_ssize_t offset, const void *value)
-{
-    return *(void **)((char *)specimen + offset) == value;
-}
-
-static inline bool
-registry_byte(PyObject *specimen, Py_ssize_t offset, char value)
-{
-    return *((char *)specimen + offset) == value;
-}
-
+/* _learn_thread_state(loop, task, last): while `loop` runs here and `task` is
+ * its current one, find where the thread state says so, by the end of the list
+ * that the task `last` was appended to, which is their third field. Whether
+ * they were found. */
 PyObject *
-al_registry_learn_list(PyObject *module, PyObject *args)
+al_registry_learn_thread_state(PyObject *module, PyObject *args)
 {
     al_state *state = al_state_from_module(module);
-    PyObject *loop, *first, *second, *loose, *coro, *name, *context, *awaited,
-        *shared;
-    PyTypeObject *task_type = (PyTypeObject *)state->imports.asyncio_Task;
-    PyTypeObject *future_type = (PyTypeObject *)state->imports.asyncio_Future;
+    PyObject *loop, *task, *last;
 
-    if (!PyArg_ParseTuple(args, "OO!O!O!OOOO!O!:_learn_task_list", &loop,
-                          task_type, &first, task_type, &second, task_type,
-                          &loose, &coro, &name, &context, future_type,
-                          &awaited, future_type, &shared))
+    if (!PyArg_ParseTuple(args, "OOO!:_learn_thread_state", &loop, &task,
+                          state->imports.asyncio_Task, &last))
     {
         return NULL;
     }
-    bool is_known =
-        AL_HAS_AWAITED_BY && task_type->tp_basicsize == BASE_TASK_SIZE &&
-        future_type->tp_basicsize == BASE_FUTURE_SIZE &&
-        registry_holds(first, BASE_CORO, coro) &&
-        registry_holds(first, BASE_NAME, name) &&
-        registry_holds(first, BASE_CONTEXT, context) &&
-        registry_byte(first, BASE_IS_TASK, 1) &&
-        registry_byte(awaited, BASE_IS_TASK, 0) &&
-        registry_holds(awaited, AL_BASE_AWAITED_BY, first) &&
-        registry_byte(awaited, BASE_AWAITED_BY_SET, 0) &&
-        registry_byte(shared, BASE_AWAITED_BY_SET, 1) &&
-        registry_holds(first, BASE_NODE, registry_node(second)) &&
-        registry_holds(second, BASE_NODE + (Py_ssize_t)sizeof(void *),
-                       registry_node(first)) &&
-        registry_holds(loose, BASE_NODE, NULL) &&
-        registry_holds(loose, BASE_NODE + (Py_ssize_t)sizeof(void *), NULL);
-    state->base_is_known = is_known;
-    if (is_known) {
-        PyObject *asyncio = PyImport_ImportModule("_asyncio");
-        if (asyncio == NULL) {
-            return NULL;
+    state->books_offset = 0;
+#if AL_HAS_AWAITED_BY
+    if (state->layout_is_known) {
+        char *tstate = (char *)PyThreadState_Get();
+        char *end = (char *)al_task_node(last)->next;
+        thread_books *books =
+            (thread_books *)(end - offsetof(thread_books, tasks));
+        const ptrdiff_t least = sizeof(PyThreadState);
+        ptrdiff_t offset = (char *)books - tstate;
+        if (offset >= least && offset <= least + 512 && books->loop == loop &&
+            books->task == task)
+        {
+            state->books_offset = offset;
         }
-        Py_XSETREF(state->register_task,
-                   PyObject_GetAttrString(asyncio, "_register_task"));
-        Py_DECREF(asyncio);
-        if (state->register_task == NULL) {
-            return NULL;
-        }
-        registry_learn_books(state, loop, first, second);
     }
-    return PyBool_FromLong(is_known);
+#endif
+    return PyBool_FromLong(state->books_offset != 0);
 }
 
 /* --- pending tasks ------------------------------------------------------ */
 
-void
+int
 al_registry_add(al_state *state, PyObject *task)
 {
-    al_task *self = al_task_of(task);
-
-    al_list_remove(&self->pending); /* __init__ called again */
-    if (registry_enlist(state, task)) {
-        return;
-    }
-    al_list_append(&state->pending_tasks, &self->pending);
+    return registry_enlist(state, task);
 }
 
 void
 al_registry_remove(PyObject *task)
 {
-    al_list_remove(&al_task_of(task)->pending);
-    registry_delist(task);
+    al_list_remove(al_task_node(task));
+}
+
+/* The task that a node of our list belongs to. */
+static PyObject *
+registry_task_of(al_list *node)
+{
+    return (PyObject *)((char *)node - sizeof(al_task));
 }
 
 PyObject *
@@ -301,7 +168,7 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     /* Two passes, as allocating the list may collect garbage: tasks. */
     for (al_list *node = head->next; node != head; node = node->next) {
-        count += Py_REFCNT(al_task_from_pending(node)) > 0; /* by (2) */
+        count += Py_REFCNT(registry_task_of(node)) > 0; /* by (2) */
     }
     PyObject *tasks = PyList_New(count);
     if (tasks == NULL) {
@@ -311,7 +178,7 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
     for (al_list *node = head->next; node != head && i < count;
          node = node->next)
     {
-        PyObject *task = al_task_from_pending(node);
+        PyObject *task = registry_task_of(node);
         if (Py_REFCNT(task) > 0) {
             PyList_SET_ITEM(tasks, i, Py_NewRef(task));
             i++;
@@ -546,8 +413,10 @@ registry_import(al_state *state, PyObject *asyncio)
         PyObject_GetAttrString(asyncio, "future_add_to_awaited_by");
     state->discard_awaiter =
         PyObject_GetAttrString(asyncio, "future_discard_from_awaited_by");
+    state->register_task = PyObject_GetAttrString(asyncio, "_register_task");
     return state->swap_current_task == NULL || state->add_awaiter == NULL ||
-                   state->discard_awaiter == NULL
+                   state->discard_awaiter == NULL ||
+                   state->register_task == NULL
                ? -1
                : 0;
 }
@@ -680,68 +549,6 @@ al_registry_leave_foreign(al_state *Py_UNUSED(state), PyObject *loop,
                           PyObject *task)
 {
     return registry_call("_leave_task", loop, task);
-}
-
-/* --- asyncio's own part of our tasks ------------------------------------ */
-
-static void
-registry_fill_field(PyObject *task, Py_ssize_t offset, PyObject *value)
-{
-    if (offset != 0) {
-        PyObject **field = (PyObject **)((char *)task + offset);
-        Py_XSETREF(*field, Py_XNewRef(value));
-    }
-}
-
-void
-al_registry_fill_base(al_state *state, PyObject *task)
-{
-    al_task *self = al_task_of(task);
-
-    registry_fill_field(task, state->base_coro_offset, self->coro);
-    registry_fill_field(task, state->base_context_offset, self->context);
-    if (state->base_is_known) {
-        *((char *)task + BASE_IS_TASK) = 1;
-    }
-}
-
-/* Where in a stock task the pointer `value` is: its offset, 0 if it is not
- * there or there more than once. */
-static Py_ssize_t
-registry_find_field(PyObject *specimen, PyObject *value)
-{
-    Py_ssize_t end = Py_TYPE(specimen)->tp_basicsize;
-    Py_ssize_t found = 0;
-
-    for (Py_ssize_t offset = (Py_ssize_t)sizeof(PyObject);
-         offset + (Py_ssize_t)sizeof(PyObject *) <= end;
-         offset += (Py_ssize_t)sizeof(PyObject *))
-    {
-        if (*(PyObject **)((char *)specimen + offset) == value) {
-            if (found != 0) {
-                return 0;
-            }
-            found = offset;
-        }
-    }
-    return found;
-}
-
-PyObject *
-al_registry_learn_layout(PyObject *module, PyObject *args)
-{
-    al_state *state = al_state_from_module(module);
-    PyObject *specimen, *coro, *context;
-
-    if (!PyArg_ParseTuple(args, "O!OO:_learn_task_layout",
-                          state->imports.asyncio_Task, &specimen, &coro,
-                          &context))
-    {
-        return NULL;
-    }
-    state->base_coro_offset = registry_find_field(specimen, coro);
-    state->base_context_offset = registry_find_field(specimen, context);
-    Py_RETURN_NONE;
 }
 
 int

@@ -7,8 +7,9 @@
 
 #include "task/task.h"
 
-/* Enter a new task among the pending ones, take a done or dying one out. */
-void
+/* Enter a new task among the pending ones, take a done or dying one out. 0, or
+ * -1 with an exception set. */
+AL_NODISCARD int
 al_registry_add(al_state *state, PyObject *task);
 void
 al_registry_remove(PyObject *task);
@@ -46,21 +47,8 @@ al_registry_enter_foreign(al_state *state, PyObject *loop, PyObject *task);
 AL_NODISCARD int
 al_registry_leave_foreign(al_state *state, PyObject *loop, PyObject *task);
 
-/* Fill the fields of the base part that unbound methods of asyncio.Task read
- * without a check (coroutine, context), when a task begins. */
-void
-al_registry_fill_base(al_state *state, PyObject *task);
-
-/* Let outside tools (`python -m asyncio ps`) see the name. 0, or -1 with an
- * exception set. */
-AL_NODISCARD int
-al_registry_fill_name(al_state *state, PyObject *task);
-
-/* Where asyncio's part of a future of 3.14 and 3.15 says who awaits it: one
- * object, or a set of them. Only to be used if state->base_is_known. */
-#define AL_BASE_AWAITED_BY 96
-
-/* The same by asyncio's own functions, for whatever future. 0, or -1. */
+/* By asyncio's own functions: have any `future` know that `task` awaits it, or
+ * does so no more. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_registry_add_awaiter(al_state *state, PyObject *future, PyObject *task);
 AL_NODISCARD int
@@ -70,42 +58,42 @@ al_registry_discard_awaiter(al_state *state, PyObject *future, PyObject *task);
 AL_NODISCARD static inline int
 al_registry_begin_await(al_state *state, PyObject *future, PyObject *task)
 {
-    if (!AL_HAS_AWAITED_BY) {
-        return 0;
-    }
-    if (AL_LIKELY(state->base_is_known &&
-                  al_future_check_exact(state, future)))
-    {
-        PyObject **field = (PyObject **)((char *)future + AL_BASE_AWAITED_BY);
-        if (AL_LIKELY(*field == NULL)) {
-            *field = Py_NewRef(task);
+#if AL_HAS_AWAITED_BY
+    if (AL_LIKELY(al_future_check_exact(state, future))) {
+        al_future *awaited = al_future_of(future);
+        if (AL_LIKELY(awaited->awaited_by == NULL)) {
+            awaited->awaited_by = Py_NewRef(task);
             return 0;
         }
     }
     return al_registry_add_awaiter(state, future, task);
+#else
+    (void)state, (void)future, (void)task;
+    return 0;
+#endif
 }
 
 /* It waits no more; the caller holds both. 0, or -1 with an exception set. */
 AL_NODISCARD static inline int
 al_registry_end_await(al_state *state, PyObject *future, PyObject *task)
 {
-    if (!AL_HAS_AWAITED_BY) {
-        return 0;
-    }
-    if (AL_LIKELY(state->base_is_known &&
-                  al_future_check_exact(state, future)))
-    {
-        PyObject **field = (PyObject **)((char *)future + AL_BASE_AWAITED_BY);
-        if (AL_LIKELY(*field == task)) {
-            *field = NULL;
+#if AL_HAS_AWAITED_BY
+    if (AL_LIKELY(al_future_check_exact(state, future))) {
+        al_future *awaited = al_future_of(future);
+        if (AL_LIKELY(awaited->awaited_by == task)) {
+            awaited->awaited_by = NULL;
             Py_DECREF(task);
             return 0;
         }
-        if (*field == NULL) {
+        if (awaited->awaited_by == NULL) {
             return 0;
         }
     }
     return al_registry_discard_awaiter(state, future, task);
+#else
+    (void)state, (void)future, (void)task;
+    return 0;
+#endif
 }
 
 AL_NODISCARD int
@@ -115,15 +103,8 @@ al_registry_init(PyObject *module);
 PyObject *
 al_registry_pending_tasks(PyObject *module, PyObject *ignored);
 
-/* _core._learn_task_layout(specimen, coro, context): find in a stock task the
- * fields that al_registry_fill_base() fills in ours. */
+/* _core._learn_thread_state(loop, task, last): see asyncloop/_registry.py. */
 PyObject *
-al_registry_learn_layout(PyObject *module, PyObject *args);
-
-/* _core._learn_task_list(...): from 3.14, hold stock tasks and futures against
- * the layout we expect; if it is that, our tasks go into the interpreter's
- * list from now on. -> bool. See asyncloop/_registry.py. */
-PyObject *
-al_registry_learn_list(PyObject *module, PyObject *args);
+al_registry_learn_thread_state(PyObject *module, PyObject *args);
 
 #endif

@@ -5,52 +5,32 @@
 #include "base/list.h"
 #include "task/future.h"
 
-typedef struct {
-    al_future future;     /* first: al_future_of() works on tasks */
-    PyObject *coro;       /* owned; NULL <=> eagerly finished, or no init */
-    PyObject *context;    /* owned contextvars.Context; NULL <=> no init */
-    uintptr_t label;      /* the name; 0 <=> no init. See al_task_name() */
-    PyObject *fut_waiter; /* owned, what it waits for; NULL <=> nothing */
-    al_list pending;      /* in state->pending_tasks while not done */
-} al_task;
-
-/* Where in a Task this is. Written once, when the first interpreter imports
- * us: it is a property of the process's _asyncio, not of an interpreter. */
-extern Py_ssize_t al_task_offset;
-
-/* What al_future_of() finds, without asking the type. */
 static inline al_task *
 al_task_of(PyObject *op)
 {
-    return (al_task *)((char *)op + al_task_offset);
+    return (al_task *)op;
 }
 
-/* A task that is given no name is called "Task-<number>", and hardly ever by
- * name: until then its label is 2 * number + 1. Else it is an owned str, which
- * as an object lies at an even address. */
+/* In a list of tasks while it is pending (registry.c): before 3.14 one of ours,
+ * whose node follows asyncio's struct. */
+#if AL_HAS_AWAITED_BY
+#    define AL_TASK_SIZE sizeof(al_task)
+#else
+#    define AL_TASK_SIZE (sizeof(al_task) + sizeof(al_list))
+#endif
 
-/* The name, where it is a str: borrowed, else NULL. */
-static inline PyObject *
-al_task_name(const al_task *self)
+static inline al_list *
+al_task_node(PyObject *op)
 {
-    return self->label & 1 ? NULL : (PyObject *)self->label;
+#if AL_HAS_AWAITED_BY
+    return &al_task_of(op)->node;
+#else
+    return (al_list *)(al_task_of(op) + 1);
+#endif
 }
 
-/* The number, where there is no name. */
-static inline uintptr_t
-al_task_number(const al_task *self)
-{
-    assert(self->label & 1);
-    return self->label >> 1;
-}
-
-/* The object a pending-list node belongs to. */
-static inline PyObject *
-al_task_from_pending(al_list *node)
-{
-    return (PyObject *)((char *)node - offsetof(al_task, pending) -
-                        al_task_offset);
-}
+/* What asyncio calls the callable that wakes a task. */
+#define AL_WAKEUP_NAME "task_wakeup"
 
 /* What loop.create_task() makes when there is no factory: `name` and
  * `context` may be NULL or None, `eager_start` says what was passed.
@@ -83,10 +63,10 @@ al_task_step_soon(PyObject *task);
 AL_NODISCARD int
 al_task_start_eagerly(PyObject *task);
 
-/* The callable that stands for a waiting task wherever Python sees it (as a
- * done callback): wakes the task. -> new reference, or NULL. */
+/* The future that the task waits for is done: step. -> None, or NULL with an
+ * exception set. */
 AL_NODISCARD PyObject *
-al_task_wakeup_method(PyObject *task);
+al_task_wakeup(PyObject *task, PyObject *future);
 
 /* Create the type and store it in the module state. */
 AL_NODISCARD int

@@ -31,21 +31,14 @@
 
 static PyObject *
 Task_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs);
-static PyObject *
-Task_wakeup(PyObject *op, PyObject *future);
 
 static PyMethodDef task_step_method = {
     "TaskStepMethWrapper", (PyCFunction)(void (*)(void))Task_step,
     METH_FASTCALL, "The next step of a task, an exception to throw at most."};
 
 static PyMethodDef task_wakeup_method = {
-    "task_wakeup", Task_wakeup, METH_O, "Tells a task that a future is done."};
-
-PyObject *
-al_task_wakeup_method(PyObject *task)
-{
-    return PyCFunction_New(&task_wakeup_method, task);
-}
+    AL_WAKEUP_NAME, al_task_wakeup, METH_O,
+    "Tells a task that a future is done."};
 
 /* Schedule a step by call_soon(): with `exc` to throw, if not NULL. */
 static int
@@ -65,12 +58,10 @@ task_call_step_soon(PyObject *op, PyObject *exc)
 int
 al_task_step_soon(PyObject *op)
 {
-    al_future *self = &al_task_of(op)->future;
+    al_loop_head *loop = al_future_direct_loop(al_future_of(op));
 
-    if (AL_LIKELY(al_future_is_direct(self))) {
-        return al_ready_push(al_loop_head_CAST(self->loop), al_task_run, op);
-    }
-    return task_call_step_soon(op, NULL);
+    return AL_LIKELY(loop != NULL) ? al_ready_push(loop, al_task_run, op)
+                                   : task_call_step_soon(op, NULL);
 }
 
 /* The coroutine yielded something that it must not: throw RuntimeError into
@@ -123,15 +114,12 @@ task_fail_self(PyObject *op)
 static int
 task_hand_on_cancel(PyObject *op, al_state *state, PyObject *future)
 {
-    PyObject *message = al_future_cancel_message(op);
-    if (message == NULL) {
-        return -1;
-    }
+    PyObject *message = al_future_cancel_msg(op);
     int cancelled = al_task_cancel_waiter(state, future, message);
 
     Py_DECREF(message);
     if (cancelled > 0) {
-        al_task_of(op)->future.must_cancel = false;
+        AL_TASK_FLAGS(al_task_of(op))->must_cancel = false;
     }
     return cancelled < 0 ? -1 : 0;
 }
@@ -146,31 +134,18 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
     if (AL_UNLIKELY(awaited->loop != self->future.loop)) {
         return task_fail_foreign_loop(op, future);
     }
-    if (AL_UNLIKELY(!awaited->is_blocking)) {
+    if (AL_UNLIKELY(!awaited->blocking)) {
         return task_fail_not_awaited(op, future);
     }
-    awaited->is_blocking = false;
-    if (AL_LIKELY(self->future.is_ours)) {
-        if (al_future_add_waiter(future, op) < 0) {
-            return -1;
-        }
-    }
-    else {
-        PyObject *wakeup = al_task_wakeup_method(op);
-        if (wakeup == NULL) {
-            return -1;
-        }
-        int rc = al_future_add_callback(future, wakeup, self->context);
-        Py_DECREF(wakeup);
-        if (rc < 0) {
-            return -1;
-        }
+    awaited->blocking = false;
+    if (al_future_iter_wait(future, op, state) < 0) {
+        return -1;
     }
     Py_XSETREF(self->fut_waiter, Py_NewRef(future));
     if (al_registry_begin_await(state, future, op) < 0) {
         return -1;
     }
-    if (AL_UNLIKELY(self->future.must_cancel)) {
+    if (AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel)) {
         return task_hand_on_cancel(op, state, future);
     }
     return 0;
@@ -198,7 +173,7 @@ task_loop_of(al_state *state, PyObject *future)
 static int
 task_add_to_foreign(PyObject *op, al_state *state, PyObject *future)
 {
-    PyObject *wakeup = al_task_wakeup_method(op);
+    PyObject *wakeup = PyCFunction_New(&task_wakeup_method, op);
     if (wakeup == NULL) {
         return -1;
     }
@@ -241,8 +216,9 @@ task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
     if (al_registry_begin_await(state, future, op) < 0) {
         return -1;
     }
-    return self->future.must_cancel ? task_hand_on_cancel(op, state, future)
-                                    : 0;
+    return AL_TASK_FLAGS(self)->must_cancel
+               ? task_hand_on_cancel(op, state, future)
+               : 0;
 }
 
 /* 0, or -1 with an exception set. */
@@ -289,13 +265,10 @@ task_returned(PyObject *op, PyObject *result)
     al_task *self = al_task_of(op);
 
     al_registry_remove(op);
-    if (AL_UNLIKELY(self->future.must_cancel)) {
+    if (AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel)) {
         /* Cancelled in its last step: nothing was there to throw it into. */
-        self->future.must_cancel = false;
-        PyObject *message = al_future_cancel_message(op);
-        if (message == NULL) {
-            return -1;
-        }
+        AL_TASK_FLAGS(self)->must_cancel = false;
+        PyObject *message = al_future_cancel_msg(op);
         int rc = al_future_cancel(op, message);
         Py_DECREF(message);
         return rc < 0 ? -1 : 0;
@@ -337,7 +310,7 @@ task_choose_exception(PyObject *op, al_state *state, PyObject **exc)
 {
     al_task *self = al_task_of(op);
 
-    self->future.must_cancel = false;
+    AL_TASK_FLAGS(self)->must_cancel = false;
     if (*exc != NULL &&
         PyErr_GivenExceptionMatches(*exc, state->imports.CancelledError))
     {
@@ -386,7 +359,7 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
         Py_XDECREF(exc);
         return -1;
     }
-    if (AL_UNLIKELY(self->future.must_cancel) &&
+    if (AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel) &&
         task_choose_exception(op, state, &exc) < 0)
     {
         return -1;
@@ -456,12 +429,12 @@ task_step_as_current(PyObject *op, PyObject *exc)
     al_state *state = al_future_state_of(op);
     PyObject *outer;
 
-    if (al_future_check_init(op) < 0) {
+    if (state == NULL || al_future_check_init(op) < 0) {
         Py_XDECREF(exc);
         return -1;
     }
     PyObject *loop = Py_NewRef(self->loop); /* by (2) */
-    bool is_ours = self->is_ours;
+    bool is_ours = al_loop_is_ours(loop);
     int rc = task_enter(state, loop, is_ours, op, &outer);
     if (rc < 0) {
         Py_XDECREF(exc);
@@ -561,7 +534,8 @@ task_take_waiter_exception(al_task *self, al_state *state, PyObject **exc)
     *exc = NULL;
     if (waiter == NULL || !al_future_check_exact(state, waiter) ||
         al_future_of(waiter)->state == AL_FUTURE_PENDING ||
-        al_future_of(waiter)->state == AL_FUTURE_FINISHED)
+        (al_future_of(waiter)->state == AL_FUTURE_FINISHED &&
+         AL_LIKELY(al_future_of(waiter)->exception == NULL)))
     {
         return 0;
     }
@@ -617,9 +591,11 @@ al_task_start_eagerly(PyObject *op)
 {
     al_task *self = al_task_of(op);
     al_state *state = al_future_state_of(op);
+    if (state == NULL) {
+        return -1;
+    }
     PyObject *loop = Py_NewRef(self->future.loop); /* by (2) */
-    al_loop_head *ours =
-        self->future.is_ours ? al_loop_head_CAST(loop) : NULL; /* by (2) */
+    al_loop_head *ours = al_future_our_loop(&self->future);
     /* A step of its own begins. */
     if (ours != NULL && al_loop_send_held(ours) < 0) {
         Py_DECREF(loop);
@@ -634,8 +610,7 @@ al_task_start_eagerly(PyObject *op)
      * says what they said before, needs no change. */
     PyObject *context = Py_NewRef(self->context);
     int rc = -1;
-    al_registry_add(state, op);
-    if (PyContext_Enter(context) == 0) {
+    if (al_registry_add(state, op) == 0 && PyContext_Enter(context) == 0) {
         rc = task_step(op, state, NULL);
         if (PyContext_Exit(context) < 0) {
             rc = -1;
@@ -657,7 +632,6 @@ al_task_start_eagerly(PyObject *op)
     Py_DECREF(current);
     if (self->future.state != AL_FUTURE_PENDING) {
         Py_CLEAR(self->coro);
-        al_registry_fill_base(state, op);
     }
     PyErr_SetRaisedException(raised);
     return rc;
@@ -710,12 +684,13 @@ task_exception_of(al_state *state, PyObject *future, PyObject **exc)
     return 0;
 }
 
-static PyObject *
-Task_wakeup(PyObject *op, PyObject *future)
+PyObject *
+al_task_wakeup(PyObject *op, PyObject *future)
 {
+    al_state *state = al_future_state_of(op);
     PyObject *exc;
 
-    if (task_exception_of(al_future_state_of(op), future, &exc) < 0 ||
+    if (state == NULL || task_exception_of(state, future, &exc) < 0 ||
         task_step_as_current(op, exc) < 0)
     {
         return NULL;

@@ -204,6 +204,7 @@ def test_with_everything_kept_by(ends, keep):
 
 
 # The collector clears in an order of its own. Here all types go first, and then everything that can be done is done.
+# But for what futures and tasks inherit: asyncio's code asks the type for its module, and crashes if that was cleared.
 CLEAR_TYPES = """
     import ctypes
     from asyncloop import Loop, _core
@@ -213,15 +214,18 @@ CLEAR_TYPES = """
         if tp_clear is not None:
             ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)(tp_clear)(op)
 
+    OF_FUTURES = "cancel", "set_result", "set_exception"
+
     def actions_of(op):
-        for name in dir(type(op)):
+        for name in OF_FUTURES if isinstance(op, asyncio.Future) else dir(type(op)):
             value = getattr(type(op), name, None)
             if isinstance(value, types.GetSetDescriptorType):
-                yield value.__get__, op
+                yield value.__get__, op, type(op)
             elif isinstance(value, types.MethodDescriptorType) and name not in ("_run_until_stopped", "_run_once"):
-                yield value.__get__(op),
-                yield value.__get__(op), 1
-                yield value.__get__(op), b"x"
+                method = value.__get__(op, type(op))  # some of asyncio's crash without the type
+                yield (method,)
+                yield method, 1
+                yield method, b"x"
 
     def do(actions):
         for function, *args in actions:

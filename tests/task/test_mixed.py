@@ -5,7 +5,6 @@ With the kind "asyncio" everything is stock, which proves the tests.
 
 import asyncio
 import concurrent.futures
-import contextlib
 import sys
 
 import pytest
@@ -170,24 +169,3 @@ def test_future_of_another_loop(loop, loop_factory, AnyTask, AnyFuture):
 
     assert loop.run_until_complete(AnyTask(main(), loop=loop)) == "seen"
     other.close()
-
-
-def test_unbound_methods_of_the_stock_classes_do_not_crash(loop, Task, Future):
-    """They see the stock part of our objects only: what they answer is not specified, a RuntimeError is fine."""
-
-    async def main():
-        future, task = Future(loop=loop), asyncio.current_task()
-        attributes = "_state", "_callbacks", "_result", "_exception", "_loop", "_cancel_message", "_source_traceback"
-        for name in attributes:
-            with contextlib.suppress(RuntimeError):
-                getattr(asyncio.Future, name).__get__(future)
-        for name in "done", "cancelled", "get_loop", "__repr__":
-            with contextlib.suppress(RuntimeError):
-                getattr(asyncio.Future, name)(future)
-        for name in "_coro", "_fut_waiter", "_must_cancel", "_log_destroy_pending":
-            getattr(asyncio.Task, name).__get__(task)
-        for name in "get_coro", "get_name", "cancelling", "done", "cancelled", "get_stack", "__repr__":
-            with contextlib.suppress(RuntimeError):
-                getattr(asyncio.Task, name)(task)
-
-    loop.run_until_complete(Task(main(), loop=loop))

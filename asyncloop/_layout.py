@@ -1,0 +1,131 @@
+"""Makes stock futures and tasks in known states, by which the C code checks where asyncio keeps their fields.
+
+It is imported by asyncloop._core while that is being made, and must not import it.
+"""
+
+import asyncio
+import contextvars
+import gc
+import sys
+from asyncio import events
+from collections.abc import Callable
+from typing import Any
+
+_HAS_AWAITED_BY = sys.version_info >= (3, 14)
+_TASK = {"is_task": 1} if _HAS_AWAITED_BY else {}
+_WEAKREFS = {"weakrefs": ...} if sys.version_info < (3, 13) else {}  # asyncio's set of tasks has one
+
+
+class _Loop:
+    """As much of a loop as a stock future asks for."""
+
+    def __init__(self, *, debug: bool = False) -> None:
+        self.debug = debug
+        self.queue: list[tuple[Callable[..., Any], tuple[Any, ...], contextvars.Context]] = []
+
+    def get_debug(self) -> bool:
+        return self.debug
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: contextvars.Context) -> None:
+        self.queue.append((callback, args, context))
+
+    def run(self) -> None:
+        """Run what is queued, as the loop that runs in this thread; then let the one that did so before go on."""
+        running = events._get_running_loop()
+        events._set_running_loop(self)  # type: ignore[arg-type]
+        swap = getattr(asyncio.tasks, "_swap_current_task", None) if _HAS_AWAITED_BY else None
+        task = swap and swap(self, None)
+        try:
+            for callback, args, context in self.queue:
+                context.run(callback, *args)
+        finally:
+            if swap:
+                swap(self, task)
+            events._set_running_loop(running)
+
+
+def _referent(op: object, kind: type) -> Any:
+    """The one object of this type among those that `op` refers to."""
+    (found,) = (item for item in gc.get_referents(op) if type(item) is kind)
+    return found
+
+
+def _exception() -> Exception:
+    try:
+        raise ValueError("asyncloop learns where it is kept")
+    except ValueError as exc:
+        return exc
+
+
+def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """Futures in all states, with what their fields hold."""
+    futures: list[asyncio.Future[Any]] = [asyncio.Future(loop=loop) for _ in range(5)]
+    pending, finished, failed, cancelled, awaited = futures
+    context, other = contextvars.Context(), contextvars.Context()
+    pending.add_done_callback(id, context=context)
+    pending.add_done_callback(hash, context=other)
+    result = object()
+    finished.set_result(result)
+    exc = _exception()
+    failed.set_exception(exc)
+    message = "asyncloop learns where a message is kept"
+    cancelled.cancel(message)
+    awaited._asyncio_future_blocking = True
+    traced: asyncio.Future[Any] = asyncio.Future(loop=_Loop(debug=True))  # type: ignore[arg-type]
+    state = {"callback0": id, "context0": context, "callbacks": _referent(pending, list)}
+    return [
+        (pending, {"loop": loop, **state}),
+        (finished, {"loop": loop, "state": 2, "result": result}),
+        (failed, {"loop": loop, "state": 2, "exception": exc, "exception_tb": exc.__traceback__, "log_tb": 1}),
+        (cancelled, {"loop": loop, "state": 1, "cancel_msg": message}),
+        (awaited, {"loop": loop, "blocking": 1}),
+        (traced, {"loop": traced.get_loop(), "source_tb": ...}),
+    ]
+
+
+def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """Tasks that wait, are to be cancelled, were cancelled; and the future waited for."""
+    awaited: asyncio.Future[Any] = asyncio.Future(loop=loop)
+
+    async def waits() -> None:
+        await awaited
+
+    async def ends() -> None:
+        raise asyncio.CancelledError
+
+    def make(function: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+        coro, context = function(), contextvars.Context()
+        name = f"asyncloop learns of a task that {function.__name__}"
+        task = asyncio.Task(coro, loop=loop, name=name, context=context)
+        fields = {"loop": loop, "coro": coro, "name": name, "context": context, "log_destroy_pending": 1}
+        return task, {**fields, **_TASK, **_WEAKREFS}
+
+    (ended, ended_fields), (waiting, waiting_fields) = make(ends), make(waits)
+    loop.run()
+    (cancelled, cancelled_fields), message = make(waits), "asyncloop learns where a message is kept"
+    cancelled.cancel()
+    cancelled.cancel(message)
+    (wakeup, context), *_ = awaited._callbacks
+    awaited_by = {"awaited_by": waiting} if _HAS_AWAITED_BY else {}
+    before, after = ({"before": waiting}, {"after": cancelled}) if _HAS_AWAITED_BY else ({}, {})
+    return [
+        (ended, {**ended_fields, "state": 1, "cancelled_exc": _referent(ended, asyncio.CancelledError)}),
+        (waiting, {**waiting_fields, **after, "fut_waiter": awaited}),
+        (cancelled, {**cancelled_fields, **before, "must_cancel": 1, "cancel_requests": 2, "cancel_msg": message}),
+        (awaited, {"loop": loop, "callback0": wakeup, "context0": context, **awaited_by}),
+    ]
+
+
+def make_specimens(_: None) -> list[tuple[Any, dict[str, Any]]]:
+    """Return pairs of a stock future or task and its fields, by their names in src/cpython/layout.h."""
+    loop = _Loop()
+    return [*_futures(loop), *_tasks(loop)]
+
+
+def drop_specimens(specimens: list[tuple[Any, dict[str, Any]]]) -> None:
+    """Let them go without a word."""
+    for specimen, fields in specimens:
+        specimen._log_traceback = False
+        if "coro" in fields:
+            specimen._log_destroy_pending = False
+            fields["coro"].close()
