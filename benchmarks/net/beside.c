@@ -132,9 +132,10 @@ receive_echo(connection *c)
     return c->received == SIZE;
 }
 
-/* How many messages are on their way. */
+/* How many messages are on their way. What was sent before `begin` does not
+ * count. */
 static int
-probe_all(int count, int may_send)
+probe_all(int count, int may_send, int64_t begin)
 {
     int waiting = 0;
 
@@ -151,7 +152,9 @@ probe_all(int count, int may_send)
         }
         else if (receive_echo(c)) {
             at = now(CLOCK_MONOTONIC);
-            latency_add((uint64_t)(at - c->started));
+            if (c->started >= begin) {
+                latency_add((uint64_t)(at - c->started));
+            }
             c->started = 0;
             c->next = at + random() % PAUSE;
             continue;
@@ -244,12 +247,11 @@ main(int argc, char **argv)
         int64_t at = now(CLOCK_MONOTONIC);
         if (is_warm && at >= begin) {
             is_warm = 0;
-            latency_reset();
             visits = 0;
             begin = at;
             cpu = now(cpu_clock);
         }
-        if (probe_all(count, at < end) == 0 && at >= end) {
+        if (probe_all(count, at < end, begin) == 0 && at >= end) {
             break;
         }
         switch (kind) {

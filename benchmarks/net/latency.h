@@ -17,7 +17,7 @@ enum {
 static uint64_t latency_counts[LATENCY_BUCKETS];
 static uint64_t latency_total;
 
-static void
+static inline void
 latency_reset(void)
 {
     memset(latency_counts, 0, sizeof latency_counts);

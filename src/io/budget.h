@@ -6,12 +6,16 @@
  *
  * So each of them takes one a turn, as in asyncio, and further ones while the
  * turn's budget lasts.  All readers of a turn share one budget: twenty flooded
- * sockets do not make the turn twenty times as long. */
+ * sockets do not make the turn twenty times as long.  Where turns take
+ * milliseconds anyway, whoever waits for the next one waits long: there the
+ * budget is larger. */
 #ifndef AL_IO_BUDGET_H
 #define AL_IO_BUDGET_H
 
 #include "io/cycles.h"
 #include "sched/loop_head.h"
+
+#define AL_BUDGETS_OF_LONG_TURN 16
 
 /* To be called before the first callback of a reader that may go on. The first
  * reader of a turn starts the clock. */
@@ -28,8 +32,10 @@ al_budget_begin(al_loop_head *loop)
 static inline bool
 al_budget_is_left(const al_loop_head *loop)
 {
+    uint64_t budgets = loop->looks_within ? AL_BUDGETS_OF_LONG_TURN : 1;
+
     return loop->budget_turn != loop->turn ||
-           al_cycles() - loop->budget_begin < al_cycles_budget();
+           al_cycles() - loop->budget_begin < budgets * al_cycles_budget();
 }
 
 #endif

@@ -106,12 +106,21 @@ al_fdwatch_ready(al_fdwatch *watch, int events)
 {
     al_loop_head *loop = watch->loop;
 
+    /* Polls within a turn find again what is still queued. */
+    if (AL_UNLIKELY(loop->looks_within) &&
+        al_ready_is_waiting(loop, watch->number))
+    {
+        return;
+    }
     al_loop_note_event(loop);
     if (events & EV_READ) {
         fdwatch_push(loop, &watch->reader);
     }
     if (events & EV_WRITE) {
         fdwatch_push(loop, &watch->writer);
+    }
+    if (AL_UNLIKELY(loop->looks_within)) {
+        watch->number = al_ready_number(loop) - 1;
     }
     if (AL_UNLIKELY(watch->events & ~fdwatch_wanted(watch))) {
         fdwatch_relax(watch); /* by (2): else it would spin */

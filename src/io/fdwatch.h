@@ -16,10 +16,12 @@ typedef struct al_fdwatch {
     uint8_t events;      /* what is watched: EV_READ | EV_WRITE, 0: nothing */
     bool is_fresh;       /* the kernel is to be told, whatever it knows */
     bool is_lent;        /* its owner lets add_writer() and its like use it */
+    uint8_t polled;      /* watch_libev.c: the events of the last poll */
     uint32_t generation; /* watch_epoll.c: which registration this is */
     ev_io io;            /* watch_libev.c: active <=> events != 0 */
     al_list changed;     /* linked <=> changed since the last poll */
-    uint8_t polled;      /* the events that the last poll was for */
+    uint64_t number;     /* of its last entry in the ready queue that was noted
+                          * in a long turn (al_ready_number()) */
 } al_fdwatch;
 
 /* Whether add_reader() and its like may use `fd`: 0, or -1 with RuntimeError

@@ -403,6 +403,7 @@ epollset_close(al_watch_set *base)
 }
 
 static const al_watch_kind epollset_kind = {
+    .is_in_order = true,
     .change = epollset_change,
     .add = epollset_add,
     .remove = epollset_remove,

@@ -29,6 +29,8 @@ typedef struct {
 } al_source;
 
 typedef struct {
+    bool is_in_order; /* al_fdwatch_ready() is called in the order that the
+                       * entries are queued in */
     /* Watch `events` (EV_READ | EV_WRITE, 0: nothing) of a watch. After an
      * error `watch->events` says what is watched all the same. Asking for
      * nothing does not fail. */

@@ -13,7 +13,9 @@ typedef struct {
     uint32_t events_polled; /* head.events when the last poll was over */
     bool has_found; /* the last poll did, and no turn went without one since */
     uint32_t polls_at_once; /* before the next that waits without the GIL */
-    uint64_t last_poll;     /* in al_cycles() */
+    uint64_t last_poll;     /* that of a turn, in al_cycles() */
+    uint64_t last_look;     /* that one, or a later one within the turn */
+    bool looks_within;      /* this turn does, as the last one took long */
     uint64_t last_yield;    /* to others, loop_yield(), in al_cycles() */
 } LoopObject;
 

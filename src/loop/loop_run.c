@@ -20,6 +20,11 @@
  * all that took long.  They answer together, and so their peers are woken
  * together.
  *
+ * Where turns take milliseconds, what becomes ready in one would wait for the
+ * rest of it, and then for all that it has queued, which is the next.  So after
+ * a long turn the next one polls within, too: what is found is queued behind
+ * what is queued by then.
+ *
  * Invariant
  *   (1) head.is_blocked  <=>  the GIL is released inside a poll which nobody
  *       has ended yet (io/wakeup.h); set and cleared with the GIL held, so a
@@ -44,6 +49,11 @@
 /* Polls in a row that keep the GIL because they need not wait, at most: other
  * threads want it, too. */
 #define LOOP_MOST_AT_ONCE 32
+
+/* After a turn that took longer than so many al_cycles_budget(), some
+ * milliseconds, the next one polls within, every so often. */
+#define LOOP_LONG_BUDGETS 64
+#define LOOP_LOOK_BUDGETS 16
 
 /* A loop that is never idle yields after so many al_cycles_budget(): some
  * milliseconds, as the interpreter's own switch interval. */
@@ -198,17 +208,51 @@ loop_yield(LoopObject *self)
     return none == NULL ? -1 : loop_check_open(self);
 }
 
+/* Decide whether this turn polls within: where the last one took long. */
+static inline void
+loop_plan_looks(LoopObject *self, uint64_t now)
+{
+    al_loop_head *head = &self->head;
+    bool was_long = AL_UNLIKELY(now - self->last_poll >
+                                LOOP_LONG_BUDGETS * al_cycles_budget()) &&
+                    head->reactor->set->kind->is_in_order;
+
+    head->looks_within = was_long || self->looks_within;
+    self->looks_within = was_long;
+}
+
+/* Between two entries of a turn, if it is time: queue what is ready and what is
+ * due by now, behind what is queued already. 0, or -1 with an exception set. */
+static int
+loop_look(al_loop_head *head)
+{
+    LoopObject *self = (LoopObject *)head;
+    uint64_t now = al_cycles();
+
+    if (now - self->last_look <= LOOP_LOOK_BUDGETS * al_cycles_budget() ||
+        head->is_stopping || head->is_closed)
+    {
+        return 0;
+    }
+    self->last_look = now;
+    if (al_reactor_look(head) < 0) {
+        return -1;
+    }
+    return head->timers.count > 0 ? al_timers_collect(head) : 0;
+}
+
 /* 0, or -1 with an exception set. */
 static int
 loop_poll(LoopObject *self)
 {
     al_loop_head *head = &self->head;
     uint32_t events = head->events;
+    uint64_t now = al_cycles();
     double until;
     int rc = 0;
 
-    if (al_cycles() - self->last_yield >
-            LOOP_YIELD_BUDGETS * al_cycles_budget() &&
+    loop_plan_looks(self, now);
+    if (now - self->last_yield > LOOP_YIELD_BUDGETS * al_cycles_budget() &&
         loop_yield(self) < 0)
     {
         return -1;
@@ -245,6 +289,10 @@ loop_turn(LoopObject *self)
     if (head->timers.count > 0 && al_timers_collect(head) < 0) {
         return -1;
     }
+    if (AL_UNLIKELY(self->looks_within)) {
+        self->last_look = self->last_poll;
+        return al_ready_run_long_turn(head, loop_look);
+    }
     return al_ready_run_turn(head);
 }
 
@@ -258,6 +306,7 @@ loop_begin_run(LoopObject *self)
     self->head.current_task = NULL; /* moved */
     self->turns_to_skip = 0;
     self->has_found = false;
+    self->last_poll = al_cycles(); /* no turn took the time since */
     return outer;
 }
 

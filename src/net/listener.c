@@ -10,8 +10,9 @@
  *
  * An accept4 in vain is dear where connections come one by one: as many are
  * accepted as came at a time before, and twice as many in the next turn while
- * that does not drain the queue.  Factories may take their time, and other
- * connections wait: accepting ends with the turn's budget (io/budget.h).
+ * that does not drain the queue; or all of them where turns are long.  Factories
+ * may take their time, and other connections wait: accepting ends with the
+ * turn's budget (io/budget.h).
  *
  * Out of descriptors or memory, the kernel would keep reporting the socket as
  * readable: accepting stops then for a second.
@@ -270,11 +271,12 @@ static int
 listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     ListenerObject *self = ListenerObject_CAST(op);
+    /* The kernel queues one connection more than `backlog`. */
+    int most = self->loop->looks_within ? self->backlog + 1 : self->expected;
 
     al_budget_begin(self->loop);
-    /* The kernel queues one connection more than `backlog`. Each factory call
-     * may stop us: by (2). */
-    for (int i = 0; i < self->expected && listener_is_accepting(self); i++) {
+    /* Each factory call may stop us: by (2). */
+    for (int i = 0; i < most && listener_is_accepting(self); i++) {
         al_sockaddr peername;
         if (!al_descriptor_is_ours(&self->desc, self->loop->state)) {
             return listener_lose(self);

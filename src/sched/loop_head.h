@@ -101,7 +101,7 @@ struct al_loop_head {
     double clock_resolution; /* seconds */
     uint32_t events;         /* al_loop_note_event(); wraps */
     uint32_t turn;           /* how many were begun; wraps */
-    uint32_t steps;          /* how many entries have begun to run; wraps */
+    uint64_t steps;          /* how many entries have begun to run */
     uint32_t budget_turn;    /* io/budget.h: the turn of budget_begin */
     uint64_t budget_begin;   /* when that turn's first reader began */
     uint32_t overrides;      /* AL_OVERRIDES_... */
@@ -111,6 +111,7 @@ struct al_loop_head {
     bool is_stopping;
     bool is_in_turn;   /* an entry runs, or is left: `held` will be sent */
     bool holds_writes; /* Loop(hold_writes=...) */
+    bool looks_within; /* this turn or the last one polls more than once */
     bool is_blocked; /* in a poll, without the GIL: to be woken after a push */
     /* <=> not closed, not debug, call_soon not overridden: an entry may be
      * pushed without going through loop.call_soon(). */

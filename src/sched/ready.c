@@ -152,13 +152,22 @@ ready_run_debug(al_loop_head *loop, al_entry entry)
     return rc;
 }
 
-static int
-ready_run(al_loop_head *loop)
+/* `between` may be NULL. */
+static inline int
+ready_run(al_loop_head *loop, int (*between)(al_loop_head *loop))
 {
     al_ready *ready = &loop->ready;
     size_t todo = ready->count;
 
     while (todo > 0 && ready->count > 0) {
+        if (between != NULL) {
+            if (between(loop) < 0) {
+                return -1;
+            }
+            if (ready->count == 0) {
+                break;
+            }
+        }
         /* Of a finaliser that the last entry's end has run. */
         if (AL_UNLIKELY(al_loop_send_held(loop) < 0)) {
             return -1;
@@ -188,18 +197,30 @@ ready_run(al_loop_head *loop)
     return 0;
 }
 
-int
-al_ready_run_turn(al_loop_head *loop)
+static inline int
+ready_run_turn(al_loop_head *loop, int (*between)(al_loop_head *loop))
 {
     size_t begun = loop->ready.count;
 
     loop->turn++;
     loop->is_in_turn = true;
-    int rc = ready_run(loop);
+    int rc = ready_run(loop, between);
     loop->is_in_turn = false;
     /* By the longer of two turns: one that was long may be one of many. */
     al_ready_cut(&loop->ready, Py_MAX(begun, loop->ready.count));
     return ready_end_step(loop, rc);
+}
+
+int
+al_ready_run_turn(al_loop_head *loop)
+{
+    return ready_run_turn(loop, NULL);
+}
+
+int
+al_ready_run_long_turn(al_loop_head *loop, int (*between)(al_loop_head *loop))
+{
+    return ready_run_turn(loop, between);
 }
 
 void

@@ -39,12 +39,31 @@ al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
     return al_ready_append(&loop->ready, run, object);
 }
 
+/* The number of the entry that is queued next, by the order in which they run;
+ * and whether an entry that had a number has not begun to run yet. */
+static inline uint64_t
+al_ready_number(const al_loop_head *loop)
+{
+    return loop->steps + loop->ready.count;
+}
+
+static inline bool
+al_ready_is_waiting(const al_loop_head *loop, uint64_t number)
+{
+    return (int64_t)(number - loop->steps) >= 0;
+}
+
 /* Run what is queued now, but nothing queued meanwhile: one turn. What an entry
  * has left held is sent before the next one runs.
  * 0, or -1 with the exception set that an entry ended the run with; then the
  * rest of the turn stays queued. */
 AL_NODISCARD int
 al_ready_run_turn(al_loop_head *loop);
+
+/* The same with a call of `between` before each entry: 0, or -1 with an
+ * exception set, which ends the run. It may queue entries, and run anything. */
+AL_NODISCARD int
+al_ready_run_long_turn(al_loop_head *loop, int (*between)(al_loop_head *loop));
 
 /* al_loop_send_held() of each loop that runs in this thread (one may run in a
  * step of another): for who does not know the loop, or wakes another thread.
