@@ -8,7 +8,8 @@
  * turn's budget lasts.  All readers of a turn share one budget: twenty flooded
  * sockets do not make the turn twenty times as long.  Where turns take
  * milliseconds anyway, whoever waits for the next one waits long: there the
- * budget is larger. */
+ * budget is larger.  A flood of datagrams never ends: where others have been
+ * ready in one of the last polls, it has an eighth of the budget. */
 #ifndef AL_IO_BUDGET_H
 #define AL_IO_BUDGET_H
 
@@ -16,6 +17,8 @@
 #include "sched/loop_head.h"
 
 #define AL_BUDGETS_OF_LONG_TURN 16
+/* Of the budget, for datagrams where others are ready now and then. */
+#define AL_BUDGET_PARTS 8
 
 /* To be called before the first callback of a reader that may go on. The first
  * reader of a turn starts the clock. */
@@ -36,6 +39,17 @@ al_budget_is_left(const al_loop_head *loop)
 
     return loop->budget_turn != loop->turn ||
            al_cycles() - loop->budget_begin < budgets * al_cycles_budget();
+}
+
+/* The same, of one that stops sooner where others wait, too. */
+static inline bool
+al_budget_is_left_beside(const al_loop_head *loop)
+{
+    return loop->mixed_polls == 0 || loop->looks_within
+               ? al_budget_is_left(loop)
+               : loop->budget_turn != loop->turn ||
+                     al_cycles() - loop->budget_begin <
+                         al_cycles_budget() / AL_BUDGET_PARTS;
 }
 
 #endif

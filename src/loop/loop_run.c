@@ -55,6 +55,10 @@
 #define LOOP_LONG_BUDGETS 64
 #define LOOP_LOOK_BUDGETS 16
 
+/* So many polls after one that has found more than one entry, flooded sockets
+ * still take less time (io/budget.h). */
+#define LOOP_MIXED_POLLS 64
+
 /* A loop that is never idle yields after so many al_cycles_budget(): some
  * milliseconds, as the interpreter's own switch interval. */
 #define LOOP_YIELD_BUDGETS 128
@@ -260,6 +264,8 @@ loop_poll(LoopObject *self)
     if (loop_find_wait(self, &until) < 0) {
         return -1;
     }
+    size_t before = head->ready.count;
+
     if (until <= 0) {
         rc = al_reactor_look(head);
     }
@@ -268,6 +274,12 @@ loop_poll(LoopObject *self)
         rc = rc == 0 ? loop_poll_blocking(self) : Py_MIN(rc, 0);
     }
     self->has_found = head->events != events;
+    if (head->ready.count > before + 1) {
+        head->mixed_polls = LOOP_MIXED_POLLS;
+    }
+    else if (head->mixed_polls > 0) {
+        head->mixed_polls--;
+    }
     loop_plan_polls(self, until > 0);
     return rc;
 }

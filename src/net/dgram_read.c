@@ -108,7 +108,7 @@ dgram_read_may_go_on(DatagramTransportObject *self)
 
     return self->in_count > 0 && al_dgram_read_is_on(self) && /* by (2) */
            loop->ready.count <= self->in_queued && !loop->is_stopping &&
-           al_budget_is_left(loop);
+           al_budget_is_left_beside(loop);
 }
 
 /* Hand over the first datagram in `in`, and the others if this turn has time
@@ -275,7 +275,7 @@ dgram_read_queue_rest(DatagramTransportObject *self)
         return -1;
     }
     self->is_rest_queued = true;
-    if (!al_budget_is_left(self->base.loop)) {
+    if (!al_budget_is_left_beside(self->base.loop)) {
         al_loop_note_event(self->base.loop); /* poll before it: others wait */
     }
     return 0;

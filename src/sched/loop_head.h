@@ -102,6 +102,8 @@ struct al_loop_head {
     uint32_t events;         /* al_loop_note_event(); wraps */
     uint32_t turn;           /* how many were begun; wraps */
     uint64_t steps;          /* how many entries have begun to run */
+    uint32_t mixed_polls;    /* so many until it is forgotten that a poll has
+                              * found more than one */
     uint32_t budget_turn;    /* io/budget.h: the turn of budget_begin */
     uint64_t budget_begin;   /* when that turn's first reader began */
     uint32_t overrides;      /* AL_OVERRIDES_... */

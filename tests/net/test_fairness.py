@@ -128,6 +128,30 @@ def test_an_echo_beside_a_flood_of_datagrams(loop, run, flooded):
     run(main())
 
 
+def test_a_flood_takes_little_of_a_turn_where_others_are_ready(loop, flooded, turn):
+    class Quick(Counting):
+        def datagram_received(self, data, addr):
+            super().datagram_received(data, addr)
+            end = time.perf_counter() + 10e-6  # more than an eighth of the budget, less than all of it
+            while time.perf_counter() < end:
+                pass
+
+    protocol = Quick()
+    flooded(protocol, 200)
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(b"x")
+        loop.add_reader(near, lambda: None)  # ready in each turn
+        turn(3)
+        most = 0
+        while protocol.count < 150:
+            before = protocol.count
+            turn()
+            most = max(most, protocol.count - before)
+        loop.remove_reader(near)
+    assert most == 1
+
+
 @pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio makes all protocols of a burst in one turn
 def test_a_factory_that_takes_long_is_the_only_one_of_its_turn(loop, run, turn, kind):
     made = []
