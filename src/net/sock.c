@@ -24,6 +24,14 @@ sock_result(ssize_t n)
     return n < 0 ? -errno : n;
 }
 
+/* Whether a signal has interrupted a call, which is made again then. (One that
+ * receives need not be: it is still ready.) */
+static inline bool
+sock_is_interrupted(ssize_t n)
+{
+    return AL_UNLIKELY(n < 0) && errno == EINTR;
+}
+
 /* Whether a result may mean that there is no such call. It may as well be the
  * call's own: of a firewall, of a path. An older call tells. */
 static inline bool
@@ -101,7 +109,12 @@ al_sock_recv(int fd, void *data, size_t size)
 ssize_t
 al_sock_send(int fd, const void *data, size_t size)
 {
-    return sock_result(send(fd, data, size, AL_SOCK_SEND_FLAGS));
+    ssize_t n;
+
+    do {
+        n = send(fd, data, size, AL_SOCK_SEND_FLAGS);
+    } while (sock_is_interrupted(n));
+    return sock_result(n);
 }
 
 ssize_t
@@ -113,7 +126,11 @@ al_sock_sendv(int fd, struct iovec *iov, int count)
         return al_sock_send(fd, iov->iov_base, iov->iov_len);
     }
     message.msg_iovlen = (size_t)count;
-    return sock_result(sendmsg(fd, &message, AL_SOCK_SEND_FLAGS));
+    ssize_t n;
+    do {
+        n = sendmsg(fd, &message, AL_SOCK_SEND_FLAGS);
+    } while (sock_is_interrupted(n));
+    return sock_result(n);
 }
 
 /* --- datagrams ----------------------------------------------------------- */
@@ -136,8 +153,12 @@ al_sock_sendto(int fd, const al_datagram *datagram)
     if (to == NULL) {
         return al_sock_send(fd, datagram->data, datagram->size);
     }
-    return sock_result(sendto(fd, datagram->data, datagram->size,
-                              AL_SOCK_SEND_FLAGS, &to->any.sa, to->size));
+    ssize_t n;
+    do {
+        n = sendto(fd, datagram->data, datagram->size, AL_SOCK_SEND_FLAGS,
+                   &to->any.sa, to->size);
+    } while (sock_is_interrupted(n));
+    return sock_result(n);
 }
 
 /* One of several, by the call that every kernel has. */

@@ -365,10 +365,18 @@ def run_apart(path, args, shim):
     command = [sys.executable, __file__, "--json", *args.arguments, str(path)]
     environment = failing.environment(shim)
     environment.setdefault("PYTHONMALLOC", "debug")  # overwrites what is freed, so that using it crashes
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, text=True, check=False)
-    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode:
-        results.append({"scenario": path.stem, "error": f"ended with status {done.returncode}"})
+    results = []
+    with (
+        open(args.save or os.devnull, "a") as save,
+        subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process,
+    ):
+        for line in process.stdout:
+            if line.startswith("{"):
+                results.append(json.loads(line))
+                save.write(line)
+                save.flush()
+    if process.returncode:
+        results.append({"scenario": path.stem, "error": f"ended with status {process.returncode}"})
     return results
 
 
@@ -443,6 +451,7 @@ def parse(arguments):
     parser.add_argument("--stock-depth", type=int, default=3, help="how many of them asyncio is asked about")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds after which a scenario hangs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="files at a time")
+    parser.add_argument("--save", help="a file to write the raw results to, as they come")
     parser.add_argument("--verbose", action="store_true", help="show where findings happened, and all outcomes")
     parser.add_argument("--json", action="store_true", help="run the files in this process and print the raw results")
     parser.add_argument("files", nargs="*", type=pathlib.Path, help="files of scenarios; those of tests/leaks if none")

@@ -111,7 +111,7 @@ def campaign(*arguments):
 def test_everything_that_goes_wrong_is_found(tmp_path):
     file = tmp_path / "made_up.py"
     file.write_text(WRONG)
-    status, told = campaign("--whose", "ours", "--call", "recv", "--errno", "ENOMEM", "--limit", "0.5", str(file))
+    status, told = campaign("--whose", "ours", "--call", "recv", "--errno", "ENOMEM", "--limit", "0.2", str(file))
     assert status == 1
     found = {line.split(": --only made_up.")[1].split()[0]: line for line in told.splitlines() if ": --only" in line}
     assert set(found) == set(FAILURES), told

@@ -216,3 +216,28 @@ def test_a_descriptor_is_trusted_where_the_kernel_does_not_tell_what_it_is(refus
             assert listener.fileno() == -1
             assert protocol.errors == []
     """)
+
+
+def test_a_send_that_a_signal_interrupts_is_made_again(refusing):
+    refusing("""
+        async def main():
+            loop = asyncio.get_running_loop()
+            near, far = socket.socketpair()
+            near.setblocking(False)
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+            for write in (lambda: transport.write(b"xy"), lambda: transport.writelines([b"x", b"y"])):
+                with failing.calls("send", "sendmsg", error=errno.EINTR, times=1):
+                    write()
+                assert transport.get_write_buffer_size() == 0
+                assert far.recv(10) == b"xy"
+            transport.close()
+            far.close()
+            with socket.socket(type=socket.SOCK_DGRAM) as peer:
+                peer.bind(("127.0.0.1", 0))
+                transport, _ = await loop.create_datagram_endpoint(Datagrams, ("127.0.0.1", 0))
+                with failing.calls("sendto", error=errno.EINTR, times=1):
+                    transport.sendto(b"x", peer.getsockname())
+                assert transport.get_write_buffer_size() == 0
+                assert peer.recv(10) == b"x"
+                transport.close()
+    """)
