@@ -9,7 +9,7 @@ import asyncloop
 
 HOOKS = 12  # times that one object runs its script
 
-variable = contextvars.ContextVar("variable", default=None)
+variables = [contextvars.ContextVar(name, default=None) for name in ("first", "second")]
 
 
 class Fires:
@@ -254,6 +254,32 @@ class Loop(Fires, asyncloop.Loop):
     def __del__(self):
         self.fire(shift=1)
         asyncloop.Loop.__del__(self)
+
+
+class OtherLoop(Fires):
+    """What a future or a task takes for a loop, and is perhaps the only one to hold."""
+
+    def get_debug(self):
+        return False
+
+    def is_running(self):
+        return self.script % 2 == 0
+
+    def is_closed(self):
+        return False
+
+    def time(self):
+        return 0
+
+    def call_soon(self, callback, *args, context=None):
+        self.fire(shift=2)
+        if self.script % 3 == 0:
+            callback(*args)
+
+    def call_exception_handler(self, context):
+        world, script, offered = self.world, self.script, context.values()
+        del self, context
+        world.hook(script + 3, offered)
 
 
 class Reader(Fires, asyncio.StreamReader):

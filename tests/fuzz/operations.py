@@ -8,20 +8,24 @@ import importlib
 import inspect
 
 TABLE = {}  # name -> function
-WEIGHTS = {}  # name -> how often a random program has it
+WEIGHTS = {}  # name -> how often a random program has it in its main script, and in scripts of hooks
 
 MODULES = ("loops", "futures", "tasks", "transports", "descriptors", "memory", "planted")
 
 
-def operation(weight=2, any_thread=False):
-    """any_thread: whether a thread other than the loop's may do it, such as one that happens to collect garbage."""
+def operation(weight=2, in_hooks=1, any_thread=False):
+    """Register a function with its weights.
+
+    in_hooks: 1 for what sets things up, more for what takes away, ends or changes what the caller of a hook is at.
+    any_thread: whether a thread other than the loop's may do it, such as one that happens to collect garbage.
+    """
 
     def register(function):
         assert function.__name__ not in TABLE
         function.is_async = inspect.iscoroutinefunction(function)
         function.any_thread = any_thread
         TABLE[function.__name__] = function
-        WEIGHTS[function.__name__] = weight
+        WEIGHTS[function.__name__] = weight, in_hooks
         return function
 
     return register

@@ -61,7 +61,7 @@ def new_sockets(world, a, b, c):
         world.add("sock", end)
 
 
-@operation(5)
+@operation(5, 3)
 def peer_sends(world, a, b, c):
     world.pick("sock", a).send(bytes(b * (1, 1000)[c % 2]))
 
@@ -71,7 +71,7 @@ def peer_receives(world, a, b, c):
     world.pick("sock", a).recv(b * 5000)
 
 
-@operation(3)
+@operation(3, 5)
 def peer_ends(world, a, b, c):
     sock = world.pick("sock", a)
     match c % 4:
@@ -84,7 +84,7 @@ def peer_ends(world, a, b, c):
             sock.close()
 
 
-@operation(5)
+@operation(5, 3)
 def add_watch(world, a, b, c):
     loop, watched = world.loop(a), descriptor(world, b)
     if c % 2:
@@ -93,7 +93,7 @@ def add_watch(world, a, b, c):
         loop.add_writer(watched, values.callback(world, c // 2), values.value(world, c))
 
 
-@operation(4)
+@operation(4, 5)
 def remove_watch(world, a, b, c):
     loop, watched = world.loop(a), descriptor(world, b)
     loop.remove_reader(watched) if c % 2 else loop.remove_writer(watched)

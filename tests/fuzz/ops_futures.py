@@ -11,45 +11,44 @@ from .operations import operation
 
 @operation(4)
 def new_future(world, a, b, c):
-    loop = world.loop(a)
     match b % 8:
         case 0:
-            future = asyncio.Future(loop=loop)
+            future = asyncio.Future(loop=world.loop(a))
         case 1 | 2:
-            future = world.make(evil.Future, c, loop=loop)
+            future = world.make(evil.Future, c, loop=world.any_loop(a))
         case 3:
-            future = asyncloop.Future(loop=loop)
+            future = asyncloop.Future(loop=world.any_loop(a))
         case _:
-            future = loop.create_future()
+            future = world.loop(a).create_future()
     world.add("future", future)
 
 
-@operation(5)
+@operation(5, 5)
 def set_result(world, a, b, c):
     world.pick("future", a).set_result(values.value(world, b))
 
 
-@operation(4)
+@operation(4, 5)
 def set_exception(world, a, b, c):
     world.pick("future", a).set_exception(values.error(world, b))
 
 
-@operation(3)
+@operation(3, 5)
 def cancel_future(world, a, b, c):
     world.pick("future", a).cancel(values.value(world, b))
 
 
-@operation(6)
+@operation(6, 3)
 def add_done_callback(world, a, b, c):
     world.pick("future", a).add_done_callback(values.callback(world, b), context=values.context(world, c))
 
 
-@operation(3)
+@operation(3, 5)
 def remove_done_callback(world, a, b, c):
     world.pick("future", a).remove_done_callback(world.make(evil.Evil, b) if c % 2 else values.callback(world, b))
 
 
-@operation(3)
+@operation(3, 3)
 def look_at_future(world, a, b, c):
     future = world.pick("future", a)
     match b % 6:
@@ -67,11 +66,11 @@ def look_at_future(world, a, b, c):
             world.add("kept", future._make_cancelled_error())
 
 
-@operation(2)
+@operation(2, 5)
 def init_future(world, a, b, c):
     future = world.pick("future", 3 * a)
     if isinstance(future, asyncloop.Future):  # asyncio's own crash in the interpreter
-        future.__init__(loop=world.loop(b))
+        future.__init__(loop=world.any_loop(b))
 
 
 @operation(1)
@@ -80,7 +79,7 @@ def set_future_attribute(world, a, b, c):
     setattr(world.pick("future", a), name, (False, True, values.value(world, c))[c % 3])
 
 
-@operation(3)
+@operation(3, 3)
 def await_by_hand(world, a, b, c):
     future = world.pick("future", a)
     awaited = iter(future) if b % 2 else future.__await__()
@@ -88,7 +87,7 @@ def await_by_hand(world, a, b, c):
         world.add("iter", awaited)
 
 
-@operation(3)
+@operation(3, 3)
 def step_by_hand(world, a, b, c):
     """Drive what __await__() returned, or a coroutine, or an operation on a socket."""
     driven = world.pick(("iter", "coro")[a % 2], a // 2)
@@ -111,6 +110,6 @@ def chain_future(world, a, b, c):
     world.loop(a).call_soon(other.set_result if c % 2 else other.set_exception, values.error(world, c))
 
 
-@operation(4)
+@operation(4, 3)
 async def await_future(world, a, b, c):
     return await world.pick("future", a)

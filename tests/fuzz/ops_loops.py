@@ -49,7 +49,7 @@ def run_until(world, a, b, c):
     loop.run_until_complete(world.pick(("future", "task", "coro")[b % 3], c))
 
 
-@operation(2)
+@operation(2, 3)
 def turn(world, a, b, c):
     """One turn by hand, also within a callback, as nest_asyncio does it."""
     loop = world.loop(a)
@@ -57,22 +57,22 @@ def turn(world, a, b, c):
     loop._run_once()
 
 
-@operation(3)
+@operation(3, 5)
 def stop(world, a, b, c):
     world.loop(a).stop()
 
 
-@operation(2)
+@operation(2, 5)
 def close(world, a, b, c):
     world.pick("loop", a).close()
 
 
-@operation(1)
+@operation(1, 3)
 def init_loop(world, a, b, c):
     world.loop(a).__init__()
 
 
-@operation(1)
+@operation(1, 3)
 def release(world, a, b, c):
     """What close() ends with, by itself: also while the loop runs."""
     world.loop(a)._release() if b % 4 == 0 else world.loop(a)._send_held()
@@ -101,7 +101,7 @@ def set_factory(world, a, b, c):
     world.loop(a).set_task_factory(factory if c % 6 else None)
 
 
-@operation(1)
+@operation(1, 3)
 def set_debug(world, a, b, c):
     world.loop(a).set_debug(b % 2 == 0)
 
@@ -113,7 +113,7 @@ def report(world, a, b, c):
     world.loop(a).call_exception_handler(context)
 
 
-@operation(1)
+@operation(1, 3)
 def set_attribute(world, a, b, c):
     """Methods replaced on one loop, as tests do; and attributes that C works with."""
     name = ("call_soon", "call_later", "create_task", "time", "_stopping", "_thread_id", "_debug", "extra")[b % 8]
@@ -129,14 +129,16 @@ async def shut_down(world, a, b, c):
 # --- callbacks --------------------------------------------------------------------------------------------------------
 
 
-@operation(8)
+@operation(8, 3)
 def call_soon(world, a, b, c):
     loop = world.loop(a)
+    if a % 8 == 5:  # each in a context of its own
+        evil.variables[0].set(world.make(evil.Evil, c))
     arguments = (values.value(world, c),) * (c % 3)
     world.add("handle", loop.call_soon(values.callback(world, b), *arguments, context=values.context(world, c // 3)))
 
 
-@operation(6)
+@operation(6, 3)
 def call_later(world, a, b, c):
     loop = world.loop(a)
     handle = loop.call_later(values.delay(world, c), values.callback(world, b), context=values.context(world, c // 5))
@@ -166,18 +168,18 @@ def run_in_executor(world, a, b, c):
     world.add("future", world.loop(a).run_in_executor(None, values.callback(world, b)))
 
 
-@operation(5)
+@operation(5, 5)
 def cancel_handle(world, a, b, c):
     world.pick("handle", a).cancel()
 
 
-@operation(2)
+@operation(2, 3)
 def look_at_handle(world, a, b, c):
     handle, other = world.pick("handle", a), world.any(b)
     if c % 4 == 0:
         repr(handle)
     elif c % 4 == 1:
-        world.add("context", handle.get_context())
+        world.add("context", handle._context)
     elif c % 4 == 2:
         handle == other, handle < other, hash(handle)
     elif hasattr(handle, "_run"):

@@ -13,7 +13,7 @@ from . import evil, values
 from .operations import operation
 
 
-@operation(8, any_thread=True)
+@operation(8, 5, any_thread=True)
 def drop(world, a, b, c):
     """Drop what may be the last reference, or all objects of a kind."""
     pools = [pool for pool in world.pools.values() if pool]
@@ -24,7 +24,7 @@ def drop(world, a, b, c):
         pool.clear()
 
 
-@operation(4, any_thread=True)
+@operation(4, 5, any_thread=True)
 def collect(world, a, b, c):
     gc.collect(a % 3)
 
@@ -58,7 +58,7 @@ def watch(world, a, b, c):
     world.add("kept", weakref.ref(world.any(a), values.callback(world, b)))
 
 
-@operation(2, any_thread=True)
+@operation(2, 5, any_thread=True)
 def raise_error(world, a, b, c):
     """Let the hook that runs this script raise."""
     from .world import Wanted

@@ -6,24 +6,24 @@ import signal
 from .operations import operation
 
 
-@operation(0)
+@operation(0, 0)
 def planted_crash(world, a, b, c):
     ctypes.string_at(1)
 
 
-@operation(0)
+@operation(0, 0)
 def planted_hang(world, a, b, c):
     signal.setitimer(signal.ITIMER_REAL, 0)
     while True:
         signal.pause()
 
 
-@operation(0)
+@operation(0, 0)
 def planted_system_error(world, a, b, c):
     raise SystemError("returned a result with an exception set")
 
 
-@operation(0)
+@operation(0, 0)
 def planted_crash_at_exit(world, a, b, c):
     class Crashes:
         memset = staticmethod(ctypes.memset)
@@ -34,7 +34,7 @@ def planted_crash_at_exit(world, a, b, c):
     world.add("kept", Crashes())
 
 
-@operation(0)
+@operation(0, 0)
 def planted_broken_loop(world, a, b, c):
     """New loops do not run callbacks any more."""
     import asyncloop

@@ -46,7 +46,7 @@ def new_coroutine(world, a, b, c):
     world.add("coro", coroutine(world, a))
 
 
-@operation(10)
+@operation(10, 3)
 def spawn(world, a, b, c):
     loop = world.loop(a)
     options = {"name": (None, "name", world.make(evil.Text, c, "name"), world.make(evil.Evil, c))[b % 4]}
@@ -56,9 +56,9 @@ def spawn(world, a, b, c):
         options["eager_start"] = True
     match b // 4 % 6:
         case 0:
-            task = world.make(evil.Task, c, coroutine(world, b), loop=loop, **options)
+            task = world.make(evil.Task, c, coroutine(world, b), loop=world.any_loop(a), **options)
         case 1:
-            task = asyncloop.Task(coroutine(world, b), loop=loop, **options)
+            task = asyncloop.Task(coroutine(world, b), loop=world.any_loop(a), **options)
         case 2:
             task = asyncio.Task(coroutine(world, b), loop=loop, **options)
         case _:
@@ -67,7 +67,7 @@ def spawn(world, a, b, c):
     world.add("task", task)
 
 
-@operation(5)
+@operation(5, 5)
 def cancel_task(world, a, b, c):
     world.pick("task", a).cancel(values.value(world, b))
 
@@ -77,14 +77,14 @@ def uncancel_task(world, a, b, c):
     world.pick("task", a).uncancel()
 
 
-@operation(3)
+@operation(3, 5)
 def init_task(world, a, b, c):
     task = world.pick("task", a)
     if isinstance(task, asyncloop.Task):  # asyncio's own crash in the interpreter
-        task.__init__(coroutine(world, b), loop=world.loop(c))
+        task.__init__(coroutine(world, b), loop=world.any_loop(c))
 
 
-@operation(3)
+@operation(3, 3)
 def look_at_task(world, a, b, c):
     task = world.pick("task", a)
     match b % 8:
@@ -120,15 +120,21 @@ def enter_task(world, a, b, c):
     asyncio.tasks._leave_task(loop, task)
 
 
-@operation(2)
+@operation(2, 3)
 def run_in_context(world, a, b, c):
     world.pick("context", a).run(world.hook, b)
+
+
+@operation(4, 3)
+def set_variable(world, a, b, c):
+    """Let the current context hold something, and let go of what it held."""
+    evil.variables[a % len(evil.variables)].set(values.value(world, b))
 
 
 # --- coroutines -------------------------------------------------------------------------------------------------------
 
 
-@operation(6)
+@operation(6, 3)
 async def sleep(world, a, b, c):
     await asyncio.sleep((0, 0, 0.0005, 1000)[b % 4], values.value(world, c))
 

@@ -87,7 +87,7 @@ async def create_connection(world, a, b, c):
         world.offer(await loop.connect_accepted_socket(lambda: protocol(world, b), sock=near, ssl=context))
 
 
-@operation(3)
+@operation(3, 3)
 async def start_tls(world, a, b, c):
     loop, transport = world.loop(b), world.pick("transport", a)
     upper = await loop.start_tls(
@@ -129,7 +129,7 @@ async def knock(world, a, b, c):
         client.send(b"knock")
 
 
-@operation(2)
+@operation(2, 3)
 def end_server(world, a, b, c):
     server = world.pick("server", a)
     if b % 3 == 0 and hasattr(server, "abort_clients"):
@@ -145,31 +145,31 @@ async def serve_forever(world, a, b, c):
 # --- what a transport is asked ----------------------------------------------------------------------------------------
 
 
-@operation(12)
+@operation(12, 5)
 def write(world, a, b, c):
     transport = world.pick("transport", a)
     for _ in range(1 + c % 3):
         transport.write(values.data(world, b))
 
 
-@operation(3)
+@operation(3, 3)
 def writelines(world, a, b, c):
     lines = world.make(evil.Evil, c) if c % 2 else [values.data(world, b), values.data(world, c)] * 3
     world.pick("transport", a).writelines(lines)
 
 
-@operation(2)
+@operation(2, 3)
 def write_eof(world, a, b, c):
     world.pick("transport", a).write_eof()
 
 
-@operation(4)
+@operation(4, 5)
 def close_transport(world, a, b, c):
     transport = world.pick("transport", a)
     transport.close() if c % 3 else transport.abort()
 
 
-@operation(5)
+@operation(5, 5)
 def pause_or_resume(world, a, b, c):
     transport = world.pick("transport", a)
     transport.pause_reading() if b % 2 else transport.resume_reading()
@@ -181,12 +181,12 @@ def set_limits(world, a, b, c):
     world.pick("transport", a).set_write_buffer_limits(high=high, low=0 if c % 2 else None)
 
 
-@operation(4)
+@operation(4, 3)
 def set_protocol(world, a, b, c):
     world.pick("transport", a).set_protocol(protocol(world, b))
 
 
-@operation(3)
+@operation(3, 3)
 def look_at_transport(world, a, b, c):
     transport = world.pick("transport", a)
     match b % 6:
@@ -204,7 +204,7 @@ def look_at_transport(world, a, b, c):
             world.add("kept", transport.get_extra_info("ssl_object"))
 
 
-@operation(2)
+@operation(2, 3)
 def reach_descriptor(world, a, b, c):
     """What the program does with the descriptor of a transport that it has asked for."""
     sock = world.pick("transport", a).get_extra_info("socket")
@@ -222,7 +222,7 @@ def reach_descriptor(world, a, b, c):
             world.add("kept", sock)
 
 
-@operation(3)
+@operation(3, 3)
 def drive_protocol(world, a, b, c):
     """Call a protocol, such as that of TLS or of a stream, as a transport would, or not quite."""
     driven = world.pick("protocol", a)
@@ -241,7 +241,7 @@ def drive_protocol(world, a, b, c):
             driven.connection_made(world.pick("transport", c) if c % 2 else world.make(evil.Transport, c))
 
 
-@operation(2)
+@operation(2, 3)
 def reach_tls(world, a, b, c):
     """What the program does with the engine of a TLS connection."""
     tls_object = world.pick("transport", a).get_extra_info("ssl_object")

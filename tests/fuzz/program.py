@@ -64,11 +64,19 @@ def parse(text):
 
 
 def generate(seed, weights, fresh_every=10):
-    """Return the program of a seed. weights: {operation: how often}, in an order that is always the same."""
+    """Return the program of a seed.
+
+    weights: {operation: (how often in the main script, and in those of hooks)}, in an order that is always the same.
+    """
     numbers = Numbers(seed)
-    bag = [name for name, weight in weights.items() for _ in range(weight)]
+    # Each program does little, but does it often: most faults need few operations that meet.
+    often = {name: (0, 0, 1, 4)[numbers.below(4)] for name in weights}
+    main, hooks = (
+        [name for name in weights for _ in range(weights[name][kind] * often[name])] or list(weights) for kind in (0, 1)
+    )
 
     def step(script):
+        bag = main if script == "main" else hooks
         return script, bag[numbers.below(len(bag))], tuple(numbers.below(256) for _ in range(3))
 
     ends = "fresh" if seed % fresh_every == fresh_every - 1 else "exit" if seed % 4 == 0 else "leave"

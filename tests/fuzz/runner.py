@@ -34,7 +34,8 @@ def run_once(program, limit):
                 os.dup2(os.open(os.devnull, mode), number)
             os.dup2(with_output.fileno(), 2)
             child.end(program, child.run(program, limit))
-    status = wait(pid, limit)
+    # An interpreter takes long to begin, under sanitizers and on a busy machine.
+    status = wait(pid, limit if program.ends != "fresh" else 3 * limit)
     with_output.seek(0)
     return Outcome(status, with_output.read(MOST_OUTPUT).decode(errors="replace"))
 

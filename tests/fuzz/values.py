@@ -89,6 +89,6 @@ def context(world, n):
         return world.pick("context", n // 4)
     if n % 4 == 1:
         made = contextvars.copy_context() if n % 8 > 4 else contextvars.Context()
-        made.run(evil.variable.set, world.make(evil.Evil, n // 4))
+        made.run(evil.variables[0].set, world.make(evil.Evil, n // 4))
         return world.add("context", made)
     return None

@@ -13,11 +13,12 @@ import sys
 import threading
 import traceback
 
+from . import evil
 from .program import SCRIPTS
 
 DEPTH = 4  # hooks within hooks
 STEPS = 400  # of all scripts together
-POOL = 6  # objects of a kind
+POOL = 4  # objects of a kind
 
 KINDS = {
     "loop": asyncio.AbstractEventLoop,
@@ -49,6 +50,7 @@ class World:
         self.operations = operations
         self.scripts = {name: program.script(name) for name in ("main", *map(str, range(SCRIPTS)))}
         self.pools = {kind: [] for kind in KINDS}
+        self.focus = dict.fromkeys(KINDS, 0)  # the number of the object that was picked or added last
         self.left = STEPS
         self.depth = 0
         self.added = 0
@@ -63,8 +65,10 @@ class World:
         pool = self.pools[kind]
         self.added += 1
         if len(pool) < POOL:
+            self.focus[kind] = len(pool)
             pool.append(obj)
         else:
+            self.focus[kind] = self.added % POOL
             pool[self.added % POOL] = obj
         return obj
 
@@ -78,14 +82,20 @@ class World:
                     break
 
     def pick(self, kind, n):
-        """Return the nth object of a kind. A future may be a task, a task may be the current one."""
+        """Return the nth object of a kind. A future may be a task, a task may be the current one.
+
+        Every other time it is the one that was picked or added last: a hook acts on what its caller is at work on.
+        """
         if kind == "task" and n % 8 == 7 and (task := asyncio.current_task()) is not None:
             return task
-        if kind == "future" and n % 3 == 2:
+        if kind == "future" and (n % 3 == 2 or not self.pools[kind]):
             kind = "task"
-        if not self.pools[kind]:
+        pool = self.pools[kind]
+        if not pool:
             raise Skip
-        return self.pools[kind][n % len(self.pools[kind])]
+        if n % 2:
+            self.focus[kind] = n // 2
+        return pool[self.focus[kind] % len(pool)]
 
     def any(self, n):
         pools = [pool for pool in self.pools.values() if pool]
@@ -102,6 +112,10 @@ class World:
         if not self.pools["loop"]:
             self.operations["new_loop"](self, 0, n, n)
         return self.pick("loop", n)
+
+    def any_loop(self, n):
+        """A loop, or what stands for one."""
+        return self.make(evil.OtherLoop, n // 4) if n % 4 == 1 else self.loop(n)
 
     def make(self, cls, script, *args, **kwargs):
         """Make an object of an evil class, whose hooks run the script from now on."""
