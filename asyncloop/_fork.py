@@ -1,9 +1,9 @@
 """What a child process does with the loops that it inherits.
 
-A child shares the open files of its parent, and so the epoll set, the wake-up and the signal descriptors of each loop:
-what one of the two registers or reads there, the other loses. So right after a fork the child takes its own. Then it
-may drop, close and even go on running an inherited loop, and the parent notices nothing. What a transport of the
-parent holds is sent before the fork, else both would send it.
+A child shares the open files of its parent, and so the epoll set and the wake-up of each loop: what one of the two
+registers or reads there, the other loses. So right after a fork the child lets go of them, and each loop makes its own
+when it is used. The child may drop, close and even go on running an inherited loop, and the parent notices nothing.
+What a transport of the parent holds is sent before the fork, else both would send it.
 """
 
 import os
@@ -32,7 +32,6 @@ def _after_fork_in_child() -> None:
     _signals.forget_wakeups()
     for loop in list(_loops):
         loop._after_fork()
-        loop._renew_wakeup()
 
 
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

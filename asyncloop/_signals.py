@@ -1,22 +1,22 @@
 """Signal handlers of a loop, through Python's own wakeup descriptor.
 
-    kernel ---> CPython's C handler ---> wakeup socket ---> reader ---> ready queue ---> Handle
+    kernel ---> CPython's C handler ---> the loop's wake-up pipe ---> ready queue ---> Handle
 
-CPython's handler writes the number of each signal into a socket which the loop watches; so a callback runs in the
-loop like any other, and KeyboardInterrupt and handlers of signal.signal() go on working as they do without a loop.
+CPython's handler writes the number of each signal into the pipe that also wakes the loop for other threads; so a
+callback runs in the loop like any other, and KeyboardInterrupt and handlers of signal.signal() go on working as they do
+without a loop.
 """
 
 import asyncio
 import errno
 import signal
-import socket
 import sys
 import warnings
 from asyncio import coroutines, events
 from asyncio.log import logger
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVarTuple
+from typing import TYPE_CHECKING, NoReturn, TypeVarTuple
 
 _Ts = TypeVarTuple("_Ts")
 
@@ -52,45 +52,36 @@ def _raise_uncatchable(sig: int, exc: OSError) -> NoReturn:
 
 
 class _Wakeup:
-    """The socket that CPython writes the numbers of signals to; a loop has one while it handles signals.
+    """The descriptor that CPython writes the numbers of signals to; a loop has one while it handles signals.
 
-    `previous` is the descriptor it wrote to before, which comes back with stop(). Loops may overlap, so those in use
-    know each other: no descriptor may come back after its loop has closed it. That list outlives the loops, so nothing
-    here may refer to a loop or to a handler: a loop that nobody uses would never be collected.
+    It is lent by the loop. `previous` is the descriptor it wrote to before, which comes back with stop(). Loops may
+    overlap, so those in use know each other: no descriptor may come back after its loop has closed it. That list
+    outlives the loops, so nothing here may refer to a loop or to a handler: a loop that nobody uses would never be
+    collected.
     """
 
     in_use: list["_Wakeup"] = []
 
     def __init__(self) -> None:
-        self._open()
+        self.fd = -1
         self.previous = -1
 
-    def _open(self) -> None:
-        self.receiver, self.sender = socket.socketpair()
-        self.receiver.setblocking(False)
-        self.sender.setblocking(False)
-
-    def start(self) -> None:
-        """Have CPython write here, if it does not yet. Raises ValueError outside of the main thread."""
-        fd = self.sender.fileno()
+    def start(self, fd: int) -> None:
+        """Have CPython write to `fd`, if it does not yet. Raises ValueError outside of the main thread."""
         previous = signal.set_wakeup_fd(fd)
+        self.fd = fd
         if previous != fd and self not in self.in_use:
             self.previous = previous
             self.in_use.append(self)
 
-    def stop(self) -> None:
-        """Have CPython write where it did before, and close the socket.
+    def stop(self) -> bool:
+        """Have CPython write where it did before.
 
-        Outside of the main thread it goes on writing here: then the socket stays open, else the numbers of signals
-        would go to whoever gets its descriptor.
+        Outside of the main thread it goes on writing here, and this returns False: then the descriptor stays open, else
+        the numbers of signals would go to whoever gets it.
         """
-        if self in self.in_use and not self._restore():
-            return
-        self.receiver.close()
-        self.sender.close()
-
-    def _restore(self) -> bool:
-        fd = self.sender.fileno()
+        if self not in self.in_use:
+            return True
         try:
             current = signal.set_wakeup_fd(-1)
         except ValueError as exc:  # not the main thread
@@ -98,10 +89,10 @@ class _Wakeup:
             return False
         self.in_use.remove(self)
         for other in self.in_use:
-            if other.previous == fd:
+            if other.previous == self.fd:
                 other.previous = self.previous
         # Somebody else may have set one since: that one stays.
-        wanted = self.previous if current == fd else current
+        wanted = self.previous if current == self.fd else current
         try:
             if wanted != -1:
                 signal.set_wakeup_fd(wanted)
@@ -109,29 +100,13 @@ class _Wakeup:
             logger.info("set_wakeup_fd(%d) failed: %s", wanted, exc)
         return True
 
-    def renew(self) -> None:
-        """Have sockets of its own: those so far are the parent process's."""
-        self.receiver.close()
-        self.sender.close()
-        self._open()
-
-    def read(self) -> bytes:
-        """The numbers of the signals that arrived since the last call."""
-        numbers = b""
-        try:
-            while chunk := self.receiver.recv(4096):
-                numbers += chunk
-        except (BlockingIOError, InterruptedError):
-            pass
-        return numbers
-
 
 def forget_wakeups() -> None:
-    """In a child process: have no signal written to the sockets of the parent's loops.
+    """In a child process: have no signal written to the pipes of the parent's loops.
 
     As from Python 3.12 with asyncio's loops, the handlers that they had are not called in the child.
     """
-    inherited = [wakeup.sender.fileno() for wakeup in _Wakeup.in_use]
+    inherited = [wakeup.fd for wakeup in _Wakeup.in_use]
     _Wakeup.in_use.clear()
     try:
         current = signal.set_wakeup_fd(-1)
@@ -150,8 +125,8 @@ class SignalHandling(asyncio.AbstractEventLoop):
     if TYPE_CHECKING:
         # Of asyncio.BaseEventLoop and of the C type.
         def _check_closed(self) -> None: ...
-        def _add_reader(self, fd: int, callback: Callable[..., object], /, *args: Any) -> asyncio.Handle: ...
-        def _remove_reader(self, fd: int) -> bool: ...
+        def _lend_wakeup(self) -> int: ...
+        def _return_wakeup(self) -> None: ...
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop whenever a signal arrives; a handler that it has is replaced.
@@ -197,15 +172,14 @@ class SignalHandling(asyncio.AbstractEventLoop):
 
     def _start_wakeup(self) -> None:
         wakeup = self._signal_wakeup or _Wakeup()
+        fd = self._lend_wakeup()
         try:
-            wakeup.start()
+            wakeup.start(fd)
         except (ValueError, OSError) as exc:  # not the main thread
             if wakeup is not self._signal_wakeup:
-                wakeup.stop()
+                self._return_wakeup()
             raise RuntimeError(str(exc)) from None
-        if wakeup is not self._signal_wakeup:
-            self._add_reader(wakeup.receiver.fileno(), self._read_signals)
-            self._signal_wakeup = wakeup
+        self._signal_wakeup = wakeup
 
     def _drop_signal(self, sig: int) -> None:
         self._signal_handlers.pop(sig, None)
@@ -215,19 +189,11 @@ class SignalHandling(asyncio.AbstractEventLoop):
     def _drop_wakeup(self, wakeup: _Wakeup) -> None:
         self._signal_wakeup = None
         self._signal_handlers.clear()
-        self._remove_reader(wakeup.receiver.fileno())
-        wakeup.stop()
+        if wakeup.stop():
+            self._return_wakeup()
 
-    def _renew_wakeup(self) -> None:
-        """In a child process: leave the parent the socket that it is told of its signals by."""
-        wakeup = self._signal_wakeup
-        if wakeup is not None:
-            self._remove_reader(wakeup.receiver.fileno())
-            wakeup.renew()
-            self._add_reader(wakeup.receiver.fileno(), self._read_signals)
-
-    def _read_signals(self) -> None:
-        numbers = self._signal_wakeup.read() if self._signal_wakeup is not None else b""
+    def _handle_signals(self, numbers: bytes) -> None:
+        """What came out of the wake-up pipe: the numbers of signals, and zeros, which say nothing."""
         for sig in numbers:
             self._handle_signal(sig)
 

@@ -24,6 +24,7 @@
     X(writelines)                                                             \
     X(_on_handshake_complete)                                                 \
     X(_set_state)                                                             \
+    X(_handle_signals)                                                        \
     X(accept)                                                                 \
     X(connect)                                                                \
     X(debug)                                                                  \

@@ -15,6 +15,7 @@
 #include "io/reactor.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "base/errors.h"
 
@@ -99,22 +100,40 @@ reactor_has_epoll(unsigned int backend)
 #endif
 }
 
+/* Why libev has not made a loop: an errno, 0 <=> the backend is not to be had.
+ * libev's own says nothing, it has cleared up since. */
+static int
+reactor_find_cause(unsigned int backend)
+{
+    int ends[2];
+
+    if (backend == 0 || reactor_has_epoll(backend)) {
+        return ENOMEM;
+    }
+    if (pipe(ends) < 0) { /* a backend takes two descriptors at most */
+        return errno;
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}
+
 /* 0, or -1 with an exception set. */
 static int
 reactor_make_ev(al_loop_head *loop, unsigned int backend)
 {
     ev_set_syserr_cb(reactor_on_syserr);
-    errno = 0;
     loop->ev =
         ev_loop_new(EVFLAG_NOENV |
                     (reactor_has_epoll(backend) ? EVBACKEND_SELECT : backend));
     if (loop->ev == NULL) {
-        if (backend != 0 && errno != EMFILE && errno != ENFILE) {
+        int errnum = reactor_find_cause(backend);
+        if (errnum == 0) {
             PyErr_SetString(PyExc_ValueError,
                             "libev cannot use this backend here");
         }
         else {
-            al_error_set_errno(errno != 0 ? errno : ENOMEM);
+            al_error_set_errno(errnum);
         }
         return -1;
     }
@@ -181,5 +200,5 @@ al_reactor_forked(al_loop_head *loop)
     self->tstate = NULL;
     self->set->kind->forked(self->set);
     al_alarm_close(loop);
-    al_wakeup_close(loop);
+    al_wakeup_forked(loop);
 }

@@ -1,10 +1,15 @@
-/* wakeup.c - ends a poll from another thread or a signal handler.
+/* wakeup.c - ends a poll from another thread or for a signal.
  *
- *     call_soon_threadsafe() ---> write() ---> pipe ---> (readable) ---> poll ends
+ *     call_soon_threadsafe() ---> 0 ---> pipe ---> (readable) ---> poll ends
+ *     CPython's signal handler ---> n ---> '  `--- n ---> ready queue
  *
- * What was queued is in the ready queue already: what comes out of the pipe
- * says nothing.  A byte is written only while the loop sleeps (or is about to)
- * and no earlier one is on its way. */
+ * What another thread has queued is in the ready queue already: its zero says
+ * nothing.  It is written only while the loop sleeps (or is about to) and no
+ * earlier one is on its way.
+ *
+ * While the loop handles signals, CPython writes their numbers to the same pipe
+ * (asyncloop/_signals.py): so none is missing when the process has no descriptor
+ * left. */
 #include "io/wakeup.h"
 
 #include <errno.h>
@@ -13,6 +18,8 @@
 #include <unistd.h>
 
 #include "io/reactor.h"
+#include "sched/ready.h"
+#include "sched/report.h"
 
 #if defined(__linux__)
 
@@ -39,15 +46,63 @@ wakeup_make_pipe(int ends[2])
 
 #endif
 
+/* al_run_fn of the numbers of signals, in bytes. */
+static int
+wakeup_run_signals(al_loop_head *loop, PyObject *numbers)
+{
+    PyObject *op = (PyObject *)loop;
+
+    PyObject *result = PyObject_CallMethodOneArg(
+        op, loop->state->names._handle_signals, numbers);
+    if (result != NULL) {
+        Py_DECREF(result);
+        return 0;
+    }
+    const al_report_item items[] = {{NULL, NULL}};
+    return al_report_exception(
+        op, loop->state,
+        PyUnicode_FromString("Exception in callback Loop._handle_signals()"),
+        items);
+}
+
+/* Queue the numbers among `size` bytes: 0, or -1 without memory for it. */
+static int
+wakeup_queue_signals(al_loop_head *loop, const char *bytes, ssize_t size)
+{
+    ssize_t zeros = 0;
+
+    while (zeros < size && bytes[zeros] == 0) {
+        zeros++;
+    }
+    if (zeros == size) {
+        return 0;
+    }
+    PyObject *numbers = PyBytes_FromStringAndSize(bytes, size);
+    int rc = numbers == NULL
+                 ? -1
+                 : al_ready_push(loop, wakeup_run_signals, numbers);
+    Py_XDECREF(numbers);
+    if (rc < 0) {
+        PyErr_Clear();
+    }
+    return rc;
+}
+
 static void
 wakeup_on_ready(al_loop_head *loop, bool Py_UNUSED(failed))
 {
+    al_wakeup *self = &loop->reactor->wakeup;
     char bytes[64];
+    ssize_t size;
 
-    while (read(loop->reactor->wakeup.source.fd, bytes, sizeof bytes) ==
-           (ssize_t)sizeof bytes)
-    {
-    }
+    do {
+        size = read(self->source.fd, bytes, sizeof bytes);
+        if (size > 0 && wakeup_queue_signals(loop, bytes, size) < 0) {
+            /* Back into the pipe: the next poll tries again. */
+            (void)!write(self->sender, bytes, (size_t)size);
+            return;
+        }
+    } while (size == (ssize_t)sizeof bytes);
 }
 
 /* Whether a number still is an end of our pipe: programs close descriptors that
@@ -74,6 +129,7 @@ wakeup_make(al_wakeup *self)
     self->source = (al_source){
         .fd = ends[0], .place = AL_SOURCE_WAKEUP, .on_ready = wakeup_on_ready};
     self->sender = ends[1];
+    self->is_lent = false;
     self->inode = fstat(ends[0], &status) == 0 ? status.st_ino : 0;
     return 0;
 }
@@ -90,13 +146,20 @@ al_wakeup_close(al_loop_head *loop)
     if (set != NULL) {
         set->kind->remove(set, &self->source);
     }
-    if (wakeup_is_ours(self, self->source.fd)) {
+    if (!self->is_lent && wakeup_is_ours(self, self->source.fd)) {
         close(self->source.fd);
     }
-    if (wakeup_is_ours(self, self->sender)) {
+    if (!self->is_lent && wakeup_is_ours(self, self->sender)) {
         close(self->sender);
     }
     self->source.fd = self->sender = -1;
+}
+
+void
+al_wakeup_forked(al_loop_head *loop)
+{
+    loop->reactor->wakeup.is_lent = false;
+    al_wakeup_close(loop);
 }
 
 int

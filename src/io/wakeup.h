@@ -1,4 +1,4 @@
-/* wakeup.h - ends a poll from another thread or a signal handler. */
+/* wakeup.h - ends a poll from another thread or for a signal. */
 #ifndef AL_IO_WAKEUP_H
 #define AL_IO_WAKEUP_H
 
@@ -10,6 +10,7 @@ typedef struct {
     al_source source; /* the end of a pipe that is read */
     int sender;       /* owned: the other end, -1 with source.fd */
     ino_t inode;      /* of the pipe */
+    bool is_lent;     /* CPython writes the numbers of signals to it */
 } al_wakeup;
 
 /* Have a pipe, in the loop's set of watches: 0, or an errno. One that is there
@@ -17,8 +18,13 @@ typedef struct {
 int
 al_wakeup_open(al_loop_head *loop);
 
+/* One that is lent stays open: its number must not become somebody else's. */
 void
 al_wakeup_close(al_loop_head *loop);
+
+/* In a child process: close what is the parent's, lent or not. */
+void
+al_wakeup_forked(al_loop_head *loop);
 
 /* Let the loop's present poll return, or the next one that waits. */
 void

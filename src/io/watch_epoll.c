@@ -122,14 +122,15 @@ epollset_modify(EpollSet *self, al_fdwatch *watch, int events)
 
 /* --- the set -------------------------------------------------------------- */
 
-/* Whether the number still is our set, which has our wake-up: the program may
- * have closed it, and the number be another file's, or another set's. */
+/* Whether the number still is our set, which has our wake-up, once there is one:
+ * the program may have closed it, and the number be another file's, or another
+ * set's. */
 static bool
 epollset_is_ours(EpollSet *self)
 {
     const al_source *wakeup = self->sources[AL_SOURCE_WAKEUP];
 
-    return wakeup != NULL &&
+    return wakeup == NULL ||
            epollset_ctl_source(self, EPOLL_CTL_MOD, wakeup) == 0;
 }
 

@@ -487,6 +487,44 @@ Loop__after_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(Loop__lend_wakeup_doc,
+             "_lend_wakeup($self, /)\n--\n\n"
+             "The descriptor that takes the numbers of signals, which go to "
+             "_handle_signals().\n\n"
+             "It stays open until _return_wakeup(). Raises OSError.");
+
+static PyObject *
+Loop__lend_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    LoopObject *self = LoopObject_CAST(op);
+
+    if (loop_check_open(self) < 0) {
+        return NULL;
+    }
+    al_wakeup *wakeup = &self->head.reactor->wakeup;
+    /* In a child process a poll makes it. */
+    if (wakeup->sender < 0 && al_reactor_look(&self->head) < 0) {
+        return NULL;
+    }
+    wakeup->is_lent = true;
+    return PyLong_FromLong(wakeup->sender);
+}
+
+PyDoc_STRVAR(Loop__return_wakeup_doc,
+             "_return_wakeup($self, /)\n--\n\n"
+             "Say that nobody writes to what _lend_wakeup() gave.");
+
+static PyObject *
+Loop__return_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    al_loop_head *head = al_loop_head_CAST(op);
+
+    if (head->reactor != NULL) {
+        head->reactor->wakeup.is_lent = false;
+    }
+    Py_RETURN_NONE;
+}
+
 /* --- the end ------------------------------------------------------------- */
 
 void
@@ -524,4 +562,7 @@ PyMethodDef al_loop_run_methods[] = {
     {"_before_fork", Loop__before_fork, METH_NOARGS, Loop__before_fork_doc},
     {"_send_held", Loop__send_held, METH_NOARGS, Loop__send_held_doc},
     {"_after_fork", Loop__after_fork, METH_NOARGS, Loop__after_fork_doc},
+    {"_lend_wakeup", Loop__lend_wakeup, METH_NOARGS, Loop__lend_wakeup_doc},
+    {"_return_wakeup", Loop__return_wakeup, METH_NOARGS,
+     Loop__return_wakeup_doc},
     {NULL, NULL, 0, NULL}};
