@@ -16,7 +16,8 @@
  *   (1) table->watches[fd] is the one watch of fd, and watch->loop == loop.
  *   (2) `events` is what the kernel was told to watch: that of the entries set,
  *       but 0 once the descriptor has turned out to be closed, and more than
- *       that where the kernel has refused to watch less.
+ *       that where the kernel has refused to watch less, or while a watch is in
+ *       the table's list `left`, which a poll empties.
  *   (3) owner == NULL <=> the table made the watch (an OwnWatch).
  *   (4) A watch of the table without entries is not watched; it stays in the
  *       table, to be used again, until the loop is closed or a transport
@@ -35,12 +36,15 @@ typedef struct al_fdtable {
     al_fdwatch **watches; /* by descriptor; owned table. A watch is owned by
                            * the table or embedded in its user, by (3) */
     int size;
+    al_list left; /* heads the OwnWatches' `left` */
 } al_fdtable;
 
 /* What the table makes itself. */
 typedef struct {
     al_fdwatch base;
     PyObject *fileobj; /* owned: the first while an entry is set, or NULL */
+    PyObject *socket;  /* owned weak reference to the last one, or NULL */
+    al_list left; /* linked <=> the kernel is to be told at the next poll */
 } OwnWatch;
 
 #define OwnWatch_CAST(watch) ((OwnWatch *)(watch))
@@ -62,11 +66,9 @@ fdwatch_sync(al_fdwatch *watch)
     al_watch_set *set = watch->loop->reactor->set;
     int wanted = fdwatch_wanted(watch);
 
-    if (watch->events == wanted && !watch->is_fresh) {
-        return 0;
-    }
-    al_loop_note_event(watch->loop);
-    return set->kind->change(set, watch, wanted);
+    return watch->events == wanted && !watch->is_fresh
+               ? 0
+               : set->kind->change(set, watch, wanted);
 }
 
 static void
@@ -175,6 +177,7 @@ fdtable_get(al_loop_head *loop, int fd)
         }
         table->watches = NULL;
         table->size = 0;
+        al_list_init(&table->left);
         loop->fdtable = table;
     }
     return fdtable_reserve(table, fd) < 0 ? NULL : table;
@@ -278,7 +281,8 @@ fdtable_get_watch(al_loop_head *loop, int fd)
         PyErr_NoMemory();
         return NULL;
     }
-    made->fileobj = NULL;
+    made->fileobj = made->socket = NULL;
+    made->left = (al_list){NULL, NULL};
     fdtable_enter(table, &made->base, loop, fd, NULL);
     return &made->base;
 }
@@ -298,6 +302,36 @@ al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
     if (watch->owner == NULL && OwnWatch_CAST(watch)->fileobj == NULL) {
         /* As a selector does, keep the first, and with it what it closes. */
         OwnWatch_CAST(watch)->fileobj = Py_NewRef(fileobj);
+    }
+    watch->is_fresh = true;
+    return watch;
+}
+
+al_fdwatch *
+al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket)
+{
+    PyObject *reference = PyWeakref_NewRef(socket, NULL);
+    if (reference == NULL) {
+        return NULL;
+    }
+    al_fdwatch *watch = fdtable_get_watch(loop, fd);
+    if (watch == NULL) {
+        Py_DECREF(reference);
+        return NULL;
+    }
+    /* An object has one weak reference without a callback, which we keep: so
+     * this compares the sockets, also with one that is gone. A socket that is
+     * the same has the same descriptor: it cannot be opened twice. */
+    if (watch->owner == NULL && OwnWatch_CAST(watch)->socket == reference) {
+        Py_DECREF(reference);
+        return watch;
+    }
+    if (watch->owner == NULL) {
+        /* Nothing hears of the end of a reference without a callback. */
+        Py_XSETREF(OwnWatch_CAST(watch)->socket, reference);
+    }
+    else {
+        Py_DECREF(reference);
     }
     watch->is_fresh = true;
     return watch;
@@ -352,6 +386,7 @@ al_fdwatch_close(al_fdwatch *watch)
     PyObject *reader = watch->reader.object;
     PyObject *writer = watch->writer.object;
     PyObject *fileobj = NULL;
+    PyObject *socket = NULL;
 
     watch->reader.object = watch->writer.object = NULL;
     al_loop_note_event(loop);
@@ -360,11 +395,14 @@ al_fdwatch_close(al_fdwatch *watch)
     watch->loop = NULL;
     if (watch->owner == NULL) {
         fileobj = OwnWatch_CAST(watch)->fileobj;
+        socket = OwnWatch_CAST(watch)->socket;
+        al_list_remove(&OwnWatch_CAST(watch)->left);
         PyMem_Free(watch);
     }
     Py_XDECREF(reader); /* last: may run anything */
     Py_XDECREF(writer);
     Py_XDECREF(fileobj);
+    Py_XDECREF(socket);
 }
 
 void
@@ -399,6 +437,7 @@ al_fdwatch_traverse_all(al_loop_head *loop, visitproc visit, void *arg)
             Py_VISIT(watch->writer.object);
             if (watch->owner == NULL) {
                 Py_VISIT(OwnWatch_CAST(watch)->fileobj);
+                Py_VISIT(OwnWatch_CAST(watch)->socket);
             }
         }
     }
@@ -427,6 +466,7 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
     al_entry old = *entry;
 
     *entry = (al_entry){.run = run, .object = Py_NewRef(object)};
+    al_loop_note_event(watch->loop);
     int errnum = fdwatch_sync(watch);
     if (AL_LIKELY(errnum == 0)) {
         Py_XDECREF(
@@ -441,7 +481,7 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
 }
 
 static void
-fdwatch_clear(al_fdwatch *watch, al_entry *entry)
+fdwatch_clear(al_fdwatch *watch, al_entry *entry, bool at_once)
 {
     PyObject *old = entry->object;
 
@@ -449,7 +489,14 @@ fdwatch_clear(al_fdwatch *watch, al_entry *entry)
         return;
     }
     entry->object = NULL;
-    fdwatch_relax(watch);
+    al_loop_note_event(watch->loop);
+    if (at_once || watch->owner != NULL) {
+        fdwatch_relax(watch);
+    }
+    else if (!al_list_is_linked(&OwnWatch_CAST(watch)->left)) {
+        al_list_append(&watch->loop->fdtable->left,
+                       &OwnWatch_CAST(watch)->left);
+    }
     PyObject *fileobj = fdwatch_take_fileobj(watch);
     Py_DECREF(old); /* last: may run anything, and free the watch */
     Py_XDECREF(fileobj);
@@ -470,13 +517,38 @@ al_fdwatch_set_writer(al_fdwatch *watch, al_run_fn run, PyObject *object)
 void
 al_fdwatch_clear_reader(al_fdwatch *watch)
 {
-    fdwatch_clear(watch, &watch->reader);
+    fdwatch_clear(watch, &watch->reader, true);
 }
 
 void
 al_fdwatch_clear_writer(al_fdwatch *watch)
 {
-    fdwatch_clear(watch, &watch->writer);
+    fdwatch_clear(watch, &watch->writer, true);
+}
+
+void
+al_fdwatch_leave_reader(al_fdwatch *watch)
+{
+    fdwatch_clear(watch, &watch->reader, false);
+}
+
+void
+al_fdwatch_leave_writer(al_fdwatch *watch)
+{
+    fdwatch_clear(watch, &watch->writer, false);
+}
+
+void
+al_fdwatch_settle(al_loop_head *loop)
+{
+    al_fdtable *table = loop->fdtable;
+
+    while (table != NULL && table->left.next != &table->left) {
+        OwnWatch *left =
+            (OwnWatch *)((char *)table->left.next - offsetof(OwnWatch, left));
+        al_list_remove(&left->left);
+        fdwatch_relax(&left->base);
+    }
 }
 
 void

@@ -51,6 +51,11 @@ al_fdwatch_close(al_fdwatch *watch);
 AL_NODISCARD al_fdwatch *
 al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj);
 
+/* The same for a socket.socket that is open: while it is the same as the last
+ * one with this `fd` the kernel knows it. */
+AL_NODISCARD al_fdwatch *
+al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket);
+
 /* The watch of `fd`, or NULL (no exception) if there is none. */
 al_fdwatch *
 al_fdwatch_find(al_loop_head *loop, int fd);
@@ -77,6 +82,17 @@ void
 al_fdwatch_clear_reader(al_fdwatch *watch);
 void
 al_fdwatch_clear_writer(al_fdwatch *watch);
+
+/* The same, on a watch of the table, for those who may be back before the next
+ * poll: the kernel is told then. */
+void
+al_fdwatch_leave_reader(al_fdwatch *watch);
+void
+al_fdwatch_leave_writer(al_fdwatch *watch);
+
+/* To be called before a poll: tell the kernel who has left. */
+void
+al_fdwatch_settle(al_loop_head *loop);
 
 /* Clear the entries of `object`, whichever descriptors they are of: for a
  * handle that was cancelled behind our back. */

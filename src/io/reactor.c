@@ -72,6 +72,7 @@ al_reactor_look(al_loop_head *loop)
 {
     al_watch_set *set = loop->reactor->set;
 
+    al_fdwatch_settle(loop);
     return reactor_end_poll(set->kind->look(set));
 }
 
@@ -80,6 +81,7 @@ al_reactor_wait(al_loop_head *loop)
 {
     al_watch_set *set = loop->reactor->set;
 
+    al_fdwatch_settle(loop);
     loop->is_blocked = true;
     int errnum = set->kind->wait(set);
     loop->is_blocked = false;

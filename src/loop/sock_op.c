@@ -17,7 +17,8 @@
  * has its place.
  *
  * The watch stays until the waiting task has the result, one turn after the
- * future has: if it goes on receiving, libev need not tell the kernel a thing.
+ * future has, and the kernel is told of its end with the next poll: if the task
+ * goes on receiving, it need not be told a thing.
  *
  * Invariants
  *   (1) sock == NULL <=> over (returned, failed, closed): nothing is owned.
@@ -135,7 +136,9 @@ sock_op_wait(SockOpObject *self)
     {
         goto error;
     }
-    al_fdwatch *watch = al_fdwatch_get(loop, self->fd, number);
+    al_fdwatch *watch = self->is_plain
+                            ? al_fdwatch_get_socket(loop, self->fd, self->sock)
+                            : al_fdwatch_get(loop, self->fd, number);
     if (watch == NULL) {
         goto error;
     }
@@ -167,10 +170,10 @@ sock_op_finish(SockOpObject *self)
     al_fdwatch *watch = self->future != NULL ? sock_op_watch(self) : NULL;
 
     if (watch != NULL && self->call->event == EV_READ) {
-        al_fdwatch_clear_reader(watch);
+        al_fdwatch_leave_reader(watch);
     }
     else if (watch != NULL) {
-        al_fdwatch_clear_writer(watch);
+        al_fdwatch_leave_writer(watch);
     }
     sock_op_release_buffer(self);
     Py_CLEAR(self->future);

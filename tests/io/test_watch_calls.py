@@ -1,0 +1,117 @@
+"""What it costs to watch descriptors: one epoll_ctl() for each change, and none for those who go on."""
+
+import pytest
+
+PRELUDE = """
+def pair():
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    return near, far
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+    def data_received(self, data):
+        self.transport.write(data)
+"""
+
+
+@pytest.fixture
+def counted(preloaded):
+    """counted(source) runs the source of main() on a loop of ours."""
+    return lambda source: preloaded("asyncloop", PRELUDE, source)
+
+
+def test_each_change_is_one_call(counted):
+    counted("""
+        async def main():
+            near, far = pair()
+            calls("changes")
+            loop.add_reader(near, int)
+            assert calls("changes") == 1
+            loop.add_writer(near, int)
+            assert calls("changes") == 1
+            loop.remove_writer(near)
+            assert calls("changes") == 1
+            loop.remove_reader(near)
+            assert calls("changes") == 1
+            assert not loop.remove_reader(near)
+            assert calls("changes") == 0
+    """)
+
+
+def test_who_receives_again_and_again_asks_once(counted):
+    counted("""
+        async def main():
+            near, far = pair()
+            async def echo():
+                for _ in range(100):
+                    await loop.sock_sendall(far, await loop.sock_recv(far, 10))
+            echoing = loop.create_task(echo())
+            await asyncio.sleep(0)
+            calls("changes")
+            for _ in range(100):
+                await loop.sock_sendall(near, b"x")
+                assert await loop.sock_recv(near, 10) == b"x"
+            assert calls("changes") <= 4
+            await echoing
+    """)
+
+
+def test_who_has_received_for_the_last_time_is_forgotten(counted):
+    counted("""
+        async def main():
+            near, far = pair()
+            loop.call_soon(far.send, b"x")
+            await loop.sock_recv(near, 10)
+            far.send(b"y")
+            await asyncio.sleep(0.002)
+            calls("changes")
+            began = time.process_time()
+            await asyncio.sleep(0.1)
+            assert time.process_time() - began < 0.05
+            assert calls("changes") == 0
+            assert near.recv(10) == b"y"
+    """)
+
+
+def test_a_socket_that_was_closed_after_the_last_receive(counted):
+    """Its number and the place in the table go to another one within the same step."""
+    counted("""
+        async def main():
+            for i in range(10):
+                near, far = pair()
+                fd = near.fileno()
+                kept = near.dup()  # or the kernel would forget it by itself
+                loop.call_soon(far.send, b"x")
+                await loop.sock_recv(near, 10)
+                near.close()
+                other, peer = pair()
+                assert other.fileno() == fd
+                far.send(b"y")
+                peer.send(b"z")
+                assert await loop.sock_recv(other, 10) == b"z"
+                await asyncio.sleep(0.002)
+                began = time.process_time()
+                await asyncio.sleep(0.02)
+                assert time.process_time() - began < 0.01
+                for sock in (far, other, peer, kept):
+                    sock.close()
+    """)
+
+
+def test_a_connection_asks_once(counted):
+    counted("""
+        async def main():
+            near, far = pair()
+            transport, _ = await loop.create_connection(Echo, sock=near)
+            await loop.sock_sendall(far, b"x")
+            assert await loop.sock_recv(far, 10) == b"x"
+            calls("changes")
+            for _ in range(100):
+                await loop.sock_sendall(far, b"x")
+                assert await loop.sock_recv(far, 10) == b"x"
+            assert calls("changes") <= 4
+            transport.close()
+    """)
