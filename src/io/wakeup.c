@@ -89,12 +89,15 @@ wakeup_queue_signals(al_loop_head *loop, const char *bytes, ssize_t size)
 }
 
 static void
-wakeup_on_ready(al_loop_head *loop, bool Py_UNUSED(failed))
+wakeup_on_ready(al_loop_head *loop, bool failed)
 {
     al_wakeup *self = &loop->reactor->wakeup;
     char bytes[64];
     ssize_t size;
 
+    if (failed) {
+        return; /* the set of watches asks for another */
+    }
     do {
         size = read(self->source.fd, bytes, sizeof bytes);
         if (size > 0 && wakeup_queue_signals(loop, bytes, size) < 0) {
@@ -181,10 +184,12 @@ al_wakeup_open(al_loop_head *loop)
 void
 al_wakeup_send(al_loop_head *loop)
 {
-    ssize_t n;
+    int tries = 3; /* a wake-up that is lost may be a loop that stands */
 
     /* A pipe that is full is readable, too. */
-    do {
-        n = write(loop->reactor->wakeup.sender, "", 1);
-    } while (n < 0 && errno == EINTR);
+    while (tries > 0 && write(loop->reactor->wakeup.sender, "", 1) < 0 &&
+           errno != EAGAIN)
+    {
+        tries--;
+    }
 }

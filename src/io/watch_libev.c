@@ -26,9 +26,13 @@
 typedef struct {
     al_watch_set base;
     al_list changed;    /* heads the watches' `changed` */
-    ev_prepare prepare; /* active while there are changed watches */
+    ev_prepare prepare; /* active while there are changed watches; with poll(),
+                         * which is told of all, always */
     ev_fork fork;       /* called when the kernel's state is made anew */
-    bool is_forked;     /* libev makes it anew at its next poll */
+    ev_timer hurry;     /* started in a poll that must not block, ends by it */
+    al_source *sources[AL_SOURCES]; /* borrowed, NULL: none */
+    bool is_forked; /* libev makes all of it anew at its next poll */
+    bool is_deaf;   /* the wake-up was closed: it is made anew before */
 } LibevSet;
 
 #define LibevSet_CAST(set) ((LibevSet *)(set))
@@ -94,18 +98,41 @@ libevset_on_pending(struct ev_loop *ev)
 /* --- what is watched ------------------------------------------------------ */
 
 static void
+libevset_on_hurry(struct ev_loop *Py_UNUSED(ev), ev_timer *Py_UNUSED(timer),
+                  int Py_UNUSED(revents))
+{
+}
+
+/* The descriptor was closed by somebody; this poll must not block. */
+static void
 libevset_lose(LibevSet *self, al_fdwatch *watch)
 {
     ev_io_stop(self->base.loop->ev, &watch->io);
     watch->events = 0;
     al_fdwatch_lost(watch);
-    al_wakeup_send(self->base.loop); /* this poll must not block */
+    ev_timer_start(self->base.loop->ev, &self->hurry);
+}
+
+static void
+libevset_lose_source(LibevSet *self, al_source *source)
+{
+    ev_io_stop(self->base.loop->ev, &source->io);
+    ev_timer_start(self->base.loop->ev, &self->hurry);
+    self->is_deaf |= source->place == AL_SOURCE_WAKEUP;
+    source->on_ready(self->base.loop, true);
 }
 
 /* Lose whatever is closed. */
 static void
 libevset_check(LibevSet *self)
 {
+    for (int i = 0; i < AL_SOURCES; i++) {
+        if (self->sources[i] != NULL &&
+            fcntl(self->sources[i]->fd, F_GETFD) < 0)
+        {
+            libevset_lose_source(self, self->sources[i]);
+        }
+    }
     al_fdwatch *watch = al_fdwatch_next(self->base.loop, 0);
 
     for (; watch != NULL;
@@ -137,7 +164,7 @@ libevset_on_prepare(struct ev_loop *ev, ev_prepare *prepare,
         watch->polled = watch->events;
     }
     if (ev_backend(ev) == EVBACKEND_POLL) {
-        libevset_check(self); /* poll() is told of all, each time */
+        libevset_check(self);
     }
     else {
         ev_prepare_stop(ev, prepare);
@@ -209,9 +236,14 @@ static void
 libevset_on_source(struct ev_loop *ev, ev_io *io, int revents)
 {
     al_source *source = (al_source *)((char *)io - offsetof(al_source, io));
+    al_loop_head *loop = al_loop_head_CAST(ev_userdata(ev));
 
-    source->on_ready(al_loop_head_CAST(ev_userdata(ev)),
-                     (revents & EV_ERROR) != 0);
+    if (revents & EV_ERROR) {
+        libevset_lose_source(LibevSet_CAST(loop->reactor->set), source);
+    }
+    else {
+        source->on_ready(loop, false);
+    }
 }
 
 static int
@@ -220,6 +252,7 @@ libevset_add(al_watch_set *base, al_source *source)
     ev_io_stop(base->loop->ev, &source->io); /* in case */
     ev_io_init(&source->io, libevset_on_source, source->fd, EV_READ);
     ev_io_start(base->loop->ev, &source->io);
+    LibevSet_CAST(base)->sources[source->place] = source;
     return 0;
 }
 
@@ -227,6 +260,7 @@ static void
 libevset_remove(al_watch_set *base, al_source *source)
 {
     ev_io_stop(base->loop->ev, &source->io);
+    LibevSet_CAST(base)->sources[source->place] = NULL;
 }
 
 /* --- polls ---------------------------------------------------------------- */
@@ -254,27 +288,30 @@ libevset_check_descriptors(int any)
     return errnum;
 }
 
-/* In a child process: 0, or an errno. */
+/* In a child process, or after the wake-up was closed: 0, or an errno. */
 static int
 libevset_renew(LibevSet *self)
 {
     al_loop_head *loop = self->base.loop;
 
     int errnum = al_wakeup_open(loop);
-    if (errnum == 0) {
+    if (errnum == 0 && self->is_forked) {
         errnum = libevset_check_descriptors(loop->reactor->wakeup.sender);
+        if (errnum == 0) {
+            self->is_forked = false;
+            ev_loop_fork(loop->ev);
+        }
     }
-    if (errnum == 0) {
-        self->is_forked = false;
-        ev_loop_fork(loop->ev);
-    }
+    self->is_deaf = errnum != 0;
     return errnum;
 }
 
 static int
 libevset_poll(LibevSet *self, int flags)
 {
-    int errnum = AL_UNLIKELY(self->is_forked) ? libevset_renew(self) : 0;
+    int errnum = AL_UNLIKELY(self->is_forked || self->is_deaf)
+                     ? libevset_renew(self)
+                     : 0;
 
     if (errnum == 0) {
         ev_run(self->base.loop->ev, flags);
@@ -309,7 +346,12 @@ libevset_close(al_watch_set *base)
 
     ev_prepare_stop(base->loop->ev, &self->prepare);
     ev_fork_stop(base->loop->ev, &self->fork);
-    ev_io_stop(base->loop->ev, &base->loop->reactor->wakeup.source.io);
+    ev_timer_stop(base->loop->ev, &self->hurry);
+    for (int i = 0; i < AL_SOURCES; i++) {
+        if (self->sources[i] != NULL) {
+            ev_io_stop(base->loop->ev, &self->sources[i]->io);
+        }
+    }
     PyMem_Free(self);
 }
 
@@ -331,13 +373,16 @@ al_watch_libev_new(al_loop_head *loop, al_watch_set **made)
     if (self == NULL) {
         return ENOMEM;
     }
-    self->base = (al_watch_set){.kind = &libevset_kind, .loop = loop};
-    self->is_forked = false;
+    *self = (LibevSet){.base = {.kind = &libevset_kind, .loop = loop}};
     al_list_init(&self->changed);
     ev_prepare_init(&self->prepare, libevset_on_prepare);
     ev_fork_init(&self->fork, libevset_on_fork);
+    ev_timer_init(&self->hurry, libevset_on_hurry, 0., 0.);
     self->prepare.data = self->fork.data = self;
     ev_fork_start(loop->ev, &self->fork);
+    if (ev_backend(loop->ev) == EVBACKEND_POLL) {
+        ev_prepare_start(loop->ev, &self->prepare);
+    }
     ev_set_invoke_pending_cb(loop->ev, libevset_on_pending);
     *made = &self->base;
     return 0;
