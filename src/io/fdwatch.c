@@ -390,7 +390,7 @@ al_fdwatch_close(al_fdwatch *watch)
 
     watch->reader.object = watch->writer.object = NULL;
     al_loop_note_event(loop);
-    loop->reactor->set->kind->change(loop->reactor->set, watch, 0);
+    loop->reactor->set->kind->forget(loop->reactor->set, watch);
     loop->fdtable->watches[watch->fd] = NULL;
     watch->loop = NULL;
     if (watch->owner == NULL) {

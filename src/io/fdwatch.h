@@ -17,6 +17,7 @@ typedef struct al_fdwatch {
     bool is_fresh;       /* the kernel is to be told, whatever it knows */
     bool is_lent;        /* its owner lets add_writer() and its like use it */
     uint8_t polled;      /* watch_libev.c: the events of the last poll */
+    bool is_parked;      /* watch_epoll.c: registered, for nothing */
     uint32_t generation; /* watch_epoll.c: which registration this is */
     ev_io io;            /* watch_libev.c: active <=> events != 0 */
     al_list changed;     /* linked <=> changed since the last poll */

@@ -16,13 +16,18 @@
  * if it cannot be removed, the set is made anew, else it would be found for
  * ever.
  *
+ * A watch that is to watch nothing stays registered, parked, since most come back
+ * and to register one costs more than to change it.  A descriptor that hangs up
+ * is the only thing that is found then, once.
+ *
  * The set is made anew, too, in a child process, and when the program has closed
  * it (closerange()).
  *
  * Invariants
  *   (1) fd < 0 <=> there is no set: it is made by the next poll, or when the
  *       next descriptor is to be watched.
- *   (2) With a set, what watch->events says is registered. */
+ *   (2) With a set, what watch->events says is registered; is_parked => it is 0,
+ *       and the watch registered all the same. */
 #include "io/watch_set.h"
 
 #include <errno.h>
@@ -38,6 +43,9 @@
 /* Events that one look takes, at first. Twice as many after one that has found
  * as many. */
 #    define EPOLLSET_ROOM 64
+
+/* The tag of what is parked. */
+#    define EPOLLSET_PARKED ((uint64_t)AL_SOURCES)
 
 typedef struct {
     al_watch_set base;
@@ -83,6 +91,22 @@ epollset_ctl_watch(EpollSet *self, int what, const al_fdwatch *watch,
                         (uint32_t)watch->fd);
 }
 
+/* Watch nothing: no event but that the other end hangs up, which nobody can
+ * be kept from, and that once. */
+static void
+epollset_park(EpollSet *self, al_fdwatch *watch)
+{
+    struct epoll_event event = {.events = EPOLLONESHOT,
+                                .data.u64 = EPOLLSET_PARKED};
+
+    watch->is_parked =
+        epoll_ctl(self->fd, EPOLL_CTL_MOD, watch->fd, &event) == 0;
+    if (!watch->is_parked) {
+        (void)epollset_ctl_watch(self, EPOLL_CTL_DEL, watch, 0);
+    }
+    watch->events = 0;
+}
+
 /* Register a watch that is not registered. */
 static int
 epollset_register(EpollSet *self, al_fdwatch *watch, int events)
@@ -95,7 +119,7 @@ epollset_register(EpollSet *self, al_fdwatch *watch, int events)
     }
     if (errnum == 0) {
         watch->events = (uint8_t)events;
-        watch->is_fresh = false;
+        watch->is_fresh = watch->is_parked = false;
     }
     return errnum;
 }
@@ -108,12 +132,14 @@ epollset_modify(EpollSet *self, al_fdwatch *watch, int events)
 
     if (errnum == 0) {
         watch->events = (uint8_t)events;
-        watch->is_fresh = false;
+        watch->is_fresh = watch->is_parked = false;
     }
     else if (errnum == ENOENT || errnum == EBADF) { /* it was closed */
-        watch->events = 0;
         /* The number is another file's: just what a fresh watch is about. */
-        return errnum == ENOENT && watch->is_fresh
+        bool is_welcome = watch->is_fresh || watch->is_parked;
+        watch->events = 0;
+        watch->is_parked = false;
+        return errnum == ENOENT && is_welcome
                    ? epollset_register(self, watch, events)
                    : EBADF;
     }
@@ -177,6 +203,7 @@ epollset_register_all(EpollSet *self)
          watch = al_fdwatch_next(loop, watch->fd + 1))
     {
         int events = watch->events;
+        watch->is_parked = false;
         if (events == 0) {
             continue;
         }
@@ -221,8 +248,9 @@ epollset_try_change(EpollSet *self, al_fdwatch *watch, int events)
     if (self->fd < 0) {
         return EBADF;
     }
-    return watch->events == 0 ? epollset_register(self, watch, events)
-                              : epollset_modify(self, watch, events);
+    return watch->events == 0 && !watch->is_parked
+               ? epollset_register(self, watch, events)
+               : epollset_modify(self, watch, events);
 }
 
 static int
@@ -231,10 +259,9 @@ epollset_change(al_watch_set *base, al_fdwatch *watch, int events)
     EpollSet *self = EpollSet_CAST(base);
 
     if (events == 0) {
-        if (watch->events != 0 && self->fd >= 0) {
-            (void)epollset_ctl_watch(self, EPOLL_CTL_DEL, watch, 0);
+        if (watch->events != 0) {
+            epollset_park(self, watch);
         }
-        watch->events = 0;
         return 0;
     }
     int errnum = epollset_try_change(self, watch, events);
@@ -247,6 +274,18 @@ epollset_change(al_watch_set *base, al_fdwatch *watch, int events)
         }
     }
     return errnum;
+}
+
+static void
+epollset_forget(al_watch_set *base, al_fdwatch *watch)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    if (watch->events != 0 || watch->is_parked) {
+        (void)epollset_ctl_watch(self, EPOLL_CTL_DEL, watch, 0);
+    }
+    watch->events = 0;
+    watch->is_parked = false;
 }
 
 static int
@@ -277,7 +316,7 @@ epollset_remove(al_watch_set *base, al_source *source)
 /* An event of a registration that is over. If the number has none of ours now,
  * it may still name the file. */
 static void
-epollset_forget(EpollSet *self, int fd, const al_fdwatch *watch)
+epollset_end(EpollSet *self, int fd, const al_fdwatch *watch)
 {
     if ((watch != NULL && watch->events != 0) ||
         epollset_ctl(self, EPOLL_CTL_DEL, fd, 0, 0, 0) != 0)
@@ -292,6 +331,9 @@ epollset_deliver(EpollSet *self, const struct epoll_event *event)
     uint32_t generation = (uint32_t)(event->data.u64 >> 32);
     uint32_t number = (uint32_t)event->data.u64;
 
+    if (AL_UNLIKELY(event->data.u64 == EPOLLSET_PARKED)) {
+        return;
+    }
     if (generation == 0) {
         if (number < AL_SOURCES && self->sources[number] != NULL) {
             self->sources[number]->on_ready(self->base.loop, false);
@@ -305,7 +347,7 @@ epollset_deliver(EpollSet *self, const struct epoll_event *event)
     if (AL_UNLIKELY(watch == NULL || watch->generation != generation ||
                     watch->events == 0))
     {
-        epollset_forget(self, (int)number, watch);
+        epollset_end(self, (int)number, watch);
         return;
     }
     al_fdwatch_ready(
@@ -406,6 +448,7 @@ epollset_close(al_watch_set *base)
 static const al_watch_kind epollset_kind = {
     .is_in_order = true,
     .change = epollset_change,
+    .forget = epollset_forget,
     .add = epollset_add,
     .remove = epollset_remove,
     .look = epollset_look,

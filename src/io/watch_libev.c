@@ -230,6 +230,12 @@ libevset_change(al_watch_set *base, al_fdwatch *watch, int events)
     return 0;
 }
 
+static void
+libevset_forget(al_watch_set *base, al_fdwatch *watch)
+{
+    (void)libevset_change(base, watch, 0);
+}
+
 /* --- sources -------------------------------------------------------------- */
 
 static void
@@ -357,6 +363,7 @@ libevset_close(al_watch_set *base)
 
 static const al_watch_kind libevset_kind = {
     .change = libevset_change,
+    .forget = libevset_forget,
     .add = libevset_add,
     .remove = libevset_remove,
     .look = libevset_look,

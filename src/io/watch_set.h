@@ -32,9 +32,11 @@ typedef struct {
     bool is_in_order; /* al_fdwatch_ready() is called in the order that the
                        * entries are queued in */
     /* Watch `events` (EV_READ | EV_WRITE, 0: nothing) of a watch. After an
-     * error `watch->events` says what is watched all the same. Asking for
-     * nothing does not fail. */
+     * error `watch->events` says what is watched all the same. */
     int (*change)(al_watch_set *self, al_fdwatch *watch, int events);
+    /* Watch nothing, and leave nothing behind: the descriptor is about to be
+     * closed, or the watch to be freed. */
+    void (*forget)(al_watch_set *self, al_fdwatch *watch);
     /* Begin and cease to watch a source. */
     int (*add)(al_watch_set *self, al_source *source);
     void (*remove)(al_watch_set *self, al_source *source);

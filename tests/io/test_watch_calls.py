@@ -38,6 +38,57 @@ def test_each_change_is_one_call(counted):
             assert calls("changes") == 1
             assert not loop.remove_reader(near)
             assert calls("changes") == 0
+            loop.add_reader(near, int)
+            assert calls("changes") == 1
+    """)
+
+
+def test_what_is_not_watched_any_more_says_nothing(counted):
+    """It stays registered, for nothing; that the other end hangs up is found once, at the most."""
+    counted("""
+        async def main():
+            near, far = pair()
+            called = []
+            loop.add_reader(near, called.append, 1)
+            loop.remove_reader(near)
+            far.send(b"x")
+            far.close()
+            await asyncio.sleep(0.002)
+            calls("waits")
+            await asyncio.sleep(0.01)
+            assert calls("waits") == 1
+            assert not called
+            loop.add_reader(near, called.append, 1)
+            await asyncio.sleep(0.002)
+            assert called
+    """)
+
+
+def test_what_was_closed_while_it_was_not_watched(counted):
+    counted("""
+        async def main():
+            numbers = set()
+            for make in (pair, os.pipe, pair):
+                near, far = make()
+                fd = near if isinstance(near, int) else near.fileno()
+                numbers.add(fd)
+                kept = os.dup(fd)  # the kernel goes on to know it
+                called = []
+                loop.add_reader(fd, called.append, 1)
+                loop.remove_reader(fd)
+                loop.add_reader(fd, called.append, 1)
+                os.write(far if isinstance(far, int) else far.fileno(), b"x")
+                await asyncio.sleep(0.002)
+                assert called
+                loop.remove_reader(fd)
+                if isinstance(near, int):
+                    os.close(near), os.close(far)
+                else:
+                    near.close(), far.close()
+            assert len(numbers) == 1
+            calls("waits")
+            await asyncio.sleep(0.01)
+            assert calls("waits") <= 2
     """)
 
 
