@@ -389,12 +389,13 @@ epollset_look(al_watch_set *base)
     EpollSet *self = EpollSet_CAST(base);
 
     int count = epollset_try_look(self);
-    if (AL_UNLIKELY(count == -EBADF || count == -EINVAL)) {
-        int errnum = epollset_renew(self);
+    if (AL_UNLIKELY(count < 0)) {
+        bool is_lost = count == -EBADF || count == -EINVAL;
+        int errnum = is_lost ? epollset_renew(self) : 0;
         if (errnum != 0) {
             return errnum;
         }
-        count = epollset_try_look(self);
+        count = epollset_try_look(self); /* ends the run if that fails, too */
     }
     if (AL_UNLIKELY(count < 0)) {
         return -count;
