@@ -156,7 +156,9 @@ epollset_is_ours(EpollSet *self)
 {
     const al_source *wakeup = self->sources[AL_SOURCE_WAKEUP];
 
+    /* Twice: a set that is taken for another's by mistake is never closed. */
     return wakeup == NULL ||
+           epollset_ctl_source(self, EPOLL_CTL_MOD, wakeup) == 0 ||
            epollset_ctl_source(self, EPOLL_CTL_MOD, wakeup) == 0;
 }
 

@@ -299,8 +299,9 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
         sent = n < 0 ? 0 : (size_t)n;
         if (al_pipe_watch_writer(&self->common, pipe_write_run) < 0) {
             /* The rest of the bytes can not be sent: that is the end. */
-            return PyErr_ExceptionMatches(PyExc_OSError)
-                       ? pipe_write_fail(self)
+            return PyErr_ExceptionMatches(PyExc_OSError) &&
+                           pipe_write_fail(self) == 0
+                       ? al_transport_raise_lost(&self->common.base)
                        : -1;
         }
     }

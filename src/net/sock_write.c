@@ -285,7 +285,7 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
         return -1;
     }
     if (AL_UNLIKELY(self->base.lost > 0)) {
-        return 0;
+        return al_transport_raise_lost(&self->base);
     }
     if (sock_write_push(self, bytes, data + sent, size - sent) < 0) {
         return -1; /* a writer with nothing to do is harmless */
@@ -441,7 +441,8 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
     if (sock_write_watch(self) < 0) {
         return -1;
     }
-    return self->base.lost > 0 ? 0 : al_flow_maybe_pause(&self->base);
+    return self->base.lost > 0 ? al_transport_raise_lost(&self->base)
+                               : al_flow_maybe_pause(&self->base);
 }
 
 /* As asyncio before it had a way of its own: write() all of it, joined. */

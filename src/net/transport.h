@@ -165,6 +165,11 @@ al_transport_refuse_start(TransportObject *self, const char *message);
 AL_NODISCARD int
 al_transport_fatal_loss(TransportObject *self, const char *message);
 
+/* Raise once more what a transport that is lost was lost for, if anything: 0, or
+ * -1 with it set. */
+AL_NODISCARD int
+al_transport_raise_lost(TransportObject *self);
+
 /* Let connection_lost(exc) be called in the next turn, at once or after what
  * is queued is dropped; `exc` is borrowed, NULL for None.
  * 0, or -1 with RuntimeError set (closed loop). */

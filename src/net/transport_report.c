@@ -144,3 +144,13 @@ al_transport_fatal_loss(TransportObject *self, const char *message)
     al_error_set_errno(EBADF);
     return al_transport_fatal_error(self, message);
 }
+
+int
+al_transport_raise_lost(TransportObject *self)
+{
+    if (self->lost_exc == NULL) {
+        return 0;
+    }
+    PyErr_SetRaisedException(Py_NewRef(self->lost_exc));
+    return -1;
+}

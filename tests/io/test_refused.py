@@ -253,7 +253,8 @@ def test_reading_is_not_resumed(refused):
 
 @ours  # stock loses what it could not send, and goes on
 @pytest.mark.parametrize("paused", [False, True])  # what then fails is to change, or to add
-def test_a_connection_is_lost_that_cannot_wait_to_send(refused, paused):
+@pytest.mark.parametrize("write", [("write", "bytes(1 << 24)"), ("writelines", "[bytes(1 << 23)] * 2")])
+def test_a_connection_is_lost_that_cannot_wait_to_send(refused, paused, write):
     refused(f"""
         async def main():
             near, far = pair()
@@ -262,7 +263,7 @@ def test_a_connection_is_lost_that_cannot_wait_to_send(refused, paused):
             if {paused}:
                 transport.pause_reading()
             refuse("add", errno.ENOMEM), refuse("mod", errno.ENOMEM)
-            transport.write(bytes(1 << 24))
+            assert number(transport.{write[0]}, {write[1]}) == errno.ENOMEM
             await until(lambda: protocol.lost)
             refuse("add", 0), refuse("mod", 0)
             assert protocol.lost[0].errno == errno.ENOMEM
@@ -278,7 +279,7 @@ def test_a_pipe_is_lost_that_cannot_wait_to_be_written(refused):
             transport, protocol = await loop.connect_write_pipe(Protocol, open(writing, "wb", 0))
             await asyncio.sleep(0.005)
             refuse("add", errno.ENOMEM), refuse("mod", errno.ENOMEM)
-            transport.write(bytes(1 << 24))
+            assert number(transport.write, bytes(1 << 24)) == errno.ENOMEM
             await until(lambda: protocol.lost)
             refuse("add", 0), refuse("mod", 0)
             assert protocol.lost[0].errno == errno.ENOMEM
