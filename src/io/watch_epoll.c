@@ -315,12 +315,13 @@ epollset_remove(al_watch_set *base, al_source *source)
 
 /* --- polls ---------------------------------------------------------------- */
 
-/* An event of a registration that is over. If the number has none of ours now,
- * it may still name the file. */
+/* An event of a registration that is over, or of another's set, which has got the
+ * number of ours. If the descriptor's number has none of ours now, it may still
+ * name the file. */
 static void
 epollset_end(EpollSet *self, int fd, const al_fdwatch *watch)
 {
-    if ((watch != NULL && watch->events != 0) ||
+    if ((watch != NULL && watch->events != 0) || !epollset_is_ours(self) ||
         epollset_ctl(self, EPOLL_CTL_DEL, fd, 0, 0, 0) != 0)
     {
         self->is_stale = true;
