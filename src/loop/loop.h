@@ -15,6 +15,7 @@ typedef struct {
     uint32_t polls_at_once; /* before the next that waits without the GIL */
     uint64_t last_poll;     /* that of a turn, in al_cycles() */
     uint64_t last_look;     /* that one, or a later one within the turn */
+    uint64_t look_after;    /* so many al_cycles() from then on */
     bool looks_within;      /* this turn does, as the last one took long */
     uint64_t last_yield;    /* to others, loop_yield(), in al_cycles() */
 } LoopObject;

@@ -55,6 +55,10 @@
 #define LOOP_LONG_BUDGETS 64
 #define LOOP_LOOK_BUDGETS 16
 
+/* Or less often, where thousands of descriptors are ready: these polls are to
+ * take no more than this part of the time. */
+#define LOOP_LOOK_PART 16
+
 /* So many polls after one that has found more than one entry, flooded sockets
  * still take less time (io/budget.h). */
 #define LOOP_MIXED_POLLS 64
@@ -231,17 +235,19 @@ static int
 loop_look(al_loop_head *head)
 {
     LoopObject *self = (LoopObject *)head;
-    uint64_t now = al_cycles();
+    uint64_t begin = al_cycles();
 
-    if (now - self->last_look <= LOOP_LOOK_BUDGETS * al_cycles_budget() ||
-        head->is_stopping || head->is_closed)
+    if (begin - self->last_look <= self->look_after || head->is_stopping ||
+        head->is_closed)
     {
         return 0;
     }
-    self->last_look = now;
     if (al_reactor_look(head) < 0) {
         return -1;
     }
+    self->last_look = al_cycles();
+    self->look_after = Py_MAX(LOOP_LOOK_BUDGETS * al_cycles_budget(),
+                              LOOP_LOOK_PART * (self->last_look - begin));
     return head->timers.count > 0 ? al_timers_collect(head) : 0;
 }
 
@@ -303,6 +309,7 @@ loop_turn(LoopObject *self)
     }
     if (AL_UNLIKELY(self->looks_within)) {
         self->last_look = self->last_poll;
+        self->look_after = LOOP_LOOK_BUDGETS * al_cycles_budget();
         return al_ready_run_long_turn(head, loop_look);
     }
     return al_ready_run_turn(head);
