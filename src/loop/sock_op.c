@@ -431,8 +431,13 @@ sock_op_throw_on(SockOpObject *self, PyObject *exc, PyObject **result)
 
     if (value == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
         PyObject *stop = PyErr_GetRaisedException();
-        value = PyObject_GetAttr(stop, self->loop->state->names.value);
-        Py_DECREF(stop);
+        if (PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
+            value = PyObject_GetAttr(stop, self->loop->state->names.value);
+            Py_DECREF(stop);
+        }
+        else { /* it could not be made */
+            PyErr_SetRaisedException(stop);
+        }
         step = value != NULL ? PYGEN_RETURN : PYGEN_ERROR;
     }
     *result = value;

@@ -85,20 +85,6 @@ al_report_exception(PyObject *loop, al_state *state, PyObject *message,
     return rc;
 }
 
-void
-al_report_unraisable(PyObject *loop, al_state *state, PyObject *message,
-                     PyObject *exc, const al_report_item *items)
-{
-    PyObject *saved = PyErr_GetRaisedException();
-
-    Py_INCREF(loop);
-    if (message == NULL || report_call(loop, state, message, exc, items) < 0) {
-        PyErr_WriteUnraisable(loop);
-    }
-    Py_DECREF(loop);
-    PyErr_SetRaisedException(saved);
-}
-
 /* "Executing %s took %.3f seconds": what %s is. */
 static PyObject *
 report_describe(al_state *state, PyObject *object)

@@ -21,13 +21,6 @@ AL_NODISCARD int
 al_report_exception(PyObject *loop, al_state *state, PyObject *message,
                     const al_report_item *items);
 
-/* Call loop.call_exception_handler(context) with `exc` (borrowed, may be NULL
- * for none) from a finaliser: whatever goes wrong is unraisable, the exception
- * now set (if any) is kept. `message` is stolen. */
-void
-al_report_unraisable(PyObject *loop, al_state *state, PyObject *message,
-                     PyObject *exc, const al_report_item *items);
-
 /* In debug mode log an entry that ran longer than loop.slow_callback_duration
  * seconds. 0, or -1 with SystemExit or KeyboardInterrupt set. */
 AL_NODISCARD int

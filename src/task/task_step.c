@@ -332,7 +332,12 @@ task_throw(al_state *state, PyObject *coro, PyObject *exc, PyObject **result)
         return PYGEN_ERROR;
     }
     PyObject *stop = PyErr_GetRaisedException();
-    *result = Py_NewRef(((PyStopIterationObject *)stop)->value);
+    if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
+        PyErr_SetRaisedException(stop); /* it could not be made */
+        return PYGEN_ERROR;
+    }
+    PyObject *value = ((PyStopIterationObject *)stop)->value;
+    *result = Py_NewRef(value != NULL ? value : Py_None);
     Py_DECREF(stop);
     return PYGEN_RETURN;
 }
