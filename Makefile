@@ -13,6 +13,7 @@
 #   make differential  10,000 random programs of each kind, on asyncio and on asyncloop (EXAMPLES=n: another number)
 #   make refleak    references and memory blocks over repeated runs of tests/leaks
 #   make faults     every system call of the scenarios of tests/leaks fails once with each of its errors: tests/faults
+#   make nomemory   every allocation of the scenarios of tests/leaks fails once, see tests/nomemory/README.md
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
 #   make test-fresh  make run and make test on a new Debian 12 and 13, as root and as a user, see tools/fresh-debian
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
@@ -37,7 +38,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential soak wheels compatibility bench instructions clean distclean
+.PHONY: build run test test-all test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels compatibility bench instructions clean distclean
 
 build: $(VENV)/.installed
 
@@ -154,6 +155,9 @@ endif
 # One failure at a time; FAULTS_ARGS picks some, see tests/faults/README.md.
 faults: build $(GROUP)test
 	$(PY) tests/faults/run.py $(FAULTS_ARGS)
+
+nomemory: build
+	$(PY) tests/nomemory/run.py $(NOMEMORY_ARGS)
 
 soak: build
 	$(PY) benchmarks/soak.py $(SOAK_ARGS)
