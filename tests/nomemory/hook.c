@@ -23,7 +23,8 @@ static struct {
     bool is_installed;
     bool is_armed;
     pthread_t thread;
-    unsigned long point; /* which one fails, from 1 */
+    unsigned long point; /* the first that fails, from 1 */
+    unsigned long count; /* how many do */
     unsigned long seen;
     unsigned long failed;
     unsigned long raised; /* MemoryErrors that went through Python code */
@@ -39,12 +40,13 @@ static bool
 hook_fails(void)
 {
     if (!hook.is_armed || !pthread_equal(hook.thread, pthread_self()) ||
-        ++hook.seen != hook.point)
+        ++hook.seen < hook.point || hook.seen - hook.point >= hook.count)
     {
         return false;
     }
-    hook.failed++;
-    hook.depth = backtrace(hook.frames, MOST_FRAMES);
+    if (hook.failed++ == 0) {
+        hook.depth = backtrace(hook.frames, MOST_FRAMES);
+    }
     return true;
 }
 
@@ -134,14 +136,15 @@ hook_on_crash(int number)
 
 /* --- to Python ----------------------------------------------------------- */
 
-/* arm(point, traced): let the nth allocation of this thread fail, 0 for none. */
+/* arm(point, count, traced): let so many allocations of this thread fail, from
+ * the nth on. */
 static PyObject *
 arm(PyObject *Py_UNUSED(module), PyObject *args)
 {
     int traced;
 
     hook_install();
-    if (!PyArg_ParseTuple(args, "kp:arm", &hook.point, &traced)) {
+    if (!PyArg_ParseTuple(args, "kkp:arm", &hook.point, &hook.count, &traced)) {
         return NULL;
     }
     PyEval_SetTrace(traced ? hook_trace : NULL, NULL);

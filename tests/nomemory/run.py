@@ -3,6 +3,7 @@
     python tests/nomemory/run.py                    # all of them
     python tests/nomemory/run.py --only 'tasks.*'
     python tests/nomemory/run.py --only tasks.groups --point 42      # that one, with all that is known about it
+    python tests/nomemory/run.py --in-a-row 20      # and so many after it
     python tests/nomemory/run.py --loop asyncio     # what the interpreter and asyncio make of it
 
 Each file of scenarios has a process. It runs a scenario a few times and then forks a child for each allocation (a
@@ -16,6 +17,8 @@ a MemoryError out of the scenario, to the exception handler or to sys.unraisable
     error       somebody was told of a SystemError: a function has failed without an exception, or the reverse
     lost        the scenario does not go on, and no MemoryError was seen by anybody, not even by code in Python
     unusable    the loop does not work afterwards
+
+"error" and "lost" are not looked for where several fail in a row: there may be no memory to tell anybody.
 
 Where asyncloop's code has asked for the allocation, or for what has asked for it, the exit status is 1. A fault that is
 far from it is one of what that code has called: the interpreter and its library have some of their own.
@@ -152,7 +155,7 @@ class Attempt:
         gc.collect()  # which empties the free lists, too: what is allocated does not depend on what was before
         is_stuck = False
         limit(patience)
-        hook.arm(point, traced)
+        hook.arm(point, hook.in_a_row, traced)
         try:
             self.run(loop)
         except Stuck:
@@ -161,6 +164,8 @@ class Attempt:
             self.tell(exc)
         seen, failed, raised = hook.disarm()
         limit(0)
+        if hook.in_a_row > 1:  # there may have been no memory to tell anybody
+            return seen, failed, self.use(loop)
         if "SystemError" in self.told:
             return seen, failed, "error"
         if is_stuck and "MemoryError" not in self.told and not raised:
@@ -343,6 +348,7 @@ def try_scenario(function, kind, hook, points):
 
 def run_file(args):
     hook = load("hook", args.hook)
+    hook.in_a_row = args.in_a_row
     points = [args.point] if args.point else range(1, sys.maxsize, args.step)
     for name, function in scenarios(args.file, args.only).items():
         begin = time.monotonic()
@@ -378,6 +384,7 @@ def parse(arguments=None):
     parser.add_argument("--loop", choices=["asyncloop", "asyncio"], default="asyncloop", help="whose loop to run on")
     parser.add_argument("--only", nargs="+", default=["*"], metavar="GLOB", help="as 'tls.*'")
     parser.add_argument("--point", type=int, help="this one alone")
+    parser.add_argument("--in-a-row", type=int, default=1, metavar="N", help="so many fail from a point on")
     parser.add_argument("--step", type=int, default=1, metavar="N", help="every nth point only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="files at the same time")
     parser.add_argument("--verbose", action="store_true", help="all that is known about each fault")

@@ -99,3 +99,20 @@ SOME = [
 def test_some_points(only, step):
     done = run("--only", only, "--step", str(step))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+UNCLOSED = """
+import asyncio, socket
+
+async def unclosed():
+    sock = socket.socket()
+    await asyncio.sleep(0)
+"""
+
+
+def test_a_warning_finds_the_frame_that_it_names(tmp_path):
+    """The interpreter crashes where a ResourceWarning of what dies in a step has no memory for it."""
+    path = tmp_path / "unclosed.py"
+    path.write_text(UNCLOSED)
+    done = run("--file", path, "--in-a-row", "2")
+    assert "0 faults" in done.stdout, done.stdout + done.stderr
