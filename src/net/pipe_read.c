@@ -204,9 +204,7 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     }
     ssize_t n = pipe_read_some(self, &data);
     if (n < 0) {
-        return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR
-                   ? 0
-                   : pipe_read_fail(self, (int)-n);
+        return al_sock_is_again(n) ? 0 : pipe_read_fail(self, (int)-n);
     }
     if (!al_transport_is_open(base) && !PyErr_Occurred()) {
         Py_XDECREF(data); /* another thread has ended us */

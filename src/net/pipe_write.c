@@ -62,12 +62,6 @@ static const al_transport_kind pipe_write_kind = {
 
 /* --- writing ------------------------------------------------------------ */
 
-static inline bool
-pipe_write_is_again(ssize_t n)
-{
-    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
-}
-
 /* End the transport for the exception now set.
  * 0, or -1 with an exception to be raised set. */
 static int
@@ -210,7 +204,7 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     }
     ssize_t n = pipe_write_queued(self);
     if (n < 0) {
-        if (pipe_write_is_again(n)) {
+        if (al_sock_is_again(n)) {
             return 0;
         }
         al_error_set_errno((int)-n);
@@ -289,7 +283,7 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
         if (AL_LIKELY(n == (ssize_t)size)) {
             return 0;
         }
-        if (n < 0 && !pipe_write_is_again(n)) {
+        if (n < 0 && !al_sock_is_again(n)) {
             al_error_set_errno((int)-n);
             return pipe_write_fail(self);
         }

@@ -14,11 +14,13 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* Whether a result means: not now, ask when the descriptor is ready. */
+/* Whether a result means: not now, ask when the descriptor is ready. These are
+ * the numbers of BlockingIOError and InterruptedError. */
 static inline bool
 al_sock_is_again(ssize_t n)
 {
-    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
+    return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR ||
+           n == -EALREADY || n == -EINPROGRESS;
 }
 
 /* Accept one connection: its descriptor, non-blocking and close-on-exec, and

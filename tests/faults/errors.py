@@ -79,6 +79,7 @@ SAME_ON_STOCK = {
     "sendto": ["sendto", "send"],
     "accept": ["accept4"],
     "preadv2": ["read"],
+    "fcntl": ["fcntl", "ioctl"],
     "writev": ["write", "writev"],
     "pwritev2": ["write", "writev"],
 }

@@ -241,3 +241,24 @@ def test_a_send_that_a_signal_interrupts_is_made_again(refusing):
                 assert peer.recv(10) == b"x"
                 transport.close()
     """)
+
+
+@pytest.mark.parametrize("error", [errno.EALREADY, errno.EINPROGRESS])
+def test_what_python_calls_a_blocking_io_error_means_not_now(refusing, error):
+    refusing(f"""
+        async def main():
+            loop = asyncio.get_running_loop()
+            near, far = socket.socketpair()
+            near.setblocking(False)
+            transport, _ = await loop.create_connection(Echo, sock=near)
+            with failing.calls("send", error={error}, times=1):
+                transport.write(b"x")
+            far.setblocking(False)
+            assert await loop.sock_recv(far, 10) == b"x"
+            with failing.calls("recv", error={error}, times=1, whose=failing.OURS):
+                far.send(b"y")
+                await asyncio.sleep(0.01)
+            assert await loop.sock_recv(far, 10) == b"y"
+            transport.close()
+            far.close()
+    """)

@@ -277,6 +277,13 @@ next_argument(va_list list)
     return argument;
 }
 
+/* To ask for the flags of a descriptor or a file that is open cannot fail. */
+static int
+fcntl_fails(int what, void *caller)
+{
+    return what != F_GETFD && what != F_GETFL && fails(CALL_fcntl, caller);
+}
+
 int
 fcntl(int fd, int what, ...)
 {
@@ -284,7 +291,7 @@ fcntl(int fd, int what, ...)
 
     va_start(list, what);
     void *argument = next_argument(list);
-    return fails(CALL_fcntl, CALLER) ? -1 : REAL(fcntl)(fd, what, argument);
+    return fcntl_fails(what, CALLER) ? -1 : REAL(fcntl)(fd, what, argument);
 }
 
 int
@@ -294,7 +301,7 @@ fcntl64(int fd, int what, ...)
 
     va_start(list, what);
     void *argument = next_argument(list);
-    return fails(CALL_fcntl, CALLER) ? -1 : REAL(fcntl)(fd, what, argument);
+    return fcntl_fails(what, CALLER) ? -1 : REAL(fcntl)(fd, what, argument);
 }
 
 int
