@@ -105,8 +105,8 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         self._check_running()
         self._set_coroutine_origin_tracking(self._debug)
         old_hooks = sys.get_asyncgen_hooks()
-        # A warning of what dies in a step names this frame. The interpreter crashes where there is no memory for an object
-        # of it, so have one.
+        # A warning of what dies in a step names this frame. The interpreter crashes where there is no memory for an
+        # object of it, so have one.
         sys._getframe()
         try:
             self._thread_id = threading.get_ident()

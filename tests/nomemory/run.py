@@ -8,7 +8,7 @@
 
 Each file of scenarios has a process. It runs a scenario a few times and then forks a child for each allocation (a
 point) that the scenario makes in its thread. The child runs the scenario with that allocation failing, and then has to
-be of use: on the same loop an echo goes to and fro and a timer fires, the loop closes, garbage is collected. Right is
+be of use: on the same loop an answer comes and a timer fires, the loop closes, garbage is collected. Right is
 a MemoryError out of the scenario, to the exception handler or to sys.unraisablehook, or any other outcome but these:
 
     crash       a signal has ended the child
@@ -178,7 +178,7 @@ class Attempt:
         # The interpreter's own function that forgets the running loop may be what has failed.
         asyncio._set_running_loop(None)
         try:
-            assert loop.run_until_complete(talk(loop)) == b"to and fro"
+            assert loop.run_until_complete(talk(loop)) == b"an answer."
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
             gc.collect()
@@ -205,7 +205,7 @@ async def talk(loop):
     ]
     done = loop.create_future()
     loop.call_later(0.0001, done.set_result, None)
-    writer.write(b"to and fro")
+    writer.write(b"an answer.")
     far_writer.write(await far_reader.readexactly(10))
     answer = await reader.readexactly(10)
     await done
