@@ -15,8 +15,9 @@
  *     | it must be so                             | or else
  *     |-------------------------------------------|----------------------------
  *     | the last step that wrote to this          | a single write would wait
- *     |   transport has written several times,    |   for nothing
- *     |   and 32 before it                        | little could be gained
+ *     |   transport has written several times     |   for nothing
+ *     | 32 such steps were on trial before, and   | bytes wait for 200 us at most;
+ *     |   took no longer than 200 us              |   a short life gains little
  *     | nothing is queued before it, and the      | who waits for the descriptor
  *     |   descriptor is not watched for writing   |   would send it anyway
  *     | a step of this loop runs, in this thread  | nobody would send it
@@ -24,8 +25,10 @@
  *     |   (PRIVATE, net/descriptor.h)             |   a child, would overtake it
  *     | it is small: 16 KiB, and not more than    | the protocol would have to
  *     |   the high-water mark, with the rest      |   be paused
- *     | steps of this transport do not take long  | bytes wait for 200 us at most
  *     | Loop(hold_writes=True), the default       | the program does not want it
+ *
+ * A step on trial sends each write at once, but the time is taken until what it
+ * has written would have been sent, had it been held.
  *
  * Held bytes are sent (al_loop_send_held()) as soon as
  *
@@ -33,7 +36,7 @@
  *       eager task's first step is one, in the middle of another;
  *     - more is held than is small, or it has waited for 200 us when the next
  *       write comes. Nothing interrupts a step that runs long without another
- *       write: such a transport is not held again for some time;
+ *       write: such a transport goes on trial again, each time for longer;
  *     - the loop is about to do anything else that others can see: it writes to
  *       or closes another transport, sends a datagram, calls a sock_* method,
  *       starts, signals or forks a process, hands a job to an executor, wakes
@@ -45,8 +48,8 @@
  * What remains visible is in docs/differences.md.
  *
  * Invariants
- *   (1) loop->held.object != NULL => a step of the loop runs, the transport's
- *       queue is not empty, and its writer entry is not set.
+ *   (1) loop->held.object != NULL => a step of the loop runs, and either it is on
+ *       trial, or the transport's queue is not empty and its writer entry not set.
  *   (2) state->holders has the loops with loop->held.object != NULL. */
 #include "net/held.h"
 
@@ -59,20 +62,16 @@
 /* In al_cycles_budget(): 60 us on a processor of 5 GHz, 187 us at 1.6 GHz. */
 #define HELD_BUDGETS 3
 
-/* Steps with several writes that go unheld at first: a connection that does not
- * make more than these saves next to nothing. */
-#define HELD_TRIAL 32
-
-/* The same after one that took long: few the first time, as it may have been
- * another process's fault, twice as many each time after that, and one less for
- * each step that was short. */
-#define HELD_LEAST_PATIENCE 16
-#define HELD_MOST_PATIENCE 16384
+/* How many steps with several writes are on trial before the first one that is
+ * held, and how many more after one that took long: twice as many each time, and
+ * one less for each step that was held and short. */
+#define HELD_TRIALS 32
+#define HELD_MOST_TRIALS 16384
 
 void
 al_held_init(al_habit *habit)
 {
-    habit->sits_out = HELD_TRIAL;
+    habit->trials = HELD_TRIALS;
 }
 
 void
@@ -93,14 +92,29 @@ held_expects_more(SocketTransportObject *self)
     bool was_in_parts = habit->in_parts;
 
     al_held_note(self);
-    if (habit->in_parts) {
-        return false; /* this is the second already, and the first is gone */
-    }
-    if (was_in_parts && habit->sits_out > 0) {
-        habit->sits_out--;
-        return false;
-    }
-    return was_in_parts;
+    /* If this is the second already, the first is gone. */
+    return was_in_parts && !habit->in_parts;
+}
+
+/* Until al_held_end(): `run` will be called. */
+static void
+held_begin(SocketTransportObject *self, al_run_fn run, bool is_trial)
+{
+    al_loop_head *loop = self->base.loop;
+
+    assert(loop->held.object == NULL);
+    loop->held = (al_entry){run, Py_NewRef((PyObject *)self)};
+    loop->held_is_trial = is_trial;
+    loop->held_since = al_cycles();
+    al_list_append(&loop->state->holders, &loop->holder);
+}
+
+/* al_run_fn of a trial: held bytes would be sent now. */
+static int
+held_run_trial(al_loop_head *loop, PyObject *Py_UNUSED(op))
+{
+    Py_DECREF(al_held_end(loop));
+    return 0;
 }
 
 bool
@@ -108,11 +122,19 @@ al_held_decide(SocketTransportObject *self, size_t size)
 {
     const al_loop_head *loop = self->base.loop;
 
-    return held_expects_more(self) && loop->holds_writes && loop->is_in_turn &&
-           loop->thread_id == PyThread_get_thread_ident() &&
-           self->base.desc.phase == AL_DESCRIPTOR_PRIVATE &&
-           self->watch.writer.object == NULL && size <= HELD_MAX &&
-           size <= self->base.flow.high;
+    if (!held_expects_more(self) || !loop->holds_writes || !loop->is_in_turn ||
+        loop->thread_id != PyThread_get_thread_ident() ||
+        self->base.desc.phase != AL_DESCRIPTOR_PRIVATE ||
+        self->watch.writer.object != NULL || size > HELD_MAX ||
+        size > self->base.flow.high)
+    {
+        return false;
+    }
+    if (self->habit.trials > 0) {
+        held_begin(self, held_run_trial, true);
+        return false;
+    }
+    return true;
 }
 
 static bool
@@ -134,24 +156,23 @@ al_held_is_full(const SocketTransportObject *self)
 void
 al_held_begin(SocketTransportObject *self, al_run_fn send)
 {
-    al_loop_head *loop = self->base.loop;
-
-    assert(loop->held.object == NULL && self->outgoing.count > 0);
-    loop->held = (al_entry){send, Py_NewRef((PyObject *)self)};
-    loop->held_since = al_cycles();
-    al_list_append(&loop->state->holders, &loop->holder);
+    assert(self->outgoing.count > 0);
+    held_begin(self, send, false);
 }
 
-/* What was held is sent, in time or late. */
+/* What was held is sent, or could have been, in time or late. */
 static inline void
 held_learn(al_habit *habit, bool is_late)
 {
     if (AL_UNLIKELY(is_late)) {
-        habit->sits_out = Py_MAX(habit->patience, HELD_LEAST_PATIENCE);
-        habit->patience = Py_MIN(habit->sits_out * 2, HELD_MOST_PATIENCE);
+        habit->trials = Py_MAX(habit->more_trials, HELD_TRIALS);
+        habit->more_trials = Py_MIN(habit->trials * 2, HELD_MOST_TRIALS);
     }
-    else if (habit->patience > 0) {
-        habit->patience--;
+    else if (habit->trials > 0) {
+        habit->trials--;
+    }
+    else if (habit->more_trials > 0) {
+        habit->more_trials--;
     }
 }
 
@@ -162,6 +183,7 @@ al_held_end(al_loop_head *loop)
         SocketTransportObject_CAST(loop->held.object);
 
     loop->held.object = NULL; /* the reference is the caller's now */
+    loop->held_is_trial = false;
     al_list_remove(&loop->holder);
     held_learn(&self->habit, held_is_late(loop));
     return self;

@@ -8,10 +8,11 @@ struct SocketTransportObject; /* net/sock_transport.h */
 
 /* What a transport has learned about the way it is written to. */
 typedef struct {
-    uint32_t step;     /* of the loop, in which it was written to last */
-    uint16_t sits_out; /* steps with several writes that go unheld now */
-    uint16_t patience; /* and that will, after the next one that takes long */
-    bool in_parts;     /* the last step has written several times */
+    uint32_t step;   /* of the loop, in which it was written to last */
+    uint16_t trials; /* steps with several writes to try before one is held */
+    uint16_t
+        more_trials; /* and after the next one that takes long, or fewer */
+    bool in_parts;   /* the last step has written several times */
 } al_habit;
 
 /* Of a new, zeroed transport. */
@@ -19,7 +20,8 @@ void
 al_held_init(al_habit *habit);
 
 /* Whether to hold a write of `size` bytes that nothing is queued before; takes
- * note of the write. The only place that decides: see held.c for the reasons. */
+ * note of the write, and may begin a trial. The only place that decides: see
+ * held.c for the reasons. */
 bool
 al_held_decide(struct SocketTransportObject *self, size_t size);
 
@@ -41,7 +43,16 @@ al_held_end(al_loop_head *loop);
 static inline bool
 al_held_is_of(const al_loop_head *loop, const void *transport)
 {
-    return loop != NULL && loop->held.object == transport;
+    return loop != NULL && loop->held.object == transport &&
+           !loop->held_is_trial;
+}
+
+/* Whether a transport's step is on trial. */
+static inline bool
+al_held_is_trial_of(const al_loop_head *loop, const void *transport)
+{
+    return loop != NULL && loop->held.object == transport &&
+           loop->held_is_trial;
 }
 
 /* Whether the queue that is held has grown too large, or has waited for too

@@ -259,7 +259,9 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
     if (al_held_is_of(self->base.loop, self)) {
         return sock_write_join(self, bytes, data, size);
     }
-    if (al_transport_send_held(&self->base) < 0) {
+    if (!al_held_is_trial_of(self->base.loop, self) &&
+        al_transport_send_held(&self->base) < 0)
+    {
         return -1;
     }
     if (sock_write_is_lost(self)) {

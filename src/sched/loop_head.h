@@ -77,8 +77,8 @@ struct al_loop_head {
     int (*leave_task)(al_loop_head *loop); /* task/registry.c, set by loop/ */
     al_run_fn step;                        /* task/task_step.c, likewise */
 
-    /* A transport whose bytes wait for the end of the step that wrote them,
-     * and what sends them; object NULL <=> none (net/held.h). */
+    /* A transport whose bytes wait for the end of the step that wrote them, or
+     * could, and what is called then; object NULL <=> none (net/held.h). */
     al_entry held;
     uint64_t held_since; /* in al_cycles() */
     al_list holder;      /* in state->holders <=> something is held */
@@ -111,9 +111,10 @@ struct al_loop_head {
     bool is_debug;
     bool is_closed;
     bool is_stopping;
-    bool is_in_turn;   /* an entry runs, or is left: `held` will be sent */
-    bool holds_writes; /* Loop(hold_writes=...) */
-    bool looks_within; /* this turn or the last one polls more than once */
+    bool is_in_turn;    /* an entry runs, or is left: `held` will be sent */
+    bool holds_writes;  /* Loop(hold_writes=...) */
+    bool held_is_trial; /* `held` has sent its bytes already */
+    bool looks_within;  /* this turn or the last one polls more than once */
     bool is_blocked; /* in a poll, without the GIL: to be woken after a push */
     /* <=> not closed, not debug, call_soon not overridden: an entry may be
      * pushed without going through loop.call_soon(). */
