@@ -8,6 +8,7 @@ What a socket is bound to and that it listens is there for others to see: it com
 """
 
 import functools
+import inspect
 import socket
 import weakref
 from asyncio import base_events, trsock
@@ -80,11 +81,16 @@ class TransportSocket(_StockSocket):  # type: ignore[misc]
 
 def after_writes(method: _C) -> _C:
     """Have a method of the loop begin when all is on its way that was written before."""
+    signature = inspect.signature(method)
 
-    @functools.wraps(method)
-    async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+    async def begin(self: Any, args: Any, kwargs: Any) -> Any:
         self._send_held()
         return await method(self, *args, **kwargs)
+
+    @functools.wraps(method)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        signature.bind(self, *args, **kwargs)  # raises TypeError at the call, as the method would
+        return begin(self, args, kwargs)
 
     return wrapper  # type: ignore[return-value]
 
