@@ -152,6 +152,9 @@ freelist_free(al_freelist *list)
 void
 al_state_free(al_state *state)
 {
+    while (state->pending_tasks.next != &state->pending_tasks) {
+        al_list_remove(state->pending_tasks.next); /* they may die later */
+    }
     freelist_free(&state->handles);
     freelist_free(&state->timer_handles);
     freelist_free(&state->future_iters);
