@@ -20,8 +20,8 @@
  *       the table's list `left`, which a poll empties.
  *   (3) owner == NULL <=> the table made the watch (an OwnWatch).
  *   (4) A watch of the table without entries is not watched; it stays in the
- *       table, to be used again, until the loop is closed or a transport
- *       takes the descriptor over.
+ *       table, to be used again, until the loop is closed, a transport takes
+ *       the descriptor over, or the table is swept.
  */
 #include "io/fdwatch.h"
 
@@ -29,6 +29,7 @@
 #include <fcntl.h>
 
 #include "base/errors.h"
+#include "base/grow.h"
 #include "io/reactor.h"
 #include "sched/ready.h"
 
@@ -36,6 +37,9 @@ typedef struct al_fdtable {
     al_fdwatch **watches; /* by descriptor; owned table. A watch is owned by
                            * the table or embedded in its user, by (3) */
     int size;
+    int count;    /* watches in it */
+    int idle;     /* of them the table's own without entries */
+    int gone;     /* times that one was closed or left since the last sweep */
     al_list left; /* heads the OwnWatches' `left` */
 } al_fdtable;
 
@@ -131,6 +135,95 @@ al_fdwatch_ready(al_fdwatch *watch, int events)
 
 /* --- the table ---------------------------------------------------------- */
 
+/* Places: of a new table, and that a cut leaves. */
+#define FDTABLE_FIRST 16
+#define FDTABLE_LEAST 1024
+
+/* A sweep looks at so many places for each watch that is gone. */
+#define FDTABLE_PARTS 64
+
+/* 0, or -1 (no exception) with nothing changed. */
+static int
+fdtable_resize(al_fdtable *table, size_t size)
+{
+    al_fdwatch **watches = table->watches;
+
+    if (size > INT_MAX) {
+        return -1;
+    }
+    PyMem_Resize(watches, al_fdwatch *, size);
+    if (watches == NULL) {
+        return -1;
+    }
+    for (size_t i = (size_t)table->size; i < size; i++) {
+        watches[i] = NULL;
+    }
+    table->watches = watches;
+    table->size = (int)size;
+    return 0;
+}
+
+/* A watch that the table made and nobody uses now. */
+static inline bool
+fdwatch_is_idle(const al_fdwatch *watch)
+{
+    return watch->owner == NULL && fdwatch_wanted(watch) == 0;
+}
+
+/* Whether nothing would be lost with it: the kernel has forgotten it, too. */
+static bool
+fdwatch_is_unused(const al_fdwatch *watch)
+{
+    return fdwatch_is_idle(watch) && watch->events == 0 &&
+           !al_list_is_linked(&OwnWatch_CAST(watch)->left) &&
+           OwnWatch_CAST(watch)->fileobj == NULL;
+}
+
+/* Free the idle watches, then the places behind the last descriptor that is
+ * left. */
+static void
+fdtable_sweep(al_fdtable *table)
+{
+    size_t used = 0;
+
+    for (int fd = 0; fd < table->size; fd++) {
+        al_fdwatch *watch = table->watches[fd];
+        if (watch == NULL) {
+            continue;
+        }
+        if (fdwatch_is_unused(watch)) {
+            table->watches[fd] = NULL;
+            table->count--;
+            table->idle--;
+            Py_XDECREF(OwnWatch_CAST(watch)->socket); /* runs nothing */
+            PyMem_Free(watch);
+        }
+        else {
+            used = (size_t)fd + 1;
+        }
+    }
+    table->gone = 0;
+    if (al_grow_is_spare((size_t)table->size, used, FDTABLE_LEAST)) {
+        /* Without memory for it, it stays as long as it is. */
+        (void)fdtable_resize(
+            table, al_grow_cut((size_t)table->size, used, FDTABLE_LEAST));
+    }
+}
+
+/* A watch was closed, or is idle now. After so many that a look at the whole
+ * table is little to each of them, give back what there may be. */
+static inline void
+fdtable_note_gone(al_fdtable *table)
+{
+    int some = table->size / FDTABLE_PARTS;
+
+    if (AL_UNLIKELY(table->size > FDTABLE_LEAST) && ++table->gone > some &&
+        (table->idle > some || table->count <= table->size / 4))
+    {
+        fdtable_sweep(table);
+    }
+}
+
 /* Make room for `fd`: 0, or -1 with MemoryError set. */
 static int
 fdtable_reserve(al_fdtable *table, int fd)
@@ -139,21 +232,12 @@ fdtable_reserve(al_fdtable *table, int fd)
         return 0;
     }
     /* A descriptor is the lowest free number: doubling suits it. */
-    int size = table->size > 0 ? table->size : 16;
-    while (size <= fd) {
-        size *= 2;
-    }
-    al_fdwatch **watches = table->watches;
-    PyMem_Resize(watches, al_fdwatch *, size);
-    if (watches == NULL) {
+    size_t size =
+        al_grow_capacity((size_t)table->size, (size_t)fd + 1, FDTABLE_FIRST);
+    if (fdtable_resize(table, size) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    for (int i = table->size; i < size; i++) {
-        watches[i] = NULL;
-    }
-    table->watches = watches;
-    table->size = size;
     return 0;
 }
 
@@ -176,7 +260,7 @@ fdtable_get(al_loop_head *loop, int fd)
             return NULL;
         }
         table->watches = NULL;
-        table->size = 0;
+        table->size = table->count = table->idle = table->gone = 0;
         al_list_init(&table->left);
         loop->fdtable = table;
     }
@@ -190,6 +274,8 @@ fdtable_enter(al_fdtable *table, al_fdwatch *watch, al_loop_head *loop, int fd,
     *watch =
         (al_fdwatch){.loop = loop, .owner = owner, .fd = fd, .is_fresh = true};
     table->watches[fd] = watch;
+    table->count++;
+    table->idle += owner == NULL;
 }
 
 al_fdwatch *
@@ -388,6 +474,8 @@ al_fdwatch_close(al_fdwatch *watch)
     PyObject *fileobj = NULL;
     PyObject *socket = NULL;
 
+    loop->fdtable->count--;
+    loop->fdtable->idle -= fdwatch_is_idle(watch);
     watch->reader.object = watch->writer.object = NULL;
     al_loop_note_event(loop);
     loop->reactor->set->kind->forget(loop->reactor->set, watch);
@@ -399,6 +487,7 @@ al_fdwatch_close(al_fdwatch *watch)
         al_list_remove(&OwnWatch_CAST(watch)->left);
         PyMem_Free(watch);
     }
+    fdtable_note_gone(loop->fdtable);
     Py_XDECREF(reader); /* last: may run anything */
     Py_XDECREF(writer);
     Py_XDECREF(fileobj);
@@ -465,6 +554,7 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
 {
     al_entry old = *entry;
 
+    watch->loop->fdtable->idle -= fdwatch_is_idle(watch);
     *entry = (al_entry){.run = run, .object = Py_NewRef(object)};
     al_loop_note_event(watch->loop);
     int errnum = fdwatch_sync(watch);
@@ -474,6 +564,7 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
         return 0;
     }
     *entry = old;
+    watch->loop->fdtable->idle += fdwatch_is_idle(watch);
     Py_XDECREF(fdwatch_take_fileobj(watch)); /* the caller has both as well */
     Py_DECREF(object);
     al_error_set_errno(errnum);
@@ -498,6 +589,10 @@ fdwatch_clear(al_fdwatch *watch, al_entry *entry, bool at_once)
                        &OwnWatch_CAST(watch)->left);
     }
     PyObject *fileobj = fdwatch_take_fileobj(watch);
+    if (fdwatch_is_idle(watch)) {
+        watch->loop->fdtable->idle++;
+        fdtable_note_gone(watch->loop->fdtable); /* may free the watch */
+    }
     Py_DECREF(old); /* last: may run anything, and free the watch */
     Py_XDECREF(fileobj);
 }

@@ -32,7 +32,7 @@
 
 #include <errno.h>
 
-#include "base/compat.h"
+#include "base/grow.h"
 #include "io/reactor.h"
 
 #if defined(__linux__)
@@ -40,9 +40,10 @@
 #    include <sys/epoll.h>
 #    include <unistd.h>
 
-/* Events that one look takes, at first. Twice as many after one that has found
- * as many. */
+/* Events that one look takes, at first, and that a cut leaves room for. Twice as
+ * many after one that has found as many. */
 #    define EPOLLSET_ROOM 64
+#    define EPOLLSET_LEAST 1024
 
 /* The tag of what is parked. */
 #    define EPOLLSET_PARKED ((uint64_t)AL_SOURCES)
@@ -359,19 +360,34 @@ epollset_deliver(EpollSet *self, const struct epoll_event *event)
             (event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP) ? EV_WRITE : 0));
 }
 
-/* Have room for more events the next time, if there is memory. */
+/* Have room for so many events the next time, if there is memory. */
 static void
-epollset_grow(EpollSet *self)
+epollset_resize(EpollSet *self, size_t room)
 {
     struct epoll_event *found = self->found;
 
-    if (self->room > INT_MAX / 2) {
+    if (room > INT_MAX) {
         return;
     }
-    PyMem_Resize(found, struct epoll_event, (size_t)self->room * 2);
+    PyMem_Resize(found, struct epoll_event, room);
     if (found != NULL) {
         self->found = found;
-        self->room *= 2;
+        self->room = (int)room;
+    }
+}
+
+/* After a look that has found so many. */
+static void
+epollset_adapt(EpollSet *self, int count)
+{
+    size_t room = (size_t)self->room;
+    size_t used = (size_t)count;
+
+    if (AL_UNLIKELY(used == room)) {
+        epollset_resize(self, al_grow_capacity(room, room + 1, room));
+    }
+    else if (al_grow_is_spare(room, used, EPOLLSET_LEAST)) {
+        epollset_resize(self, al_grow_cut(room, used, EPOLLSET_LEAST));
     }
 }
 
@@ -406,9 +422,7 @@ epollset_look(al_watch_set *base)
     for (int i = 0; i < count; i++) {
         epollset_deliver(self, &self->found[i]);
     }
-    if (AL_UNLIKELY(count == self->room)) {
-        epollset_grow(self);
-    }
+    epollset_adapt(self, count);
     return AL_UNLIKELY(self->is_stale) ? epollset_renew(self) : 0;
 }
 

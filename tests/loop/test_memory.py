@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import os
 import random
+import resource
 import socket
 import threading
 import tracemalloc
@@ -222,6 +224,85 @@ def test_tasks_that_waited_for_a_future(kind, loop, run, Future, kept):
     run(main())
     run(asyncio.sleep(0.001))
     assert kept() < LITTLE * (1 if kind == "asyncloop" else 10)  # stock's set of all tasks does not shrink
+
+
+# --- descriptors --------------------------------------------------------------
+
+MANY = 12_000
+
+
+@pytest.fixture
+def descriptors(pair):
+    """MANY duplicates of the first socket of `pair`; what is left of them is closed after the test."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MANY + 200:
+        pytest.skip("fewer descriptors are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, MANY + 200) if soft >= 0 else soft, hard))
+    made = [os.dup(pair[0].fileno()) for _ in range(MANY)]
+    yield made
+    for fd in made:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def little(kind):
+    """Twice LITTLE: a sweep comes after some hundreds. Stock's dicts do not shrink."""
+    return 2 * LITTLE if kind == "asyncloop" else 30 * LITTLE
+
+
+def test_descriptors_that_were_watched(loop, run, descriptors, kept, little):
+    async def main():
+        for fd in descriptors:
+            loop.add_reader(fd, noop)
+        await asyncio.sleep(0)
+        for fd in descriptors:
+            loop.remove_reader(fd)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    run(main())
+    assert kept() < little
+
+
+def test_descriptors_that_were_ready_at_once(loop, run, pair, descriptors, kept, little):
+    calls = 0
+
+    def called():
+        nonlocal calls
+        calls += 1
+
+    async def main():
+        for fd in descriptors:
+            loop.add_reader(fd, called)
+        pair[1].send(b"x")
+        while calls < 3 * MANY:
+            await asyncio.sleep(0)
+        for fd in descriptors:
+            loop.remove_reader(fd)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    run(main())
+    assert kept() < little
+
+
+def test_sockets_that_were_used(loop, run, descriptors, kept, little):
+    async def main():
+        socks = []
+        while descriptors:
+            socks.append(socket.socket(fileno=descriptors.pop()))
+        for sock in socks:
+            sock.setblocking(False)
+            task = loop.create_task(loop.sock_recv(sock, 1))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        for sock in socks:
+            sock.close()
+
+    run(main())
+    assert kept() < little
 
 
 # --- what was written ---------------------------------------------------------
