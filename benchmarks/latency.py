@@ -1,7 +1,7 @@
 """How long a small echo takes while the loop has other things to do, and how late timers are: latency, not throughput.
 
-    python benchmarks/latency.py                          # two tables in Markdown; some minutes
-    python benchmarks/latency.py --quick                  # the same in less than a minute, roughly
+    python benchmarks/latency.py                          # two tables in Markdown; a quarter of an hour
+    python benchmarks/latency.py --quick                  # the same in a minute, roughly
     python benchmarks/latency.py --cases 'latency.u*' --loops uvloop asyncloop
     python benchmarks/latency.py --json FILE              # store all figures, too
 
