@@ -25,12 +25,12 @@ def new_future(world, a, b, c):
 
 @operation(5, 5)
 def set_result(world, a, b, c):
-    world.pick("future", a).set_result(values.value(world, b))
+    world.pick("future", 3 * a).set_result(values.value(world, b))
 
 
 @operation(4, 5)
 def set_exception(world, a, b, c):
-    world.pick("future", a).set_exception(values.error(world, b))
+    world.pick("future", 3 * a).set_exception(values.error(world, b))
 
 
 @operation(3, 5)
@@ -69,7 +69,9 @@ def look_at_future(world, a, b, c):
 @operation(2, 5)
 def init_future(world, a, b, c):
     future = world.pick("future", 3 * a)
-    if isinstance(future, asyncloop.Future):  # asyncio's own crash in the interpreter
+    if isinstance(future, asyncloop.Future) and not isinstance(
+        future, asyncio.Task
+    ):  # asyncio's own crash in the interpreter
         future.__init__(loop=world.any_loop(b))
 
 
@@ -90,7 +92,7 @@ def await_by_hand(world, a, b, c):
 @operation(3, 3)
 def step_by_hand(world, a, b, c):
     """Drive what __await__() returned, or a coroutine, or an operation on a socket."""
-    driven = world.pick(("iter", "coro")[a % 2], a // 2)
+    driven = world.pick("iter" if a % 2 or not world.pools["coro"] else "coro", a // 2)
     match b % 5:
         case 0 | 1:
             world.offer((driven.send(values.value(world, c) if b % 2 else None),))

@@ -96,6 +96,7 @@ def set_factory(world, a, b, c):
                 return world.pick("future", b)
             case 3 | 4 if c % 5 == 3 or sys.version_info < (3, 12):
                 return asyncloop.Task(coro, loop=loop, **kwargs)
+        kwargs.pop("context", None)  # see spawn()
         return asyncio.eager_task_factory(loop, coro, **kwargs)
 
     world.loop(a).set_task_factory(factory if c % 6 else None)

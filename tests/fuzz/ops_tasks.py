@@ -60,6 +60,8 @@ def spawn(world, a, b, c):
         case 1:
             task = asyncloop.Task(coroutine(world, b), loop=world.any_loop(a), **options)
         case 2:
+            if options.get("eager_start"):  # a context that is entered: asyncio's task stays the current one for ever
+                options.pop("context", None)
             task = asyncio.Task(coroutine(world, b), loop=loop, **options)
         case _:
             options.pop("eager_start", None)

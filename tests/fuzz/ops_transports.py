@@ -33,11 +33,11 @@ def protocol(world, n):
         return asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=world.loop(n)))
     if n % 8 == 5 and world.pools["protocol"]:
         return world.pick("protocol", n // 8)
-    return world.make(evil.PROTOCOLS[n % 4 if n % 16 == 3 else n % 3], n // 8)
+    return world.add("protocol", world.make(evil.PROTOCOLS[n % 4 if n % 16 == 3 else n % 3], n // 8))
 
 
 def tls(world, n, server_side):
-    return evil.tls_context(server_side, lambda *args: world.hook(n // 2, args) if n % 2 else None)
+    return evil.tls_context(server_side, lambda *args: world.hook_of_tls(n // 2, args) if n % 2 else None)
 
 
 @operation(8)
@@ -71,6 +71,7 @@ def connect_tls(world, a, b, c):
             options["ssl_handshake_timeout"] = 0.001
         context = tls(world, c, server_side)
         transport = loop._make_ssl_transport(sock, protocol(world, b // 4 + server_side), context, **options)
+        world.add("protocol", transport._ssl_protocol)
         world.add("transport", transport)
 
 

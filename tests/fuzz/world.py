@@ -36,6 +36,21 @@ KINDS = {
     "kept": (),  # anything, only to be kept
 }
 
+MAKERS = {
+    "future": "new_future",
+    "task": "spawn",
+    "handle": "call_later",
+    "transport": "connect",
+    "protocol": "connect_tls",
+    "sock": "new_sockets",
+    "coro": "new_coroutine",
+    "iter": "await_by_hand",
+}
+"""The operations that make what there is none of."""
+
+TLS_GOES_ON = {"run", "run_until", "turn", "drive_protocol", "reach_tls"}
+"""Not for what OpenSSL calls: a handshake that goes on within itself crashes, with asyncio's SSLProtocol as well."""
+
 
 class Skip(Exception):
     """There is no object that the operation could work on."""
@@ -55,6 +70,8 @@ class World:
         self.depth = 0
         self.added = 0
         self.alarms = 0
+        self.making = False
+        self.within_openssl = 0
         self.thread = threading.get_ident()
         self.findings = []
         self.itself = self  # the world itself is in a cycle: it dies in the interpreter's last collections
@@ -88,9 +105,15 @@ class World:
         """
         if kind == "task" and n % 8 == 7 and (task := asyncio.current_task()) is not None:
             return task
-        if kind == "future" and (n % 3 == 2 or not self.pools[kind]):
+        if kind == "future" and n % 3 == 2 and self.pools["task"]:
             kind = "task"
         pool = self.pools[kind]
+        if not pool and n % 4 and kind in MAKERS and not self.making:
+            self.making = True
+            try:
+                self.operations[MAKERS[kind]](self, n, 3 * n, 5 * n)
+            finally:
+                self.making = False
         if not pool:
             raise Skip
         if n % 2:
@@ -136,6 +159,14 @@ class World:
         finally:
             self.depth -= 1
 
+    def hook_of_tls(self, script, offered):
+        """A hook that OpenSSL calls."""
+        self.within_openssl += 1
+        try:
+            self.hook(script, offered)
+        finally:
+            self.within_openssl -= 1
+
     @contextlib.contextmanager
     def quiet(self):
         """No hook runs a script meanwhile: for code of the interpreter that holds a lock and would wait for itself."""
@@ -161,6 +192,8 @@ class World:
         try:
             act = self.operations[operation]
             if not act.any_thread and threading.get_ident() != self.thread:
+                return None
+            if self.within_openssl and operation in TLS_GOES_ON:
                 return None
             if act.is_async:
                 self.add("task", self.loop(operands[0]).create_task(act(self, *operands)))
