@@ -460,11 +460,16 @@ timers_share_wait(const al_timers *timers, double limit)
 
     for (Py_ssize_t i = 0; i < found; i++) {
         const al_deadline *deadline = &heap[near[i]];
-        many += deadline->handle != NULL;
-        last = deadline->when > last ? deadline->when : last;
+        if (deadline->handle != NULL) {
+            many++;
+            last = deadline->when > last ? deadline->when : last;
+        }
         Py_ssize_t child = 4 * near[i] + 1;
         Py_ssize_t end = Py_MIN(child + 4, timers->count);
-        for (; child < end && heap[child].when < limit; child++) {
+        for (; child < end; child++) {
+            if (heap[child].when >= limit) {
+                continue; /* those beside it may be before */
+            }
             if (found == TIMERS_LOOKED_AT) {
                 return many < TIMERS_MANY ? heap[0].when : limit;
             }

@@ -1,4 +1,5 @@
-/* calls.c - counts the system calls of waiting, and lets some fail.
+/* calls.c - counts the system calls of waiting, lets some fail, and has a clock
+ * that goes on by waiting alone.
  *
  * Preloaded (LD_PRELOAD) before a program, which reads and sets the variables
  * below by ctypes. */
@@ -6,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/timerfd.h>
@@ -29,6 +31,11 @@ int refuse_mod;     /* <> 0: nor changes what it watches something for */
 int refuse_wait;    /* <> 0: no epoll_wait(), for this errno */
 int changes;        /* of epoll sets */
 
+/* <> 0: what the monotonic clock says, in nanoseconds. It stands still but for
+ * waits, which end soon and take it to what the timerfd is set to. */
+int64_t standing_clock;
+static int64_t set_to;
+
 static int timer = -1; /* the last timerfd, but for libev's own of real time */
 
 int
@@ -49,8 +56,37 @@ int
 timerfd_settime(int fd, int flags, const struct itimerspec *value,
                 struct itimerspec *old)
 {
+    struct itimerspec at_once = {.it_value = {.tv_nsec = 1}};
+
     settings += fd == timer;
+    if (standing_clock && fd == timer) {
+        set_to = value->it_value.tv_sec * INT64_C(1000000000) +
+                 value->it_value.tv_nsec;
+        value = &at_once;
+    }
     return REAL(timerfd_settime)(fd, flags, value, old);
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+    if (!standing_clock || clock != CLOCK_MONOTONIC) {
+        return REAL(clock_gettime)(clock, now);
+    }
+    now->tv_sec = standing_clock / 1000000000;
+    now->tv_nsec = standing_clock % 1000000000;
+    return 0;
+}
+
+/* A wait begins, unless it only looks. */
+static void
+count_wait(int is_wait)
+{
+    waits += is_wait;
+    if (is_wait && standing_clock) {
+        usleep(100); /* else a loop whose waits take no time looks first */
+        standing_clock = set_to > standing_clock ? set_to : standing_clock;
+    }
 }
 
 ssize_t
@@ -81,7 +117,7 @@ epoll_ctl(int set, int what, int fd, struct epoll_event *event)
 int
 epoll_wait(int set, struct epoll_event *events, int count, int timeout)
 {
-    waits += timeout != 0;
+    count_wait(timeout != 0);
     if (refuse_wait) {
         errno = refuse_wait;
         return -1;
@@ -93,6 +129,6 @@ int
 select(int count, fd_set *reading, fd_set *writing, fd_set *urgent,
        struct timeval *timeout)
 {
-    waits += !timeout || timeout->tv_sec || timeout->tv_usec;
+    count_wait(!timeout || timeout->tv_sec || timeout->tv_usec);
     return REAL(select)(count, reading, writing, urgent, timeout);
 }
