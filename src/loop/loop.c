@@ -10,6 +10,7 @@
 
 #include "base/args.h"
 #include "io/reactor.h"
+#include "net/held.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
 #include "task/registry.h"
@@ -322,6 +323,7 @@ Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     self->head.is_closed = false;
     self->head.holds_writes = holds_writes;
+    al_held_init_loop(&self->head);
     al_loop_update_direct(&self->head);
     return 0;
 }
@@ -399,10 +401,11 @@ static PyGetSetDef Loop_getset[] = {
     {"_scheduled", Loop_get__scheduled, Loop_set_nothing, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
-static PyMemberDef Loop_members[] = {{"_clock_resolution", T_DOUBLE,
-                                      offsetof(al_loop_head, clock_resolution),
-                                      0, NULL},
-                                     {NULL, 0, 0, 0, NULL}};
+static PyMemberDef Loop_members[] = {
+    {"_clock_resolution", T_DOUBLE, offsetof(al_loop_head, clock_resolution),
+     0, NULL},
+    {"_held_most", T_ULONGLONG, offsetof(al_loop_head, held_most), 0, NULL},
+    {NULL, 0, 0, 0, NULL}};
 
 static PyMethodDef loop_own_methods[] = {
     {"get_debug", Loop_get_debug, METH_NOARGS, Loop_get_debug_doc},

@@ -19,6 +19,10 @@ typedef struct {
 void
 al_held_init(al_habit *habit);
 
+/* Of a new loop. */
+void
+al_held_init_loop(al_loop_head *loop);
+
 /* Whether to hold a write of `size` bytes that nothing is queued before; takes
  * note of the write, and may begin a trial. The only place that decides: see
  * held.c for the reasons. */

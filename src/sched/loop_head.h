@@ -81,6 +81,7 @@ struct al_loop_head {
      * could, and what is called then; object NULL <=> none (net/held.h). */
     al_entry held;
     uint64_t held_since; /* in al_cycles() */
+    uint64_t held_most;  /* in al_cycles(): a step that takes longer is long */
     al_list holder;      /* in state->holders <=> something is held */
 
     struct al_reactor *reactor; /* owned, NULL <=> closed, as ev */
