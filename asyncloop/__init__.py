@@ -1,4 +1,4 @@
-"""An asyncio event loop in C on libev, with its own Future and Task.
+"""An asyncio event loop in C on epoll and libev, with its own Future and Task.
 
     import asyncloop
 

@@ -65,12 +65,12 @@ BASE_ATTRIBUTES = (
 
 
 class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesses, BaseEventLoop):
-    """An asyncio event loop on libev, whose create_future() and create_task() make asyncloop's Future and Task.
+    """An asyncio event loop, whose create_future() and create_task() make asyncloop's Future and Task.
 
-    backend: how libev waits for descriptors ("epoll", "poll", "select", "kqueue" ...), None for the best there is.
+    backend: how it waits for descriptors: "epoll", or one of libev's ("poll", "select", "kqueue" ...); None: the best.
     hold_writes: whether small writes that a step of a task makes to one connection may leave together when it returns.
 
-    Raises ValueError for a backend that libev does not have here, OSError when the system lacks the means.
+    Raises ValueError for a backend that there is not here, OSError when the system lacks the means.
     """
 
     # A loop has a __dict__ from the day somebody stores an attribute of theirs; the interpreter finds methods faster

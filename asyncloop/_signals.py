@@ -74,6 +74,18 @@ class _Wakeup:
             self.previous = previous
             self.in_use.append(self)
 
+    def move(self, fd: int) -> None:
+        """Have CPython write to `fd`, if it still writes here."""
+        closed, self.fd = self.fd, fd
+        for other in self.in_use:
+            if other.previous == closed:
+                other.previous = fd
+        try:
+            current = signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(fd if current in (closed, -1) else current)
+        except (ValueError, OSError) as exc:  # not the main thread
+            logger.info("set_wakeup_fd(%d) failed: %s", fd, exc)
+
     def stop(self) -> bool:
         """Have CPython write where it did before.
 
@@ -191,6 +203,12 @@ class SignalHandling(asyncio.AbstractEventLoop):
         self._signal_handlers.clear()
         if wakeup.stop():
             self._return_wakeup()
+
+    def _move_wakeup(self) -> None:
+        """Have CPython write to another descriptor: somebody has closed the one that was lent."""
+        wakeup = self._signal_wakeup
+        if wakeup is not None:
+            wakeup.move(self._lend_wakeup())
 
     def _handle_signals(self, numbers: bytes) -> None:
         """What came out of the wake-up pipe: the numbers of signals, and zeros, which say nothing."""

@@ -4,10 +4,21 @@
 
 #include "base/compat.h"
 
+#include <errno.h>
+#include <stdbool.h>
+
 /* Whether the exception now set ends run_forever(): SystemExit or
  * KeyboardInterrupt, which asyncio lets through everywhere. */
 int
 al_error_is_fatal(void);
+
+/* Whether a system call may have failed because the kernel has no such call, or
+ * lets nobody make it (seccomp). */
+static inline bool
+al_errno_is_refusal(int errnum)
+{
+    return errnum == ENOSYS || errnum == EPERM || errnum == EACCES;
+}
 
 /* Set OSError (the subclass that belongs to `errnum`). Returns NULL. */
 PyObject *

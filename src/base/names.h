@@ -25,6 +25,7 @@
     X(_on_handshake_complete)                                                 \
     X(_set_state)                                                             \
     X(_handle_signals)                                                        \
+    X(_move_wakeup)                                                           \
     X(accept)                                                                 \
     X(connect)                                                                \
     X(debug)                                                                  \

@@ -1,16 +1,16 @@
 /* alarm.c - ends a poll at a given time, to some microseconds.
  *
- *     al_alarm_set(when) ---> timerfd ---> (readable) ---> poll ends
- *                       \---> ev_timer, 1 ms later ------> poll ends
+ *     al_alarm_set(when) ---> timerfd ---> (readable) ----------> poll ends
+ *                       \---> the poll's timeout, 1 ms later ---> poll ends
  *
  * epoll counts its timeout in milliseconds, and the kernel may add 0.1 % of it
  * (its timer slack).  A timerfd has neither: it rings within the time that the
  * kernel takes to wake a thread.
  *
- * libev's own timer, which costs no system call, is set behind it.  It ends the
- * poll where the timerfd does not: a program may close descriptors that it does
- * not know (closerange()).  Where the kernel has no timerfd for us, or does not
- * watch it (ENOSPC, ENOMEM), libev's timer is all.
+ * The poll has a timeout all the same.  It ends the poll where the timerfd does
+ * not: a program may close descriptors that it does not know (closerange()).
+ * Where the kernel has no timerfd for us, or does not watch it (ENOSPC, ENOMEM),
+ * the timeout is all.
  *
  * The timerfd is set by one system call when the time changes, and by none
  * otherwise.  That call also takes back that it is readable, so it is not read.
@@ -21,9 +21,8 @@
  * it may end one poll for nothing, after having saved many calls.
  *
  * Invariants
- *   (1) armed < HUGE_VAL  =>  libev's timer is active or has ended a poll.
- *   (2) An alarm that has rung is not armed.
- *   (3) source.fd >= 0  =>  it is watched. */
+ *   (1) An alarm that has rung is not armed.
+ *   (2) source.fd >= 0  =>  it is watched. */
 #include "io/alarm.h"
 
 #include <errno.h>
@@ -34,7 +33,7 @@
 #include "io/reactor.h"
 #include "sched/timers.h"
 
-/* How long after the timerfd libev's timer ends the poll. */
+/* How long after the timerfd the poll ends by itself. */
 #define ALARM_GRACE 0.001
 
 /* An alarm that is so many seconds away is far. */
@@ -44,21 +43,8 @@
  * al_cycles_budget(): 4 to 12 ms. */
 #define ALARM_MOVE_BUDGETS 200
 
-/* Seconds that libev sleeps at most unless told otherwise. */
-#define ALARM_MINUTE 59.0
-
 /* Nobody waits a century; times beyond are those that the kernel refuses. */
 #define ALARM_LATEST 3e9
-
-static void
-alarm_on_timeout(struct ev_loop *Py_UNUSED(ev), ev_timer *watcher,
-                 int Py_UNUSED(revents))
-{
-    al_alarm *self =
-        (al_alarm *)((char *)watcher - offsetof(al_alarm, timeout));
-
-    self->armed = Py_HUGE_VAL; /* so that it can be set to the same time */
-}
 
 /* --- timerfd --------------------------------------------------------------- */
 
@@ -81,7 +67,7 @@ alarm_close_exactly(al_alarm *self, al_watch_set *set)
     if (self->source.fd < 0) {
         return;
     }
-    set->kind->remove(set, &self->source); /* by (3) */
+    set->kind->remove(set, &self->source); /* by (2) */
     if (alarm_is_ours(self)) {
         close(self->source.fd);
     }
@@ -94,8 +80,7 @@ alarm_on_expiry(al_loop_head *loop, bool failed)
     al_alarm *self = &loop->reactor->alarm;
     uint64_t count;
 
-    self->armed = Py_HUGE_VAL; /* by (2) */
-
+    self->armed = Py_HUGE_VAL; /* by (1) */
     if (failed) {
         self->is_refused = alarm_is_ours(self); /* else it was closed */
         alarm_close_exactly(self, loop->reactor->set);
@@ -126,7 +111,7 @@ alarm_open(al_alarm *self, al_watch_set *set)
     self->source = (al_source){
         .fd = fd, .place = AL_SOURCE_ALARM, .on_ready = alarm_on_expiry};
     if (set->kind->add(set, &self->source) != 0) {
-        self->source.fd = -1; /* by (3) */
+        self->source.fd = -1; /* by (2) */
         close(fd);
         return false;
     }
@@ -161,7 +146,7 @@ alarm_set_exactly(al_alarm *self, al_watch_set *set, double when)
     return true;
 }
 
-#else /* libev's timers are what there is */
+#else /* the poll's timeout is what there is */
 
 static bool
 alarm_set_exactly(al_alarm *Py_UNUSED(self), al_watch_set *Py_UNUSED(set),
@@ -176,41 +161,6 @@ alarm_close_exactly(al_alarm *Py_UNUSED(self), al_watch_set *Py_UNUSED(set))
 }
 
 #endif
-
-/* --- libev's timer --------------------------------------------------------- */
-
-/* libev wakes up once a minute to see whether somebody has set the clock, which
- * matters to its periodic watchers only. Once one was started it has means of
- * the kernel for that, and sleeps as long as there is nothing to do. */
-static void
-alarm_be_patient(al_alarm *self, al_loop_head *loop)
-{
-#if EV_PERIODIC_ENABLE
-    ev_periodic never;
-
-    ev_periodic_init(&never, NULL, ALARM_LATEST, 0., NULL);
-    ev_periodic_start(loop->ev, &never);
-    ev_periodic_stop(loop->ev, &never);
-#endif
-    self->is_patient = true;
-}
-
-/* Have libev's timer end a poll at `when`. */
-static void
-alarm_set_timeout(al_alarm *self, al_loop_head *loop, double when)
-{
-    ev_timer_stop(loop->ev, &self->timeout);
-    if (when == Py_HUGE_VAL) {
-        return;
-    }
-    double seconds = when - al_timers_clock();
-    if (seconds > ALARM_MINUTE && !self->is_patient) {
-        alarm_be_patient(self, loop);
-    }
-    ev_now_update(loop->ev); /* what it counts the seconds from */
-    ev_timer_set(&self->timeout, seconds, 0.);
-    ev_timer_start(loop->ev, &self->timeout);
-}
 
 /* Whether it is cheaper to let an alarm ring for nothing than to move it. */
 static bool
@@ -229,8 +179,7 @@ al_alarm_init(al_loop_head *loop)
     al_alarm *self = &loop->reactor->alarm;
 
     self->source.fd = -1;
-    self->armed = Py_HUGE_VAL;
-    ev_timer_init(&self->timeout, alarm_on_timeout, 0., 0.);
+    self->armed = self->latest = Py_HUGE_VAL;
 }
 
 void
@@ -252,7 +201,7 @@ al_alarm_set(al_loop_head *loop, double when)
     }
     self->armed = when;
     bool is_exact = alarm_set_exactly(self, loop->reactor->set, when);
-    alarm_set_timeout(self, loop, is_exact ? when + ALARM_GRACE : when);
+    self->latest = is_exact ? when + ALARM_GRACE : when;
 }
 
 void
@@ -260,8 +209,7 @@ al_alarm_close(al_loop_head *loop)
 {
     al_alarm *self = &loop->reactor->alarm;
 
-    ev_timer_stop(loop->ev, &self->timeout);
-    self->armed = Py_HUGE_VAL;
+    self->armed = self->latest = Py_HUGE_VAL;
     self->is_rung = false;
     alarm_close_exactly(self, loop->reactor->set);
 }

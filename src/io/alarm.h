@@ -6,11 +6,10 @@
 
 typedef struct {
     al_source source; /* the timerfd, watched as long as there is one */
-    ev_timer timeout; /* libev's own, behind the timerfd or in its place */
     bool is_refused;  /* there are no timerfds here: do without */
     bool is_rung;     /* the timerfd has expired and is still readable */
-    bool is_patient;  /* libev was told to sleep for more than a minute */
     double armed;     /* on the monotonic clock; HUGE_VAL: never */
+    double latest;    /* when a poll ends if the timerfd does not end it */
     uint64_t moved; /* in al_cycles(): when it was last set to a later time */
 } al_alarm;
 
@@ -19,7 +18,8 @@ void
 al_alarm_init(al_loop_head *loop);
 
 /* Let a poll of the loop end at `when`, on the monotonic clock, and none for an
- * earlier alarm; HUGE_VAL: never. To be called before each poll that waits. */
+ * earlier alarm; HUGE_VAL: never. To be called before each poll that waits,
+ * which lasts until `latest` at most. */
 void
 al_alarm_set(al_loop_head *loop, double when);
 

@@ -10,11 +10,10 @@ typedef struct al_reactor {
     al_watch_set *set; /* owned */
     al_wakeup wakeup;
     al_alarm alarm;
-    PyThreadState *tstate; /* saved around a poll that blocks, else NULL */
 } al_reactor;
 
-/* Make loop->ev and loop->reactor; `backend` is an EVBACKEND_ flag, 0: the best
- * there is. 0, or -1 with ValueError or OSError set and nothing made. */
+/* Make loop->reactor; `backend` is an EVBACKEND_ flag, 0: the best there is.
+ * 0, or -1 with ValueError or OSError set and nothing made. */
 AL_NODISCARD int
 al_reactor_open(al_loop_head *loop, unsigned int backend);
 
@@ -26,10 +25,10 @@ al_reactor_close(al_loop_head *loop);
 AL_NODISCARD int
 al_reactor_look(al_loop_head *loop);
 
-/* Wait until something is, at most until the alarm that was set, and without
- * the GIL; then queue it. 0, or -1 with OSError set. */
+/* Wait without the GIL until something is ready or the monotonic clock shows
+ * `until` (HUGE_VAL: however long); then queue it. 0, or -1 with OSError set. */
 AL_NODISCARD int
-al_reactor_wait(al_loop_head *loop);
+al_reactor_wait(al_loop_head *loop, double until);
 
 /* In a child process: let go of what the parent waits with, and make all of it
  * anew before the next poll, which raises OSError if that fails. */

@@ -14,46 +14,55 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/errors.h"
 #include "io/reactor.h"
 #include "sched/ready.h"
 #include "sched/report.h"
 
-#if defined(__linux__)
-
+/* Make a pipe in steps, where there is no pipe2(): 0, or an errno. */
 static int
-wakeup_make_pipe(int ends[2])
-{
-    return pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0 ? errno : 0;
-}
-
-#else
-
-static int
-wakeup_make_pipe(int ends[2])
+wakeup_make_plain_pipe(int ends[2])
 {
     if (pipe(ends) < 0) {
         return errno;
     }
     for (int i = 0; i < 2; i++) {
-        fcntl(ends[i], F_SETFL, fcntl(ends[i], F_GETFL) | O_NONBLOCK);
-        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+        if (fcntl(ends[i], F_SETFL, O_NONBLOCK) < 0 ||
+            fcntl(ends[i], F_SETFD, FD_CLOEXEC) < 0)
+        {
+            int errnum = errno;
+            close(ends[0]);
+            close(ends[1]);
+            return errnum;
+        }
     }
     return 0;
 }
 
-#endif
-
-/* al_run_fn of the numbers of signals, in bytes. */
 static int
-wakeup_run_signals(al_loop_head *loop, PyObject *numbers)
+wakeup_make_pipe(int ends[2])
+{
+#if defined(__linux__)
+    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) == 0) {
+        return 0;
+    }
+    if (!al_errno_is_refusal(errno)) {
+        return errno;
+    }
+#endif
+    return wakeup_make_plain_pipe(ends);
+}
+
+/* Call loop.name(arg) (arg NULL: without) as an entry of the ready queue. */
+static int
+wakeup_call(al_loop_head *loop, PyObject *name, PyObject *arg)
 {
     PyObject *op = (PyObject *)loop;
 
-    PyObject *result = PyObject_CallMethodOneArg(
-        op, loop->state->names._handle_signals, numbers);
+    PyObject *result = arg == NULL ? PyObject_CallMethodNoArgs(op, name)
+                                   : PyObject_CallMethodOneArg(op, name, arg);
     if (result != NULL) {
         Py_DECREF(result);
         return 0;
@@ -61,8 +70,21 @@ wakeup_run_signals(al_loop_head *loop, PyObject *numbers)
     const al_report_item items[] = {{NULL, NULL}};
     return al_report_exception(
         op, loop->state,
-        PyUnicode_FromString("Exception in callback Loop._handle_signals()"),
-        items);
+        PyUnicode_FromFormat("Exception in callback Loop.%U()", name), items);
+}
+
+/* al_run_fn of the numbers of signals, in bytes. */
+static int
+wakeup_run_signals(al_loop_head *loop, PyObject *numbers)
+{
+    return wakeup_call(loop, loop->state->names._handle_signals, numbers);
+}
+
+/* al_run_fn after a lent pipe was closed by somebody. */
+static int
+wakeup_run_move(al_loop_head *loop, PyObject *Py_UNUSED(object))
+{
+    return wakeup_call(loop, loop->state->names._move_wakeup, NULL);
 }
 
 /* Queue the numbers among `size` bytes: 0, or -1 without memory for it. */
@@ -111,18 +133,14 @@ wakeup_on_ready(al_loop_head *loop, bool failed)
 /* Whether a number still is an end of our pipe: programs close descriptors that
  * they do not know (closerange()), and open others. */
 static bool
-wakeup_is_ours(const al_wakeup *self, int fd)
+wakeup_is_ours(al_wakeup *self, int fd)
 {
-    struct stat status;
-
-    return fd >= 0 && fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) &&
-           status.st_ino == self->inode;
+    return fd >= 0 && al_file_id_matches(&self->pipe, fd);
 }
 
 static int
 wakeup_make(al_wakeup *self)
 {
-    struct stat status;
     int ends[2];
 
     int errnum = wakeup_make_pipe(ends);
@@ -133,7 +151,8 @@ wakeup_make(al_wakeup *self)
         .fd = ends[0], .place = AL_SOURCE_WAKEUP, .on_ready = wakeup_on_ready};
     self->sender = ends[1];
     self->is_lent = false;
-    self->inode = fstat(ends[0], &status) == 0 ? status.st_ino : 0;
+    self->pipe = (al_file_id){0};
+    (void)al_file_id_matches(&self->pipe, ends[0]);
     return 0;
 }
 
@@ -175,6 +194,11 @@ al_wakeup_open(al_loop_head *loop)
     if (!wakeup_is_ours(self, self->source.fd) ||
         !wakeup_is_ours(self, self->sender))
     {
+        if (self->is_lent && al_ready_push(loop, wakeup_run_move, Py_None) < 0)
+        {
+            PyErr_Clear();
+            return ENOMEM;
+        }
         al_wakeup_close(loop);
         errnum = wakeup_make(self);
     }

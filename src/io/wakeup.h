@@ -2,19 +2,19 @@
 #ifndef AL_IO_WAKEUP_H
 #define AL_IO_WAKEUP_H
 
+#include "io/file_id.h"
 #include "io/watch_set.h"
-
-#include <sys/types.h>
 
 typedef struct {
     al_source source; /* the end of a pipe that is read */
     int sender;       /* owned: the other end, -1 with source.fd */
-    ino_t inode;      /* of the pipe */
+    al_file_id pipe;  /* both ends are the same file */
     bool is_lent;     /* CPython writes the numbers of signals to it */
 } al_wakeup;
 
 /* Have a pipe, in the loop's set of watches: 0, or an errno. One that is there
- * already and still is the loop's own is entered again. */
+ * already and still is the loop's own is entered again. Where one was lent that
+ * somebody has closed, CPython is told of the other by _move_wakeup(). */
 int
 al_wakeup_open(al_loop_head *loop);
 

@@ -1,13 +1,11 @@
-/* watch_epoll.c - an epoll set of the loop's own, which libev waits for.
+/* watch_epoll.c - an epoll set of the loop's own.
  *
- *     al_fdwatch ---> epoll_ctl() ---> epoll set ---> epoll_wait(0) ---> ready queue
- *                                          |
- *                                          `--> ev_io: libev's select() ends
+ *     al_fdwatch ---> epoll_ctl() ---> epoll set ---> epoll_wait() ---> ready queue
  *
  * The kernel is told at once of each change, and so whoever asks for it hears
- * what the kernel has against it.  To look what is ready is one epoll_wait()
- * that does not wait, without libev.  To wait, libev waits for the set, which is
- * a descriptor itself.
+ * what the kernel has against it.  libev's epoll backend is not used: it tells
+ * the kernel at the next poll, where nobody hears of a failure, and aborts or
+ * tries again for ever after some.
  *
  * An event carries a tag: the watch's descriptor and the generation of its
  * registration.  A descriptor that the program closes stays registered as long
@@ -31,9 +29,11 @@
 #include "io/watch_set.h"
 
 #include <errno.h>
+#include <math.h>
 
 #include "base/grow.h"
 #include "io/reactor.h"
+#include "sched/timers.h"
 
 #if defined(__linux__)
 
@@ -52,7 +52,6 @@ typedef struct {
     al_watch_set base;
     int fd;                         /* owned, by (1) */
     uint32_t generation;            /* of the last registration */
-    ev_io io;                       /* active while there is a set */
     al_source *sources[AL_SOURCES]; /* borrowed, NULL: none */
     struct epoll_event *found;      /* owned, `room` places */
     int room;
@@ -163,22 +162,23 @@ epollset_is_ours(EpollSet *self)
            epollset_ctl_source(self, EPOLL_CTL_MOD, wakeup) == 0;
 }
 
+/* Close a set that is ours. */
 static void
-epollset_drop(EpollSet *self)
+epollset_discard(EpollSet *self)
 {
-    ev_io_stop(self->base.loop->ev, &self->io);
-    if (self->fd >= 0 && epollset_is_ours(self)) {
+    if (self->fd >= 0) {
         close(self->fd);
+        self->fd = -1;
     }
-    self->fd = -1;
 }
 
 static void
-epollset_on_readable(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
+epollset_drop(EpollSet *self)
 {
-    if (revents & EV_ERROR) { /* libev has stopped it: the set was closed */
-        ((EpollSet *)((char *)io - offsetof(EpollSet, io)))->is_stale = true;
-    } /* else epollset_wait() looks what it is */
+    if (self->fd >= 0 && !epollset_is_ours(self)) {
+        self->fd = -1;
+    }
+    epollset_discard(self);
 }
 
 static int
@@ -188,8 +188,6 @@ epollset_make(EpollSet *self)
     if (self->fd < 0) {
         return errno;
     }
-    ev_io_init(&self->io, epollset_on_readable, self->fd, EV_READ);
-    ev_io_start(self->base.loop->ev, &self->io);
     self->is_stale = false;
     return 0;
 }
@@ -235,7 +233,7 @@ epollset_renew(EpollSet *self)
             errnum = epollset_register_all(self);
         }
         if (errnum != 0) {
-            epollset_drop(self);
+            epollset_discard(self); /* just made, perhaps without a wake-up */
         }
     }
     al_loop_note_event(loop);
@@ -391,30 +389,39 @@ epollset_adapt(EpollSet *self, int count)
     }
 }
 
-/* Look into the set that there is: the number of events, or minus an errno. */
+/* Wait in the set that there is, so many milliseconds at most, -1: however long:
+ * the number of events, or minus an errno. */
 static int
-epollset_try_look(EpollSet *self)
+epollset_ask(EpollSet *self, int timeout)
 {
     if (self->fd < 0) {
         return -EBADF;
     }
-    int count = epoll_wait(self->fd, self->found, self->room, 0);
+    int count = epoll_wait(self->fd, self->found, self->room, timeout);
     return count >= 0 ? count : errno == EINTR ? 0 : -errno;
 }
 
 static int
-epollset_look(al_watch_set *base)
+epollset_ask_apart(EpollSet *self, int timeout)
 {
-    EpollSet *self = EpollSet_CAST(base);
+    PyThreadState *tstate = PyEval_SaveThread();
+    int count = epollset_ask(self, timeout);
 
-    int count = epollset_try_look(self);
+    PyEval_RestoreThread(tstate);
+    return count;
+}
+
+/* Queue what was found: `count` events, or minus an errno. */
+static int
+epollset_take(EpollSet *self, int count)
+{
     if (AL_UNLIKELY(count < 0)) {
         bool is_lost = count == -EBADF || count == -EINVAL;
         int errnum = is_lost ? epollset_renew(self) : 0;
         if (errnum != 0) {
             return errnum;
         }
-        count = epollset_try_look(self); /* ends the run if that fails, too */
+        count = epollset_ask(self, 0); /* ends the run if that fails, too */
     }
     if (AL_UNLIKELY(count < 0)) {
         return -count;
@@ -427,14 +434,31 @@ epollset_look(al_watch_set *base)
 }
 
 static int
-epollset_wait(al_watch_set *base)
+epollset_look(al_watch_set *base)
 {
     EpollSet *self = EpollSet_CAST(base);
 
-    if (AL_LIKELY(self->fd >= 0)) {
-        ev_run(base->loop->ev, EVRUN_ONCE);
+    return epollset_take(self, epollset_ask(self, 0));
+}
+
+/* The timeout of a wait until `latest`: rounded up, it must not end before. */
+static int
+epollset_timeout(double latest)
+{
+    if (latest == Py_HUGE_VAL) {
+        return -1;
     }
-    return epollset_look(base);
+    double ms = ceil((latest - al_timers_clock()) * 1e3);
+    return ms <= 0 ? 0 : (int)Py_MIN(ms, INT_MAX);
+}
+
+static int
+epollset_wait(al_watch_set *base, double latest)
+{
+    EpollSet *self = EpollSet_CAST(base);
+
+    return epollset_take(self,
+                         epollset_ask_apart(self, epollset_timeout(latest)));
 }
 
 /* --- lifetime ------------------------------------------------------------- */
@@ -442,15 +466,8 @@ epollset_wait(al_watch_set *base)
 static void
 epollset_forked(al_watch_set *base)
 {
-    EpollSet *self = EpollSet_CAST(base);
-
     /* Not by epollset_drop(): whatever epoll_ctl() does, the parent sees. */
-    ev_io_stop(base->loop->ev, &self->io);
-    if (self->fd >= 0) {
-        close(self->fd);
-        self->fd = -1;
-    }
-    ev_loop_fork(base->loop->ev); /* a timerfd of libev's own */
+    epollset_discard(EpollSet_CAST(base));
 }
 
 static void

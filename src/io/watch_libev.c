@@ -1,6 +1,9 @@
 /* watch_libev.c - descriptors are watchers of libev's, whatever its backend.
  *
  *     al_fdwatch ---> ev_io ---> select(), poll(), kqueue() ... ---> ready queue
+ *     until when ---> ev_timer ------^
+ *
+ * The GIL is released around a wait by libev's own hooks.
  *
  * libev tells the kernel at the next poll, and aborts the process when it has to
  * tell it about a descriptor that was closed (an assertion in its poll and other
@@ -8,7 +11,9 @@
  * closed is not watched any more.
  *
  * In a child process some backends try to make their descriptor anew until they
- * succeed.  So the child makes sure first that there are descriptors left. */
+ * succeed.  So the child makes sure first that there are descriptors left.  The
+ * other loops of libev's that end only with success are never entered: its own
+ * wake-up pipe and its epoll backend are not used. */
 #include "io/watch_set.h"
 
 #include <errno.h>
@@ -19,20 +24,31 @@
 #include "base/compat.h"
 #include "io/reactor.h"
 #include "sched/ready.h"
+#include "sched/timers.h"
 
 /* The descriptors that a backend of libev takes at most to start. */
 #define LIBEV_DESCRIPTORS 4
 
+/* Seconds that libev sleeps at most unless told otherwise. */
+#define LIBEV_MINUTE 59.0
+
+/* Far enough: nobody waits a century. */
+#define LIBEV_NEVER 3e9
+
 typedef struct {
     al_watch_set base;
-    al_list changed;    /* heads the watches' `changed` */
+    struct ev_loop *ev;    /* owned */
+    PyThreadState *tstate; /* saved while libev waits, else NULL */
+    al_list changed;       /* heads the watches' `changed` */
     ev_prepare prepare; /* active while there are changed watches; with poll(),
                          * which is told of all, always */
     ev_fork fork;       /* called when the kernel's state is made anew */
     ev_timer hurry;     /* started in a poll that must not block, ends by it */
+    ev_timer timeout;   /* active during a wait that is to end */
     al_source *sources[AL_SOURCES]; /* borrowed, NULL: none */
-    bool is_forked; /* libev makes all of it anew at its next poll */
-    bool is_deaf;   /* the wake-up was closed: it is made anew before */
+    bool is_forked;  /* libev makes all of it anew at its next poll */
+    bool is_deaf;    /* the wake-up was closed: it is made anew before */
+    bool is_patient; /* libev was told to sleep for more than a minute */
 } LibevSet;
 
 #define LibevSet_CAST(set) ((LibevSet *)(set))
@@ -97,8 +113,9 @@ libevset_on_pending(struct ev_loop *ev)
 
 /* --- what is watched ------------------------------------------------------ */
 
+/* Of a timer that is there to end a poll. */
 static void
-libevset_on_hurry(struct ev_loop *Py_UNUSED(ev), ev_timer *Py_UNUSED(timer),
+libevset_on_timer(struct ev_loop *Py_UNUSED(ev), ev_timer *Py_UNUSED(timer),
                   int Py_UNUSED(revents))
 {
 }
@@ -107,17 +124,17 @@ libevset_on_hurry(struct ev_loop *Py_UNUSED(ev), ev_timer *Py_UNUSED(timer),
 static void
 libevset_lose(LibevSet *self, al_fdwatch *watch)
 {
-    ev_io_stop(self->base.loop->ev, &watch->io);
+    ev_io_stop(self->ev, &watch->io);
     watch->events = 0;
     al_fdwatch_lost(watch);
-    ev_timer_start(self->base.loop->ev, &self->hurry);
+    ev_timer_start(self->ev, &self->hurry);
 }
 
 static void
 libevset_lose_source(LibevSet *self, al_source *source)
 {
-    ev_io_stop(self->base.loop->ev, &source->io);
-    ev_timer_start(self->base.loop->ev, &self->hurry);
+    ev_io_stop(self->ev, &source->io);
+    ev_timer_start(self->ev, &self->hurry);
     self->is_deaf |= source->place == AL_SOURCE_WAKEUP;
     source->on_ready(self->base.loop, true);
 }
@@ -195,7 +212,7 @@ static int
 libevset_change(al_watch_set *base, al_fdwatch *watch, int events)
 {
     LibevSet *self = LibevSet_CAST(base);
-    struct ev_loop *ev = base->loop->ev;
+    struct ev_loop *ev = self->ev;
     int errnum;
 
     if (events != 0 && watch->is_fresh) {
@@ -255,21 +272,96 @@ libevset_on_source(struct ev_loop *ev, ev_io *io, int revents)
 static int
 libevset_add(al_watch_set *base, al_source *source)
 {
-    ev_io_stop(base->loop->ev, &source->io); /* in case */
+    LibevSet *self = LibevSet_CAST(base);
+
+    ev_io_stop(self->ev, &source->io); /* in case */
     ev_io_init(&source->io, libevset_on_source, source->fd, EV_READ);
-    ev_io_start(base->loop->ev, &source->io);
-    LibevSet_CAST(base)->sources[source->place] = source;
+    ev_io_start(self->ev, &source->io);
+    self->sources[source->place] = source;
     return 0;
 }
 
 static void
 libevset_remove(al_watch_set *base, al_source *source)
 {
-    ev_io_stop(base->loop->ev, &source->io);
-    LibevSet_CAST(base)->sources[source->place] = NULL;
+    LibevSet *self = LibevSet_CAST(base);
+
+    ev_io_stop(self->ev, &source->io);
+    self->sources[source->place] = NULL;
 }
 
 /* --- polls ---------------------------------------------------------------- */
+
+/* What libev could not do in this thread's poll: an errno, 0 <=> nothing. Its
+ * callback for that is the process's and is told no loop. */
+static _Thread_local int libev_error;
+
+static void
+libev_on_syserr(const char *Py_UNUSED(message))
+{
+    libev_error = errno;
+}
+
+static inline LibevSet *
+libevset_of(struct ev_loop *ev)
+{
+    al_loop_head *loop = al_loop_head_CAST(ev_userdata(ev));
+
+    return LibevSet_CAST(loop->reactor->set);
+}
+
+static void
+libevset_on_release(struct ev_loop *ev) EV_NOEXCEPT
+{
+    LibevSet *self = libevset_of(ev);
+
+    if (self->base.loop->is_blocked) { /* else it only looks */
+        self->tstate = PyEval_SaveThread();
+    }
+}
+
+static void
+libevset_on_acquire(struct ev_loop *ev) EV_NOEXCEPT
+{
+    LibevSet *self = libevset_of(ev);
+
+    if (self->tstate != NULL) {
+        PyEval_RestoreThread(self->tstate);
+        self->tstate = NULL;
+    }
+}
+
+/* libev wakes up once a minute to see whether somebody has set the clock, which
+ * matters to its periodic watchers only. Once one was started it has means of
+ * the kernel for that, and sleeps as long as there is nothing to do. */
+static void
+libevset_be_patient(LibevSet *self)
+{
+#if EV_PERIODIC_ENABLE
+    ev_periodic never;
+
+    ev_periodic_init(&never, NULL, LIBEV_NEVER, 0., NULL);
+    ev_periodic_start(self->ev, &never);
+    ev_periodic_stop(self->ev, &never);
+#endif
+    self->is_patient = true;
+}
+
+/* Have the next wait end at `latest`. */
+static void
+libevset_start_timeout(LibevSet *self, double latest)
+{
+    double seconds = latest - al_timers_clock();
+
+    if (seconds > LIBEV_MINUTE && !self->is_patient) {
+        libevset_be_patient(self);
+    }
+    if (latest < Py_HUGE_VAL) {
+        ev_now_update(self->ev); /* what it counts the seconds from */
+        ev_timer_set(&self->timeout, Py_MAX(seconds, 0.), 0.);
+        ev_timer_start(self->ev, &self->timeout);
+    }
+}
 
 /* Whether libev can start once more: 0, or an errno. */
 static int
@@ -305,7 +397,7 @@ libevset_renew(LibevSet *self)
         errnum = libevset_check_descriptors(loop->reactor->wakeup.sender);
         if (errnum == 0) {
             self->is_forked = false;
-            ev_loop_fork(loop->ev);
+            ev_loop_fork(self->ev);
         }
     }
     self->is_deaf = errnum != 0;
@@ -320,7 +412,9 @@ libevset_poll(LibevSet *self, int flags)
                      : 0;
 
     if (errnum == 0) {
-        ev_run(self->base.loop->ev, flags);
+        libev_error = 0;
+        ev_run(self->ev, flags);
+        errnum = libev_error;
     }
     return errnum;
 }
@@ -332,9 +426,14 @@ libevset_look(al_watch_set *base)
 }
 
 static int
-libevset_wait(al_watch_set *base)
+libevset_wait(al_watch_set *base, double latest)
 {
-    return libevset_poll(LibevSet_CAST(base), EVRUN_ONCE);
+    LibevSet *self = LibevSet_CAST(base);
+
+    libevset_start_timeout(self, latest);
+    int errnum = libevset_poll(self, EVRUN_ONCE);
+    ev_timer_stop(self->ev, &self->timeout);
+    return errnum;
 }
 
 /* --- lifetime ------------------------------------------------------------- */
@@ -342,7 +441,10 @@ libevset_wait(al_watch_set *base)
 static void
 libevset_forked(al_watch_set *base)
 {
-    LibevSet_CAST(base)->is_forked = true;
+    LibevSet *self = LibevSet_CAST(base);
+
+    self->is_forked = true;
+    self->tstate = NULL; /* it was another thread that waited */
 }
 
 static void
@@ -350,14 +452,7 @@ libevset_close(al_watch_set *base)
 {
     LibevSet *self = LibevSet_CAST(base);
 
-    ev_prepare_stop(base->loop->ev, &self->prepare);
-    ev_fork_stop(base->loop->ev, &self->fork);
-    ev_timer_stop(base->loop->ev, &self->hurry);
-    for (int i = 0; i < AL_SOURCES; i++) {
-        if (self->sources[i] != NULL) {
-            ev_io_stop(base->loop->ev, &self->sources[i]->io);
-        }
-    }
+    ev_loop_destroy(self->ev);
     PyMem_Free(self);
 }
 
@@ -372,8 +467,24 @@ static const al_watch_kind libevset_kind = {
     .close = libevset_close,
 };
 
+/* Why libev has not made a loop: an errno. Its own says nothing, it has cleared
+ * up since. */
+static int
+libev_find_cause(void)
+{
+    int ends[2];
+
+    if (pipe(ends) < 0) { /* a backend takes two descriptors at most */
+        return errno;
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return ENOSYS;
+}
+
 int
-al_watch_libev_new(al_loop_head *loop, al_watch_set **made)
+al_watch_libev_new(al_loop_head *loop, unsigned int backend,
+                   al_watch_set **made)
 {
     LibevSet *self = PyMem_New(LibevSet, 1);
 
@@ -381,16 +492,25 @@ al_watch_libev_new(al_loop_head *loop, al_watch_set **made)
         return ENOMEM;
     }
     *self = (LibevSet){.base = {.kind = &libevset_kind, .loop = loop}};
+    ev_set_syserr_cb(libev_on_syserr);
+    self->ev = ev_loop_new(EVFLAG_NOENV | backend);
+    if (self->ev == NULL) {
+        PyMem_Free(self);
+        return libev_find_cause();
+    }
+    ev_set_userdata(self->ev, loop);
+    ev_set_loop_release_cb(self->ev, libevset_on_release, libevset_on_acquire);
+    ev_set_invoke_pending_cb(self->ev, libevset_on_pending);
     al_list_init(&self->changed);
     ev_prepare_init(&self->prepare, libevset_on_prepare);
     ev_fork_init(&self->fork, libevset_on_fork);
-    ev_timer_init(&self->hurry, libevset_on_hurry, 0., 0.);
+    ev_timer_init(&self->hurry, libevset_on_timer, 0., 0.);
+    ev_timer_init(&self->timeout, libevset_on_timer, 0., 0.);
     self->prepare.data = self->fork.data = self;
-    ev_fork_start(loop->ev, &self->fork);
-    if (ev_backend(loop->ev) == EVBACKEND_POLL) {
-        ev_prepare_start(loop->ev, &self->prepare);
+    ev_fork_start(self->ev, &self->fork);
+    if (ev_backend(self->ev) == EVBACKEND_POLL) {
+        ev_prepare_start(self->ev, &self->prepare);
     }
-    ev_set_invoke_pending_cb(loop->ev, libevset_on_pending);
     *made = &self->base;
     return 0;
 }

@@ -3,10 +3,10 @@
  *     fdwatch.c, wakeup.c, alarm.c ---> al_watch_set ---> watch_epoll.c
  *                                                   \---> watch_libev.c
  *
- * On Linux a loop has an epoll set of its own and hears at once what the kernel
- * refuses.  With the backends of libev that it can be asked for, and on other
- * systems, the descriptors are watchers of libev's, which tells the kernel at
- * the next poll.
+ * On Linux a loop has an epoll set and hears at once what the kernel refuses.
+ * With the other backends that it can be asked for, on other systems, and where
+ * epoll is refused, the descriptors are watchers of libev's, which tells the
+ * kernel at the next poll.
  *
  * What can fail returns an errno, 0 <=> done. */
 #ifndef AL_IO_WATCH_SET_H
@@ -40,9 +40,10 @@ typedef struct {
     /* Begin and cease to watch a source. */
     int (*add)(al_watch_set *self, al_source *source);
     void (*remove)(al_watch_set *self, al_source *source);
-    /* Queue what is ready now; or wait until something is, in libev. */
+    /* Queue what is ready now; or wait without the GIL until something is, or
+     * until `latest` on the monotonic clock (HUGE_VAL: however long). */
     int (*look)(al_watch_set *self);
-    int (*wait)(al_watch_set *self);
+    int (*wait)(al_watch_set *self, double latest);
     /* In a child process: let go of what is the parent's, and have an own one
      * from the next poll on. */
     void (*forked)(al_watch_set *self);
@@ -54,11 +55,20 @@ struct al_watch_set {
     al_loop_head *loop; /* borrowed: the loop owns us */
 };
 
-/* Make one: 0, or an errno. loop->ev is a loop of libev's select() backend for
- * the first (ENOSYS where there is no epoll), of any for the second. */
+/* The best backend of libev's beside an epoll set: on Linux select(), which has
+ * no limit of descriptors there and never aborts; else what libev finds. */
+#if defined(__linux__)
+#    define AL_WATCH_LIBEV_BEST EVBACKEND_SELECT
+#else
+#    define AL_WATCH_LIBEV_BEST 0
+#endif
+
+/* Make one: 0, or an errno: ENOSYS where there is no such thing. `backend` is an
+ * EVBACKEND_ flag, or AL_WATCH_LIBEV_BEST. */
 int
 al_watch_epoll_new(al_loop_head *loop, al_watch_set **made);
 int
-al_watch_libev_new(al_loop_head *loop, al_watch_set **made);
+al_watch_libev_new(al_loop_head *loop, unsigned int backend,
+                   al_watch_set **made);
 
 #endif

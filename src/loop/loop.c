@@ -313,7 +313,7 @@ Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (holds_writes < 0) {
         return -1;
     }
-    if (self->head.ev != NULL) {
+    if (self->head.reactor != NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Loop.__init__() was called twice");
         return -1;
@@ -375,14 +375,15 @@ Loop_dealloc(PyObject *op)
 
 /* --- type ---------------------------------------------------------------- */
 
-PyDoc_STRVAR(Loop_doc,
-             "Loop(*, backend=None, hold_writes=True)\n--\n\n"
-             "The part of asyncloop.Loop that is C.\n\n"
-             "`backend` names a way libev waits for descriptors (\"epoll\", "
-             "\"poll\",\n\"select\", \"kqueue\" ...), None the best there is. "
-             "`hold_writes`: small writes of\none step of a task may leave "
-             "together when it returns. Raises ValueError for a\nbackend that "
-             "libev does not have here.");
+PyDoc_STRVAR(
+    Loop_doc,
+    "Loop(*, backend=None, hold_writes=True)\n--\n\n"
+    "The part of asyncloop.Loop that is C.\n\n"
+    "`backend` names a way to wait for descriptors (\"epoll\", or of "
+    "libev's \"poll\",\n\"select\", \"kqueue\" ...), None the best there is. "
+    "`hold_writes`: small writes of\none step of a task may leave "
+    "together when it returns. Raises ValueError for a\nbackend that "
+    "there is not here.");
 
 PyDoc_STRVAR(Loop_get_debug_doc,
              "get_debug($self, /)\n--\n\n"

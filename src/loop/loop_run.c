@@ -70,7 +70,7 @@
 static int
 loop_check_open(LoopObject *self)
 {
-    if (self->head.ev != NULL) {
+    if (self->head.reactor != NULL) {
         return 0;
     }
     return al_loop_check_closed(&self->head) < 0
@@ -189,9 +189,8 @@ loop_poll_blocking(LoopObject *self)
         return 0;
     }
     al_ready_cut(&head->ready, head->ready.count);
-    al_alarm_set(head, until);
     uint64_t begin = al_cycles();
-    int rc = al_reactor_wait(head); /* (1) */
+    int rc = al_reactor_wait(head, until); /* (1) */
     self->last_yield = al_cycles();
     self->polls_at_once = self->last_yield - begin < al_cycles_budget() / 8
                               ? LOOP_MOST_AT_ONCE

@@ -25,32 +25,12 @@
 
 #include "net/nowait.h"
 
-#include <errno.h>
-#include <sys/stat.h>
-
-/* Whether fd is the same file as at the first time. Where the kernel does not
- * say, for want of memory or in a sandbox, the number is trusted. */
-static bool
-descriptor_is_same_file(al_descriptor *self)
-{
-    struct stat status;
-
-    if (fstat(self->fd, &status) < 0) {
-        return errno != EBADF;
-    }
-    if (self->inode == 0) { /* no file has that: it is not known yet */
-        self->device = status.st_dev;
-        self->inode = status.st_ino;
-    }
-    return status.st_ino == self->inode && status.st_dev == self->device;
-}
-
 /* Note which file fd is. */
 static void
 descriptor_learn(al_descriptor *self)
 {
-    self->inode = 0;
-    if (!descriptor_is_same_file(self)) {
+    self->file = (al_file_id){0};
+    if (!al_file_id_matches(&self->file, self->fd)) {
         self->phase = AL_DESCRIPTOR_LOST;
     }
 }
@@ -133,7 +113,7 @@ al_descriptor_look(al_descriptor *self, al_state *state)
     }
     if ((descriptor_is_socket(self, state) &&
          descriptor_number(self, state) != self->fd) ||
-        !descriptor_is_same_file(self))
+        !al_file_id_matches(&self->file, self->fd))
     {
         self->phase = AL_DESCRIPTOR_LOST;
         return false;

@@ -7,10 +7,8 @@
 #ifndef AL_NET_DESCRIPTOR_H
 #define AL_NET_DESCRIPTOR_H
 
-#include "base/state.h"
-
-#include <stdbool.h>
-#include <sys/types.h>
+#include "io/file_id.h"
+#include "sched/loop_head.h"
 
 typedef enum {
     AL_DESCRIPTOR_NONE, /* not taken over yet, or released */
@@ -30,8 +28,7 @@ typedef struct {
     /* The socket or file object whose close() closes fd. Owned; NULL: fd is
      * closed without one. A released one keeps it until it is cleared. */
     PyObject *object;
-    dev_t device; /* which file it is; known while it is SHARED, */
-    ino_t inode;  /* but 0 where the kernel did not say */
+    al_file_id file; /* which one it is; known while it is SHARED */
 } al_descriptor;
 
 /* Take over a descriptor: of an `object` (borrowed) that the program may know,

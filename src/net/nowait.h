@@ -2,6 +2,7 @@
 #ifndef AL_NET_NOWAIT_H
 #define AL_NET_NOWAIT_H
 
+#include "base/errors.h"
 #include "net/sock.h"
 
 /* Read and write without waiting, whatever the file is set to: what read(2)
@@ -16,7 +17,7 @@ al_nowait_writev(int fd, struct iovec *iov, int count);
 static inline bool
 al_nowait_is_refused(ssize_t n)
 {
-    return n == -EOPNOTSUPP || n == -ENOSYS || n == -EPERM || n == -EACCES;
+    return n == -EOPNOTSUPP || (n < 0 && al_errno_is_refusal((int)-n));
 }
 
 /* Whether somebody has set the file to blocking. */

@@ -5,6 +5,8 @@
  * nowait.c has the calls that cannot be asked so. */
 #include "net/sock.h"
 
+#include "base/errors.h"
+
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -37,7 +39,7 @@ sock_is_interrupted(ssize_t n)
 static inline bool
 sock_may_be_refused(ssize_t n)
 {
-    return n == -ENOSYS || n == -EPERM || n == -EACCES;
+    return n < 0 && al_errno_is_refusal((int)-n);
 }
 
 /* Whether it is so: what the `older` call, made right after, says. */

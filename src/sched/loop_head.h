@@ -65,8 +65,7 @@ enum {
 
 struct al_loop_head {
     PyObject_HEAD
-    al_state *state;    /* owned from tp_new to tp_dealloc */
-    struct ev_loop *ev; /* owned, NULL <=> closed */
+    al_state *state; /* owned from tp_new to tp_dealloc */
     al_ready ready;
     al_timers timers;
 
@@ -84,7 +83,7 @@ struct al_loop_head {
     uint64_t held_most;  /* in al_cycles(): a step that takes longer is long */
     al_list holder;      /* in state->holders <=> something is held */
 
-    struct al_reactor *reactor; /* owned, NULL <=> closed, as ev */
+    struct al_reactor *reactor; /* owned, NULL <=> closed */
     struct al_fdtable *fdtable; /* owned, NULL <=> none yet */
 
     PyObject *snapshot; /* owned context, never entered; NULL <=> none yet */
@@ -184,7 +183,7 @@ al_loop_check_closed(al_loop_head *loop)
 AL_NODISCARD static inline int
 al_loop_check_init(al_loop_head *loop)
 {
-    if (AL_UNLIKELY(loop->ev == NULL)) {
+    if (AL_UNLIKELY(loop->reactor == NULL)) {
         PyErr_SetString(PyExc_RuntimeError, "Loop.__init__() was not called");
         return -1;
     }

@@ -6,10 +6,12 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +31,9 @@ int refuse_watch;   /* <> 0: the epoll set takes no timerfd, for this errno */
 int refuse_add;     /* <> 0: no epoll set takes anything, for this errno */
 int refuse_mod;     /* <> 0: nor changes what it watches something for */
 int refuse_wait;    /* <> 0: no epoll_wait(), for this errno */
+int refuse_set;     /* <> 0: no epoll set is made, for this errno */
+int refuse_pipe2;   /* <> 0: no pipe is made by pipe2(), for this errno */
+int refuse_fstat;   /* <> 0: no fstat(), for this errno */
 int changes;        /* of epoll sets */
 
 /* <> 0: what the monotonic clock says, in nanoseconds. It stands still but for
@@ -94,6 +99,36 @@ read(int fd, void *buffer, size_t size)
 {
     readings += fd == timer;
     return REAL(read)(fd, buffer, size);
+}
+
+int
+epoll_create1(int flags)
+{
+    if (refuse_set) {
+        errno = refuse_set;
+        return -1;
+    }
+    return REAL(epoll_create1)(flags);
+}
+
+int
+pipe2(int ends[2], int flags)
+{
+    if (refuse_pipe2) {
+        errno = refuse_pipe2;
+        return -1;
+    }
+    return REAL(pipe2)(ends, flags);
+}
+
+int
+fstat(int fd, struct stat *status)
+{
+    if (refuse_fstat) {
+        errno = refuse_fstat;
+        return -1;
+    }
+    return REAL(fstat)(fd, status);
 }
 
 int

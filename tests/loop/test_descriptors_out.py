@@ -285,6 +285,47 @@ end(loop)
 assert [os.fstat(fd) for fd in taken] == identity
 """)
 
+    def test_signals_arrive_in_the_loop_again(self, passes):
+        passes("""
+def send():
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+loop = new_loop()
+got = []
+loop.add_signal_handler(signal.SIGUSR1, got.append, 1)
+os.closerange(3, 100)
+others = [sock for _ in range(5) for sock in socket.socketpair()]
+loop.run_until_complete(asyncio.sleep(0.002))
+loop.call_soon(send)
+loop.run_until_complete(asyncio.sleep(0.01))
+assert got == [1]
+for other in others:
+    assert not select.select([other], [], [], 0)[0]
+assert loop.remove_signal_handler(signal.SIGUSR1)
+assert signal.set_wakeup_fd(-1) == -1
+loop.close()
+""")
+
+    def test_two_loops_with_signals(self, passes):
+        passes("""
+first, second = new_loop(), new_loop()
+got = []
+first.add_signal_handler(signal.SIGUSR1, got.append, 1)
+second.add_signal_handler(signal.SIGUSR2, got.append, 2)
+os.closerange(3, 100)
+for loop in (first, second):
+    loop.run_until_complete(asyncio.sleep(0.002))
+second.call_soon(os.kill, os.getpid(), signal.SIGUSR2)
+second.run_until_complete(asyncio.sleep(0.01))
+assert got == [2]
+second.close()
+first.call_soon(os.kill, os.getpid(), signal.SIGUSR1)
+first.run_until_complete(asyncio.sleep(0.01))
+assert got == [2, 1]
+first.close()
+assert signal.set_wakeup_fd(-1) == -1
+""")
+
     @pytest.mark.parametrize("backend", ["epoll", "poll", "select"])
     def test_each_of_its_descriptors(self, passes, backend):
         passes(f"""

@@ -1,0 +1,32 @@
+/* file_id.h - which file a descriptor's number stands for. */
+#ifndef AL_IO_FILE_ID_H
+#define AL_IO_FILE_ID_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+/* Zero: not known yet. */
+typedef struct {
+    dev_t device;
+    ino_t inode; /* no file has 0 */
+} al_file_id;
+
+/* Whether fd is still the file of the first call. Where the kernel does not say,
+ * for want of memory or in a sandbox, the number is trusted. */
+static inline bool
+al_file_id_matches(al_file_id *self, int fd)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0) {
+        return errno != EBADF;
+    }
+    if (self->inode == 0) {
+        self->device = status.st_dev;
+        self->inode = status.st_ino;
+    }
+    return status.st_ino == self->inode && status.st_dev == self->device;
+}
+
+#endif
