@@ -1,12 +1,15 @@
-"""Makes stock futures and tasks in known states, by which the C code checks where asyncio keeps their fields.
+"""Makes stock futures, tasks and contexts in known states, by which the C code checks where CPython keeps their fields.
 
-It is imported by asyncloop._core while that is being made, and must not import it.
+It is imported by asyncloop._core while that is being made, and must not import it. What raises here leaves unknown what
+it was to show (src/cpython/layout.c).
 """
 
+import _asyncio
 import asyncio
 import contextvars
 import gc
 import sys
+import weakref
 from asyncio import events
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +36,7 @@ class _Loop:
         """Run what is queued, as the loop that runs in this thread; then let the one that did so before go on."""
         running = events._get_running_loop()
         events._set_running_loop(self)  # type: ignore[arg-type]
-        swap = getattr(asyncio.tasks, "_swap_current_task", None) if _HAS_AWAITED_BY else None
+        swap = getattr(_asyncio, "_swap_current_task", None) if _HAS_AWAITED_BY else None
         task = swap and swap(self, None)
         try:
             for callback, args, context in self.queue:
@@ -59,7 +62,7 @@ def _exception() -> Exception:
 
 def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
     """Futures in all states, with what their fields hold."""
-    futures: list[asyncio.Future[Any]] = [asyncio.Future(loop=loop) for _ in range(5)]
+    futures: list[asyncio.Future[Any]] = [_asyncio.Future(loop=loop) for _ in range(5)]
     pending, finished, failed, cancelled, awaited = futures
     context, other = contextvars.Context(), contextvars.Context()
     pending.add_done_callback(id, context=context)
@@ -71,7 +74,7 @@ def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
     message = "asyncloop learns where a message is kept"
     cancelled.cancel(message)
     awaited._asyncio_future_blocking = True
-    traced: asyncio.Future[Any] = asyncio.Future(loop=_Loop(debug=True))  # type: ignore[arg-type]
+    traced: asyncio.Future[Any] = _asyncio.Future(loop=_Loop(debug=True))  # type: ignore[arg-type]
     state = {"callback0": id, "context0": context, "callbacks": _referent(pending, list)}
     return [
         (pending, {"loop": loop, **state}),
@@ -85,7 +88,7 @@ def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
 
 def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
     """Tasks that wait, are to be cancelled, were cancelled; and the future waited for."""
-    awaited: asyncio.Future[Any] = asyncio.Future(loop=loop)
+    awaited: asyncio.Future[Any] = _asyncio.Future(loop=loop)
 
     async def waits() -> None:
         await awaited
@@ -96,7 +99,7 @@ def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
     def make(function: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
         coro, context = function(), contextvars.Context()
         name = f"asyncloop learns of a task that {function.__name__}"
-        task = asyncio.Task(coro, loop=loop, name=name, context=context)
+        task = _asyncio.Task(coro, loop=loop, name=name, context=context)
         fields = {"loop": loop, "coro": coro, "name": name, "context": context, "log_destroy_pending": 1}
         return task, {**fields, **_TASK, **_WEAKREFS}
 
@@ -116,8 +119,19 @@ def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
     ]
 
 
-def make_specimens(_: None) -> list[tuple[Any, dict[str, Any]]]:
+def set_of_tasks() -> weakref.WeakSet[Any]:
+    """Return the set that, up to 3.13, asyncio keeps tasks in which are not of its own types."""
+    name = "_all_tasks" if sys.version_info < (3, 12) else "_scheduled_tasks"
+    tasks = getattr(_asyncio, name)
+    if not isinstance(tasks, weakref.WeakSet) or "data" not in vars(tasks):
+        raise TypeError(name)
+    return tasks
+
+
+def make_specimens() -> list[tuple[Any, dict[str, Any]]]:
     """Return pairs of a stock future or task and its fields, by their names in src/cpython/layout.h."""
+    if not _HAS_AWAITED_BY:
+        set_of_tasks()  # without it, all_tasks() could not find ours
     loop = _Loop()
     return [*_futures(loop), *_tasks(loop)]
 
@@ -129,3 +143,48 @@ def drop_specimens(specimens: list[tuple[Any, dict[str, Any]]]) -> None:
         if "coro" in fields:
             specimen._log_destroy_pending = False
             fields["coro"].close()
+
+
+def make_contexts() -> tuple[contextvars.Context, contextvars.Context, contextvars.Context]:
+    """Return an empty context, one with a variable, and a copy of that."""
+    variable: contextvars.ContextVar[None] = contextvars.ContextVar("variable")
+    context = contextvars.Context()
+    context.run(variable.set, None)
+    return contextvars.Context(), context, context.copy()
+
+
+async def _nothing() -> None:
+    pass
+
+
+def make_task() -> int:
+    """Make a stock task without a name and return its number."""
+    coro = _nothing()
+    task = _asyncio.Task(coro, loop=_Loop())  # type: ignore[arg-type]
+    coro.close()
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    return int(task.get_name().removeprefix("Task-"))
+
+
+def show_current_task(look: Callable[[Any, asyncio.Task[None]], None]) -> None:
+    """Call look(loop, task) with the running loop of this thread, and its current task, which was made last."""
+    loop, coro = _Loop(), _nothing()
+    task: Any = _asyncio.Task(coro, loop=loop, name="asyncloop learns of it")  # type: ignore[arg-type]
+    swap: Any = vars(_asyncio)["_swap_current_task"]
+
+    def show() -> None:
+        swap(loop, task)
+        look(loop, task)
+        swap(loop, None)
+
+    loop.queue = [(show, (), contextvars.Context())]
+    try:
+        loop.run()
+    finally:
+        coro.close()
+        task._log_destroy_pending = False
+
+
+def describe_callback(callback: Any, args: tuple[Any, ...], *, debug: bool = False) -> str:
+    """Take the place of asyncio's function for the text of a report, where that is not there."""
+    return f"{callback!r}{args!r}" if debug else repr(callback)

@@ -168,6 +168,3 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
 
 
 _registry.extend_all_tasks()
-_registry.learn_task_counter()
-_registry.learn_thread_state()
-_registry.learn_context_layout()

@@ -1,4 +1,4 @@
-"""Makes asyncio.all_tasks() see our pending tasks, which asyncio's own set of tasks does not hold.
+"""Makes asyncio.all_tasks() see our pending tasks, which up to 3.13 asyncio's own set of tasks does not hold.
 
 That set costs more per task than all the rest of making one, so the C code keeps a list instead
 (src/task/registry.c). all_tasks() finds it because the set object itself is given an __iter__ that walks the list
@@ -10,16 +10,12 @@ of an interpreter that has ended. It has a set of its own on the same data, whic
 
 import _asyncio
 import asyncio
-import contextvars
-import gc
 import sys
-import types
 import weakref
-from asyncio import events
 from collections.abc import Iterator
 from typing import Any
 
-from . import _core
+from . import _core, _layout
 
 
 def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
@@ -62,7 +58,7 @@ def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
         def copy(self) -> weakref.WeakSet[Any]:
             return weakref.WeakSet(self)
 
-        # What asyncio._register_task() and _unregister_task() call, of which the C code knows nothing before 3.14.
+        # What asyncio._register_task() and _unregister_task() call, of which the C code knows nothing.
 
         def add(self, task: Any) -> None:
             tasks = vars(self)["data"]
@@ -77,16 +73,6 @@ def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
     return Tasks
 
 
-def _stock_tasks() -> weakref.WeakSet[Any]:
-    """The set that asyncio keeps tasks in which are not of its own types."""
-    for name in ("_scheduled_tasks", "_all_tasks"):
-        if hasattr(_asyncio, name):
-            return getattr(_asyncio, name)  # type: ignore[no-any-return]
-    # From 3.14 it has no name any more; the module still owns it.
-    (found,) = (item for item in gc.get_referents(_asyncio) if isinstance(item, weakref.WeakSet))
-    return found
-
-
 def _replace_in_this_interpreter(tasks: weakref.WeakSet[Any]) -> None:
     own = _extended(weakref.WeakSet)()
     own.__dict__ = tasks.__dict__
@@ -96,62 +82,11 @@ def _replace_in_this_interpreter(tasks: weakref.WeakSet[Any]) -> None:
 
 
 def extend_all_tasks() -> None:
-    """Have asyncio's set of tasks answer for ours, too."""
-    if _core.Task is asyncio.Task:
+    """Have asyncio's set of tasks answer for ours, too. From 3.14 ours are where asyncio's own are."""
+    if _core.Task is asyncio.Task or sys.version_info >= (3, 14):
         return
-    tasks = _stock_tasks()
+    tasks = _layout.set_of_tasks()
     if sys.version_info < (3, 12) and not _core._is_main_interpreter():
         _replace_in_this_interpreter(tasks)
     else:
         tasks.__class__ = _extended(type(tasks))
-
-
-def learn_context_layout() -> None:
-    """Show the C code two contexts, so that it finds where they keep their variables."""
-    variable: contextvars.ContextVar[None] = contextvars.ContextVar("variable")
-    context = contextvars.Context()
-    context.run(variable.set, None)
-    _core._learn_context_layout(contextvars.Context(), context)
-
-
-def _no_loop() -> Any:
-    """What a stock task takes for its loop."""
-    return types.SimpleNamespace(call_soon=lambda *args, context: None, get_debug=lambda: False)
-
-
-def learn_task_counter() -> None:
-    """Let the C code make stock tasks, so that it finds what counts them."""
-    loop = _no_loop()
-
-    async def nothing() -> None:
-        pass
-
-    def make() -> int:
-        coro = nothing()
-        task = _asyncio.Task(coro, loop=loop)
-        coro.close()
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        return int(task.get_name().removeprefix("Task-"))
-
-    _core._learn_task_counter(make)
-
-
-def learn_thread_state() -> None:
-    """Show the C code where, from 3.14, the thread state keeps the running loop, its current task and all tasks."""
-    if sys.version_info < (3, 14):
-        return
-
-    async def nothing() -> None:
-        pass
-
-    loop, coro = _no_loop(), nothing()
-    swap: Any = vars(_asyncio)["_swap_current_task"]
-    task: Any = asyncio.Task(coro, loop=loop, name="asyncloop learns of it")
-    running = events._get_running_loop()
-    events._set_running_loop(loop)
-    current = swap(loop, task)
-    _core._learn_thread_state(loop, task, task)
-    swap(loop, current)
-    events._set_running_loop(running)
-    coro.close()
-    task._log_destroy_pending = False

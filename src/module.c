@@ -8,9 +8,7 @@
 #include "net/listener.h"
 #include "net/pipe_transport.h"
 #include "net/sock_transport.h"
-#include "sched/context.h"
 #include "sched/handle.h"
-#include "task/counter.h"
 #include "task/registry.h"
 #include "task/task.h"
 #include "tls/protocol.h"
@@ -25,7 +23,6 @@ module_exec(PyObject *module)
         al_future_init_type,
         al_future_iter_init_type,
         al_task_init_type,
-        al_registry_init,
         al_sock_transport_init_type,
         al_pipe_read_init_type,
         al_pipe_write_init_type,
@@ -57,10 +54,6 @@ static PyMethodDef module_methods[] = {
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
     {"_layout", al_layout_show, METH_NOARGS, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
-    {"_learn_context_layout", al_context_learn_layout, METH_VARARGS, NULL},
-    {"_learn_task_counter", al_counter_learn, METH_O, NULL},
-    {"_learn_thread_state", al_registry_learn_thread_state, METH_VARARGS,
-     NULL},
     {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec},

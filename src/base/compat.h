@@ -3,8 +3,8 @@
  * Two kinds of things live here: shims that give an older CPython the API of
  * a newer one, and constants that name a change of asyncio's own behaviour,
  * so that the code which follows it reads `if (AL_UNCANCEL_CLEARS)` and not a
- * version number.  (The interpreter's books on tasks differ so much that they
- * have a file of their own, task/registry.c.) */
+ * version number.  (How the interpreter keeps tasks differs so much that it
+ * has files of its own, cpython/layout.h and task/registry.c.) */
 #ifndef AL_BASE_COMPAT_H
 #define AL_BASE_COMPAT_H
 

@@ -9,8 +9,8 @@
  * are cleared, which lets go of the module.
  *
  * Invariants
- *   (1) Everything in al_state that Python can see is in AL_OWNED, AL_IMPORTS
- *       or AL_NAMES; a free list holds memory, never references.
+ *   (1) Everything in al_state that Python can see is in AL_OWNED, in the lists
+ *       of imports or in AL_NAMES; a free list holds memory, never references.
  *   (2) An object goes to a free list only while it, or its loop, owns the
  *       state: so none goes there after the lists are freed. */
 #include "base/state.h"
@@ -37,7 +37,6 @@ al_state_init(PyObject *module)
     }
     *(al_state **)PyModule_GetState(module) = al_state_own(state);
     al_list_init(&state->pending_tasks);
-    state->task_counter = &state->own_task_counter;
     al_list_init(&state->holders);
 #define X(name)                                                               \
     if ((state->names.name = PyUnicode_InternFromString(#name)) == NULL) {    \
@@ -50,6 +49,15 @@ al_state_init(PyObject *module)
         return -1;                                                            \
     }
     AL_IMPORTS(X)
+#undef X
+#define X(field, module_name, attribute, other_module, other)                 \
+    if (state_import(&state->imports.field, module_name, attribute) < 0) {    \
+        PyErr_Clear();                                                        \
+        if (state_import(&state->imports.field, other_module, other) < 0) {   \
+            return -1;                                                        \
+        }                                                                     \
+    }
+    AL_PRIVATE_IMPORTS(X)
 #undef X
     state->context_kwnames = PyTuple_Pack(1, state->names.context);
     if (state->context_kwnames == NULL) {
@@ -132,8 +140,9 @@ al_state_traverse(PyObject *module, visitproc visit, void *arg)
 #define X(type, field) Py_VISIT(state->field);
     AL_OWNED(X)
 #undef X
-#define X(field, module_name, attribute) Py_VISIT(state->imports.field);
+#define X(field, ...) Py_VISIT(state->imports.field);
     AL_IMPORTS(X)
+    AL_PRIVATE_IMPORTS(X)
 #undef X
     return 0;
 }
@@ -163,8 +172,9 @@ al_state_free(al_state *state)
 #define X(type, field) Py_CLEAR(state->field);
     AL_OWNED(X)
 #undef X
-#define X(field, module_name, attribute) Py_CLEAR(state->imports.field);
+#define X(field, ...) Py_CLEAR(state->imports.field);
     AL_IMPORTS(X)
+    AL_PRIVATE_IMPORTS(X)
 #undef X
 #define X(name) Py_CLEAR(state->names.name);
     AL_NAMES(X)

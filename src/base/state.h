@@ -25,41 +25,23 @@ typedef struct {
 #define AL_IMPORTS(X)                                                         \
     X(CancelledError, "asyncio.exceptions", "CancelledError")                 \
     X(InvalidStateError, "asyncio.exceptions", "InvalidStateError")           \
-    X(asyncio_Future, "_asyncio", "Future")                                   \
-    X(asyncio_Task, "_asyncio", "Task")                                       \
     X(asyncio_Handle, "asyncio.events", "Handle")                             \
     X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                   \
-    X(asyncio_ThreadSafeHandle, "asyncio.events", AL_THREADSAFE_HANDLE)       \
-    X(asyncio_Transport, "asyncio.transports", "Transport")                   \
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")           \
-    X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")    \
     X(asyncio_DatagramTransport, "asyncio.transports", "DatagramTransport")   \
     X(asyncio_SSLProtocol, "asyncio.sslproto", "SSLProtocol")                 \
     X(asyncio_SSLProtocolState, "asyncio.sslproto", "SSLProtocolState")       \
     X(asyncio_SSLTransport, "asyncio.sslproto", "_SSLProtocolTransport")      \
-    X(asyncio_Protocol, "asyncio.protocols", "Protocol")                      \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")      \
     X(asyncio_StreamReaderProtocol, "asyncio.streams",                        \
       "StreamReaderProtocol")                                                 \
     X(streams_globals, "asyncio.streams", "__dict__")                         \
     X(get_event_loop, "asyncio.events", "get_event_loop")                     \
-    X(get_running_loop, "asyncio.events", "_get_running_loop")                \
     X(iscoroutine, "asyncio.coroutines", "iscoroutine")                       \
-    X(future_repr, "asyncio.base_futures", "_future_repr")                    \
-    X(task_repr, "asyncio.base_tasks", "_task_repr")                          \
-    X(task_get_stack, "asyncio.base_tasks", "_task_get_stack")                \
-    X(task_print_stack, "asyncio.base_tasks", "_task_print_stack")            \
-    X(extract_stack, "asyncio.format_helpers", "extract_stack")               \
     X(extract_whole_stack, "traceback", "extract_stack")                      \
-    X(format_callback_source, "asyncio.format_helpers",                       \
-      "_format_callback_source")                                              \
     X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop")                  \
-    X(check_ssl_socket, "asyncio.base_events", "_check_ssl_socket")           \
-    X(format_handle, "asyncio.base_events", "_format_handle")                 \
     X(logger, "asyncio.log", "logger")                                        \
     X(wrap_future, "asyncio.futures", "wrap_future")                          \
-    X(chain_future, "asyncio.futures", "_chain_future")                       \
-    X(copy_future_state, "asyncio.futures", "_copy_future_state")             \
     X(concurrent_Future, "concurrent.futures", "Future")                      \
     X(TransportSocket, "asyncio.trsock", "TransportSocket")                   \
     X(ShownSocket, "asyncloop._socket", "TransportSocket")                    \
@@ -67,50 +49,68 @@ typedef struct {
     X(strays, "asyncloop._socket", "strays")                                  \
     X(checkpoint, "asyncloop._signals", "checkpoint")                         \
     X(socket_socket, "socket", "socket")                                      \
-    X(deque, "collections", "deque")                                          \
-    X(sys_getframe, "sys", "_getframe")                                       \
-    X(GenericAlias, "types", "GenericAlias")
+    X(deque, "collections", "deque")
+
+/* The same of what asyncio does not document, and what takes its place where it
+ * is not there: X(field, module, attribute, module, attribute). */
+#define AL_PRIVATE_IMPORTS(X)                                                 \
+    X(asyncio_Future, "_asyncio", "Future", "asyncio.futures", "Future")      \
+    X(asyncio_Task, "_asyncio", "Task", "asyncio.tasks", "Task")              \
+    X(asyncio_ThreadSafeHandle, "asyncio.events", AL_THREADSAFE_HANDLE,       \
+      "asyncio.events", "Handle")                                             \
+    X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin",    \
+      "asyncio.transports", "Transport")                                      \
+    X(extract_stack, "asyncio.format_helpers", "extract_stack", "traceback",  \
+      "extract_stack")                                                        \
+    X(format_callback_source, "asyncio.format_helpers",                       \
+      "_format_callback_source", "asyncloop._layout", "describe_callback")    \
+    X(check_ssl_socket, "asyncio.base_events", "_check_ssl_socket",           \
+      "builtins", "bool")                                                     \
+    X(format_handle, "asyncio.base_events", "_format_handle", "builtins",     \
+      "repr")                                                                 \
+    X(chain_future, "asyncio.futures", "_chain_future", "builtins", "None")   \
+    X(copy_future_state, "asyncio.futures", "_copy_future_state", "builtins", \
+      "None")
 
 /* What else is owned and may be seen by Python: X(type, field). */
-#define AL_OWNED(X)                                                             \
-    /* Our types. */                                                            \
-    X(PyTypeObject, FutureType)                                                 \
-    X(PyTypeObject, FutureIterType)                                             \
-    X(PyTypeObject, TaskType)                                                   \
-    X(PyTypeObject, HandleType)                                                 \
-    X(PyTypeObject, TimerHandleType)                                            \
-    X(PyTypeObject, LoopType)                                                   \
-    X(PyTypeObject, SocketTransportType)                                        \
-    X(PyTypeObject, ReadPipeTransportType)                                      \
-    X(PyTypeObject, WritePipeTransportType)                                     \
-    X(PyTypeObject, DatagramTransportType)                                      \
-    X(PyTypeObject, SSLProtocolType)                                            \
-    X(PyTypeObject, SSLTransportType)                                           \
-    X(PyTypeObject, ListenerType)                                               \
-    X(PyTypeObject, SockOpType)                                                 \
-    X(PyTypeObject, FutureChainType)                                            \
-    /* What task/registry.c keeps about the interpreter's books: a dict {loop:\
-     * task}, NULL from 3.14; functions of _asyncio from 3.14, else NULL.     \
-     */ \
-    X(PyObject, current_tasks)                                                  \
-    X(PyObject, swap_current_task)                                              \
-    X(PyObject, register_task)                                                  \
-    X(PyObject, add_awaiter)                                                    \
-    X(PyObject, discard_awaiter)                                                \
-    X(PyObject, asyncio_module) /* NULL <=> unused: task/counter.c */           \
-    /* Of asyncio's SSLProtocolState. */                                        \
-    X(PyObject, tls_unwrapped)                                                  \
-    X(PyObject, tls_do_handshake)                                               \
-    X(PyObject, tls_wrapped)                                                    \
-    X(PyObject, tls_flushing)                                                   \
-    X(PyObject, tls_shutdown)                                                   \
+#define AL_OWNED(X)                                                              \
+    /* Our types. */                                                             \
+    X(PyTypeObject, FutureType)                                                  \
+    X(PyTypeObject, FutureIterType)                                              \
+    X(PyTypeObject, TaskType)                                                    \
+    X(PyTypeObject, HandleType)                                                  \
+    X(PyTypeObject, TimerHandleType)                                             \
+    X(PyTypeObject, LoopType)                                                    \
+    X(PyTypeObject, SocketTransportType)                                         \
+    X(PyTypeObject, ReadPipeTransportType)                                       \
+    X(PyTypeObject, WritePipeTransportType)                                      \
+    X(PyTypeObject, DatagramTransportType)                                       \
+    X(PyTypeObject, SSLProtocolType)                                             \
+    X(PyTypeObject, SSLTransportType)                                            \
+    X(PyTypeObject, ListenerType)                                                \
+    X(PyTypeObject, SockOpType)                                                  \
+    X(PyTypeObject, FutureChainType)                                             \
+    /* Of _asyncio, NULL where they are not used (cpython/layout.c). Up to     \
+     * 3.13 a dict {loop: task}; from 3.14 functions; the module. */ \
+    X(PyObject, current_tasks)                                                   \
+    X(PyObject, swap_current_task)                                               \
+    X(PyObject, register_task)                                                   \
+    X(PyObject, add_awaiter)                                                     \
+    X(PyObject, discard_awaiter)                                                 \
+    X(PyObject, asyncio_module) /* whose memory has the counter of tasks */      \
+    /* Of asyncio's SSLProtocolState. */                                         \
+    X(PyObject, tls_unwrapped)                                                   \
+    X(PyObject, tls_do_handshake)                                                \
+    X(PyObject, tls_wrapped)                                                     \
+    X(PyObject, tls_flushing)                                                    \
+    X(PyObject, tls_shutdown)                                                    \
     /* Of the ssl module, from the first connection on: a tuple of the        \
-     * exceptions that mean "not now", ssl.SSLError, ssl.SSLObject. */ \
-    X(PyObject, tls_again)                                                      \
-    X(PyObject, tls_error)                                                      \
-    X(PyObject, tls_plain_object)                                               \
-    /* A set: types whose instances asyncio.iscoroutine() called coroutines. */ \
-    X(PyObject, coroutine_types)                                                \
+     * exceptions that mean "not now", ssl.SSLError, ssl.SSLObject. */  \
+    X(PyObject, tls_again)                                                       \
+    X(PyObject, tls_error)                                                       \
+    X(PyObject, tls_plain_object)                                                \
+    /* A set: types whose instances asyncio.iscoroutine() called coroutines. */  \
+    X(PyObject, coroutine_types)                                                 \
     X(PyObject, context_kwnames) /* the tuple ("context",) */
 
 /* System calls that an old kernel or a sandbox refuses: learned at the first
@@ -120,6 +120,17 @@ typedef struct {
     bool recvmmsg;
     bool sendmmsg;
 } al_refusals;
+
+/* What is known of the parts of this CPython that it has no API for. All of it
+ * is learned in cpython/layout.c; zero means: unknown, do without. */
+typedef struct {
+    bool futures; /* asyncio's Future and Task are as in cpython/layout.h */
+    Py_ssize_t thread_tasks; /* offset of al_thread_tasks in a thread state */
+    Py_ssize_t context_vars; /* offset of the variables in a Context */
+    uint64_t *task_counter;  /* the number of the last "Task-<number>": in the
+                              * memory of asyncio_module, or the next field */
+    uint64_t own_task_counter;
+} al_layout;
 
 /* It lives until the module and the last object that uses it are gone. In the
  * interpreter's last collections the module and the types may be cleared before
@@ -132,15 +143,11 @@ typedef struct al_state {
     AL_OWNED(X) /* owned */
 #undef X
 
-    al_list pending_tasks; /* head; each node is inside its task */
-    bool layout_is_known;  /* of asyncio's Future and Task: cpython/layout.h */
+    al_list pending_tasks;     /* head; each node is inside its task */
     bool cancel_is_overridden; /* on an instance of Future or Task, ever */
     PyObject *yielded; /* borrowed iterator: task/future_iter.c; or NULL */
-    Py_ssize_t books_offset; /* in a thread state: registry.c; 0 <=> unknown */
-    Py_ssize_t context_vars_offset; /* in a Context: sched/context.h */
 
-    uint64_t *task_counter; /* own_task_counter or asyncio's: counter.h */
-    uint64_t own_task_counter;
+    al_layout layout;
 
     al_refusals refused;
 
@@ -156,6 +163,9 @@ typedef struct al_state {
     struct {
 #define X(field, module, attribute) PyObject *field;
         AL_IMPORTS(X)
+#undef X
+#define X(field, module, attribute, other_module, other) PyObject *field;
+        AL_PRIVATE_IMPORTS(X)
 #undef X
     } imports; /* owned */
 

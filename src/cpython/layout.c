@@ -1,13 +1,22 @@
-/* layout.c - learning whether asyncio's structs are as layout.h has them.
+/* layout.c - learning whether this CPython is as layout.h has it.
  *
- * asyncloop/_layout.py makes stock futures and tasks in known states, and says
- * for each what its fields hold. Here each is compared, byte for byte, with an
- * image that layout.h's struct makes of that: so a field that has moved is
- * found, and one that is new as well, once it is not zero.
+ *     asyncloop/_layout.py --> specimens: futures, tasks, contexts
+ *                                  | compared, byte for byte
+ *     layout.h's structs ----------+----> state->layout
  *
- * What a field means cannot be compared. So only the minor versions are
- * considered whose source was read. */
+ * The Python code makes stock futures and tasks in known states, and says for
+ * each what its fields hold. Each is compared with an image that layout.h's
+ * struct makes of that: so a field that has moved is found, and one that is new
+ * as well, once it is not zero.
+ *
+ * What a field means cannot be compared. So nothing is learned but on the minor
+ * versions whose source was read.
+ *
+ * Each step has its own fallback: it fails without an exception, and what it
+ * would have learned stays unknown. */
 #include "cpython/layout.h"
+
+#include "cpython/task_counter.h"
 
 /* The versions that layout.h was written for. */
 #ifdef Py_GIL_DISABLED
@@ -151,22 +160,10 @@ layout_matches_all(PyObject *specimens)
     return PyList_GET_SIZE(specimens) > 0;
 }
 
-/* Ask asyncloop/_layout.py for the specimens. -> new reference to a list, or
- * NULL with an exception set. */
-static PyObject *
-layout_call(const char *function, PyObject *argument)
-{
-    PyObject *module = PyImport_ImportModule("asyncloop._layout");
-    if (module == NULL) {
-        return NULL;
-    }
-    PyObject *result = PyObject_CallMethod(module, function, "(O)", argument);
-    Py_DECREF(module);
-    return result;
-}
+/* --- the steps of learning ----------------------------------------------- */
 
 static bool
-layout_check_sizes(al_state *state)
+layout_check_sizes(const al_state *state)
 {
     PyTypeObject *future = (PyTypeObject *)state->imports.asyncio_Future;
     PyTypeObject *task = (PyTypeObject *)state->imports.asyncio_Task;
@@ -176,20 +173,166 @@ layout_check_sizes(al_state *state)
            task->tp_basicsize == sizeof(al_task);
 }
 
-/* 1 or 0, or -1 with an exception set. */
-static int
-layout_check_specimens(void)
+static bool
+layout_check_specimens(PyObject *helper)
 {
-    PyObject *specimens = layout_call("make_specimens", Py_None);
+    PyObject *specimens = PyObject_CallMethod(helper, "make_specimens", NULL);
     if (specimens == NULL) {
-        return -1;
+        return false;
     }
-    int matches = PyList_Check(specimens) && layout_matches_all(specimens);
+    bool matches = PyList_Check(specimens) && layout_matches_all(specimens);
     PyErr_Clear();
-    PyObject *done = layout_call("drop_specimens", specimens);
+    PyObject *done =
+        PyObject_CallMethod(helper, "drop_specimens", "(O)", specimens);
     Py_DECREF(specimens);
     Py_XDECREF(done);
-    return done == NULL ? -1 : matches;
+    return done != NULL && matches;
+}
+
+/* Fetch what task/registry.c needs of _asyncio. Whether all is there. */
+static bool
+layout_fetch(al_state *state, PyObject *asyncio)
+{
+#if AL_HAS_AWAITED_BY
+    const struct {
+        PyObject **place;
+        const char *name;
+    } functions[] = {
+        {&state->swap_current_task, "_swap_current_task"},
+        {&state->register_task, "_register_task"},
+        {&state->add_awaiter, "future_add_to_awaited_by"},
+        {&state->discard_awaiter, "future_discard_from_awaited_by"},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(functions); i++) {
+        *functions[i].place =
+            PyObject_GetAttrString(asyncio, functions[i].name);
+        if (*functions[i].place == NULL) {
+            return false;
+        }
+    }
+    return true;
+#else
+    state->current_tasks = PyObject_GetAttrString(asyncio, "_current_tasks");
+    return state->current_tasks != NULL &&
+           PyDict_CheckExact(state->current_tasks);
+#endif
+}
+
+/* The variables are the one word that a copy shares with the context, and an
+ * empty context has not. */
+static void
+layout_learn_context(al_state *state, PyObject *helper)
+{
+    PyObject *contexts = PyObject_CallMethod(helper, "make_contexts", NULL);
+    PyObject *empty, *one, *copy;
+    Py_ssize_t found = 0;
+
+    if (contexts == NULL ||
+        !PyArg_ParseTuple(contexts, "O!O!O!", &PyContext_Type, &empty,
+                          &PyContext_Type, &one, &PyContext_Type, &copy))
+    {
+        Py_XDECREF(contexts);
+        return;
+    }
+#define WORD(op) *(PyObject **)((char *)(op) + offset)
+    for (Py_ssize_t offset = (Py_ssize_t)sizeof(PyObject);
+         offset + (Py_ssize_t)sizeof(PyObject *) <=
+         PyContext_Type.tp_basicsize;
+         offset += (Py_ssize_t)sizeof(PyObject *))
+    {
+        if (WORD(one) != NULL && WORD(one) == WORD(copy) &&
+            WORD(one) != WORD(empty))
+        {
+            if (found != 0) { /* twice: nothing we know */
+                found = 0;
+                break;
+            }
+            found = offset;
+        }
+    }
+#undef WORD
+    Py_DECREF(contexts);
+    state->layout.context_vars = found;
+}
+
+#if AL_HAS_AWAITED_BY
+
+/* look(loop, task): while `loop` runs here, and `task` is its current one and
+ * the last of the list, find where the thread state says so, by the end of the
+ * list. */
+static PyObject *
+layout_look(PyObject *module, PyObject *args)
+{
+    al_state *state = al_state_from_module(module);
+    PyObject *loop, *task;
+
+    if (!PyArg_ParseTuple(args, "OO!", &loop, state->imports.asyncio_Task,
+                          &task))
+    {
+        return NULL;
+    }
+    al_thread_tasks *found =
+        (al_thread_tasks *)((char *)((al_task *)task)->node.next -
+                            offsetof(al_thread_tasks, tasks));
+    const ptrdiff_t least = sizeof(PyThreadState);
+    ptrdiff_t offset = (char *)found - (char *)PyThreadState_Get();
+    if (offset >= least && offset <= least + 512 && found->loop == loop &&
+        found->task == task)
+    {
+        state->layout.thread_tasks = offset;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef layout_look_method = {"look", layout_look, METH_VARARGS,
+                                         NULL};
+
+static void
+layout_learn_thread_state(PyObject *module, PyObject *helper)
+{
+    PyObject *look = PyCFunction_New(&layout_look_method, module);
+    PyObject *done =
+        look == NULL
+            ? NULL
+            : PyObject_CallMethod(helper, "show_current_task", "(O)", look);
+
+    Py_XDECREF(look);
+    Py_XDECREF(done);
+}
+
+#else
+
+static void
+layout_learn_thread_state(PyObject *Py_UNUSED(module),
+                          PyObject *Py_UNUSED(helper))
+{
+}
+
+#endif
+
+/* Learn all there is to learn. May leave any exception set. */
+static void
+layout_learn(PyObject *module, al_state *state)
+{
+    PyObject *helper = PyImport_ImportModule("asyncloop._layout");
+    PyObject *asyncio =
+        helper == NULL ? NULL : PyImport_ImportModule("_asyncio");
+
+    if (asyncio != NULL) {
+        layout_learn_context(state, helper);
+        PyErr_Clear();
+        state->layout.futures = layout_check_sizes(state) &&
+                                layout_check_specimens(helper) &&
+                                layout_fetch(state, asyncio);
+        PyErr_Clear();
+    }
+    if (state->layout.futures) { /* only our own tasks need the rest */
+        layout_learn_thread_state(module, helper);
+        PyErr_Clear();
+        al_task_counter_learn(state, helper);
+    }
+    Py_XDECREF(asyncio);
+    Py_XDECREF(helper);
 }
 
 int
@@ -199,14 +342,15 @@ al_layout_init(PyObject *module)
     const char *wanted = Py_GETENV("ASYNCLOOP_LAYOUT");
     const char *reason = "the environment variable ASYNCLOOP_LAYOUT says so";
 
+    state->layout.task_counter = &state->layout.own_task_counter;
     if (wanted == NULL || strcmp(wanted, "unknown") != 0) {
         reason = "it is not the one of the versions it knows";
-        state->layout_is_known = LAYOUT_IS_LISTED &&
-                                 layout_check_sizes(state) &&
-                                 layout_check_specimens() > 0;
-        PyErr_Clear(); /* whatever a new asyncio does not do any more */
+        if (LAYOUT_IS_LISTED) {
+            layout_learn(module, state);
+            PyErr_Clear();
+        }
     }
-    if (state->layout_is_known) {
+    if (state->layout.futures) {
         return 0;
     }
     return PyErr_WarnFormat(PyExc_ImportWarning, 1,
@@ -219,13 +363,13 @@ al_layout_init(PyObject *module)
 PyObject *
 al_layout_show(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    const al_state *state = al_state_from_module(module);
+    const al_layout *layout = &al_state_from_module(module)->layout;
 
 #define SHOW(condition) (condition) ? Py_True : Py_False
-    return Py_BuildValue("{sOsOsOsO}", "future_and_task",
-                         SHOW(state->layout_is_known), "thread_state",
-                         SHOW(state->books_offset != 0), "task_counter",
-                         SHOW(state->task_counter != &state->own_task_counter),
-                         "context", SHOW(state->context_vars_offset != 0));
+    return Py_BuildValue(
+        "{sOsOsOsO}", "future_and_task", SHOW(layout->futures), "thread_state",
+        SHOW(layout->thread_tasks != 0), "task_counter",
+        SHOW(layout->task_counter != &layout->own_task_counter), "context",
+        SHOW(layout->context_vars != 0));
 #undef SHOW
 }

@@ -1,11 +1,14 @@
-/* layout.h - the structs of asyncio's C Future and Task, by version of CPython.
+/* layout.h - what is private to CPython, by version.
+ *
+ * CPython has no API for some of what we need. What stands here is what its
+ * releases have; at import it is compared with what asyncio itself writes there
+ * (layout.c), and state->layout says what was found to be so. docs/cpython.md
+ * lists what is done where it is not.
  *
  * Our Future and Task keep their state in the fields of asyncio's own, so that
- * asyncio's code, the interpreter's tools and ours work on one state. CPython
- * has no API for these fields. What stands here is what its releases have; at
- * import each field is compared with what asyncio itself writes there
- * (cpython/layout.c). Where that differs, asyncloop.Future and asyncloop.Task
- * are asyncio's classes, and no code of ours touches these structs. */
+ * asyncio's code, the interpreter's tools and ours work on one state. Where
+ * state->layout.futures is false, asyncloop.Future and asyncloop.Task are
+ * asyncio's classes, and no code of ours touches these structs. */
 #ifndef AL_CPYTHON_LAYOUT_H
 #define AL_CPYTHON_LAYOUT_H
 
@@ -84,8 +87,45 @@ typedef struct {
 #    define AL_TASK_FLAGS(task) (task)
 #endif
 
-/* Compare these structs with what asyncio's own futures and tasks have:
- * state->layout_is_known. 0, or -1 with an exception set. */
+#if AL_HAS_AWAITED_BY
+
+/* What the thread state has for asyncio. */
+typedef struct {
+    PyObject *loop; /* owned: the running one, or NULL */
+    PyObject *task; /* owned: its current task, or NULL */
+    al_list tasks;  /* the head of the list of tasks, by their `node` */
+} al_thread_tasks;
+
+/* That of this thread, or NULL where it is not known. */
+static inline al_thread_tasks *
+al_layout_thread_tasks(const al_state *state)
+{
+    if (AL_UNLIKELY(state->layout.thread_tasks == 0)) {
+        return NULL;
+    }
+    return (al_thread_tasks *)((char *)PyThreadState_Get() +
+                               state->layout.thread_tasks);
+}
+
+#endif
+
+/* The number in the name of a task that was given none. */
+static inline uint64_t
+al_layout_next_task_number(al_state *state)
+{
+    return ++*state->layout.task_counter;
+}
+
+/* The variables of a context: contexts with the same variables share them. */
+static inline PyObject *
+al_layout_context_vars(const al_state *state, PyObject *context)
+{
+    return *(PyObject **)((char *)context + state->layout.context_vars);
+}
+
+/* Fill state->layout, and fetch what else we need of _asyncio. All of it stays
+ * unknown where the environment variable ASYNCLOOP_LAYOUT is "unknown". 0, or -1
+ * with an ImportWarning set that is an error. */
 AL_NODISCARD int
 al_layout_init(PyObject *module);
 

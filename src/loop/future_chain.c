@@ -277,6 +277,8 @@ Loop__wrap_future(PyObject *op, PyObject *source)
     if (!Py_IS_TYPE(source,
                     (PyTypeObject *)state->imports.concurrent_Future) ||
         state->FutureType == NULL || !chain_is_direct(loop) ||
+        state->imports.chain_future == Py_None ||
+        state->imports.copy_future_state == Py_None ||
         (loop->overrides & AL_OVERRIDES_CREATE_FUTURE))
     {
         return chain_wrap_stock(loop, source);

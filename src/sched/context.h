@@ -9,23 +9,18 @@
  *
  * "The same variables" is one comparison of pointers: a context holds its
  * variables in an immutable mapping.  Where that pointer is, is learned at
- * import (al_context_learn_layout); without it each callback gets its copy. */
+ * import (cpython/layout.h); without it each callback gets its copy. */
 #ifndef AL_SCHED_CONTEXT_H
 #define AL_SCHED_CONTEXT_H
 
+#include "cpython/layout.h"
 #include "sched/loop_head.h"
 
 /* Whether snapshots are shared at all. */
 static inline bool
 al_context_is_shared(const al_state *state)
 {
-    return state->context_vars_offset != 0;
-}
-
-static inline PyObject *
-al_context_vars(const al_state *state, PyObject *context)
-{
-    return *(PyObject **)((char *)context + state->context_vars_offset);
+    return state->layout.context_vars != 0;
 }
 
 /* A context that is what the current one is now; if al_context_is_shared() not
@@ -38,8 +33,8 @@ al_context_snapshot(al_loop_head *loop)
     }
     PyObject *current = PyThreadState_Get()->context; /* borrowed */
     if (AL_LIKELY(loop->snapshot != NULL && current != NULL &&
-                  al_context_vars(loop->state, current) ==
-                      al_context_vars(loop->state, loop->snapshot)))
+                  al_layout_context_vars(loop->state, current) ==
+                      al_layout_context_vars(loop->state, loop->snapshot)))
     {
         return Py_NewRef(loop->snapshot);
     }
@@ -55,8 +50,8 @@ static inline bool
 al_context_is_ready(const al_loop_head *loop, PyObject *snapshot)
 {
     return loop->scratch != NULL &&
-           al_context_vars(loop->state, loop->scratch) ==
-               al_context_vars(loop->state, snapshot);
+           al_layout_context_vars(loop->state, loop->scratch) ==
+               al_layout_context_vars(loop->state, snapshot);
 }
 
 /* Replace the scratch context by a copy of the snapshot. The old one may hold
@@ -89,7 +84,7 @@ al_context_leave(al_loop_head *loop, PyObject *context, const PyObject *vars)
 
     if (AL_LIKELY(rc == 0 && loop->scratch == NULL &&
                   Py_REFCNT(context) == 1 &&
-                  al_context_vars(loop->state, context) == vars))
+                  al_layout_context_vars(loop->state, context) == vars))
     {
         loop->scratch = context;
     }
@@ -104,10 +99,5 @@ al_context_leave(al_loop_head *loop, PyObject *context, const PyObject *vars)
  * May run anything. */
 void
 al_context_settle(al_loop_head *loop);
-
-/* _core._learn_context_layout(empty, context): find the pointer in `context`,
- * which has a variable that `empty` has not. */
-PyObject *
-al_context_learn_layout(PyObject *module, PyObject *args);
 
 #endif

@@ -453,7 +453,7 @@ handle_call_in_scratch(HandleObject *self)
     if (context == NULL) {
         return NULL;
     }
-    const PyObject *vars = al_context_vars(loop->state, context);
+    const PyObject *vars = al_layout_context_vars(loop->state, context);
     if (Py_REFCNT(self) > 1) {
         handle_keep_context(self, context);
     }

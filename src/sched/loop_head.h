@@ -72,7 +72,7 @@ struct al_loop_head {
     /* A task that stepped last and is still what asyncio.current_task() says;
      * owned, NULL <=> none. Whoever runs anything else leaves it first. */
     PyObject *current_task;
-    uint64_t books_version;                /* task/registry.c */
+    uint64_t tasks_version;                /* task/registry.c */
     int (*leave_task)(al_loop_head *loop); /* task/registry.c, set by loop/ */
     al_run_fn step;                        /* task/task_step.c, likewise */
 

@@ -69,7 +69,7 @@ ready_pop(al_loop_head *loop, al_ready *ready)
 
 /* Whether the task that stepped last has to be left before `next` runs. One
  * task enters in the place of another, but not if that is the other's end,
- * with none but us and the interpreter's books to hold it: its finalisers must
+ * with none but us and the interpreter to hold it: its finalisers must
  * not find its successor as the current task, and in that one's context. */
 static inline bool
 ready_must_leave(const al_loop_head *loop, const al_entry *next)

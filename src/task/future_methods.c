@@ -146,7 +146,7 @@ al_future_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    if (!state->layout_is_known) {
+    if (!state->layout.futures) {
         return PyModule_AddObjectRef(module, "Future",
                                      state->imports.asyncio_Future);
     }

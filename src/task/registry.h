@@ -1,51 +1,69 @@
-/* registry.h - the interpreter's books: which task runs, which are pending.
+/* registry.h - which task runs and which are pending, for the interpreter.
  *
- * asyncio.current_task() and asyncio.all_tasks() read them. They differ so much
- * between versions of CPython that what is different stands here alone. */
+ * asyncio.current_task() and asyncio.all_tasks() tell it. How it is kept differs
+ * so much between versions of CPython that what is different stands here alone. */
 #ifndef AL_TASK_REGISTRY_H
 #define AL_TASK_REGISTRY_H
 
 #include "task/task.h"
 
-/* Enter a new task among the pending ones, take a done or dying one out. 0, or
- * -1 with an exception set. */
+/* The same as al_registry_add() by asyncio's function. 0, or -1. */
 AL_NODISCARD int
-al_registry_add(al_state *state, PyObject *task);
-void
-al_registry_remove(PyObject *task);
+al_registry_add_as_stock(al_state *state, PyObject *task);
+
+/* Enter a new task among the pending ones: 0, or -1 with an exception set. */
+AL_NODISCARD static inline int
+al_registry_add(al_state *state, PyObject *task)
+{
+#if AL_HAS_AWAITED_BY
+    al_thread_tasks *place = al_layout_thread_tasks(state);
+    if (AL_UNLIKELY(place == NULL)) {
+        return al_registry_add_as_stock(state, task);
+    }
+    al_list *tasks = &place->tasks;
+#else
+    al_list *tasks = &state->pending_tasks;
+#endif
+    if (AL_LIKELY(!al_list_is_linked(al_task_node(task)))) {
+        al_list_append(tasks, al_task_node(task));
+    }
+    return 0;
+}
+
+/* Take a done or dying one out. */
+static inline void
+al_registry_remove(PyObject *task)
+{
+    al_list_remove(al_task_node(task));
+}
 
 /* Make `task` the current task of its loop, in the place of the one that
  * loop->current_task says, if any. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_registry_enter(al_loop_head *loop, PyObject *task);
 
-/* The same for a step that is not the ready queue's: no task must be current,
- * not even the same. If another task's step calls it, that has to have seen to
- * this: `*outer` is that task, owned, or NULL, for al_registry_leave_alone(). */
-AL_NODISCARD int
-al_registry_enter_alone(al_loop_head *loop, PyObject *task, PyObject **outer);
-
 /* Make no task the current one: loop->leave_task. Its failure is reported.
  * 0, or -1 with an exception of the handler set that ends the run. */
 AL_NODISCARD int
 al_registry_leave(al_loop_head *loop);
 
-/* The same after al_registry_enter_alone(): failing is an exception of the step.
- * 0, or -1 with it set. Takes the reference to `outer`. */
+/* Make `task` the current one for the step of a callable, on a loop that may be
+ * anybody's: no task must be current, not even the same. If another task's step
+ * calls it, that has to have seen to this: `*outer` is that task, owned, or
+ * NULL, for al_registry_leave_alone(). 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_registry_leave_alone(al_loop_head *loop, PyObject *outer);
+al_registry_enter_alone(PyObject *loop, PyObject *task, PyObject **outer);
+
+/* Make none the current one after it: failing is an exception of the step. 0, or
+ * -1 with it set. Takes the reference to `outer`. */
+AL_NODISCARD int
+al_registry_leave_alone(PyObject *loop, PyObject *task, PyObject *outer);
 
 /* Make `task` current on a loop that may be anybody's, whatever was current
- * there, and back. `task` NULL or None: none. -> new reference to the one
- * before (or None), or NULL with an exception set. */
+ * there, and back. `task` None: none. -> new reference to the one before (or
+ * None), or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_registry_swap(al_state *state, PyObject *loop, PyObject *task);
-
-/* Enter and leave for a loop that is not ours. 0, or -1. */
-AL_NODISCARD int
-al_registry_enter_foreign(al_state *state, PyObject *loop, PyObject *task);
-AL_NODISCARD int
-al_registry_leave_foreign(al_state *state, PyObject *loop, PyObject *task);
 
 /* By asyncio's own functions: have any `future` know that `task` awaits it, or
  * does so no more. 0, or -1 with an exception set. */
@@ -96,15 +114,8 @@ al_registry_end_await(al_state *state, PyObject *future, PyObject *task)
 #endif
 }
 
-AL_NODISCARD int
-al_registry_init(PyObject *module);
-
 /* _core._pending_tasks(): a list of all pending tasks of ours. */
 PyObject *
 al_registry_pending_tasks(PyObject *module, PyObject *ignored);
-
-/* _core._learn_thread_state(loop, task, last): see asyncloop/_registry.py. */
-PyObject *
-al_registry_learn_thread_state(PyObject *module, PyObject *args);
 
 #endif

@@ -1,6 +1,6 @@
 /* stock.h - asyncio's own futures and tasks, for a loop of ours.
  *
- * What a loop makes where state->layout_is_known is false. */
+ * What a loop makes where state->layout.futures is false. */
 #ifndef AL_TASK_STOCK_H
 #define AL_TASK_STOCK_H
 

@@ -11,7 +11,6 @@
 #include "task/task.h"
 
 #include "base/args.h"
-#include "task/counter.h"
 #include "task/registry.h"
 #include "task/stock.h"
 
@@ -82,7 +81,7 @@ task_choose_context(al_task *self, PyObject *context)
 static inline PyObject *
 task_next_name(al_state *state)
 {
-    return PyLong_FromUnsignedLongLong(al_counter_next(state));
+    return PyLong_FromUnsignedLongLong(al_layout_next_task_number(state));
 }
 
 #else
@@ -93,7 +92,7 @@ task_next_name(al_state *state)
 {
     char text[sizeof("Task-18446744073709551615")];
     char *begin = text + sizeof(text);
-    uint64_t number = al_counter_next(state);
+    uint64_t number = al_layout_next_task_number(state);
 
     do {
         *--begin = (char)('0' + number % 10);
@@ -479,7 +478,7 @@ al_task_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    if (!state->layout_is_known) {
+    if (!state->layout.futures) {
         return PyModule_AddObjectRef(module, "Task",
                                      state->imports.asyncio_Task);
     }

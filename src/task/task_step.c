@@ -406,24 +406,6 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
     return rc;
 }
 
-static int
-task_enter(al_state *state, PyObject *loop, bool is_ours, PyObject *op,
-           PyObject **outer)
-{
-    *outer = NULL;
-    return is_ours
-               ? al_registry_enter_alone(al_loop_head_CAST(loop), op, outer)
-               : al_registry_enter_foreign(state, loop, op);
-}
-
-static int
-task_leave(al_state *state, PyObject *loop, bool is_ours, PyObject *op,
-           PyObject *outer)
-{
-    return is_ours ? al_registry_leave_alone(al_loop_head_CAST(loop), outer)
-                   : al_registry_leave_foreign(state, loop, op);
-}
-
 /* The step of a callable, as the current task; the context is entered. `exc` is
  * stolen. A loop of ours has left whatever task stepped last before it runs a
  * callable: if there is a current one now, it is that one which calls. */
@@ -439,15 +421,14 @@ task_step_as_current(PyObject *op, PyObject *exc)
         return -1;
     }
     PyObject *loop = Py_NewRef(self->loop); /* by (2) */
-    bool is_ours = al_loop_is_ours(loop);
-    int rc = task_enter(state, loop, is_ours, op, &outer);
+    int rc = al_registry_enter_alone(loop, op, &outer);
     if (rc < 0) {
         Py_XDECREF(exc);
     }
     else {
         rc = task_step(op, state, exc);
         PyObject *raised = PyErr_GetRaisedException();
-        if (task_leave(state, loop, is_ours, op, outer) < 0) {
+        if (al_registry_leave_alone(loop, op, outer) < 0) {
             rc = -1;
             if (raised != NULL) { /* what the step raised is its context */
                 PyObject *failure = PyErr_GetRaisedException();
@@ -611,8 +592,8 @@ al_task_start_eagerly(PyObject *op)
         Py_DECREF(loop);
         return -1;
     }
-    /* The books are right again when we return, so loop->current_task, which
-     * says what they said before, needs no change. */
+    /* The current task is the same again when we return, so loop->current_task
+     * needs no change. */
     PyObject *context = Py_NewRef(self->context);
     int rc = -1;
     if (al_registry_add(state, op) == 0 && PyContext_Enter(context) == 0) {

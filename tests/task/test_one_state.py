@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import itertools
-import sys
 
 import pytest
 
@@ -197,66 +196,3 @@ def test_long_chains_need_no_stack(loop, Future, Task, run, count):
     last = run(main())
     chain.clear()
     del last
-
-
-# --- where asyncio's structs are not known ---------------------------------
-
-
-UNKNOWN = """
-    import os
-    os.environ["ASYNCLOOP_LAYOUT"] = "unknown"
-    import asyncio, asyncloop
-    from asyncloop import _core
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        loop.call_later(0.001, future.set_result, 1)
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(asyncio.wait_for(future, 5), name="task")
-        ran = await loop.run_in_executor(None, lambda: 2)
-        assert type(task) is asyncio.Task and task.get_name() == "task"
-        print(task.result(), ran, len(asyncio.all_tasks()))
-
-    assert asyncloop.Task is asyncio.Task and asyncloop.Future is asyncio.Future
-    assert _core._layout()["future_and_task"] is False
-    asyncloop.run(main())
-    """
-
-
-def test_unknown_structs_are_not_touched(script):
-    done = script(UNKNOWN, "-W", "always::ImportWarning", names=False)
-    assert done.stdout.split() == ["1", "2", "1"]
-    assert done.stderr.count("ImportWarning: asyncloop uses asyncio's Future and Task instead of its own") == 1
-
-
-def test_everything_private_is_known_here(script):
-    done = script("from asyncloop import Task, _core; print(_core._layout())", names=False)
-    known = dict.fromkeys(("future_and_task", "thread_state", "task_counter", "context"), True)
-    known["thread_state"] = sys.version_info >= (3, 14)
-    assert done.stdout.strip() == str(known)
-
-
-@pytest.mark.parametrize("field", ["result", "state", "coro", "exception_tb", "cancel_requests", "nothing"])
-def test_a_field_that_holds_something_else_is_noticed(script, field):
-    source = f"""
-        import importlib.util, sys, types
-
-        package = types.ModuleType("asyncloop")
-        package.__path__ = importlib.util.find_spec("asyncloop").submodule_search_locations
-        sys.modules["asyncloop"] = package
-        from asyncloop import _layout
-
-        def make_others(_, make=_layout.make_specimens):
-            specimens = make(None)
-            for specimen, fields in specimens:
-                if {field!r} in fields:
-                    fields[{field!r}] = 7 if isinstance(fields[{field!r}], int) else object()
-            return specimens
-
-        _layout.make_specimens = make_others
-        _layout.drop_specimens = lambda specimens: None
-        from asyncloop import _core
-        print(_core._layout()["future_and_task"])
-        """
-    assert script(source, names=False).stdout.strip() == str(field == "nothing")

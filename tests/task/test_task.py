@@ -220,29 +220,6 @@ class TestName:
         )
         assert done.stdout == "Task-1 Task-2 Task-3 Task-6\n"
 
-    def test_a_counter_that_is_not_found_is_not_used(self, script):
-        done = script(
-            """
-            import itertools
-            from asyncloop import _core, new_event_loop
-
-            assert not _core._learn_task_counter(lambda: 1)
-            assert not _core._learn_task_counter(itertools.count(1 << 60).__next__)
-            for wrong in 0, -1, "x", 1 << 64:
-                try:
-                    _core._learn_task_counter(lambda: wrong)
-                except (OverflowError, TypeError):
-                    pass
-
-            async def main():
-                print(asyncio.current_task().get_name())
-
-            new_event_loop().run_until_complete(main())
-            """,
-            names=False,
-        )
-        assert done.stdout == "Task-1\n"
-
     @pytest.mark.parametrize("name", ["given", "", 42, (1,), b"bytes"])
     def test_given_becomes_a_string(self, loop, Task, name):
         task = Task(answer(), loop=loop, name=name)

@@ -1,4 +1,4 @@
-/* counter.c - the number in the name of a task that is given none.
+/* task_counter.c - finding asyncio's counter of the tasks that are given no name.
  *
  *     asyncio.Task() ---> +---------+
  *                         | counter | ---> "Task-<number>"
@@ -9,7 +9,7 @@
  * stock tasks are made, and it is the word in _asyncio's memory that has the
  * number of each. Then it is set back, as if they had not been. If there is no
  * such word, or more than one, we have a counter of our own. */
-#include "task/counter.h"
+#include "cpython/task_counter.h"
 
 #include <link.h>
 
@@ -81,17 +81,15 @@ counter_find_module_state(al_state *state, PyTypeObject *type)
 
 /* --- the search ---------------------------------------------------------- */
 
-/* 0, or -1 with an exception set. */
-static int
-counter_make_task(PyObject *make, uint64_t *number)
+/* The number of a stock task that is made now; 0 with an exception set. */
+static uint64_t
+counter_make_task(PyObject *helper)
 {
-    PyObject *result = PyObject_CallNoArgs(make);
-    if (result == NULL) {
-        return -1;
-    }
-    *number = PyLong_AsUnsignedLongLong(result);
-    Py_DECREF(result);
-    return PyErr_Occurred() ? -1 : 0;
+    PyObject *result = PyObject_CallMethod(helper, "make_task", NULL);
+    uint64_t number = result == NULL ? 0 : PyLong_AsUnsignedLongLong(result);
+
+    Py_XDECREF(result);
+    return PyErr_Occurred() ? 0 : number;
 }
 
 /* Keep those of `places` that have `number` now. -> how many */
@@ -108,49 +106,50 @@ counter_sift(uint64_t **places, size_t count, uint64_t number)
     return kept;
 }
 
-/* 1 if the counter was found, 0 if not, -1 with an exception set. */
-static int
-counter_search_memory(al_state *state, counter_memory memory,
-                      uint64_t **places, PyObject *make)
+/* -> the counter, or NULL. May leave an exception set. */
+static uint64_t *
+counter_search_memory(counter_memory memory, uint64_t **places,
+                      PyObject *helper)
 {
-    uint64_t first = 0, number = 0;
+    uint64_t first = 0, last = 0;
     size_t count = memory.count;
 
     for (size_t i = 0; i < count; i++) {
         places[i] = &memory.words[i];
     }
     for (int round = 0; round < COUNTER_ROUNDS; round++) {
-        uint64_t last = number;
-        if (counter_make_task(make, &number) < 0) {
-            return -1;
+        uint64_t number = counter_make_task(helper);
+        if (number <= last) {
+            return NULL;
         }
         first = round == 0 ? number : first;
-        count = number > last ? counter_sift(places, count, number) : 0;
+        last = number;
+        count = counter_sift(places, count, number);
     }
     if (count != 1) {
-        return 0;
+        return NULL;
     }
-    state->task_counter = places[0];
-    if (number - first == COUNTER_ROUNDS - 1) { /* else others took some */
-        *state->task_counter = first - 1;
+    if (last - first == COUNTER_ROUNDS - 1) { /* else others took some */
+        *places[0] = first - 1;
     }
-    return 1;
+    return places[0];
 }
 
-PyObject *
-al_counter_learn(PyObject *module, PyObject *make)
+void
+al_task_counter_learn(al_state *state, PyObject *helper)
 {
-    al_state *state = al_state_from_module(module);
     PyTypeObject *type = (PyTypeObject *)state->imports.asyncio_Task;
     counter_memory memory = AL_ASYNCIO_IS_STATIC
                                 ? counter_find_segment(type)
                                 : counter_find_module_state(state, type);
     uint64_t **places = PyMem_New(uint64_t *, memory.count);
 
-    if (places == NULL) {
-        return PyErr_NoMemory();
+    if (places != NULL) {
+        uint64_t *found = counter_search_memory(memory, places, helper);
+        if (found != NULL) {
+            state->layout.task_counter = found;
+        }
+        PyMem_Free(places);
     }
-    int is_found = counter_search_memory(state, memory, places, make);
-    PyMem_Free(places);
-    return is_found < 0 ? NULL : PyBool_FromLong(is_found);
+    PyErr_Clear();
 }
