@@ -41,11 +41,18 @@ al_budget_is_left(const al_loop_head *loop)
            al_cycles() - loop->budget_begin < budgets * al_cycles_budget();
 }
 
-/* The same, of one that stops sooner where others wait, too. */
+/* Whether others are ready now and then, and wait for what goes on and on. */
+static inline bool
+al_budget_is_shared(const al_loop_head *loop)
+{
+    return loop->mixed_polls > 0 && !loop->looks_within;
+}
+
+/* As al_budget_is_left(), of one that stops sooner where others wait, too. */
 static inline bool
 al_budget_is_left_beside(const al_loop_head *loop)
 {
-    return loop->mixed_polls == 0 || loop->looks_within
+    return !al_budget_is_shared(loop)
                ? al_budget_is_left(loop)
                : loop->budget_turn != loop->turn ||
                      al_cycles() - loop->budget_begin <
