@@ -22,6 +22,10 @@ typedef struct {
 
 #define AL_ARGS(...) {__VA_ARGS__, NULL}
 
+/* The two fields of such a method in a PyMethodDef. */
+#define AL_KEYWORDS(function)                                                 \
+    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
 /* Fill `out`, one borrowed reference a name, NULL where not given.
  * 0, or -1 with TypeError set. */
 AL_NODISCARD int

@@ -413,17 +413,16 @@ Loop__remove_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                              kwnames);
 }
 
-#define FASTCALL(function)                                                    \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
 PyMethodDef al_loop_fds_methods[] = {
-    {"add_reader", FASTCALL(Loop_add_reader), Loop_add_reader_doc},
-    {"add_writer", FASTCALL(Loop_add_writer), Loop_add_writer_doc},
-    {"remove_reader", FASTCALL(Loop_remove_reader), Loop_remove_reader_doc},
-    {"remove_writer", FASTCALL(Loop_remove_writer), Loop_remove_writer_doc},
-    {"_add_reader", FASTCALL(Loop__add_reader), Loop__add_reader_doc},
-    {"_add_writer", FASTCALL(Loop__add_writer), Loop__add_writer_doc},
-    {"_remove_reader", FASTCALL(Loop__remove_reader), Loop__remove_reader_doc},
-    {"_remove_writer", FASTCALL(Loop__remove_writer), Loop__remove_writer_doc},
+    {"add_reader", AL_KEYWORDS(Loop_add_reader), Loop_add_reader_doc},
+    {"add_writer", AL_KEYWORDS(Loop_add_writer), Loop_add_writer_doc},
+    {"remove_reader", AL_KEYWORDS(Loop_remove_reader), Loop_remove_reader_doc},
+    {"remove_writer", AL_KEYWORDS(Loop_remove_writer), Loop_remove_writer_doc},
+    {"_add_reader", AL_KEYWORDS(Loop__add_reader), Loop__add_reader_doc},
+    {"_add_writer", AL_KEYWORDS(Loop__add_writer), Loop__add_writer_doc},
+    {"_remove_reader", AL_KEYWORDS(Loop__remove_reader),
+     Loop__remove_reader_doc},
+    {"_remove_writer", AL_KEYWORDS(Loop__remove_writer),
+     Loop__remove_writer_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -163,17 +163,13 @@ Loop__stop_serving(PyObject *op, PyObject *sock)
     Py_RETURN_NONE;
 }
 
-#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
-
 PyMethodDef al_loop_net_methods[] = {
-    {"_make_socket_transport",
-     (PyCFunction)(void (*)(void))Loop__make_socket_transport, AL_KEYWORDS,
+    {"_make_socket_transport", AL_KEYWORDS(Loop__make_socket_transport),
      Loop__make_socket_transport_doc},
-    {"_make_datagram_transport",
-     (PyCFunction)(void (*)(void))Loop__make_datagram_transport, AL_KEYWORDS,
+    {"_make_datagram_transport", AL_KEYWORDS(Loop__make_datagram_transport),
      Loop__make_datagram_transport_doc},
-    {"_start_serving", (PyCFunction)(void (*)(void))Loop__start_serving,
-     AL_KEYWORDS, Loop__start_serving_doc},
+    {"_start_serving", AL_KEYWORDS(Loop__start_serving),
+     Loop__start_serving_doc},
     {"_stop_serving", Loop__stop_serving, METH_O, Loop__stop_serving_doc},
     {NULL, NULL, 0, NULL},
 };

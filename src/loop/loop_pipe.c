@@ -61,14 +61,11 @@ Loop__make_write_pipe_transport(PyObject *op, PyObject *const *args,
     return pipe_make(&signature, al_pipe_write_new, op, args, nargs, kwnames);
 }
 
-#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
-
 PyMethodDef al_loop_pipe_methods[] = {
-    {"_make_read_pipe_transport",
-     (PyCFunction)(void (*)(void))Loop__make_read_pipe_transport, AL_KEYWORDS,
+    {"_make_read_pipe_transport", AL_KEYWORDS(Loop__make_read_pipe_transport),
      Loop__make_read_pipe_transport_doc},
     {"_make_write_pipe_transport",
-     (PyCFunction)(void (*)(void))Loop__make_write_pipe_transport, AL_KEYWORDS,
+     AL_KEYWORDS(Loop__make_write_pipe_transport),
      Loop__make_write_pipe_transport_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -2,6 +2,7 @@
  * tasks, the clock. */
 #include "loop/loop.h"
 
+#include "base/args.h"
 #include "io/wakeup.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
@@ -431,17 +432,12 @@ Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 }
 
 PyMethodDef al_loop_sched_methods[] = {
-    {"call_soon", (PyCFunction)(void (*)(void))Loop_call_soon,
-     METH_FASTCALL | METH_KEYWORDS, Loop_call_soon_doc},
-    {"call_soon_threadsafe",
-     (PyCFunction)(void (*)(void))Loop_call_soon_threadsafe,
-     METH_FASTCALL | METH_KEYWORDS, Loop_call_soon_threadsafe_doc},
-    {"call_at", (PyCFunction)(void (*)(void))Loop_call_at,
-     METH_FASTCALL | METH_KEYWORDS, Loop_call_at_doc},
-    {"call_later", (PyCFunction)(void (*)(void))Loop_call_later,
-     METH_FASTCALL | METH_KEYWORDS, Loop_call_later_doc},
+    {"call_soon", AL_KEYWORDS(Loop_call_soon), Loop_call_soon_doc},
+    {"call_soon_threadsafe", AL_KEYWORDS(Loop_call_soon_threadsafe),
+     Loop_call_soon_threadsafe_doc},
+    {"call_at", AL_KEYWORDS(Loop_call_at), Loop_call_at_doc},
+    {"call_later", AL_KEYWORDS(Loop_call_later), Loop_call_later_doc},
     {"time", Loop_time, METH_NOARGS, Loop_time_doc},
     {"create_future", Loop_create_future, METH_NOARGS, Loop_create_future_doc},
-    {"create_task", (PyCFunction)(void (*)(void))Loop_create_task,
-     METH_FASTCALL | METH_KEYWORDS, Loop_create_task_doc},
+    {"create_task", AL_KEYWORDS(Loop_create_task), Loop_create_task_doc},
     {NULL, NULL, 0, NULL}};

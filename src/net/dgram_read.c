@@ -22,7 +22,7 @@
  *   (1) The buffer, which all transports share, is used between the system
  *       call and the copies only, with no call into Python in between: not
  *       even the allocation of a container, which may collect garbage.
- *   (2) datagram_received() is not called unless al_dgram_read_is_on(): the
+ *   (2) datagram_received() is not called unless al_transport_is_reading(): the
  *       one before it may have paused or closed the transport. What is left
  *       in `in` when it is paused comes first when it is resumed.
  *   (3) `in` is not empty => the transport is paused, or is_rest_queued, or its
@@ -48,8 +48,6 @@
 #define AL_DGRAM_PROBE 8         /* how many the first read of several wants */
 #define AL_DGRAM_BESIDE 4        /* at most, where others are ready, too */
 #define AL_DGRAM_PATIENCE_MAX 16 /* reads of one for each probe in vain */
-
-#define AL_DGRAM_READ_FAILED "Fatal read error on datagram transport"
 
 /* --- one or several? ---------------------------------------------------- */
 
@@ -108,7 +106,8 @@ dgram_read_may_go_on(DatagramTransportObject *self)
 {
     al_loop_head *loop = self->base.loop;
 
-    return self->in_count > 0 && al_dgram_read_is_on(self) && /* by (2) */
+    return self->in_count > 0 &&
+           al_transport_is_reading(&self->base) && /* by (2) */
            loop->ready.count <= self->in_queued && !loop->is_stopping &&
            al_budget_is_left_beside(loop);
 }
@@ -269,7 +268,7 @@ static int
 dgram_read_queue_rest(DatagramTransportObject *self)
 {
     if (self->in_count == 0 || self->is_rest_queued ||
-        !al_dgram_read_is_on(self))
+        !al_transport_is_reading(&self->base))
     {
         return 0;
     }
@@ -292,7 +291,7 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     TransportObject *base = &self->base;
     int rc = 0;
 
-    if (!al_dgram_read_is_on(self) || self->is_rest_queued) {
+    if (!al_transport_is_reading(&self->base) || self->is_rest_queued) {
         return 0; /* by (2), paused or closed after this was queued; by (3) */
     }
     if (self->in_turn == base->loop->turn) { /* by (4) */
@@ -325,10 +324,13 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 }
 
 int
-al_dgram_read_start(DatagramTransportObject *self)
+al_dgram_read_start(TransportObject *base)
 {
-    TransportObject *base = &self->base;
+    DatagramTransportObject *self = DatagramTransportObject_CAST(base);
 
+    if (!al_transport_is_reading(base)) {
+        return 0;
+    }
     if (al_loop_check_closed(base->loop) < 0) {
         return -1;
     }
@@ -342,20 +344,11 @@ al_dgram_read_start(DatagramTransportObject *self)
     if (dgram_read_queue_rest(self) < 0) {
         return -1;
     }
-    if (AL_UNLIKELY(self->watch.loop == NULL)) { /* dgram_write.c, (4) */
-        return al_transport_force_close(base, NULL);
-    }
     if (!al_transport_is_ours(base)) {
         al_error_set_errno(EBADF);
         return al_dgram_transport_fail(self, AL_DGRAM_READ_FAILED);
     }
-    if (al_fdwatch_set_reader(&self->watch, al_dgram_read_run,
-                              (PyObject *)self) < 0)
-    {
-        self->is_paused = true; /* resume_reading() may try again */
-        return -1;
-    }
-    return 0;
+    return al_fd_transport_watch_reader(base, &self->watch, al_dgram_read_run);
 }
 
 void

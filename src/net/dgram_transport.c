@@ -1,10 +1,8 @@
 /* dgram_transport.c - UDP and Unix datagram transports: type, start and close.
  *
- *     a datagram socket ---> al_dgram_transport_new()
- *                                 | next turn
- *                      connection_made(), start reading, wake the waiter
- *                                 |
- *             dgram_read.c, dgram_write.c, until transport.c ends it
+ *     a datagram socket ---> al_dgram_transport_new() ---> fd_transport.c
+ *                                                              |
+ *                                              dgram_read.c, dgram_write.c
  *
  * Making an endpoint is cold: what the socket is, and the names of its ends,
  * are asked of the socket object, which knows every family there is.
@@ -14,9 +12,7 @@
  */
 #include "net/dgram_transport.h"
 
-#include "base/errors.h"
 #include "net/claim.h"
-#include "task/future.h"
 
 /* --- what transport.c asks of us ---------------------------------------- */
 
@@ -24,6 +20,25 @@ static size_t
 dgram_transport_pending(TransportObject *base)
 {
     return ((DatagramTransportObject *)base)->out_size;
+}
+
+static size_t
+dgram_transport_queued(TransportObject *base)
+{
+    return ((DatagramTransportObject *)base)->out_count;
+}
+
+static void
+dgram_transport_stop_reading(TransportObject *base)
+{
+    al_fdwatch_clear_reader(&((DatagramTransportObject *)base)->watch);
+}
+
+static int
+dgram_transport_drained(TransportObject *base)
+{
+    al_fdwatch_clear_writer(&((DatagramTransportObject *)base)->watch);
+    return 0;
 }
 
 static void
@@ -44,7 +59,6 @@ dgram_transport_release(TransportObject *base)
 
     al_fdwatch_close(&self->watch); /* by (1) */
     al_dgram_write_clear(self);
-    Py_CLEAR(self->waiter);
     if (al_descriptor_release(&base->desc, base->state) < 0) {
         PyErr_WriteUnraisable(base->desc.object);
     }
@@ -58,7 +72,13 @@ dgram_transport_make_extra(TransportObject *Py_UNUSED(base),
 }
 
 static const al_transport_kind dgram_transport_kind = {
+    .name = "DatagramTransport",
+    .read_failed = AL_DGRAM_READ_FAILED,
+    .start_reading = al_dgram_read_start,
+    .stop_reading = dgram_transport_stop_reading,
     .pending = dgram_transport_pending,
+    .queued = dgram_transport_queued,
+    .drained = dgram_transport_drained,
     .stop = dgram_transport_stop,
     .release = dgram_transport_release,
     .make_extra = dgram_transport_make_extra,
@@ -82,67 +102,6 @@ al_dgram_transport_fail(DatagramTransportObject *self, const char *message)
 }
 
 /* --- start -------------------------------------------------------------- */
-
-/* Let what made us go on: 0, or -1 with an exception set. */
-static int
-dgram_transport_wake(DatagramTransportObject *self)
-{
-    PyObject *waiter = self->waiter;
-
-    if (waiter == NULL) {
-        return 0;
-    }
-    self->waiter = NULL;
-    int rc = al_future_resolve(waiter, Py_None);
-    Py_DECREF(waiter);
-    return rc;
-}
-
-/* al_run_fn: the three steps that asyncio queues one after another. A failure
- * of one does not keep the next from happening. */
-static int
-dgram_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
-{
-    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
-    TransportObject *base = &self->base;
-    PyObject *raised = NULL;
-
-    /* The loop was closed and the transport finalised; or somebody has called
-     * _begin(). */
-    if (base->phase == AL_TRANSPORT_CLOSED ||
-        base->protocol.connection_made == NULL)
-    {
-        return 0;
-    }
-    PyObject *protocol = Py_NewRef(base->protocol.object);
-    int rc = al_transport_enter(base);
-    if (rc == 0) {
-        rc = al_transport_leave(
-            base, al_protocol_connection_made(&base->protocol, op));
-    }
-    if (rc < 0 && al_transport_report_callback(base, protocol,
-                                               "connection_made", op) < 0)
-    {
-        raised = PyErr_GetRaisedException();
-    }
-    Py_DECREF(protocol);
-
-    /* connection_made() may have paused, closed or aborted us. */
-    if (al_dgram_read_is_on(self) && al_dgram_read_start(self) < 0 &&
-        al_transport_refuse_start(
-            base, "Fatal read error on datagram transport") < 0)
-    {
-        Py_XSETREF(raised, PyErr_GetRaisedException());
-    }
-    if (dgram_transport_wake(self) < 0) {
-        PyErr_WriteUnraisable(op);
-    }
-    if (raised != NULL) {
-        PyErr_SetRaisedException(raised);
-        return -1;
-    }
-    return 0;
-}
 
 /* Put what a method of the socket says into the extra information.
  * -> borrowed, or NULL with an exception set. */
@@ -249,9 +208,6 @@ dgram_transport_init(DatagramTransportObject *self, al_loop_head *loop,
             self->address = Py_NewRef(parts->address);
         }
     }
-    if (parts->waiter != NULL && parts->waiter != Py_None) {
-        self->waiter = Py_NewRef(parts->waiter);
-    }
     return 0;
 }
 
@@ -268,8 +224,7 @@ al_dgram_transport_new(al_loop_head *loop,
     }
     if (al_loop_check_closed(loop) < 0 ||
         dgram_transport_init(self, loop, parts) < 0 ||
-        al_transport_call_soon(&self->base, dgram_transport_run_begin,
-                               "_begin") < 0)
+        al_fd_transport_start(&self->base, parts->waiter) < 0)
     {
         /* Not begun, not ours: the caller closes it. */
         al_descriptor_give_back(&self->base.desc);
@@ -321,70 +276,6 @@ DatagramTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(DatagramTransport_is_reading_doc,
-             "is_reading($self, /)\n--\n\n"
-             "Return whether the transport is receiving: neither paused nor "
-             "closing.");
-
-static PyObject *
-DatagramTransport_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return PyBool_FromLong(
-        al_dgram_read_is_on(DatagramTransportObject_CAST(op)));
-}
-
-PyDoc_STRVAR(DatagramTransport_pause_reading_doc,
-             "pause_reading($self, /)\n--\n\n"
-             "Hand no datagram to the protocol until resume_reading(). May be "
-             "called twice.");
-
-static PyObject *
-DatagramTransport_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
-
-    if (!al_dgram_read_is_on(self)) {
-        Py_RETURN_NONE;
-    }
-    self->is_paused = true;
-    al_fdwatch_clear_reader(&self->watch);
-    if (self->base.loop->is_debug) {
-        al_transport_debug(&self->base, "%r pauses reading");
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(DatagramTransport_resume_reading_doc,
-             "resume_reading($self, /)\n--\n\n"
-             "Receive again after pause_reading(). May be called twice.");
-
-static PyObject *
-DatagramTransport_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
-
-    if (!al_transport_is_open(&self->base) || !self->is_paused) {
-        Py_RETURN_NONE;
-    }
-    self->is_paused = false;
-    if (al_dgram_read_start(self) < 0) {
-        return NULL;
-    }
-    if (self->base.loop->is_debug) {
-        al_transport_debug(&self->base, "%r resumes reading");
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-DatagramTransport__begin(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    if (dgram_transport_run_begin(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
 static PyObject *
 DatagramTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -394,76 +285,18 @@ DatagramTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(DatagramTransport_abort_doc,
-             "abort($self, /)\n--\n\n"
-             "Close the socket without sending what is queued; "
-             "connection_lost(None) follows.");
-PyDoc_STRVAR(DatagramTransport_is_closing_doc,
-             "is_closing($self, /)\n--\n\n"
-             "Return whether the transport is closing or closed.");
-PyDoc_STRVAR(DatagramTransport_get_protocol_doc,
-             "get_protocol($self, /)\n--\n\n"
-             "Return the protocol, None after connection_lost().");
-PyDoc_STRVAR(DatagramTransport_set_protocol_doc,
-             "set_protocol($self, /, protocol)\n--\n\n"
-             "Talk to another protocol from now on; its connection_made() is "
-             "not called.");
-PyDoc_STRVAR(DatagramTransport_get_extra_info_doc,
-             "get_extra_info($self, name, default=None)\n--\n\n"
-             "Return what is known under a name: \"socket\", \"sockname\", "
-             "\"peername\"; else the\ndefault.");
-PyDoc_STRVAR(
-    DatagramTransport_get_write_buffer_size_doc,
-    "get_write_buffer_size($self, /)\n--\n\n"
-    "Return the number of bytes queued: not taken by the kernel yet; from "
-    "Python 3.13 on\nwith 8 more for each datagram.");
-PyDoc_STRVAR(DatagramTransport_get_write_buffer_limits_doc,
-             "get_write_buffer_limits($self, /)\n--\n\n"
-             "Return the limits for flow control in bytes, as (low, high).");
-PyDoc_STRVAR(DatagramTransport_set_write_buffer_limits_doc,
-             "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"
-             "Pause the protocol's writing when more than `high` bytes are "
-             "queued, resume it\nwhen not more than `low` are. Defaults: 64 "
-             "KiB, or four times low; a quarter of high.\nRaises ValueError "
-             "unless high >= low >= 0.");
-
-#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
-
 static PyMethodDef DatagramTransport_methods[] = {
-    {"sendto", (PyCFunction)(void (*)(void))al_dgram_write_py_sendto,
-     AL_KEYWORDS, DatagramTransport_sendto_doc},
+    {"sendto", AL_KEYWORDS(al_dgram_write_py_sendto),
+     DatagramTransport_sendto_doc},
     {"close", DatagramTransport_close, METH_NOARGS,
      DatagramTransport_close_doc},
-    {"abort", al_transport_py_abort, METH_NOARGS, DatagramTransport_abort_doc},
-    {"is_closing", al_transport_py_is_closing, METH_NOARGS,
-     DatagramTransport_is_closing_doc},
-    {"is_reading", DatagramTransport_is_reading, METH_NOARGS,
-     DatagramTransport_is_reading_doc},
-    {"pause_reading", DatagramTransport_pause_reading, METH_NOARGS,
-     DatagramTransport_pause_reading_doc},
-    {"resume_reading", DatagramTransport_resume_reading, METH_NOARGS,
-     DatagramTransport_resume_reading_doc},
-    {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
-     DatagramTransport_get_protocol_doc},
-    {"set_protocol", (PyCFunction)(void (*)(void))al_transport_py_set_protocol,
-     AL_KEYWORDS, DatagramTransport_set_protocol_doc},
-    {"get_extra_info",
-     (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
-     DatagramTransport_get_extra_info_doc},
-    {"get_write_buffer_size", al_transport_py_get_write_buffer_size,
-     METH_NOARGS, DatagramTransport_get_write_buffer_size_doc},
-    {"get_write_buffer_limits", al_transport_py_get_write_buffer_limits,
-     METH_NOARGS, DatagramTransport_get_write_buffer_limits_doc},
-    {"set_write_buffer_limits",
-     (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
-     AL_KEYWORDS, DatagramTransport_set_write_buffer_limits_doc},
+    AL_FD_TRANSPORT_METHODS,
+    AL_FD_TRANSPORT_READ_METHODS,
+    AL_FD_TRANSPORT_WRITE_METHODS,
     /* Not for users: claim.h, and a call_soon() that is overridden. */
     {"_show_number", al_claim_py_show_number, METH_NOARGS, NULL},
     {"_trust_number", al_claim_py_trust_number, METH_NOARGS, NULL},
-    {"_begin", DatagramTransport__begin, METH_NOARGS, NULL},
     {"_read_ready", DatagramTransport__read_ready, METH_NOARGS, NULL},
-    {"_call_connection_lost", al_transport_py_call_connection_lost,
-     METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -476,30 +309,8 @@ static PyObject *
 DatagramTransport_repr(PyObject *op)
 {
     DatagramTransportObject *self = DatagramTransportObject_CAST(op);
-    TransportObject *base = &self->base;
-    const char *phase = "";
 
-    switch (base->phase) {
-    case AL_TRANSPORT_OPEN:
-        break;
-    case AL_TRANSPORT_CLOSING:
-        phase = " closing";
-        break;
-    case AL_TRANSPORT_CLOSED:
-        phase = " closed";
-        break;
-    }
-    if (base->loop == NULL || base->loop->is_closed) {
-        return PyUnicode_FromFormat("<asyncloop.DatagramTransport%s fd=%d>",
-                                    phase, base->desc.fd);
-    }
-    return PyUnicode_FromFormat(
-        "<asyncloop.DatagramTransport%s fd=%d read=%s write=<%s, "
-        "bufsize=%zu>>",
-        phase, base->desc.fd,
-        self->watch.reader.object != NULL ? "polling" : "idle",
-        self->watch.writer.object != NULL ? "polling" : "idle",
-        self->out_size);
+    return al_fd_transport_repr(&self->base, &self->watch, self->out_size);
 }
 
 /* --- Python: lifetime --------------------------------------------------- */
@@ -512,7 +323,6 @@ DatagramTransport_traverse(PyObject *op, visitproc visit, void *arg)
     /* The references of the watch's entries are the loop's, which visits
      * them; what was received, and from whom, refers to nothing. */
     Py_VISIT(self->address);
-    Py_VISIT(self->waiter);
     for (size_t i = 0; i < self->out_count; i++) {
         size_t place = (self->out_head + i) & (self->out_capacity - 1);
         Py_VISIT(self->out[place].address);
@@ -529,38 +339,24 @@ DatagramTransport_clear(PyObject *op)
     al_dgram_read_clear(self);
     al_dgram_write_clear(self);
     Py_CLEAR(self->address);
-    Py_CLEAR(self->waiter);
     al_transport_clear(&self->base);
     return 0;
 }
 
 static void
-DatagramTransport_finalize(PyObject *op)
+dgram_transport_free(PyObject *op)
 {
-    TransportObject *base = TransportObject_CAST(op);
+    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
 
-    if (base->desc.phase != AL_DESCRIPTOR_NONE) {
-        al_transport_finalize(base);
-    }
+    PyMem_Free(self->in);
+    PyMem_Free(self->out);
+    al_addr_cache_free(self->senders);
 }
 
 static void
 DatagramTransport_dealloc(PyObject *op)
 {
-    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
-
-    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return; /* the warning has brought it back to life */
-    }
-    PyObject_GC_UnTrack(op);
-    if (self->base.weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
-    (void)DatagramTransport_clear(op);
-    PyMem_Free(self->in);
-    PyMem_Free(self->out);
-    al_addr_cache_free(self->senders);
-    al_transport_free(TransportObject_CAST(op));
+    al_fd_transport_dealloc(op, DatagramTransport_clear, dgram_transport_free);
 }
 
 /* --- type --------------------------------------------------------------- */
@@ -576,7 +372,7 @@ static PyType_Slot DatagramTransport_slots[] = {
     {Py_tp_repr, DatagramTransport_repr},
     {Py_tp_traverse, DatagramTransport_traverse},
     {Py_tp_clear, DatagramTransport_clear},
-    {Py_tp_finalize, DatagramTransport_finalize},
+    {Py_tp_finalize, al_fd_transport_finalize},
     {Py_tp_dealloc, DatagramTransport_dealloc},
     {0, NULL},
 };

@@ -2,10 +2,9 @@
 #ifndef AL_NET_DGRAM_TRANSPORT_H
 #define AL_NET_DGRAM_TRANSPORT_H
 
-#include "io/fdwatch.h"
 #include "net/addr_cache.h"
+#include "net/fd_transport.h"
 #include "net/sockaddr.h"
-#include "net/transport.h"
 
 /* Received in one system call with others, and not handed over yet. */
 typedef struct {
@@ -24,12 +23,10 @@ typedef struct {
     TransportObject base;
     al_fdwatch watch; /* in the loop's table from the start to the end */
     int family;
-    bool is_paused;    /* pause_reading() was called last */
     bool is_plain;     /* a family whose addresses we know */
     bool is_connected; /* its peer has an address: all goes there */
     bool is_paired;    /* it has a peer, which has no address */
     PyObject *address; /* owned: the one to send to; NULL: any */
-    PyObject *waiter;  /* owned future, NULL <=> none or woken */
 
     /* dgram_read.c */
     al_dgram_in *in; /* owned array of AL_SOCK_BATCH, NULL until needed */
@@ -50,6 +47,9 @@ typedef struct {
     size_t out_count;
     size_t out_size; /* bytes, as flow control counts them */
 } DatagramTransportObject;
+
+/* asyncio's words for what ends a transport. */
+#define AL_DGRAM_READ_FAILED "Fatal read error on datagram transport"
 
 #define DatagramTransportObject_CAST(op) ((DatagramTransportObject *)(op))
 
@@ -82,19 +82,13 @@ al_dgram_transport_fail(DatagramTransportObject *self, const char *message);
 AL_NODISCARD int
 al_dgram_read_run(al_loop_head *loop, PyObject *op);
 
-/* Let it be queued from now on. 0, or -1 with an exception set. */
+/* kind->start_reading: let it be queued from now on. */
 AL_NODISCARD int
-al_dgram_read_start(DatagramTransportObject *self);
+al_dgram_read_start(TransportObject *base);
 
 /* Drop what was received and not handed over. */
 void
 al_dgram_read_clear(DatagramTransportObject *self);
-
-static inline bool
-al_dgram_read_is_on(const DatagramTransportObject *self)
-{
-    return al_transport_is_open(&self->base) && !self->is_paused;
-}
 
 /* dgram_write.c: the method of its side. */
 PyObject *

@@ -337,22 +337,7 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (rc == 0 || base->lost > 0) {
         return 0;
     }
-    rc = al_flow_maybe_resume(base); /* may send, close, abort */
-    if (self->out_count > 0 || base->lost > 0) {
-        return rc;
-    }
-    PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
-    al_fdwatch_clear_writer(&self->watch);
-    rc = 0;
-    if (al_transport_is_draining(base)) {
-        base->lost = 1;
-        rc = al_transport_run_lost(base->loop, op);
-    }
-    if (raised != NULL) {
-        PyErr_SetRaisedException(raised);
-        rc = -1;
-    }
-    return rc;
+    return al_fd_transport_resume_writing(base);
 }
 
 /* Make (1) hold before something is queued. 0, or -1 with an exception set; the
@@ -360,17 +345,8 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 static int
 dgram_write_watch(DatagramTransportObject *self)
 {
-    if (self->watch.writer.object != NULL) {
-        return 0;
-    }
-    if (al_loop_check_closed(self->base.loop) < 0) {
-        return -1;
-    }
-    if (AL_UNLIKELY(self->watch.loop == NULL)) {
-        return al_transport_force_close(&self->base, NULL); /* by (4) */
-    }
-    return al_fdwatch_set_writer(&self->watch, dgram_write_run,
-                                 (PyObject *)self);
+    return al_fd_transport_watch_writer(&self->base, &self->watch,
+                                        dgram_write_run);
 }
 
 /* --- Python: sendto() --------------------------------------------------- */

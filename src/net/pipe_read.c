@@ -10,7 +10,7 @@
  * that fills it straight into bytes objects.
  *
  * Invariant
- *   (1) No protocol method is called unless pipe_read_is_on(): it may have
+ *   (1) No protocol method is called unless al_transport_is_reading(): it may have
  *       been paused or closed after this read was queued.
  */
 #include "base/errors.h"
@@ -20,7 +20,9 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define AL_PIPE_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
+#define PIPE_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
+
+#define PIPE_READ_FAILED "Fatal read error on pipe transport"
 
 typedef struct {
     PipeTransportObject common;
@@ -31,12 +33,6 @@ typedef struct {
 
 #define ReadPipeTransportObject_CAST(op) ((ReadPipeTransportObject *)(op))
 
-static inline bool
-pipe_read_is_on(ReadPipeTransportObject *self)
-{
-    return al_transport_is_open(&self->common.base) && !self->common.is_paused;
-}
-
 /* --- what transport.c asks of us ---------------------------------------- */
 
 static size_t
@@ -45,15 +41,22 @@ pipe_read_pending(TransportObject *Py_UNUSED(base))
     return 0;
 }
 
-static void
-pipe_read_stop(TransportObject *base)
+static int
+pipe_read_start(TransportObject *base)
 {
-    al_pipe_unwatch_reader((PipeTransportObject *)base);
+    return al_transport_is_reading(base)
+               ? al_pipe_watch_reader(PipeTransportObject_CAST(base))
+               : 0;
 }
 
 static const al_transport_kind pipe_read_kind = {
+    .name = "ReadPipeTransport",
+    .read_failed = PIPE_READ_FAILED,
+    .start_reading = pipe_read_start,
+    .stop_reading = al_pipe_unwatch_reader,
     .pending = pipe_read_pending,
-    .stop = pipe_read_stop,
+    .queued = pipe_read_pending,
+    .stop = al_pipe_unwatch_reader,
     .release = al_pipe_release,
     .make_extra = al_pipe_make_extra,
 };
@@ -92,7 +95,7 @@ pipe_read_eof(ReadPipeTransportObject *self)
         al_transport_info(base, "%r was closed by peer");
     }
     base->phase = AL_TRANSPORT_CLOSING;
-    al_pipe_unwatch_reader(&self->common);
+    al_pipe_unwatch_reader(&self->common.base);
     if (base->lost > 0) {
         return 0; /* a logging handler, or what that has freed, ended us */
     }
@@ -107,16 +110,15 @@ pipe_read_eof(ReadPipeTransportObject *self)
 static int
 pipe_read_fail(ReadPipeTransportObject *self, int errnum)
 {
-    static const char message[] = "Fatal read error on pipe transport";
     TransportObject *base = &self->common.base;
 
     al_error_set_errno(errnum);
     if (errnum == EIO) {
-        return al_transport_fatal_error(base, message);
+        return al_transport_fatal_error(base, PIPE_READ_FAILED);
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyErr_SetRaisedException(Py_NewRef(exc));
-    int rc = al_transport_report(base, PyUnicode_FromString(message));
+    int rc = al_transport_report(base, PyUnicode_FromString(PIPE_READ_FAILED));
     if (rc == 0) {
         rc = al_transport_force_close(base, exc);
     }
@@ -172,8 +174,7 @@ pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
         return n;
     }
     if ((size_t)n == size) {
-        self->read_size =
-            size * 2 < AL_PIPE_READ_MAX ? size * 2 : AL_PIPE_READ_MAX;
+        self->read_size = size * 2 < PIPE_READ_MAX ? size * 2 : PIPE_READ_MAX;
     }
     else if ((size_t)n <= AL_RECV_BUFFER / 2) {
         self->read_size = 0;
@@ -196,7 +197,7 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     PyObject *data;
 
     /* By (1); and somebody may have put a reader of his own in our place. */
-    if (!pipe_read_is_on(self) || !al_pipe_is_reading(&self->common)) {
+    if (!al_transport_is_reading(base) || !al_pipe_is_reading(&self->common)) {
         return 0;
     }
     if (!al_transport_is_ours(base)) {
@@ -243,7 +244,7 @@ al_pipe_read_new(al_loop_head *loop, const al_pipe_parts *parts)
         al_pipe_init(self, &pipe_read_kind, loop, parts,
                      "Pipe transport is for pipes/sockets only.",
                      &status) < 0 ||
-        al_pipe_start(self, parts->pipe) < 0)
+        al_pipe_start(self, parts) < 0)
     {
         Py_DECREF(self);
         return NULL;
@@ -267,63 +268,6 @@ ReadPipeTransport_close(PyObject *op, PyObject *ignored)
     return al_transport_py_abort(op, ignored);
 }
 
-PyDoc_STRVAR(ReadPipeTransport_is_reading_doc,
-             "is_reading($self, /)\n--\n\n"
-             "Return whether the transport is receiving: neither paused nor "
-             "closing.");
-
-static PyObject *
-ReadPipeTransport_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return PyBool_FromLong(pipe_read_is_on(ReadPipeTransportObject_CAST(op)));
-}
-
-PyDoc_STRVAR(ReadPipeTransport_pause_reading_doc,
-             "pause_reading($self, /)\n--\n\n"
-             "Hand no data to the protocol until resume_reading(). May be "
-             "called twice.");
-
-static PyObject *
-ReadPipeTransport_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    ReadPipeTransportObject *self = ReadPipeTransportObject_CAST(op);
-    TransportObject *base = &self->common.base;
-
-    if (!pipe_read_is_on(self)) {
-        Py_RETURN_NONE;
-    }
-    self->common.is_paused = true;
-    al_pipe_unwatch_reader(&self->common);
-    if (base->loop != NULL && base->loop->is_debug) {
-        al_transport_debug(base, "%r pauses reading");
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(ReadPipeTransport_resume_reading_doc,
-             "resume_reading($self, /)\n--\n\n"
-             "Receive again after pause_reading(). May be called twice.");
-
-static PyObject *
-ReadPipeTransport_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    ReadPipeTransportObject *self = ReadPipeTransportObject_CAST(op);
-    TransportObject *base = &self->common.base;
-
-    if (!al_transport_is_open(base) || !self->common.is_paused) {
-        Py_RETURN_NONE;
-    }
-    self->common.is_paused = false;
-    if (al_pipe_watch_reader(&self->common) < 0) {
-        self->common.is_paused = true;
-        return NULL;
-    }
-    if (base->loop != NULL && base->loop->is_debug) {
-        al_transport_debug(base, "%r resumes reading");
-    }
-    Py_RETURN_NONE;
-}
-
 static PyObject *
 ReadPipeTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -342,47 +286,14 @@ ReadPipeTransport__eof_received(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(ReadPipeTransport_is_closing_doc,
-             "is_closing($self, /)\n--\n\n"
-             "Return whether the transport is closing or closed.");
-PyDoc_STRVAR(ReadPipeTransport_get_protocol_doc,
-             "get_protocol($self, /)\n--\n\n"
-             "Return the protocol, None after connection_lost().");
-PyDoc_STRVAR(ReadPipeTransport_set_protocol_doc,
-             "set_protocol($self, /, protocol)\n--\n\n"
-             "Talk to another protocol from now on; its connection_made() is "
-             "not called.");
-PyDoc_STRVAR(ReadPipeTransport_get_extra_info_doc,
-             "get_extra_info($self, name, default=None)\n--\n\n"
-             "Return what is known under a name, such as \"pipe\"; else the "
-             "default.");
-
-#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
-
 static PyMethodDef ReadPipeTransport_methods[] = {
     {"close", ReadPipeTransport_close, METH_NOARGS,
      ReadPipeTransport_close_doc},
-    {"is_closing", al_transport_py_is_closing, METH_NOARGS,
-     ReadPipeTransport_is_closing_doc},
-    {"is_reading", ReadPipeTransport_is_reading, METH_NOARGS,
-     ReadPipeTransport_is_reading_doc},
-    {"pause_reading", ReadPipeTransport_pause_reading, METH_NOARGS,
-     ReadPipeTransport_pause_reading_doc},
-    {"resume_reading", ReadPipeTransport_resume_reading, METH_NOARGS,
-     ReadPipeTransport_resume_reading_doc},
-    {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
-     ReadPipeTransport_get_protocol_doc},
-    {"set_protocol", (PyCFunction)(void (*)(void))al_transport_py_set_protocol,
-     AL_KEYWORDS, ReadPipeTransport_set_protocol_doc},
-    {"get_extra_info",
-     (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
-     ReadPipeTransport_get_extra_info_doc},
+    AL_FD_TRANSPORT_METHODS,
+    AL_FD_TRANSPORT_READ_METHODS,
     /* Not for users: reports, and a call_soon() that is overridden. */
-    {"_begin", al_pipe_py_begin, METH_NOARGS, NULL},
     {"_read_ready", ReadPipeTransport__read_ready, METH_NOARGS, NULL},
     {"_eof_received", ReadPipeTransport__eof_received, METH_NOARGS, NULL},
-    {"_call_connection_lost", al_transport_py_call_connection_lost,
-     METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -397,7 +308,7 @@ ReadPipeTransport_repr(PyObject *op)
     if (state == NULL) {
         state = al_pipe_is_reading(self) ? "polling" : "idle";
     }
-    PyObject *head = al_pipe_repr_head(self, "ReadPipeTransport");
+    PyObject *head = al_pipe_repr_head(self);
     if (head == NULL) {
         return NULL;
     }
@@ -409,7 +320,7 @@ ReadPipeTransport_repr(PyObject *op)
 static void
 ReadPipeTransport_dealloc(PyObject *op)
 {
-    al_pipe_dealloc(op, al_pipe_clear);
+    al_fd_transport_dealloc(op, al_pipe_clear, NULL);
 }
 
 /* --- type --------------------------------------------------------------- */
@@ -426,7 +337,7 @@ static PyType_Slot ReadPipeTransport_slots[] = {
     {Py_tp_repr, ReadPipeTransport_repr},
     {Py_tp_traverse, al_pipe_traverse},
     {Py_tp_clear, al_pipe_clear},
-    {Py_tp_finalize, al_pipe_finalize},
+    {Py_tp_finalize, al_fd_transport_finalize},
     {Py_tp_dealloc, ReadPipeTransport_dealloc},
     {0, NULL},
 };

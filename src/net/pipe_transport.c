@@ -1,11 +1,9 @@
 /* pipe_transport.c - what the two ends of a pipe have in common: how they
  * begin and end, and how they are watched.
  *
- *     a file object ---> al_pipe_init(), al_pipe_start()
- *                             | next turn
- *                  connection_made(), watch for reading, wake the waiter
- *                             |
- *              pipe_read.c, pipe_write.c, until transport.c ends it
+ *     a file object ---> al_pipe_init(), al_pipe_start() ---> fd_transport.c
+ *                                                                 |
+ *                                                   pipe_read.c, pipe_write.c
  *
  * Invariants
  *   (1) desc.object is the file object, NULL once it is closed or where it is
@@ -17,7 +15,6 @@
 #include "net/pipe_transport.h"
 
 #include "base/errors.h"
-#include "task/future.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,8 +84,10 @@ al_pipe_watch_writer(PipeTransportObject *self, al_run_fn run)
 }
 
 void
-al_pipe_unwatch_reader(PipeTransportObject *self)
+al_pipe_unwatch_reader(TransportObject *base)
 {
+    PipeTransportObject *self = PipeTransportObject_CAST(base);
+
     if (al_pipe_is_reading(self)) {
         al_fdwatch_clear_reader(pipe_watch(self));
     }
@@ -109,9 +108,8 @@ al_pipe_release(TransportObject *base)
 {
     PipeTransportObject *self = (PipeTransportObject *)base;
 
-    al_pipe_unwatch_reader(self); /* by (2) */
+    al_pipe_unwatch_reader(base); /* by (2) */
     al_pipe_unwatch_writer(self);
-    Py_CLEAR(self->waiter);
     int rc = al_descriptor_release(&base->desc, base->state);
     PyObject *raised = PyErr_GetRaisedException();
     Py_CLEAR(base->desc.object); /* by (1) */
@@ -133,75 +131,6 @@ al_pipe_make_extra(TransportObject *Py_UNUSED(base), PyObject *Py_UNUSED(name))
 }
 
 /* --- start -------------------------------------------------------------- */
-
-/* Open, or closed with something left to be written. */
-static bool
-pipe_is_in_use(TransportObject *base)
-{
-    return al_transport_is_open(base) ||
-           (al_transport_is_draining(base) && base->kind->pending(base) > 0);
-}
-
-/* al_run_fn: the three steps that asyncio queues one after another. A failure
- * of one does not keep the next from happening. */
-static int
-pipe_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
-{
-    PipeTransportObject *self = PipeTransportObject_CAST(op);
-    TransportObject *base = &self->base;
-    PyObject *raised = NULL;
-
-    /* The loop was closed and the transport finalised; or somebody has called
-     * _begin(). */
-    if (base->phase == AL_TRANSPORT_CLOSED ||
-        base->protocol.connection_made == NULL)
-    {
-        return 0;
-    }
-    PyObject *protocol = Py_NewRef(base->protocol.object);
-    int rc = al_transport_enter(base);
-    if (rc == 0) {
-        rc = al_transport_leave(
-            base, al_protocol_connection_made(&base->protocol, op));
-    }
-    if (rc < 0 && al_transport_report_callback(base, protocol,
-                                               "connection_made", op) < 0)
-    {
-        raised = PyErr_GetRaisedException();
-    }
-    Py_DECREF(protocol);
-
-    /* connection_made() may have paused, closed or aborted us. What cannot be
-     * polled, such as /dev/null, shows here; as in asyncio that ends nothing.
-     */
-    if (self->on_read != NULL && pipe_is_in_use(base) && !self->is_paused &&
-        al_pipe_watch_reader(self) < 0 &&
-        (al_error_is_fatal() ||
-         al_transport_report_callback(base, op, "_add_reader", Py_None) < 0))
-    {
-        Py_XSETREF(raised, PyErr_GetRaisedException());
-    }
-    PyObject *waiter = self->waiter;
-    self->waiter = NULL;
-    if (waiter != NULL && al_future_resolve(waiter, Py_None) < 0) {
-        PyErr_WriteUnraisable(op);
-    }
-    Py_XDECREF(waiter);
-    if (raised != NULL) {
-        PyErr_SetRaisedException(raised);
-        return -1;
-    }
-    return 0;
-}
-
-PyObject *
-al_pipe_py_begin(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    if (pipe_run_begin(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
 
 /* Ask pipe.fileno() and what that is. 0, or -1 with an exception set. */
 static int
@@ -278,19 +207,16 @@ al_pipe_init(PipeTransportObject *self, const al_transport_kind *kind,
     {
         return -1;
     }
-    if (parts->waiter != NULL && parts->waiter != Py_None) {
-        self->waiter = Py_NewRef(parts->waiter);
-    }
     return 0;
 }
 
 int
-al_pipe_start(PipeTransportObject *self, PyObject *pipe)
+al_pipe_start(PipeTransportObject *self, const al_pipe_parts *parts)
 {
     al_descriptor *desc = &self->base.desc;
 
-    al_descriptor_take(desc, desc->fd, pipe); /* by (1) */
-    if (al_transport_call_soon(&self->base, pipe_run_begin, "_begin") < 0) {
+    al_descriptor_take(desc, desc->fd, parts->pipe); /* by (1) */
+    if (al_fd_transport_start(&self->base, parts->waiter) < 0) {
         al_descriptor_give_back(desc); /* not begun: the caller closes it */
         return -1;
     }
@@ -310,14 +236,14 @@ al_pipe_repr_unknown(PipeTransportObject *self)
 }
 
 PyObject *
-al_pipe_repr_head(PipeTransportObject *self, const char *name)
+al_pipe_repr_head(PipeTransportObject *self)
 {
     const char *phase = self->base.desc.object == NULL      ? " closed"
                         : al_transport_is_open(&self->base) ? ""
                                                             : " closing";
 
-    return PyUnicode_FromFormat("<asyncloop.%s%s fd=%d", name, phase,
-                                self->base.desc.fd);
+    return PyUnicode_FromFormat("<asyncloop.%s%s fd=%d", self->base.kind->name,
+                                phase, self->base.desc.fd);
 }
 
 /* --- Python: lifetime ---------------------------------------------------- */
@@ -325,44 +251,13 @@ al_pipe_repr_head(PipeTransportObject *self, const char *name)
 int
 al_pipe_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    PipeTransportObject *self = PipeTransportObject_CAST(op);
-
     /* The references of our entries are the loop's, which visits them. */
-    Py_VISIT(self->waiter);
-    return al_transport_traverse(&self->base, visit, arg);
+    return al_transport_traverse(TransportObject_CAST(op), visit, arg);
 }
 
 int
 al_pipe_clear(PyObject *op)
 {
-    PipeTransportObject *self = PipeTransportObject_CAST(op);
-
-    Py_CLEAR(self->waiter);
-    al_transport_clear(&self->base);
+    al_transport_clear(TransportObject_CAST(op));
     return 0;
-}
-
-void
-al_pipe_finalize(PyObject *op)
-{
-    TransportObject *base = TransportObject_CAST(op);
-
-    if (base->desc.phase != AL_DESCRIPTOR_NONE) {
-        al_transport_finalize(base);
-    }
-}
-
-void
-al_pipe_dealloc(PyObject *op, int (*clear)(PyObject *))
-{
-
-    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return; /* the warning has brought it back to life */
-    }
-    PyObject_GC_UnTrack(op);
-    if (TransportObject_CAST(op)->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
-    (void)clear(op);
-    al_transport_free(TransportObject_CAST(op));
 }

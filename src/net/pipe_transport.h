@@ -2,8 +2,7 @@
 #ifndef AL_NET_PIPE_TRANSPORT_H
 #define AL_NET_PIPE_TRANSPORT_H
 
-#include "io/fdwatch.h"
-#include "net/transport.h"
+#include "net/fd_transport.h"
 
 #include <sys/stat.h>
 
@@ -12,8 +11,6 @@
  * its watch is the loop's own, and what we have there is an entry. */
 typedef struct {
     TransportObject base;
-    PyObject *waiter;  /* owned future, NULL <=> none or woken */
-    bool is_paused;    /* pause_reading() was called last */
     bool must_ask;     /* the file refuses what nowait.c calls first */
     al_run_fn on_read; /* queued when readable; NULL: that is of no interest */
 } PipeTransportObject;
@@ -45,11 +42,10 @@ al_pipe_init(PipeTransportObject *self, const al_transport_kind *kind,
              al_loop_head *loop, const al_pipe_parts *parts,
              const char *refusal, struct stat *status);
 
-/* Take the pipe over and have connection_made() called in the next turn,
- * reading started and the waiter woken after it. 0, or -1 with an exception
- * set (RuntimeError on a closed loop), and then the pipe is not ours. */
+/* Take the pipe over: al_fd_transport_start(). 0, or -1 with an exception set,
+ * and then the pipe is not ours. */
 AL_NODISCARD int
-al_pipe_start(PipeTransportObject *self, PyObject *pipe);
+al_pipe_start(PipeTransportObject *self, const al_pipe_parts *parts);
 
 /* Whether our entry is in the loop's watch of the descriptor. */
 bool
@@ -63,9 +59,9 @@ al_pipe_watch_reader(PipeTransportObject *self);
 AL_NODISCARD int
 al_pipe_watch_writer(PipeTransportObject *self, al_run_fn run);
 
-/* May run any code. */
+/* May run any code. The first is kind->stop_reading, too. */
 void
-al_pipe_unwatch_reader(PipeTransportObject *self);
+al_pipe_unwatch_reader(TransportObject *base);
 void
 al_pipe_unwatch_writer(PipeTransportObject *self);
 
@@ -77,7 +73,7 @@ al_pipe_make_extra(TransportObject *base, PyObject *name);
 
 /* "<asyncloop.NAME closing fd=N", to go on with. -> new reference, or NULL */
 AL_NODISCARD PyObject *
-al_pipe_repr_head(PipeTransportObject *self, const char *name);
+al_pipe_repr_head(PipeTransportObject *self);
 
 /* "open" or "closed", what asyncio's repr ends with when it does not know what
  * is watched. NULL: it does. */
@@ -88,13 +84,6 @@ int
 al_pipe_traverse(PyObject *op, visitproc visit, void *arg);
 int
 al_pipe_clear(PyObject *op);
-void
-al_pipe_finalize(PyObject *op);
-/* tp_dealloc around the type's own `clear`. */
-void
-al_pipe_dealloc(PyObject *op, int (*clear)(PyObject *));
-PyObject *
-al_pipe_py_begin(PyObject *op, PyObject *ignored);
 
 #define AL_PIPE_MEMBERS                                                       \
     AL_TRANSPORT_MEMBERS,                                                     \

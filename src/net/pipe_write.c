@@ -27,6 +27,8 @@
 
 #define AL_PIPE_IOV 64 /* a pipe of the usual size takes 16 pages */
 
+#define PIPE_WRITE_FAILED "Fatal write error on pipe transport"
+
 typedef struct {
     PipeTransportObject common;
     al_chunks outgoing;   /* what the kernel did not take yet */
@@ -43,18 +45,56 @@ pipe_write_pending(TransportObject *base)
     return WritePipeTransportObject_CAST(base)->outgoing.size;
 }
 
+static size_t
+pipe_write_queued(TransportObject *base)
+{
+    return WritePipeTransportObject_CAST(base)->outgoing.count;
+}
+
+/* Watch for the end of the reader, as long as there is a use for it. */
+static int
+pipe_write_start_reading(TransportObject *base)
+{
+    WritePipeTransportObject *self = WritePipeTransportObject_CAST(base);
+    bool is_in_use =
+        al_transport_is_open(base) ||
+        (al_transport_is_draining(base) && self->outgoing.count > 0);
+
+    return self->common.on_read != NULL && is_in_use
+               ? al_pipe_watch_reader(&self->common)
+               : 0;
+}
+
+static int
+pipe_write_drained(TransportObject *base)
+{
+    WritePipeTransportObject *self = WritePipeTransportObject_CAST(base);
+
+    al_pipe_unwatch_writer(&self->common);
+    if (al_transport_is_draining(base)) {
+        al_pipe_unwatch_reader(base);
+    }
+    return 0;
+}
+
 static void
 pipe_write_stop(TransportObject *base)
 {
     WritePipeTransportObject *self = WritePipeTransportObject_CAST(base);
 
-    al_pipe_unwatch_reader(&self->common);
+    al_pipe_unwatch_reader(&self->common.base);
     al_pipe_unwatch_writer(&self->common);
     al_chunks_clear(&self->outgoing);
 }
 
 static const al_transport_kind pipe_write_kind = {
+    .name = "WritePipeTransport",
+    .read_failed = PIPE_WRITE_FAILED,
+    .start_reading = pipe_write_start_reading,
+    .stop_reading = al_pipe_unwatch_reader,
     .pending = pipe_write_pending,
+    .queued = pipe_write_queued,
+    .drained = pipe_write_drained,
     .stop = pipe_write_stop,
     .release = al_pipe_release,
     .make_extra = al_pipe_make_extra,
@@ -71,8 +111,7 @@ pipe_write_fail(WritePipeTransportObject *self)
         return -1;
     }
     self->lost_writes++;
-    return al_transport_fatal_error(&self->common.base,
-                                    "Fatal write error on pipe transport");
+    return al_transport_fatal_error(&self->common.base, PIPE_WRITE_FAILED);
 }
 
 /* The same: the descriptor is not ours any more. */
@@ -81,33 +120,6 @@ pipe_write_lose(WritePipeTransportObject *self)
 {
     al_error_set_errno(EBADF);
     return pipe_write_fail(self);
-}
-
-/* All is written. 0, or -1 with an exception to be raised set. */
-static int
-pipe_write_drained(WritePipeTransportObject *self)
-{
-    TransportObject *base = &self->common.base;
-
-    al_pipe_unwatch_writer(&self->common);
-    if (base->lost > 0) {
-        return 0;
-    }
-    int rc = al_flow_maybe_resume(base); /* may write, close, abort */
-    if (!al_transport_is_draining(base) || self->outgoing.count > 0) {
-        return rc;
-    }
-    PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
-    al_pipe_unwatch_reader(&self->common);
-    if (base->lost == 0) {
-        base->lost = 1;
-        rc = al_transport_run_lost(base->loop, (PyObject *)self);
-    }
-    if (raised != NULL) {
-        PyErr_SetRaisedException(raised);
-        rc = -1;
-    }
-    return rc;
 }
 
 /* Write the first of what is queued to a blocking file. -> as write(2), or
@@ -154,7 +166,7 @@ pipe_write_nowait(WritePipeTransportObject *self, struct iovec *iov, int count,
 
 /* Write from the queue once. -> as write(2), or -errno */
 static ssize_t
-pipe_write_queued(WritePipeTransportObject *self)
+pipe_write_some(WritePipeTransportObject *self)
 {
     struct iovec iov[AL_PIPE_IOV];
     ssize_t n;
@@ -202,7 +214,7 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (!al_transport_is_ours(&self->common.base)) {
         return pipe_write_lose(self);
     }
-    ssize_t n = pipe_write_queued(self);
+    ssize_t n = pipe_write_some(self);
     if (n < 0) {
         if (al_sock_is_again(n)) {
             return 0;
@@ -210,7 +222,9 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         al_error_set_errno((int)-n);
         return pipe_write_fail(self);
     }
-    return self->outgoing.count > 0 ? 0 : pipe_write_drained(self);
+    return self->outgoing.count > 0
+               ? 0
+               : al_fd_transport_resume_writing(&self->common.base);
 }
 
 /* al_run_fn: the other end is closed (or, of a socket, has sent something,
@@ -351,7 +365,7 @@ al_pipe_write_new(al_loop_head *loop, const al_pipe_parts *parts)
     if (pipe_write_shows_end(&status)) {
         self->on_read = pipe_write_run_closed;
     }
-    if (al_pipe_start(self, parts->pipe) < 0) {
+    if (al_pipe_start(self, parts) < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -375,9 +389,9 @@ pipe_write_close(WritePipeTransportObject *self)
     }
     base->phase = AL_TRANSPORT_CLOSING;
     if (self->outgoing.count > 0) {
-        return 0; /* pipe_write_drained() will come back to it */
+        return 0; /* pipe_write_run() will come back to it */
     }
-    al_pipe_unwatch_reader(&self->common);
+    al_pipe_unwatch_reader(&self->common.base);
     return base->lost > 0 ? 0 : al_transport_lose(base, NULL);
 }
 
@@ -453,10 +467,6 @@ WritePipeTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(WritePipeTransport_can_write_eof_doc,
-             "can_write_eof($self, /)\n--\n\n"
-             "Return True: the reader gets to know the end.");
-
 static PyObject *
 WritePipeTransport_can_write_eof(PyObject *Py_UNUSED(op),
                                  PyObject *Py_UNUSED(ignored))
@@ -473,73 +483,18 @@ WritePipeTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(WritePipeTransport_abort_doc,
-             "abort($self, /)\n--\n\n"
-             "Close the pipe without writing what is queued; "
-             "connection_lost(None) follows.");
-PyDoc_STRVAR(WritePipeTransport_is_closing_doc,
-             "is_closing($self, /)\n--\n\n"
-             "Return whether the transport is closing or closed.");
-PyDoc_STRVAR(WritePipeTransport_get_protocol_doc,
-             "get_protocol($self, /)\n--\n\n"
-             "Return the protocol, None after connection_lost().");
-PyDoc_STRVAR(WritePipeTransport_set_protocol_doc,
-             "set_protocol($self, /, protocol)\n--\n\n"
-             "Talk to another protocol from now on; its connection_made() is "
-             "not called.");
-PyDoc_STRVAR(WritePipeTransport_get_extra_info_doc,
-             "get_extra_info($self, name, default=None)\n--\n\n"
-             "Return what is known under a name, such as \"pipe\"; else the "
-             "default.");
-PyDoc_STRVAR(
-    WritePipeTransport_get_write_buffer_size_doc,
-    "get_write_buffer_size($self, /)\n--\n\n"
-    "Return the number of bytes queued: written, and not taken by the "
-    "kernel yet.");
-PyDoc_STRVAR(WritePipeTransport_get_write_buffer_limits_doc,
-             "get_write_buffer_limits($self, /)\n--\n\n"
-             "Return the limits for flow control in bytes, as (low, high).");
-PyDoc_STRVAR(WritePipeTransport_set_write_buffer_limits_doc,
-             "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"
-             "Pause the protocol's writing when more than `high` bytes are "
-             "queued, resume it\nwhen all is written. Defaults: 64 KiB, or "
-             "four times low; a quarter of high.\nRaises ValueError unless "
-             "high >= low >= 0.");
-
-#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
-
 static PyMethodDef WritePipeTransport_methods[] = {
-    {"write", (PyCFunction)(void (*)(void))WritePipeTransport_write,
-     AL_KEYWORDS, WritePipeTransport_write_doc},
+    {"write", AL_KEYWORDS(WritePipeTransport_write),
+     WritePipeTransport_write_doc},
     {"write_eof", WritePipeTransport_close, METH_NOARGS,
      WritePipeTransport_write_eof_doc},
     {"can_write_eof", WritePipeTransport_can_write_eof, METH_NOARGS,
-     WritePipeTransport_can_write_eof_doc},
+     al_fd_transport_can_write_eof_doc},
     {"close", WritePipeTransport_close, METH_NOARGS,
      WritePipeTransport_close_doc},
-    {"abort", al_transport_py_abort, METH_NOARGS,
-     WritePipeTransport_abort_doc},
-    {"is_closing", al_transport_py_is_closing, METH_NOARGS,
-     WritePipeTransport_is_closing_doc},
-    {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
-     WritePipeTransport_get_protocol_doc},
-    {"set_protocol", (PyCFunction)(void (*)(void))al_transport_py_set_protocol,
-     AL_KEYWORDS, WritePipeTransport_set_protocol_doc},
-    {"get_extra_info",
-     (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
-     WritePipeTransport_get_extra_info_doc},
-    {"get_write_buffer_size", al_transport_py_get_write_buffer_size,
-     METH_NOARGS, WritePipeTransport_get_write_buffer_size_doc},
-    {"get_write_buffer_limits", al_transport_py_get_write_buffer_limits,
-     METH_NOARGS, WritePipeTransport_get_write_buffer_limits_doc},
-    {"set_write_buffer_limits",
-     (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
-     AL_KEYWORDS, WritePipeTransport_set_write_buffer_limits_doc},
-    /* Not for users: reports, and a call_soon() that is overridden. */
-    {"_begin", al_pipe_py_begin, METH_NOARGS, NULL},
+    AL_FD_TRANSPORT_METHODS,
+    AL_FD_TRANSPORT_WRITE_METHODS,
     {"_read_ready", WritePipeTransport__read_ready, METH_NOARGS, NULL},
-    {"_call_connection_lost", al_transport_py_call_connection_lost,
-     METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -551,7 +506,7 @@ WritePipeTransport_repr(PyObject *op)
     WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
     PyObject *text;
 
-    PyObject *head = al_pipe_repr_head(&self->common, "WritePipeTransport");
+    PyObject *head = al_pipe_repr_head(&self->common);
     if (head == NULL) {
         return NULL;
     }
@@ -581,7 +536,7 @@ WritePipeTransport_clear(PyObject *op)
 static void
 WritePipeTransport_dealloc(PyObject *op)
 {
-    al_pipe_dealloc(op, WritePipeTransport_clear);
+    al_fd_transport_dealloc(op, WritePipeTransport_clear, NULL);
 }
 
 /* --- type --------------------------------------------------------------- */
@@ -598,7 +553,7 @@ static PyType_Slot WritePipeTransport_slots[] = {
     {Py_tp_repr, WritePipeTransport_repr},
     {Py_tp_traverse, al_pipe_traverse},
     {Py_tp_clear, WritePipeTransport_clear},
-    {Py_tp_finalize, al_pipe_finalize},
+    {Py_tp_finalize, al_fd_transport_finalize},
     {Py_tp_dealloc, WritePipeTransport_dealloc},
     {0, NULL},
 };

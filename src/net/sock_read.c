@@ -20,7 +20,7 @@
  * Invariants
  *   (1) The shared buffer is used between recv and the copy only, with no call
  *       into Python in between.
- *   (2) No protocol method is called unless al_sock_read_is_on(): it may have
+ *   (2) No protocol method is called unless al_transport_is_reading(): it may have
  *       been paused or closed after this read was queued.
  */
 #include "base/errors.h"
@@ -220,7 +220,8 @@ sock_read_stream(SocketTransportObject *self)
     if (AL_UNLIKELY(found < 0)) {
         return sock_read_refused(self);
     }
-    bool is_on = al_sock_read_is_on(self); /* looking had a way to end us */
+    bool is_on =
+        al_transport_is_reading(&self->base); /* looking had a way to end us */
     if (AL_UNLIKELY(!found)) {
         return is_on ? sock_read_bytes(self) : 0;
     }
@@ -309,7 +310,7 @@ al_sock_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     SocketTransportObject *self = SocketTransportObject_CAST(op);
     TransportObject *base = &self->base;
 
-    if (!al_sock_read_is_on(self)) {
+    if (!al_transport_is_reading(&self->base)) {
         return 0; /* by (2) */
     }
     if (al_transport_enter(base) < 0) {
@@ -322,27 +323,20 @@ al_sock_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 }
 
 int
-al_sock_read_start(SocketTransportObject *self)
+al_sock_read_start(TransportObject *base)
 {
-    TransportObject *base = &self->base;
+    SocketTransportObject *self = SocketTransportObject_CAST(base);
 
-    if (al_loop_check_closed(base->loop) < 0) {
-        return -1;
+    if (!al_transport_is_reading(base)) {
+        return 0;
     }
-    if (al_transport_recv_buffer(base->state) == NULL) {
-        return -1;
-    }
-    if (AL_UNLIKELY(self->watch.loop == NULL)) { /* as in sock_write.c, (4) */
-        return al_transport_force_close(base, NULL);
-    }
-    if (!al_transport_is_ours(base)) {
-        return al_transport_fatal_loss(base, AL_SOCK_READ_FAILED);
-    }
-    if (al_fdwatch_set_reader(&self->watch, al_sock_read_run,
-                              (PyObject *)self) < 0)
+    if (al_loop_check_closed(base->loop) < 0 ||
+        al_transport_recv_buffer(base->state) == NULL)
     {
-        self->is_paused = true; /* resume_reading() may try again */
         return -1;
     }
-    return 0;
+    return al_transport_is_ours(base)
+               ? al_fd_transport_watch_reader(base, &self->watch,
+                                              al_sock_read_run)
+               : al_transport_fatal_loss(base, AL_SOCK_READ_FAILED);
 }

@@ -1,10 +1,8 @@
 /* sock_transport.c - TCP and Unix stream transports: type, start and close.
  *
- *     a connected socket ---> al_sock_transport_new()
- *                                  | next turn
- *                       connection_made(), start reading, wake the waiter
- *                                  |
- *               sock_read.c, sock_write.c, until transport.c ends it
+ *     a connected socket ---> al_sock_transport_new() ---> fd_transport.c
+ *                                                              |
+ *                                                sock_read.c, sock_write.c
  *
  * An accepted connection is a bare descriptor. The socket object that
  * get_extra_info("socket") shows is made when somebody asks, and closes the
@@ -15,10 +13,8 @@
  */
 #include "net/sock_transport.h"
 
-#include "base/errors.h"
 #include "net/claim.h"
 #include "net/sock.h"
-#include "task/future.h"
 
 /* --- what transport.c asks of us ---------------------------------------- */
 
@@ -26,6 +22,18 @@ static size_t
 sock_transport_pending(TransportObject *base)
 {
     return ((SocketTransportObject *)base)->outgoing.size;
+}
+
+static size_t
+sock_transport_queued(TransportObject *base)
+{
+    return ((SocketTransportObject *)base)->outgoing.count;
+}
+
+static void
+sock_transport_stop_reading(TransportObject *base)
+{
+    al_fdwatch_clear_reader(&((SocketTransportObject *)base)->watch);
 }
 
 static void
@@ -44,7 +52,6 @@ sock_transport_release(TransportObject *base)
     SocketTransportObject *self = (SocketTransportObject *)base;
 
     al_fdwatch_close(&self->watch); /* by (1) */
-    Py_CLEAR(self->waiter);
     al_sock_sendfile_end(self);
     if (al_descriptor_release(&base->desc, base->state) < 0) {
         PyErr_WriteUnraisable(base->desc.object);
@@ -145,73 +152,19 @@ sock_transport_make_extra(TransportObject *base, PyObject *name)
 }
 
 static const al_transport_kind sock_transport_kind = {
+    .name = "SocketTransport",
+    .read_failed = AL_SOCK_READ_FAILED,
+    .start_reading = al_sock_read_start,
+    .stop_reading = sock_transport_stop_reading,
     .pending = sock_transport_pending,
+    .queued = sock_transport_queued,
+    .drained = al_sock_write_drained,
     .stop = sock_transport_stop,
     .release = sock_transport_release,
     .make_extra = sock_transport_make_extra,
 };
 
 /* --- start -------------------------------------------------------------- */
-
-/* Let what made us go on: 0, or -1 with an exception set. */
-static int
-sock_transport_wake(SocketTransportObject *self)
-{
-    PyObject *waiter = self->waiter;
-
-    if (waiter == NULL) {
-        return 0;
-    }
-    self->waiter = NULL;
-    int rc = al_future_resolve(waiter, Py_None);
-    Py_DECREF(waiter);
-    return rc;
-}
-
-/* al_run_fn: the three steps that asyncio queues one after another. A failure
- * of one does not keep the next from happening. */
-static int
-sock_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
-{
-    SocketTransportObject *self = SocketTransportObject_CAST(op);
-    TransportObject *base = &self->base;
-    PyObject *raised = NULL;
-
-    /* The loop was closed and the transport finalised; or somebody has called
-     * _begin(). */
-    if (base->phase == AL_TRANSPORT_CLOSED ||
-        base->protocol.connection_made == NULL)
-    {
-        return 0;
-    }
-    PyObject *protocol = Py_NewRef(base->protocol.object);
-    int rc = al_transport_enter(base);
-    if (rc == 0) {
-        rc = al_transport_leave(
-            base, al_protocol_connection_made(&base->protocol, op));
-    }
-    if (rc < 0 && al_transport_report_callback(base, protocol,
-                                               "connection_made", op) < 0)
-    {
-        raised = PyErr_GetRaisedException();
-    }
-    Py_DECREF(protocol);
-
-    /* connection_made() may have paused, closed or aborted us. */
-    if (al_sock_read_is_on(self) && al_sock_read_start(self) < 0 &&
-        al_transport_refuse_start(base, AL_SOCK_READ_FAILED) < 0)
-    {
-        Py_XSETREF(raised, PyErr_GetRaisedException());
-    }
-    if (sock_transport_wake(self) < 0) {
-        PyErr_WriteUnraisable(op);
-    }
-    if (raised != NULL) {
-        PyErr_SetRaisedException(raised);
-        return -1;
-    }
-    return 0;
-}
 
 /* Take down what the kernel knows about the connection. 0, or -1 with
  * MemoryError set. */
@@ -271,9 +224,6 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
     {
         return -1;
     }
-    if (parts->waiter != NULL && parts->waiter != Py_None) {
-        self->waiter = Py_NewRef(parts->waiter);
-    }
     return 0;
 }
 
@@ -289,8 +239,7 @@ al_sock_transport_new(al_loop_head *loop, const al_sock_transport_parts *parts)
     }
     if (al_loop_check_closed(loop) < 0 ||
         sock_transport_init(self, loop, parts) < 0 ||
-        al_transport_call_soon(&self->base, sock_transport_run_begin,
-                               "_begin") < 0)
+        al_fd_transport_start(&self->base, parts->waiter) < 0)
     {
         /* Not begun, not ours: the caller closes it. */
         al_descriptor_give_back(&self->base.desc);
@@ -344,78 +293,11 @@ SocketTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(SocketTransport_is_reading_doc,
-             "is_reading($self, /)\n--\n\n"
-             "Return whether the transport is receiving: neither paused nor "
-             "closing.");
-
-static PyObject *
-SocketTransport_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    return PyBool_FromLong(al_sock_read_is_on(SocketTransportObject_CAST(op)));
-}
-
-PyDoc_STRVAR(SocketTransport_pause_reading_doc,
-             "pause_reading($self, /)\n--\n\n"
-             "Hand no data to the protocol until resume_reading(). May be "
-             "called twice.");
-
-static PyObject *
-SocketTransport_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    SocketTransportObject *self = SocketTransportObject_CAST(op);
-
-    if (!al_sock_read_is_on(self)) {
-        Py_RETURN_NONE;
-    }
-    self->is_paused = true;
-    al_fdwatch_clear_reader(&self->watch);
-    if (self->base.loop->is_debug) {
-        al_transport_debug(&self->base, "%r pauses reading");
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(SocketTransport_resume_reading_doc,
-             "resume_reading($self, /)\n--\n\n"
-             "Receive again after pause_reading(). May be called twice.");
-
-static PyObject *
-SocketTransport_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    SocketTransportObject *self = SocketTransportObject_CAST(op);
-
-    if (!al_transport_is_open(&self->base) || !self->is_paused) {
-        Py_RETURN_NONE;
-    }
-    self->is_paused = false;
-    if (al_sock_read_start(self) < 0) {
-        return NULL;
-    }
-    if (self->base.loop->is_debug) {
-        al_transport_debug(&self->base, "%r resumes reading");
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(SocketTransport_can_write_eof_doc,
-             "can_write_eof($self, /)\n--\n\n"
-             "Return True: the sending half can be closed alone.");
-
 static PyObject *
 SocketTransport_can_write_eof(PyObject *Py_UNUSED(op),
                               PyObject *Py_UNUSED(ignored))
 {
     Py_RETURN_TRUE;
-}
-
-static PyObject *
-SocketTransport__begin(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    if (sock_transport_run_begin(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(SocketTransport_write_doc,
@@ -434,74 +316,18 @@ PyDoc_STRVAR(SocketTransport_write_eof_doc,
              "write_eof($self, /)\n--\n\n"
              "Close the sending half when all is sent; data may still be "
              "received.");
-PyDoc_STRVAR(SocketTransport_abort_doc,
-             "abort($self, /)\n--\n\n"
-             "End the connection without sending what is queued; "
-             "connection_lost(None)\nfollows.");
-PyDoc_STRVAR(SocketTransport_is_closing_doc,
-             "is_closing($self, /)\n--\n\n"
-             "Return whether the transport is closing or closed.");
-PyDoc_STRVAR(SocketTransport_get_protocol_doc,
-             "get_protocol($self, /)\n--\n\n"
-             "Return the protocol, None after connection_lost().");
-PyDoc_STRVAR(SocketTransport_set_protocol_doc,
-             "set_protocol($self, /, protocol)\n--\n\n"
-             "Talk to another protocol from now on; its connection_made() is "
-             "not called.");
-PyDoc_STRVAR(SocketTransport_get_extra_info_doc,
-             "get_extra_info($self, name, default=None)\n--\n\n"
-             "Return what is known under a name: \"socket\", \"sockname\", "
-             "\"peername\"; else the\ndefault.");
-PyDoc_STRVAR(
-    SocketTransport_get_write_buffer_size_doc,
-    "get_write_buffer_size($self, /)\n--\n\n"
-    "Return the number of bytes queued: written, and not taken by the "
-    "kernel yet.");
-PyDoc_STRVAR(SocketTransport_get_write_buffer_limits_doc,
-             "get_write_buffer_limits($self, /)\n--\n\n"
-             "Return the limits for flow control in bytes, as (low, high).");
-PyDoc_STRVAR(SocketTransport_set_write_buffer_limits_doc,
-             "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"
-             "Pause the protocol's writing when more than `high` bytes are "
-             "queued, resume it\nwhen not more than `low` are. Defaults: 64 "
-             "KiB, or four times low; a quarter of high.\nRaises ValueError "
-             "unless high >= low >= 0.");
-
-#define AL_KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
-
 static PyMethodDef SocketTransport_methods[] = {
-    {"write", (PyCFunction)(void (*)(void))al_sock_write_py_write, AL_KEYWORDS,
-     SocketTransport_write_doc},
-    {"writelines", (PyCFunction)(void (*)(void))al_sock_write_py_writelines,
-     AL_KEYWORDS, SocketTransport_writelines_doc},
+    {"write", AL_KEYWORDS(al_sock_write_py_write), SocketTransport_write_doc},
+    {"writelines", AL_KEYWORDS(al_sock_write_py_writelines),
+     SocketTransport_writelines_doc},
     {"write_eof", al_sock_write_py_write_eof, METH_NOARGS,
      SocketTransport_write_eof_doc},
     {"can_write_eof", SocketTransport_can_write_eof, METH_NOARGS,
-     SocketTransport_can_write_eof_doc},
+     al_fd_transport_can_write_eof_doc},
     {"close", SocketTransport_close, METH_NOARGS, SocketTransport_close_doc},
-    {"abort", al_transport_py_abort, METH_NOARGS, SocketTransport_abort_doc},
-    {"is_closing", al_transport_py_is_closing, METH_NOARGS,
-     SocketTransport_is_closing_doc},
-    {"is_reading", SocketTransport_is_reading, METH_NOARGS,
-     SocketTransport_is_reading_doc},
-    {"pause_reading", SocketTransport_pause_reading, METH_NOARGS,
-     SocketTransport_pause_reading_doc},
-    {"resume_reading", SocketTransport_resume_reading, METH_NOARGS,
-     SocketTransport_resume_reading_doc},
-    {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,
-     SocketTransport_get_protocol_doc},
-    {"set_protocol", (PyCFunction)(void (*)(void))al_transport_py_set_protocol,
-     AL_KEYWORDS, SocketTransport_set_protocol_doc},
-    {"get_extra_info",
-     (PyCFunction)(void (*)(void))al_transport_py_get_extra_info, AL_KEYWORDS,
-     SocketTransport_get_extra_info_doc},
-    {"get_write_buffer_size", al_transport_py_get_write_buffer_size,
-     METH_NOARGS, SocketTransport_get_write_buffer_size_doc},
-    {"get_write_buffer_limits", al_transport_py_get_write_buffer_limits,
-     METH_NOARGS, SocketTransport_get_write_buffer_limits_doc},
-    {"set_write_buffer_limits",
-     (PyCFunction)(void (*)(void))al_transport_py_set_write_buffer_limits,
-     AL_KEYWORDS, SocketTransport_set_write_buffer_limits_doc},
+    AL_FD_TRANSPORT_METHODS,
+    AL_FD_TRANSPORT_READ_METHODS,
+    AL_FD_TRANSPORT_WRITE_METHODS,
     {"_show_number", al_claim_py_show_number, METH_NOARGS, NULL},
     {"_trust_number", al_claim_py_trust_number, METH_NOARGS, NULL},
     {"_own_number", al_claim_py_own_number, METH_NOARGS, NULL},
@@ -510,18 +336,13 @@ static PyMethodDef SocketTransport_methods[] = {
     {"_lend", al_sock_sendfile_py_lend, METH_O, NULL},
     {"_reset_empty_waiter", al_sock_sendfile_py_reset_empty_waiter,
      METH_NOARGS, NULL},
-    /* Not for users: asyncio's TLS and a call_soon() that is overridden. */
-    {"_force_close", al_transport_py_force_close, METH_O, NULL},
-    {"_begin", SocketTransport__begin, METH_NOARGS, NULL},
-    {"_call_connection_lost", al_transport_py_call_connection_lost,
-     METH_NOARGS, NULL},
+    {"_force_close", al_transport_py_force_close, METH_O, NULL}, /* for TLS */
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef SocketTransport_members[] = {
     AL_TRANSPORT_MEMBERS,
-    {"_paused", T_BOOL, offsetof(SocketTransportObject, is_paused), READONLY,
-     NULL},
+    {"_paused", T_BOOL, offsetof(TransportObject, is_paused), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -529,29 +350,10 @@ static PyObject *
 SocketTransport_repr(PyObject *op)
 {
     SocketTransportObject *self = SocketTransportObject_CAST(op);
-    TransportObject *base = &self->base;
-    const char *phase = "";
 
-    switch (base->phase) {
-    case AL_TRANSPORT_OPEN:
-        break;
-    case AL_TRANSPORT_CLOSING:
-        phase = " closing";
-        break;
-    case AL_TRANSPORT_CLOSED:
-        phase = " closed";
-        break;
-    }
-    if (base->loop == NULL || base->loop->is_closed) {
-        return PyUnicode_FromFormat("<asyncloop.SocketTransport%s fd=%d>",
-                                    phase, base->desc.fd);
-    }
-    return PyUnicode_FromFormat(
-        "<asyncloop.SocketTransport%s fd=%d read=%s write=<%s, bufsize=%zu>>",
-        phase, base->desc.fd,
-        self->watch.reader.object != NULL ? "polling" : "idle",
-        self->watch.writer.object != NULL ? "polling" : "idle",
-        al_held_is_of(base->loop, self) ? 0 : self->outgoing.size);
+    return al_fd_transport_repr(
+        &self->base, &self->watch,
+        al_held_is_of(self->base.loop, self) ? 0 : self->outgoing.size);
 }
 
 /* --- Python: lifetime --------------------------------------------------- */
@@ -563,7 +365,6 @@ SocketTransport_traverse(PyObject *op, visitproc visit, void *arg)
 
     /* The references of the watch's entries are the loop's, which visits
      * them; queued bytes refer to nothing. */
-    Py_VISIT(self->waiter);
     Py_VISIT(self->sendfile);
     return al_transport_traverse(&self->base, visit, arg);
 }
@@ -575,38 +376,22 @@ SocketTransport_clear(PyObject *op)
 
     al_fdwatch_close(&self->watch);
     al_chunks_clear(&self->outgoing);
-    Py_CLEAR(self->waiter);
     Py_CLEAR(self->sendfile);
     al_transport_clear(&self->base);
     return 0;
 }
 
 static void
-SocketTransport_finalize(PyObject *op)
+sock_transport_free(PyObject *op)
 {
-    TransportObject *base = TransportObject_CAST(op);
-
-    if (base->desc.phase != AL_DESCRIPTOR_NONE) {
-        al_transport_finalize(base);
-    }
+    PyMem_Free(SocketTransportObject_CAST(op)->sockname);
+    PyMem_Free(SocketTransportObject_CAST(op)->peername);
 }
 
 static void
 SocketTransport_dealloc(PyObject *op)
 {
-    SocketTransportObject *self = SocketTransportObject_CAST(op);
-
-    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return; /* the warning has brought it back to life */
-    }
-    PyObject_GC_UnTrack(op);
-    if (self->base.weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
-    (void)SocketTransport_clear(op);
-    PyMem_Free(self->sockname);
-    PyMem_Free(self->peername);
-    al_transport_free(TransportObject_CAST(op));
+    al_fd_transport_dealloc(op, SocketTransport_clear, sock_transport_free);
 }
 
 /* --- type --------------------------------------------------------------- */
@@ -622,7 +407,7 @@ static PyType_Slot SocketTransport_slots[] = {
     {Py_tp_repr, SocketTransport_repr},
     {Py_tp_traverse, SocketTransport_traverse},
     {Py_tp_clear, SocketTransport_clear},
-    {Py_tp_finalize, SocketTransport_finalize},
+    {Py_tp_finalize, al_fd_transport_finalize},
     {Py_tp_dealloc, SocketTransport_dealloc},
     {0, NULL},
 };

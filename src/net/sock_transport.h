@@ -3,22 +3,19 @@
 #define AL_NET_SOCK_TRANSPORT_H
 
 #include "base/chunks.h"
-#include "io/fdwatch.h"
+#include "net/fd_transport.h"
 #include "net/held.h"
 #include "net/sockaddr.h"
-#include "net/transport.h"
 
 typedef struct SocketTransportObject {
     TransportObject base;
     al_fdwatch watch; /* in the loop's table from the start to the end */
-    bool is_paused;   /* pause_reading() was called last */
     bool is_eof;      /* write_eof() was called */
     int family;       /* what the socket object of the descriptor is made of */
     int type;
     int proto;
     al_sockaddr *sockname; /* owned memory, NULL <=> unknown */
     al_sockaddr *peername; /* owned memory, NULL <=> unknown */
-    PyObject *waiter;      /* owned future, NULL <=> none or woken */
     /* Bytes to ask for at the next read, straight into a bytes object or a
      * StreamReader; 0: the shared buffer is large enough. */
     size_t read_size;
@@ -67,17 +64,13 @@ al_sock_transport_close(SocketTransportObject *self);
 AL_NODISCARD int
 al_sock_read_run(al_loop_head *loop, PyObject *op);
 
-/* Let it be queued from now on. 0, or -1 with an exception set. */
+/* kind->start_reading: let it be queued from now on. */
 AL_NODISCARD int
-al_sock_read_start(SocketTransportObject *self);
+al_sock_read_start(TransportObject *base);
 
-static inline bool
-al_sock_read_is_on(const SocketTransportObject *self)
-{
-    return al_transport_is_open(&self->base) && !self->is_paused;
-}
-
-/* sock_write.c: the methods of its side. */
+/* sock_write.c: kind->drained, and the methods of its side. */
+AL_NODISCARD int
+al_sock_write_drained(TransportObject *base);
 PyObject *
 al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames);

@@ -92,19 +92,14 @@ sock_write_flush(SocketTransportObject *self)
     return al_sock_is_again(n) ? 0 : sock_write_fail(self, (int)-n);
 }
 
-/* All is sent. 0, or -1 with an exception to be raised set. */
-static int
-sock_write_drained(SocketTransportObject *self)
+int
+al_sock_write_drained(TransportObject *base)
 {
-    TransportObject *base = &self->base;
+    SocketTransportObject *self = SocketTransportObject_CAST(base);
 
     al_fdwatch_clear_writer(&self->watch);
     al_sock_sendfile_wake(self);
-    if (base->phase == AL_TRANSPORT_CLOSING) {
-        base->lost = 1;
-        return al_transport_run_lost(base->loop, (PyObject *)self);
-    }
-    if (self->is_eof) {
+    if (self->is_eof && al_transport_is_open(base)) {
         int rc = sock_write_shutdown(self);
         return rc < 0 ? sock_write_fail(self, -rc) : 0;
     }
@@ -133,17 +128,7 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (self->base.lost > 0) {
         return 0;
     }
-    int rc = al_flow_maybe_resume(&self->base); /* may write, close, abort */
-    if (self->outgoing.count > 0 || self->base.lost > 0) {
-        return rc;
-    }
-    PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
-    rc = sock_write_drained(self);
-    if (raised != NULL) {
-        PyErr_SetRaisedException(raised);
-        rc = -1;
-    }
-    return rc;
+    return al_fd_transport_resume_writing(&self->base);
 }
 
 /* Make (1) hold before something is queued. 0, or -1 with an exception set; the
@@ -152,19 +137,12 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 static int
 sock_write_watch(SocketTransportObject *self)
 {
-    if (self->watch.writer.object != NULL) {
-        return 0;
-    }
-    if (al_loop_check_closed(self->base.loop) < 0) {
-        return -1;
-    }
-    if (AL_UNLIKELY(self->watch.loop == NULL)) {
-        return al_transport_force_close(&self->base, NULL); /* by (4) */
-    }
-    return al_fdwatch_set_writer(&self->watch, sock_write_run,
-                                 (PyObject *)self) < 0
+    int rc = al_fd_transport_watch_writer(&self->base, &self->watch,
+                                          sock_write_run);
+    al_loop_head *loop = self->base.loop;
+    return rc < 0 && loop != NULL && !loop->is_closed
                ? al_transport_fatal_error(&self->base, AL_SOCK_WRITE_FAILED)
-               : 0;
+               : rc;
 }
 
 /* al_run_fn of what is held: send it now, before anything else happens. */

@@ -193,6 +193,7 @@ transport_release(TransportObject *self)
         self->lost = 1; /* by (1) */
     }
     self->kind->release(self);
+    Py_CLEAR(self->waiter);
     al_protocol_clear(&self->protocol);
     Py_CLEAR(self->lost_exc);
     Py_CLEAR(self->loop);
@@ -555,6 +556,7 @@ al_transport_traverse(TransportObject *self, visitproc visit, void *arg)
     Py_VISIT(self->dict);
     Py_VISIT((PyObject *)self->loop);
     Py_VISIT(self->context);
+    Py_VISIT(self->waiter);
     Py_VISIT(self->server);
     Py_VISIT(self->extra);
     Py_VISIT(self->lost_exc);
@@ -578,6 +580,7 @@ al_transport_clear(TransportObject *self)
     Py_CLEAR(self->dict);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->context);
+    Py_CLEAR(self->waiter);
     Py_CLEAR(self->server);
     Py_CLEAR(self->extra);
     Py_CLEAR(self->lost_exc);

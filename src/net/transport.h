@@ -30,10 +30,19 @@ typedef enum {
 
 typedef struct TransportObject TransportObject;
 
-/* What differs between sockets, pipes and TLS. */
+/* What differs between sockets, datagrams and pipes. */
 typedef struct {
-    /* Bytes queued for sending. */
+    const char *name;        /* of the class */
+    const char *read_failed; /* what ends a transport that cannot read */
+    /* Have what is received handed to the protocol, if it may be: neither
+     * paused nor closing. 0, or -1 with an exception set. */
+    int (*start_reading)(TransportObject *self);
+    void (*stop_reading)(TransportObject *self);
+    /* Bytes queued for sending; entries of the queue. */
     size_t (*pending)(TransportObject *self);
+    size_t (*queued)(TransportObject *self);
+    /* All is sent. 0, or -1 with an exception set. */
+    int (*drained)(TransportObject *self);
     /* No more events, and what is queued for sending is dropped. */
     void (*stop)(TransportObject *self);
     /* Let go of what is watched, and of the descriptor. */
@@ -59,7 +68,9 @@ struct TransportObject {
     PyObject *lost_exc;   /* owned: what connection_lost() will get, or NULL */
     al_flow flow;
     al_transport_phase phase;
-    unsigned lost; /* > 0 <=> connection_lost() is scheduled or done; counts
+    PyObject *waiter; /* owned future to wake at the start, NULL <=> none */
+    bool is_paused;   /* pause_reading() was called last */
+    unsigned lost;    /* > 0 <=> connection_lost() is scheduled or done; counts
                     * the writes since */
 };
 
@@ -92,6 +103,12 @@ static inline bool
 al_transport_is_open(const TransportObject *self)
 {
     return self->phase == AL_TRANSPORT_OPEN;
+}
+
+static inline bool
+al_transport_is_reading(const TransportObject *self)
+{
+    return al_transport_is_open(self) && !self->is_paused;
 }
 
 /* Closed, and not lost yet: it may have something left to send. */
@@ -154,11 +171,11 @@ AL_NODISCARD int
 al_transport_fatal_error(TransportObject *self, const char *message);
 
 /* A transport that was to read as it begins cannot, for the exception now set.
- * What the kernel has against watching it (an OSError) is reported, as it is by
- * asyncio, and the transport goes on, paused; others end it.
- * 0, or -1 with an exception to be raised set. */
+ * What the kernel or the loop has against watching it (OSError, RuntimeError)
+ * is reported, as it is by asyncio, and the transport goes on, paused; others
+ * end it. 0, or -1 with an exception to be raised set. */
 AL_NODISCARD int
-al_transport_refuse_start(TransportObject *self, const char *message);
+al_transport_refuse_start(TransportObject *self);
 
 /* The same as al_transport_fatal_error() for OSError(EBADF): the descriptor is
  * not ours any more. */

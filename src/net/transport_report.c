@@ -130,12 +130,13 @@ al_transport_fatal_error(TransportObject *self, const char *message)
 }
 
 int
-al_transport_refuse_start(TransportObject *self, const char *message)
+al_transport_refuse_start(TransportObject *self)
 {
-    return PyErr_ExceptionMatches(PyExc_OSError)
+    return PyErr_ExceptionMatches(PyExc_OSError) ||
+                   PyErr_ExceptionMatches(PyExc_RuntimeError)
                ? al_transport_report_callback(self, (PyObject *)self,
                                               "_add_reader", Py_None)
-               : al_transport_fatal_error(self, message);
+               : al_transport_fatal_error(self, self->kind->read_failed);
 }
 
 int

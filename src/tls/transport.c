@@ -117,10 +117,9 @@ SSLTransport_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyMethodDef SSLTransport_methods[] = {
-    {"write", (PyCFunction)(void (*)(void))SSLTransport_write,
-     METH_FASTCALL | METH_KEYWORDS, SSLTransport_write_doc},
-    {"writelines", (PyCFunction)(void (*)(void))SSLTransport_writelines,
-     METH_FASTCALL | METH_KEYWORDS, SSLTransport_writelines_doc},
+    {"write", AL_KEYWORDS(SSLTransport_write), SSLTransport_write_doc},
+    {"writelines", AL_KEYWORDS(SSLTransport_writelines),
+     SSLTransport_writelines_doc},
     {NULL, NULL, 0, NULL},
 };
 
