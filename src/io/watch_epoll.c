@@ -116,6 +116,9 @@ epollset_register(EpollSet *self, al_fdwatch *watch, int events)
     int errnum = epollset_ctl_watch(self, EPOLL_CTL_ADD, watch, events);
     if (errnum == EEXIST) { /* closed, and back by a duplicate of it */
         errnum = epollset_ctl_watch(self, EPOLL_CTL_MOD, watch, events);
+        if (errnum == ENOENT) { /* and has been closed since, by a thread */
+            errnum = epollset_ctl_watch(self, EPOLL_CTL_ADD, watch, events);
+        }
     }
     if (errnum == 0) {
         watch->events = (uint8_t)events;

@@ -7,6 +7,8 @@
 #include "io/fdwatch.h"
 #include "net/transport.h"
 
+#define AL_FD_TRANSPORT_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
+
 /* Have connection_made() called in the next turn, reading started and `waiter`
  * (a future, borrowed; NULL or None: none) woken after it. 0, or -1 with an
  * exception set (RuntimeError on a closed loop). */
@@ -24,6 +26,20 @@ al_fd_transport_watch_reader(TransportObject *self, al_fdwatch *watch,
 AL_NODISCARD int
 al_fd_transport_watch_writer(TransportObject *self, al_fdwatch *watch,
                              al_run_fn run);
+
+/* Learn from a read that got `n` bytes of `size` how much to ask for at the next
+ * one: 0: the shared buffer is large enough; else bytes of an object that is read
+ * into directly. */
+static inline void
+al_fd_transport_adapt(size_t *read_size, size_t n, size_t size)
+{
+    if (n == size) {
+        *read_size = Py_MIN(size * 2, AL_FD_TRANSPORT_READ_MAX);
+    }
+    else if (n <= AL_RECV_BUFFER / 2) {
+        *read_size = 0;
+    }
+}
 
 /* The kernel has taken something of the queue: resume_writing(), if it is short
  * enough; and if it is empty, kind->drained(), and the end of a transport that

@@ -20,8 +20,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define PIPE_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
-
 #define PIPE_READ_FAILED "Fatal read error on pipe transport"
 
 typedef struct {
@@ -173,12 +171,7 @@ pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
         Py_XDECREF(straight);
         return n;
     }
-    if ((size_t)n == size) {
-        self->read_size = size * 2 < PIPE_READ_MAX ? size * 2 : PIPE_READ_MAX;
-    }
-    else if ((size_t)n <= AL_RECV_BUFFER / 2) {
-        self->read_size = 0;
-    }
+    al_fd_transport_adapt(&self->read_size, (size_t)n, size);
     if (straight == NULL) {
         *data = PyBytes_FromStringAndSize(buffer, n);
     }

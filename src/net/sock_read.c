@@ -27,9 +27,6 @@
 #include "net/sock.h"
 #include "net/sock_transport.h"
 
-#define AL_READ_SHARED AL_RECV_BUFFER
-#define AL_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
-
 /* Whether user code that ran since has ended the transport. */
 static inline bool
 sock_read_is_over(const SocketTransportObject *self)
@@ -96,18 +93,6 @@ sock_read_refused(SocketTransportObject *self)
 
 /* --- Protocol ----------------------------------------------------------- */
 
-/* Learn from a read that got `n` bytes of `size` how much to ask for. */
-static void
-sock_read_adapt(SocketTransportObject *self, size_t n, size_t size)
-{
-    if (n == size) {
-        self->read_size = size * 2 < AL_READ_MAX ? size * 2 : AL_READ_MAX;
-    }
-    else if (n <= AL_READ_SHARED / 2) {
-        self->read_size = 0;
-    }
-}
-
 /* Receive into the shared buffer. -> n as of recv; *data is a new reference,
  * NULL with an exception set if there is no memory. */
 static ssize_t
@@ -115,11 +100,11 @@ sock_read_shared(SocketTransportObject *self, PyObject **data)
 {
     char *buffer = self->base.state->recv_buffer;
 
-    ssize_t n = sock_read_recv(self, buffer, AL_READ_SHARED);
+    ssize_t n = sock_read_recv(self, buffer, AL_RECV_BUFFER);
     if (n > 0) {
         *data = PyBytes_FromStringAndSize(buffer, n); /* by (1) */
-        if (AL_UNLIKELY((size_t)n == AL_READ_SHARED)) {
-            sock_read_adapt(self, (size_t)n, AL_READ_SHARED);
+        if (AL_UNLIKELY((size_t)n == AL_RECV_BUFFER)) {
+            al_fd_transport_adapt(&self->read_size, (size_t)n, AL_RECV_BUFFER);
         }
     }
     return n;
@@ -140,7 +125,7 @@ sock_read_straight(SocketTransportObject *self, PyObject **data)
         Py_CLEAR(*data);
         return n;
     }
-    sock_read_adapt(self, (size_t)n, size);
+    al_fd_transport_adapt(&self->read_size, (size_t)n, size);
     if ((size_t)n < size) {
         (void)_PyBytes_Resize(data, n); /* NULL with an exception set */
     }
@@ -176,10 +161,10 @@ sock_read_shared_to(SocketTransportObject *self, al_stream_reader *reader,
 {
     char *buffer = self->base.state->recv_buffer;
 
-    ssize_t n = sock_read_recv(self, buffer, AL_READ_SHARED);
+    ssize_t n = sock_read_recv(self, buffer, AL_RECV_BUFFER);
     if (n > 0) {
-        if (AL_UNLIKELY((size_t)n == AL_READ_SHARED)) {
-            sock_read_adapt(self, (size_t)n, AL_READ_SHARED);
+        if (AL_UNLIKELY((size_t)n == AL_RECV_BUFFER)) {
+            al_fd_transport_adapt(&self->read_size, (size_t)n, AL_RECV_BUFFER);
         }
         *rc = al_stream_reader_feed(reader, self->base.state, buffer,
                                     (size_t)n); /* by (1) */
@@ -201,7 +186,7 @@ sock_read_straight_to(SocketTransportObject *self, al_stream_reader *reader,
     }
     ssize_t n = sock_read_recv(self, end, size);
     if (n > 0) {
-        sock_read_adapt(self, (size_t)n, size);
+        al_fd_transport_adapt(&self->read_size, (size_t)n, size);
     }
     *rc =
         al_stream_reader_fill(reader, self->base.state, n > 0 ? (size_t)n : 0);

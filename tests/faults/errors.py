@@ -46,7 +46,7 @@ _NAMES = {
     "sendfile": "EBADF EAGAIN EFAULT EINVAL EIO ENOMEM EOVERFLOW ESPIPE ENOSYS EPIPE",
     "epoll_create": _NEW,
     "epoll_create1": f"{_NEW} {_REFUSED}",
-    "epoll_ctl": "EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM",
+    "epoll_ctl": "EEXIST EINVAL ELOOP ENOMEM ENOSPC EPERM",
     "epoll_wait": "EBADF EFAULT EINTR EINVAL",
     "poll": "EFAULT EINTR EINVAL ENOMEM",
     "eventfd": f"{_NEW} ENODEV {_REFUSED}",
