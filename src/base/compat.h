@@ -28,10 +28,6 @@
  * What a patch release changed is asked of the interpreter that runs us
  * (Py_Version), which may be another one than we were compiled for. */
 
-/* set_exception(StopIteration) becomes a RuntimeError instead of failing. */
-#define AL_STOPITERATION_IS_WRAPPED                                           \
-    (Py_Version >= 0x030C0200 ||                                              \
-     (Py_Version >= 0x030B0800 && Py_Version < 0x030C0000))
 /* throw(type, value, traceback) is deprecated. */
 #define AL_THROW_TRIPLE_IS_DEPRECATED (PY_VERSION_HEX >= 0x030C0000)
 /* Task() knows eager_start, Task.get_coro() may be None. */

@@ -36,9 +36,7 @@ typedef struct {
     X(asyncio_StreamReaderProtocol, "asyncio.streams",                        \
       "StreamReaderProtocol")                                                 \
     X(streams_globals, "asyncio.streams", "__dict__")                         \
-    X(get_event_loop, "asyncio.events", "get_event_loop")                     \
     X(iscoroutine, "asyncio.coroutines", "iscoroutine")                       \
-    X(extract_whole_stack, "traceback", "extract_stack")                      \
     X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop")                  \
     X(logger, "asyncio.log", "logger")                                        \
     X(wrap_future, "asyncio.futures", "wrap_future")                          \

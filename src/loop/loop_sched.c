@@ -337,13 +337,15 @@ typedef struct {
 
 /* Whether Task() of this Python is given what create_task() got: 1 and the
  * value of each argument; 0 where asyncio's own create_task() is to decide
- * (a factory, arguments it must complain about). */
+ * (a factory, asyncio's Task, arguments it must complain about). */
 static inline int
 sched_task_arguments(al_loop_head *head, PyObject *const *args,
                      Py_ssize_t nargs, PyObject *kwnames, sched_task *call)
 {
     *call = (sched_task){nargs == 1 ? args[0] : NULL, NULL, NULL, NULL};
-    if (head->task_factory != NULL || nargs > 1) {
+    if (head->task_factory != NULL || head->state->TaskType == NULL ||
+        nargs > 1)
+    {
         return 0;
     }
     Py_ssize_t nkw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);

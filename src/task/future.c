@@ -22,7 +22,6 @@
 
 #include "sched/handle.h"
 #include "sched/ready.h"
-#include "task/stock.h"
 
 /* --- scheduling those who wait ------------------------------------------ */
 
@@ -176,23 +175,28 @@ future_end(al_future *self, al_future_state state)
     return waiters; /* (1) */
 }
 
+/* asyncio.Future.<name>(op[, argument]), which does what is rare and raises what
+ * is wrong. 0, or -1 with an exception set. */
 static int
-future_set_invalid_state(PyObject *op, const char *message)
+future_call_stock(PyObject *op, const char *name, PyObject *argument)
 {
     al_state *state = al_future_state_of(op);
 
-    if (state != NULL) {
-        PyErr_SetString(state->imports.InvalidStateError, message);
+    if (state == NULL) {
+        return -1;
     }
-    return -1;
+    PyObject *result =
+        PyObject_CallMethod(state->imports.asyncio_Future, name,
+                            argument != NULL ? "OO" : "O", op, argument);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
 }
 
-static int
-future_check_pending(PyObject *op)
+/* Whether it waits for its outcome, and __init__ has run. */
+static inline bool
+future_is_pending(const al_future *self)
 {
-    return AL_LIKELY(al_future_of(op)->state == AL_FUTURE_PENDING)
-               ? 0
-               : future_set_invalid_state(op, "invalid state");
+    return AL_LIKELY(self->state == AL_FUTURE_PENDING && self->loop != NULL);
 }
 
 int
@@ -200,8 +204,8 @@ al_future_set_result(PyObject *op, PyObject *result)
 {
     al_future *self = al_future_of(op);
 
-    if (al_future_check_init(op) < 0 || future_check_pending(op) < 0) {
-        return -1;
+    if (!future_is_pending(self)) {
+        return future_call_stock(op, "set_result", result);
     }
     PyObject *old = self->result; /* NULL, but for what asyncio's code left */
     self->result = Py_NewRef(result);
@@ -210,78 +214,20 @@ al_future_set_result(PyObject *op, PyObject *result)
     return future_schedule(op, waiters);
 }
 
-/* StopIteration would end the coroutine that awaits. Where it is refused, the
- * classes derived from it are not. */
-static bool
-future_is_stop_iteration(PyObject *exc)
-{
-    return AL_STOPITERATION_IS_WRAPPED
-               ? PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)
-               : Py_IS_TYPE(exc, (PyTypeObject *)PyExc_StopIteration);
-}
-
-/* -> new reference to what to raise in its place, or NULL with TypeError set
- * (before 3.12). */
-static PyObject *
-future_wrap_stop_iteration(PyObject *exc)
-{
-    static const char message[] = "StopIteration interacts badly with "
-                                  "generators and cannot be raised into a "
-                                  "Future";
-
-    if (!AL_STOPITERATION_IS_WRAPPED) {
-        PyErr_SetString(PyExc_TypeError, message);
-        return NULL;
-    }
-    PyObject *wrapper =
-        PyObject_CallFunction(PyExc_RuntimeError, "s", message);
-    if (wrapper != NULL) {
-        PyException_SetCause(wrapper, Py_NewRef(exc));
-        PyException_SetContext(wrapper, Py_NewRef(exc));
-    }
-    return wrapper;
-}
-
-/* What set_exception() was given, as an exception object. -> new reference,
- * or NULL with an exception set. */
-static PyObject *
-future_make_exception(PyObject *exception)
-{
-    PyObject *exc = PyExceptionClass_Check(exception)
-                        ? PyObject_CallNoArgs(exception)
-                        : Py_NewRef(exception);
-    if (exc == NULL) {
-        return NULL;
-    }
-    if (!PyExceptionInstance_Check(exc)) {
-        Py_DECREF(exc);
-        PyErr_SetString(PyExc_TypeError, "invalid exception object");
-        return NULL;
-    }
-    if (future_is_stop_iteration(exc)) {
-        Py_SETREF(exc, future_wrap_stop_iteration(exc));
-    }
-    return exc;
-}
-
 int
 al_future_set_exception(PyObject *op, PyObject *exception)
 {
     al_future *self = al_future_of(op);
 
-    if (al_future_check_init(op) < 0 || future_check_pending(op) < 0) {
-        return -1;
+    /* StopIteration would end the coroutine that awaits. */
+    if (!future_is_pending(self) || !PyExceptionInstance_Check(exception) ||
+        AL_UNLIKELY(
+            PyErr_GivenExceptionMatches(exception, PyExc_StopIteration)))
+    {
+        return future_call_stock(op, "set_exception", exception);
     }
-    PyObject *exc = future_make_exception(exception);
-    if (exc == NULL) {
-        return -1;
-    }
-    if (future_check_pending(op) < 0) { /* making it may have run anything */
-        Py_DECREF(exc);
-        return -1;
-    }
-    self->exception = exc;
-    self->exception_tb = PyException_GetTraceback(exc);
+    self->exception = Py_NewRef(exception);
+    self->exception_tb = PyException_GetTraceback(exception);
     if (future_schedule(op, future_end(self, AL_FUTURE_FINISHED)) < 0) {
         return -1;
     }
@@ -445,28 +391,26 @@ al_future_take(PyObject *op, PyObject **outcome)
     case AL_FUTURE_PENDING:
         break;
     }
-    return future_set_invalid_state(op, "Result is not set.");
+    return future_call_stock(op, "result", NULL);
 }
 
 /* --- who waits ---------------------------------------------------------- */
 
-/* Have a list of callbacks, unless it is not pending any more. 0, or -1. */
+/* The second, and whoever comes to a future that is done. */
 static int
-future_make_list(al_future *self)
+future_add_callback_as_stock(PyObject *op, PyObject *callback,
+                             PyObject *context)
 {
-    while (self->callbacks == NULL && self->state == AL_FUTURE_PENDING) {
-        PyObject *list = PyList_New(0);
-        if (list == NULL) {
-            return -1;
-        }
-        if (self->callbacks == NULL && self->state == AL_FUTURE_PENDING) {
-            self->callbacks = list;
-        }
-        else {
-            Py_DECREF(list);
-        }
+    al_state *state = al_future_state_of(op);
+
+    if (state == NULL) {
+        return -1;
     }
-    return 0;
+    PyObject *stack[] = {state->imports.asyncio_Future, op, callback, context};
+    PyObject *result = PyObject_VectorcallMethod(
+        state->names.add_done_callback, stack, 3, state->context_kwnames);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
 }
 
 int
@@ -474,27 +418,14 @@ al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context)
 {
     al_future *self = al_future_of(op);
 
-    if (AL_UNLIKELY(self->state != AL_FUTURE_PENDING)) {
-        return future_schedule_one(op, callback, context);
+    if (AL_UNLIKELY(self->state != AL_FUTURE_PENDING ||
+                    self->callback0 != NULL || self->callbacks != NULL))
+    {
+        return future_add_callback_as_stock(op, callback, context);
     }
-    if (AL_LIKELY(self->callback0 == NULL && self->callbacks == NULL)) {
-        self->callback0 = Py_NewRef(callback);
-        self->context0 = Py_NewRef(context);
-        return 0;
-    }
-    /* Before 3.12 allocating may collect garbage: by (4). */
-    PyObject *pair = PyTuple_Pack(2, callback, context);
-    if (pair == NULL) {
-        return -1;
-    }
-    int rc = -1;
-    if (future_make_list(self) == 0) {
-        rc = AL_LIKELY(self->state == AL_FUTURE_PENDING)
-                 ? PyList_Append(self->callbacks, pair)
-                 : future_schedule_one(op, callback, context);
-    }
-    Py_DECREF(pair);
-    return rc;
+    self->callback0 = Py_NewRef(callback);
+    self->context0 = Py_NewRef(context);
+    return 0;
 }
 
 /* --- beginning and end -------------------------------------------------- */
@@ -515,50 +446,15 @@ al_future_make(al_loop_head *loop)
     PyTypeObject *type = loop->state->FutureType;
 
     if (AL_UNLIKELY(type == NULL)) {
-        return al_stock_make_future(loop);
+        return PyObject_CallMethodOneArg(loop->state->imports.BaseEventLoop,
+                                         loop->state->names.create_future,
+                                         (PyObject *)loop);
     }
     PyObject *op = type->tp_alloc(type, 0);
     if (op != NULL && al_future_begin(op, loop) < 0) {
         Py_CLEAR(op);
     }
     return op;
-}
-
-/* Whether `loop` is in debug mode: 1, 0, or -1. */
-static inline int
-future_loop_is_debug(PyObject *loop, al_state *state)
-{
-    if (AL_LIKELY(
-            al_loop_is_ours(loop) &&
-            !(al_loop_head_CAST(loop)->overrides & AL_OVERRIDES_GET_DEBUG)))
-    {
-        return al_loop_head_CAST(loop)->is_debug;
-    }
-    PyObject *result = PyObject_CallMethodNoArgs(loop, state->names.get_debug);
-    if (result == NULL) {
-        return -1;
-    }
-    int is_debug = PyObject_IsTrue(result);
-    Py_DECREF(result);
-    return is_debug;
-}
-
-/* The stack of this moment, if the loop is in debug mode: 0 with a new
- * reference or NULL in *stack, or -1 with an exception set. */
-static inline int
-future_extract_stack(PyObject *loop, al_state *state, PyObject **stack)
-{
-    int is_debug = future_loop_is_debug(loop, state);
-
-    *stack = NULL;
-    if (AL_LIKELY(is_debug == 0)) {
-        return 0;
-    }
-    if (is_debug > 0 && !Py_IsFinalizing()) {
-        *stack = PyObject_CallNoArgs(state->imports.extract_whole_stack);
-        return *stack == NULL ? -1 : 0;
-    }
-    return is_debug < 0 ? -1 : 0;
 }
 
 /* Let go of all that a future had. */
@@ -577,51 +473,66 @@ future_drop(const al_future *old)
     Py_XDECREF(old->loop);
 }
 
-/* Whatever it was -> PENDING, and nobody waits. Takes the references to `loop`
- * and `stack`, which may be NULL. By (3). */
+/* Put `fields` in the place of what a future has; NULL: as before __init__. */
 static void
-future_reset(al_future *self, PyObject *loop, PyObject *stack)
+future_replace(al_future *self, const al_future *fields)
 {
-    al_future old = *self;
+    static const al_future nothing = {.state = AL_FUTURE_PENDING};
+    const al_future *from = fields != NULL ? fields : &nothing;
 
-    self->state = AL_FUTURE_PENDING;
-    self->loop = loop;
-    self->source_tb = stack;
-    self->callback0 = self->context0 = self->callbacks = NULL;
-    self->exception = self->exception_tb = self->result = NULL;
-    self->cancel_msg = self->cancelled_exc = NULL;
-    self->blocking = self->log_tb = false;
-    future_drop(&old);
+    self->loop = from->loop;
+    self->callback0 = from->callback0;
+    self->context0 = from->context0;
+    self->callbacks = from->callbacks;
+    self->exception = from->exception;
+    self->exception_tb = from->exception_tb;
+    self->result = from->result;
+    self->source_tb = from->source_tb;
+    self->cancel_msg = from->cancel_msg;
+    self->cancelled_exc = from->cancelled_exc;
+    self->state = from->state;
+    self->log_tb = from->log_tb;
+    self->blocking = from->blocking;
+}
+
+/* asyncio's own __init__ drops what the future had one by one, and crashes if
+ * finalisers initialise it again meanwhile. So it gets an empty one. */
+int
+al_future_init(PyObject *op, PyObject *args, PyObject *kwargs, al_state *state)
+{
+    PyTypeObject *base = (PyTypeObject *)state->imports.asyncio_Future;
+    al_future *self = al_future_of(op);
+    const al_future old = *self;
+
+    if (AL_INITIALISES_ONCE || AL_LIKELY(old.loop == NULL)) {
+        return base->tp_init(op, args, kwargs);
+    }
+    future_replace(self, NULL);
+    int rc = base->tp_init(op, args, kwargs);
+    if (rc < 0 && self->loop == NULL) {
+        future_replace(self, &old); /* nothing has come of it */
+    }
+    else {
+        future_drop(&old);
+    }
+    return rc;
 }
 
 int
-al_future_init(PyObject *op, PyObject *loop, al_state *state)
+al_future_init_on(PyObject *op, PyObject *loop, al_state *state)
 {
-    al_future *self = al_future_of(op);
-    PyObject *stack;
+    PyObject *args = PyTuple_New(0);
+    PyObject *kwargs = PyDict_New();
+    int rc = -1;
 
-    if (AL_INITIALISES_ONCE && AL_UNLIKELY(self->loop != NULL)) {
-        PyErr_Format(PyExc_RuntimeError, "%T object is already initialized",
-                     op);
-        return -1;
+    if (args != NULL && kwargs != NULL &&
+        (loop == NULL || PyDict_SetItem(kwargs, state->names.loop, loop) == 0))
+    {
+        rc = al_future_init(op, args, kwargs, state);
     }
-    loop = loop == NULL || loop == Py_None
-               ? PyObject_CallNoArgs(state->imports.get_event_loop)
-               : Py_NewRef(loop);
-    if (loop == NULL) {
-        return -1;
-    }
-    if (future_extract_stack(loop, state, &stack) < 0) {
-        Py_DECREF(loop);
-        return -1;
-    }
-    if (AL_UNLIKELY(self->loop != NULL)) {
-        future_reset(self, loop, stack);
-        return 0;
-    }
-    self->loop = loop; /* all else is NULL */
-    self->source_tb = stack;
-    return 0;
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    return rc;
 }
 
 int

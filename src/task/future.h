@@ -66,7 +66,7 @@ al_future_set_blocking(PyObject *op)
     al_future_of(op)->blocking = true;
 }
 
-/* set_result() and set_exception() on a pending future.
+/* set_result() and set_exception().
  * 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_future_set_result(PyObject *op, PyObject *result);
@@ -171,10 +171,14 @@ al_future_check_init(PyObject *op)
 
 /* --- what Task shares --------------------------------------------------- */
 
-/* Begin (again): `loop` None or NULL means the current event loop.
- * 0, or -1 with an exception set. */
+/* __init__(), perhaps again: asyncio's own. 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_future_init(PyObject *op, PyObject *loop, al_state *state);
+al_future_init(PyObject *op, PyObject *args, PyObject *kwargs,
+               al_state *state);
+
+/* __init__(loop=loop): None or NULL means the current event loop. */
+AL_NODISCARD int
+al_future_init_on(PyObject *op, PyObject *loop, al_state *state);
 
 /* The same for a new object, on a loop of ours. */
 AL_NODISCARD static inline int
@@ -183,7 +187,7 @@ al_future_begin(PyObject *op, al_loop_head *loop)
     if (AL_UNLIKELY(loop->is_debug ||
                     (loop->overrides & AL_OVERRIDES_GET_DEBUG)))
     {
-        return al_future_init(op, (PyObject *)loop, loop->state);
+        return al_future_init_on(op, (PyObject *)loop, loop->state);
     }
     al_future_of(op)->loop = Py_NewRef((PyObject *)loop);
     return 0;

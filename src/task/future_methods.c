@@ -12,16 +12,9 @@ PyDoc_STRVAR(
 static int
 Future_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static const al_signature signature = {"Future", AL_ARGS("loop"), 0, 0, 0};
     al_state *state = al_state_from_type(Py_TYPE(op));
-    PyObject *loop;
 
-    if (state == NULL ||
-        al_args_parse_tuple(&signature, args, kwargs, &loop) < 0)
-    {
-        return -1;
-    }
-    return al_future_init(op, loop, state);
+    return state == NULL ? -1 : al_future_init(op, args, kwargs, state);
 }
 
 PyDoc_STRVAR(Future_set_result_doc,

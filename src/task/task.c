@@ -12,7 +12,6 @@
 
 #include "base/args.h"
 #include "task/registry.h"
-#include "task/stock.h"
 
 /* --- making ------------------------------------------------------------- */
 
@@ -205,9 +204,6 @@ al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
 {
     al_state *state = loop->state;
 
-    if (AL_UNLIKELY(state->TaskType == NULL)) {
-        return al_stock_make_task(loop, coro, name, context, eager_start);
-    }
     PyObject *op = state->TaskType->tp_alloc(state->TaskType, 0);
     if (op == NULL) {
         return NULL;
@@ -258,7 +254,7 @@ Task_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     int eager_start = given[4] == NULL ? 0 : PyObject_IsTrue(given[4]);
-    if (eager_start < 0 || al_future_init(op, given[1], state) < 0 ||
+    if (eager_start < 0 || al_future_init_on(op, given[1], state) < 0 ||
         task_fill(op, state, given[0], given[2], given[3]) < 0)
     {
         return -1;
