@@ -1,11 +1,8 @@
 /* future.h - asyncloop.Future, and the part of a Task that is a Future.
  *
- *     Future --> _asyncio.Future            the same struct: cpython/layout.h
- *     Task ----> _asyncio.Task, Future
- *
- * Both keep their state in the fields of asyncio's own classes and inherit what
- * is not here: attributes, repr(), finalisers. What is here is what has to be
- * fast, and what wakes a task without a handle. */
+ * Both keep their state in the fields of asyncio's own classes (task/type.c) and
+ * inherit what is not here: attributes, repr(), finalisers. What is here is what
+ * has to be fast, and what wakes a task without a handle. */
 #ifndef AL_TASK_FUTURE_H
 #define AL_TASK_FUTURE_H
 
@@ -192,38 +189,6 @@ al_future_begin(PyObject *op, al_loop_head *loop)
     al_future_of(op)->loop = Py_NewRef((PyObject *)loop);
     return 0;
 }
-
-/* tp_setattro of both types: notices overrides. */
-int
-al_future_setattro(PyObject *op, PyObject *name, PyObject *value);
-
-/* The flags of both types. From 3.12 visiting and clearing are inherited; the
- * static base of 3.11 does not visit its subclass. */
-#define AL_FUTURE_FLAGS                                                       \
-    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE |    \
-     (AL_FUTURE_BASE_IS_HEAP ? 0 : Py_TPFLAGS_HAVE_GC))
-
-/* The asyncio class that the type with this tp_dealloc derives from, for an
- * object of the type or of a Python class derived from it. -> borrowed */
-PyTypeObject *
-al_future_base(PyObject *op, destructor dealloc);
-
-/* The body of the type's tp_finalize. */
-void
-al_future_finalize(PyObject *op, destructor dealloc);
-
-/* The last part of `dealloc`, which is the type's tp_dealloc: for an object whose
- * finaliser has run or has nothing to tell. Chains may have any length. */
-void
-al_future_dealloc(PyObject *op, destructor dealloc);
-
-/* Create the type `spec` of asyncio's `base` and, where that is not NULL, our
- * `mixin`, with `size` bytes an instance. Its own copies of the base's methods
- * make calls of them as fast as with asyncio's class.
- * -> new reference for the state to own, or NULL with an exception set. */
-AL_NODISCARD PyTypeObject *
-al_future_add_type(PyObject *module, const PyType_Spec *spec, PyObject *base,
-                   PyTypeObject *mixin, size_t size);
 
 /* Create the type and store it in the module state. */
 AL_NODISCARD int

@@ -1,6 +1,6 @@
 /* future_methods.c - Future to Python: the methods that are ours, the type. */
 #include "base/args.h"
-#include "task/future.h"
+#include "task/type.h"
 
 PyDoc_STRVAR(
     Future_doc,
@@ -69,42 +69,6 @@ Future_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return rc < 0 ? NULL : PyBool_FromLong(rc);
 }
 
-/* --- lifetime ----------------------------------------------------------- */
-
-static void
-Future_dealloc(PyObject *op)
-{
-    if (AL_UNLIKELY(al_future_of(op)->log_tb) &&
-        PyObject_CallFinalizerFromDealloc(op) < 0)
-    {
-        return; /* resurrected */
-    }
-    al_future_dealloc(op, Future_dealloc);
-}
-
-static void
-Future_finalize(PyObject *op)
-{
-    al_future_finalize(op, Future_dealloc);
-}
-
-#if !AL_FUTURE_BASE_IS_HEAP
-
-static int
-Future_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    return al_future_base(op, Future_dealloc)->tp_traverse(op, visit, arg);
-}
-
-static int
-Future_clear(PyObject *op)
-{
-    return al_future_base(op, Future_dealloc)->tp_clear(op);
-}
-
-#endif
-
 /* --- type --------------------------------------------------------------- */
 
 static PyMethodDef Future_methods[] = {
@@ -114,37 +78,17 @@ static PyMethodDef Future_methods[] = {
      METH_FASTCALL | METH_KEYWORDS, Future_cancel_doc},
     {NULL, NULL, 0, NULL}};
 
-static PyType_Slot Future_slots[] = {{Py_tp_doc, (void *)Future_doc},
-                                     {Py_tp_init, Future_init},
-                                     {Py_tp_setattro, al_future_setattro},
-                                     {Py_tp_iter, al_future_iter_new},
-                                     {Py_am_await, al_future_iter_new},
-                                     {Py_tp_methods, Future_methods},
-#if !AL_FUTURE_BASE_IS_HEAP
-                                     {Py_tp_traverse, Future_traverse},
-                                     {Py_tp_clear, Future_clear},
-#endif
-                                     {Py_tp_finalize, Future_finalize},
-                                     {Py_tp_dealloc, Future_dealloc},
-                                     {0, NULL}};
-
-static const PyType_Spec Future_spec = {
-    .name = "asyncloop._core.Future",
-    .flags = AL_FUTURE_FLAGS,
-    .slots = Future_slots,
-};
+static const PyType_Slot Future_slots[] = {{Py_tp_doc, (void *)Future_doc},
+                                           {Py_tp_init, Future_init},
+                                           {Py_tp_methods, Future_methods},
+                                           {0, NULL}};
 
 int
 al_future_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    if (!state->layout.futures) {
-        return PyModule_AddObjectRef(module, "Future",
-                                     state->imports.asyncio_Future);
-    }
-    state->FutureType =
-        al_future_add_type(module, &Future_spec, state->imports.asyncio_Future,
-                           NULL, sizeof(al_future));
-    return state->FutureType == NULL ? -1 : 0;
+    return al_type_add(module, "asyncloop._core.Future",
+                       state->imports.asyncio_Future, NULL, sizeof(al_future),
+                       Future_slots, &state->FutureType);
 }

@@ -27,7 +27,7 @@
  *       and it is for us to take it out.
  *   (2) A node is in the list  =>  its task is pending; the list borrows. Of a
  *       Python class derived from ours it may be half deallocated: its slots
- *       go, or the trashcan has it, before Task_dealloc() takes it out. */
+ *       go, or the trashcan has it, before its dealloc takes it out. */
 #include "task/registry.h"
 
 #include "sched/report.h"

@@ -12,6 +12,7 @@
 
 #include "base/args.h"
 #include "task/registry.h"
+#include "task/type.h"
 
 /* --- making ------------------------------------------------------------- */
 
@@ -393,52 +394,6 @@ Task_get_coro(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 #endif
 
-/* --- Python: lifetime --------------------------------------------------- */
-
-/* Whether its finaliser has something to tell. */
-static inline bool
-task_has_last_words(al_task *self)
-{
-    return self->future.log_tb || (self->future.state == AL_FUTURE_PENDING &&
-                                   AL_TASK_FLAGS(self)->log_destroy_pending);
-}
-
-static void
-Task_dealloc(PyObject *op)
-{
-    /* After it the task may have been initialised again, and be pending. */
-    if (AL_UNLIKELY(task_has_last_words(al_task_of(op))) &&
-        PyObject_CallFinalizerFromDealloc(op) < 0)
-    {
-        return; /* resurrected */
-    }
-    al_registry_remove(op);
-    al_future_dealloc(op, Task_dealloc);
-}
-
-static void
-Task_finalize(PyObject *op)
-{
-    al_future_finalize(op, Task_dealloc);
-}
-
-#if !AL_FUTURE_BASE_IS_HEAP
-
-static int
-Task_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    return al_future_base(op, Task_dealloc)->tp_traverse(op, visit, arg);
-}
-
-static int
-Task_clear(PyObject *op)
-{
-    return al_future_base(op, Task_dealloc)->tp_clear(op);
-}
-
-#endif
-
 /* --- type --------------------------------------------------------------- */
 
 static PyMethodDef Task_methods[] = {
@@ -449,37 +404,17 @@ static PyMethodDef Task_methods[] = {
 #endif
     {NULL, NULL, 0, NULL}};
 
-static PyType_Slot Task_slots[] = {{Py_tp_doc, (void *)Task_doc},
-                                   {Py_tp_init, Task_init},
-                                   {Py_tp_setattro, al_future_setattro},
-                                   {Py_tp_iter, al_future_iter_new},
-                                   {Py_am_await, al_future_iter_new},
-                                   {Py_tp_methods, Task_methods},
-#if !AL_FUTURE_BASE_IS_HEAP
-                                   {Py_tp_traverse, Task_traverse},
-                                   {Py_tp_clear, Task_clear},
-#endif
-                                   {Py_tp_finalize, Task_finalize},
-                                   {Py_tp_dealloc, Task_dealloc},
-                                   {0, NULL}};
-
-static const PyType_Spec Task_spec = {
-    .name = "asyncloop._core.Task",
-    .flags = AL_FUTURE_FLAGS,
-    .slots = Task_slots,
-};
+static const PyType_Slot Task_slots[] = {{Py_tp_doc, (void *)Task_doc},
+                                         {Py_tp_init, Task_init},
+                                         {Py_tp_methods, Task_methods},
+                                         {0, NULL}};
 
 int
 al_task_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    if (!state->layout.futures) {
-        return PyModule_AddObjectRef(module, "Task",
-                                     state->imports.asyncio_Task);
-    }
-    state->TaskType =
-        al_future_add_type(module, &Task_spec, state->imports.asyncio_Task,
-                           state->FutureType, AL_TASK_SIZE);
-    return state->TaskType == NULL ? -1 : 0;
+    return al_type_add(module, "asyncloop._core.Task",
+                       state->imports.asyncio_Task, state->FutureType,
+                       AL_TASK_SIZE, Task_slots, &state->TaskType);
 }

@@ -64,16 +64,22 @@ al_task_step_soon(PyObject *op)
                                    : task_call_step_soon(op, NULL);
 }
 
-/* The coroutine yielded something that it must not: throw RuntimeError into
- * it. `message` is stolen, NULL after a failure to make it. */
+/* --- what the coroutine yielded ------------------------------------------ */
+
+/* Something that it must not: throw RuntimeError into it, with a text as of
+ * PyErr_Format(). 0, or -1 with an exception set. */
 static int
-task_fail_soon(PyObject *op, PyObject *message)
+task_fail_soon(PyObject *op, const char *format, ...)
 {
-    if (message == NULL) {
-        return -1;
-    }
-    PyObject *exc = PyObject_CallOneArg(PyExc_RuntimeError, message);
-    Py_DECREF(message);
+    va_list arguments;
+
+    va_start(arguments, format);
+    PyObject *message = PyUnicode_FromFormatV(format, arguments);
+    va_end(arguments);
+    PyObject *exc = message == NULL
+                        ? NULL
+                        : PyObject_CallOneArg(PyExc_RuntimeError, message);
+    Py_XDECREF(message);
     if (exc == NULL) {
         return -1;
     }
@@ -82,31 +88,19 @@ task_fail_soon(PyObject *op, PyObject *message)
     return rc;
 }
 
-/* --- what the coroutine yielded ------------------------------------------ */
-
 static int
 task_fail_foreign_loop(PyObject *op, PyObject *future)
 {
     return task_fail_soon(
-        op,
-        PyUnicode_FromFormat(
-            "Task %R got Future %R attached to a different loop", op, future));
+        op, "Task %R got Future %R attached to a different loop", op, future);
 }
 
 static int
 task_fail_not_awaited(PyObject *op, PyObject *future)
 {
     return task_fail_soon(
-        op, PyUnicode_FromFormat("yield was used instead of yield from in "
-                                 "task %R with %R",
-                                 op, future));
-}
-
-static int
-task_fail_self(PyObject *op)
-{
-    return task_fail_soon(
-        op, PyUnicode_FromFormat("Task cannot await on itself: %R", op));
+        op, "yield was used instead of yield from in task %R with %R", op,
+        future);
 }
 
 /* A cancellation came while the coroutine ran: pass it on to the future that
@@ -228,7 +222,7 @@ task_yielded(PyObject *op, al_state *state, PyObject *result)
     PyObject *blocking;
 
     if (AL_UNLIKELY(result == op)) {
-        return task_fail_self(op);
+        return task_fail_soon(op, "Task cannot await on itself: %R", op);
     }
     if (AL_LIKELY(al_future_check_exact(state, result))) {
         return task_wait(op, state, result);
@@ -248,13 +242,12 @@ task_yielded(PyObject *op, al_state *state, PyObject *result)
     }
     Py_XDECREF(blocking);
     if (PyGen_CheckExact(result)) {
-        return task_fail_soon(
-            op, PyUnicode_FromFormat("yield was used instead of yield from "
-                                     "for generator in task %R with %R",
-                                     op, result));
+        return task_fail_soon(op,
+                              "yield was used instead of yield from for "
+                              "generator in task %R with %R",
+                              op, result);
     }
-    return task_fail_soon(
-        op, PyUnicode_FromFormat("Task got bad yield: %R", result));
+    return task_fail_soon(op, "Task got bad yield: %R", result);
 }
 
 /* --- how the coroutine ended --------------------------------------------- */
@@ -494,41 +487,52 @@ task_report(al_loop_head *loop, PyObject *op)
     return rc;
 }
 
-/* al_future_take() for what is to be thrown. A cancelled future raises its
- * error, as result() would, so that this knows what is being handled around
- * the loop; the exception of a failed one is passed on as it is. */
-static int
-task_take_outcome(PyObject *future, PyObject **outcome)
+/* What a future of any make raises, to be thrown: a new reference, or NULL. A
+ * cancelled future raises its error, as result() would, so that this knows what
+ * is being handled around the loop; the exception of a failed one is passed on
+ * as it is. */
+static PyObject *
+task_exception_of(al_state *state, PyObject *future)
 {
-    int rc = al_future_take(future, outcome);
+    PyObject *result;
 
-    if (rc > 0 && al_future_of(future)->state == AL_FUTURE_CANCELLED) {
-        PyErr_SetObject((PyObject *)Py_TYPE(*outcome), *outcome);
-        Py_DECREF(*outcome);
-        *outcome = PyErr_GetRaisedException();
+    if (al_future_check_exact(state, future)) {
+        int rc = al_future_take(future, &result);
+        if (rc > 0) {
+            if (al_future_of(future)->state != AL_FUTURE_CANCELLED) {
+                return result;
+            }
+            PyErr_SetObject((PyObject *)Py_TYPE(result), result);
+        }
+        if (rc >= 0) {
+            Py_DECREF(result);
+        }
     }
-    return rc;
+    else {
+        result = PyObject_CallMethod(future, "result", NULL);
+        Py_XDECREF(result);
+    }
+    return PyErr_GetRaisedException();
 }
 
-/* The exception of the future of ours that woke the task, if it failed.
- * 0 with *exc a new reference or NULL; -1 with an exception set. */
-static inline int
-task_take_waiter_exception(al_task *self, al_state *state, PyObject **exc)
+/* The exception of the future of ours that woke the task, if it failed: a new
+ * reference, or NULL. */
+static inline PyObject *
+task_waiter_exception(al_task *self, al_state *state)
 {
     PyObject *waiter = self->fut_waiter;
 
-    *exc = NULL;
     if (waiter == NULL || !al_future_check_exact(state, waiter) ||
         al_future_of(waiter)->state == AL_FUTURE_PENDING ||
         (al_future_of(waiter)->state == AL_FUTURE_FINISHED &&
          AL_LIKELY(al_future_of(waiter)->exception == NULL)))
     {
-        return 0;
+        return NULL;
     }
     Py_INCREF(waiter); /* by (2): a traceback goes, which may run anything */
-    int rc = task_take_outcome(waiter, exc);
+    PyObject *exc = task_exception_of(state, waiter);
     Py_DECREF(waiter);
-    return rc < 0 ? -1 : 0;
+    return exc;
 }
 
 /* A task could not be entered. If what is to end the run came from reports about
@@ -553,7 +557,6 @@ al_task_run(al_loop_head *loop, PyObject *op)
 {
     al_task *self = al_task_of(op);
     PyObject *context = Py_NewRef(self->context);
-    PyObject *exc;
     int rc = -1;
 
     if (AL_UNLIKELY(al_registry_enter(loop, op) < 0)) {
@@ -561,9 +564,8 @@ al_task_run(al_loop_head *loop, PyObject *op)
         return task_put_off(loop, op);
     }
     if (PyContext_Enter(context) == 0) {
-        if (task_take_waiter_exception(self, loop->state, &exc) == 0) {
-            rc = task_step(op, loop->state, exc);
-        }
+        PyObject *exc = task_waiter_exception(self, loop->state);
+        rc = task_step(op, loop->state, exc);
         if (PyContext_Exit(context) < 0) {
             rc = -1;
         }
@@ -640,44 +642,13 @@ Task_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
-/* What a done future of any make raises: 0 with *exc a new reference or NULL;
- * -1 with a fatal exception set. */
-static int
-task_exception_of(al_state *state, PyObject *future, PyObject **exc)
-{
-    PyObject *result;
-
-    *exc = NULL;
-    if (al_future_check_exact(state, future)) {
-        int rc = task_take_outcome(future, &result);
-        if (rc > 0) {
-            *exc = result; /* moved */
-            return 0;
-        }
-        if (rc == 0) {
-            Py_DECREF(result);
-            return 0;
-        }
-    }
-    else {
-        result = PyObject_CallMethod(future, "result", NULL);
-        if (result != NULL) {
-            Py_DECREF(result);
-            return 0;
-        }
-    }
-    *exc = PyErr_GetRaisedException();
-    return 0;
-}
-
 PyObject *
 al_task_wakeup(PyObject *op, PyObject *future)
 {
     al_state *state = al_future_state_of(op);
-    PyObject *exc;
 
-    if (state == NULL || task_exception_of(state, future, &exc) < 0 ||
-        task_step_as_current(op, exc) < 0)
+    if (state == NULL ||
+        task_step_as_current(op, task_exception_of(state, future)) < 0)
     {
         return NULL;
     }

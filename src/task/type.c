@@ -1,0 +1,175 @@
+/* type.c - what the types Future and Task have in common: how an object of them
+ * ends, and how they are made.
+ *
+ *     Future --> _asyncio.Future            the same struct: cpython/layout.h
+ *     Task ----> _asyncio.Task, Future
+ *
+ * From 3.12 visiting and clearing are inherited; the static classes that are
+ * asyncio's before do not visit their subclass. */
+#include "task/type.h"
+
+static void
+type_dealloc(PyObject *op);
+
+/* The class of asyncio's that our Future or Task derives from, for an object of
+ * it or of a Python class derived from it. -> borrowed */
+static inline PyTypeObject *
+type_stock(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+
+    while (type->tp_dealloc != type_dealloc) {
+        type = type->tp_base;
+    }
+    return type->tp_base;
+}
+
+/* --- slots --------------------------------------------------------------- */
+
+/* Notices overrides. */
+static int
+type_setattro(PyObject *op, PyObject *name, PyObject *value)
+{
+    if (PyObject_GenericSetAttr(op, name, value) < 0) {
+        return -1;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "cancel") == 0) {
+        al_state *state = al_state_find(Py_TYPE(op));
+        if (state != NULL) {
+            state->cancel_is_overridden = true;
+        }
+    }
+    return 0;
+}
+
+static void
+type_finalize(PyObject *op)
+{
+    /* asyncio's needs a loop and a type, which tp_clear takes away. */
+    if (al_future_of(op)->loop != NULL && Py_TYPE(op)->tp_mro != NULL) {
+        type_stock(op)->tp_finalize(op);
+    }
+}
+
+static void
+type_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyTypeObject *stock = type_stock(op);
+    const al_future *self = al_future_of(op);
+    const bool is_task = stock->tp_basicsize == sizeof(al_task);
+
+    /* Whether the finaliser has something to tell. After it the object may have
+     * been initialised again, and be pending. */
+    if (AL_UNLIKELY(self->log_tb ||
+                    (is_task && self->state == AL_FUTURE_PENDING &&
+                     AL_TASK_FLAGS(al_task_of(op))->log_destroy_pending)) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0)
+    {
+        return; /* resurrected */
+    }
+    if (is_task) {
+        al_list_remove(al_task_node(op));
+    }
+    PyObject_GC_UnTrack(op);
+    AL_TRASHCAN_BEGIN(op, type_dealloc) /* chains of futures may be long */
+    PyObject_ClearWeakRefs(op);
+    (void)stock->tp_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+    AL_TRASHCAN_END
+}
+
+#if !AL_FUTURE_BASE_IS_HEAP
+
+static int
+type_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    return type_stock(op)->tp_traverse(op, visit, arg);
+}
+
+static int
+type_clear(PyObject *op)
+{
+    return type_stock(op)->tp_clear(op);
+}
+
+#endif
+
+static const PyType_Slot type_slots[] = {
+    {Py_tp_setattro, type_setattro},   {Py_tp_iter, al_future_iter_new},
+    {Py_am_await, al_future_iter_new},
+#if !AL_FUTURE_BASE_IS_HEAP
+    {Py_tp_traverse, type_traverse},   {Py_tp_clear, type_clear},
+#endif
+    {Py_tp_finalize, type_finalize},   {Py_tp_dealloc, type_dealloc}};
+
+/* --- making a type ------------------------------------------------------- */
+
+/* Give `type` copies of the methods of asyncio's class that it has none of its
+ * own for: calls of those are as fast as with asyncio's class. (Of those with a
+ * defining class they are not.) 0, or -1 with an exception set. */
+static int
+type_copy_methods(PyTypeObject *type, PyTypeObject *stock)
+{
+    PyObject *name, *value;
+    Py_ssize_t pos = 0;
+
+    while (PyDict_Next(stock->tp_dict, &pos, &name, &value)) {
+        if (!Py_IS_TYPE(value, &PyMethodDescr_Type)) {
+            continue;
+        }
+        PyMethodDef *method = ((PyMethodDescrObject *)value)->d_method;
+        int has_own = PyDict_Contains(type->tp_dict, name);
+        if (has_own < 0) {
+            return -1;
+        }
+        if (has_own || (method->ml_flags & METH_METHOD)) {
+            continue;
+        }
+        PyObject *copy = PyDescr_NewMethod(type, method);
+        if (copy == NULL || PyDict_SetItem(type->tp_dict, name, copy) < 0) {
+            Py_XDECREF(copy);
+            return -1;
+        }
+        Py_DECREF(copy);
+    }
+    PyType_Modified(type);
+    return 0;
+}
+
+int
+al_type_add(PyObject *module, const char *name, PyObject *stock,
+            PyTypeObject *mixin, size_t size, const PyType_Slot *slots,
+            PyTypeObject **type)
+{
+    PyType_Slot all[Py_ARRAY_LENGTH(type_slots) + 8];
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = (int)size,
+        .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE |
+                  Py_TPFLAGS_IMMUTABLETYPE |
+                  (AL_FUTURE_BASE_IS_HEAP ? 0 : Py_TPFLAGS_HAVE_GC)),
+        .slots = all,
+    };
+    size_t count = Py_ARRAY_LENGTH(type_slots);
+
+    if (!al_state_from_module(module)->layout.futures) {
+        return PyModule_AddObjectRef(module, strrchr(name, '.') + 1, stock);
+    }
+    memcpy(all, type_slots, sizeof(type_slots));
+    do {
+        assert(count < Py_ARRAY_LENGTH(all));
+        all[count++] = *slots;
+    } while (slots++->slot != 0);
+    PyObject *bases = mixin != NULL ? PyTuple_Pack(2, stock, (PyObject *)mixin)
+                                    : PyTuple_Pack(1, stock);
+    if (bases == NULL) {
+        return -1;
+    }
+    *type = al_state_add_type(module, &spec, bases);
+    Py_DECREF(bases);
+    return *type == NULL ? -1
+                         : type_copy_methods(*type, (PyTypeObject *)stock);
+}
