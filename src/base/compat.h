@@ -21,6 +21,7 @@
 
 #define AL_NODISCARD __attribute__((warn_unused_result))
 #define AL_LIKELY(x) __builtin_expect(!!(x), 1)
+#define AL_COLD __attribute__((noinline, cold)) /* a function seldom called */
 #define AL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* --- asyncio's behaviour by version --------------------------------------

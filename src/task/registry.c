@@ -121,7 +121,7 @@ registry_find(al_state *state, PyObject *loop)
     return AL_LIKELY(place != NULL && place->loop == loop) ? place : NULL;
 }
 
-static PyObject *
+AL_COLD static PyObject *
 registry_swap(al_state *state, PyObject *loop, PyObject *task)
 {
     PyObject *stack[2] = {loop, task != NULL ? task : Py_None};
@@ -129,22 +129,38 @@ registry_swap(al_state *state, PyObject *loop, PyObject *task)
     return PyObject_Vectorcall(state->swap_current_task, stack, 2, NULL);
 }
 
+AL_COLD static int
+registry_ask(al_state *state, PyObject *loop, PyObject **task)
+{
+    PyObject *current = registry_swap(state, loop, NULL);
+    PyObject *none =
+        current == NULL ? NULL : registry_swap(state, loop, current);
+
+    *task = current == Py_None ? NULL : current;
+    Py_XDECREF(current); /* the thread state has it */
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
+AL_COLD static int
+registry_tell(al_state *state, PyObject *loop, PyObject *task)
+{
+    PyObject *previous = registry_swap(state, loop, task);
+
+    Py_XDECREF(previous);
+    return previous == NULL ? -1 : 0;
+}
+
 /* Tell the current task: borrowed, NULL for none. 0, or -1. */
 static inline int
 registry_get(registry_place *place, al_state *state, PyObject *loop,
              PyObject **task)
 {
-    if (AL_LIKELY(place != NULL)) {
-        *task = place->task;
-        return 0;
+    if (AL_UNLIKELY(place == NULL)) {
+        return registry_ask(state, loop, task);
     }
-    PyObject *current = registry_swap(state, loop, NULL);
-    PyObject *none =
-        current == NULL ? NULL : registry_swap(state, loop, current);
-    *task = current == Py_None ? NULL : current;
-    Py_XDECREF(current); /* the thread state has it */
-    Py_XDECREF(none);
-    return none == NULL ? -1 : 0;
+    *task = place->task;
+    return 0;
 }
 
 /* Make `task` the current one; NULL: there is none. 0, or -1. */
@@ -152,24 +168,26 @@ static inline int
 registry_set(registry_place *place, al_state *state, PyObject *loop,
              PyObject *task)
 {
-    PyObject *previous;
-
-    if (AL_LIKELY(place != NULL)) {
-        previous = place->task;
-        place->task = Py_XNewRef(task);
-        Py_XDECREF(previous);
-        return 0;
+    if (AL_UNLIKELY(place == NULL)) {
+        return registry_tell(state, loop, task);
     }
-    previous = registry_swap(state, loop, task);
-    Py_XDECREF(previous);
-    return previous == NULL ? -1 : 0;
+    Py_XSETREF(place->task, Py_XNewRef(task));
+    return 0;
 }
 
-/* Changes whenever somebody has changed a current task; 0: look at it. */
-static inline uint64_t
-registry_version(registry_place *Py_UNUSED(place))
+/* Whether it is plain to see that `task` is the current one; else ask. */
+static inline bool
+registry_is_current(registry_place *place, const al_loop_head *Py_UNUSED(loop),
+                    PyObject *task)
 {
-    return 0;
+    return place != NULL && place->task == task;
+}
+
+/* We have set the current task. */
+static inline void
+registry_note(registry_place *Py_UNUSED(place),
+              const al_loop_head *Py_UNUSED(loop))
+{
 }
 
 #else
@@ -210,6 +228,7 @@ registry_set(registry_place *place, al_state *Py_UNUSED(state), PyObject *loop,
     return 0;
 }
 
+/* Changes whenever somebody has changed the current task of a loop. */
 static inline uint64_t
 registry_version(registry_place *place)
 {
@@ -217,6 +236,19 @@ registry_version(registry_place *place)
 #    pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     return ((PyDictObject *)place)->ma_version_tag;
 #    pragma GCC diagnostic pop
+}
+
+static inline bool
+registry_is_current(registry_place *place, const al_loop_head *loop,
+                    PyObject *Py_UNUSED(task))
+{
+    return loop->tasks_version == registry_version(place);
+}
+
+static inline void
+registry_note(registry_place *place, al_loop_head *loop)
+{
+    loop->tasks_version = registry_version(place);
 }
 
 #endif
@@ -248,9 +280,7 @@ registry_replace(al_loop_head *loop, PyObject *task, PyObject *next,
 {
     registry_place *place = registry_find(loop->state, (PyObject *)loop);
 
-    if (loop->tasks_version == 0 ||
-        AL_UNLIKELY(loop->tasks_version != registry_version(place)))
-    {
+    if (AL_UNLIKELY(!registry_is_current(place, loop, task))) {
         if (registry_get(place, loop->state, (PyObject *)loop, current) < 0) {
             return -1;
         }
@@ -263,7 +293,7 @@ registry_replace(al_loop_head *loop, PyObject *task, PyObject *next,
     {
         return -1;
     }
-    loop->tasks_version = registry_version(place);
+    registry_note(place, loop);
     return 1;
 }
 
@@ -287,7 +317,7 @@ registry_enter_first(al_loop_head *loop, PyObject *task)
     if (registry_set(place, loop->state, (PyObject *)loop, task) < 0) {
         return -1;
     }
-    loop->tasks_version = registry_version(place);
+    registry_note(place, loop);
     return 0;
 }
 

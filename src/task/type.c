@@ -51,24 +51,37 @@ type_finalize(PyObject *op)
     }
 }
 
+static inline bool
+type_is_task(const PyTypeObject *stock)
+{
+    return stock->tp_basicsize == sizeof(al_task);
+}
+
+/* Whether its finaliser has something to tell. */
+static inline bool
+type_has_last_words(PyObject *op, const PyTypeObject *stock)
+{
+    const al_future *self = al_future_of(op);
+
+    return self->log_tb ||
+           (self->state == AL_FUTURE_PENDING && type_is_task(stock) &&
+            AL_TASK_FLAGS(al_task_of(op))->log_destroy_pending);
+}
+
 static void
 type_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyTypeObject *stock = type_stock(op);
-    const al_future *self = al_future_of(op);
-    const bool is_task = stock->tp_basicsize == sizeof(al_task);
 
-    /* Whether the finaliser has something to tell. After it the object may have
-     * been initialised again, and be pending. */
-    if (AL_UNLIKELY(self->log_tb ||
-                    (is_task && self->state == AL_FUTURE_PENDING &&
-                     AL_TASK_FLAGS(al_task_of(op))->log_destroy_pending)) &&
+    /* After the finaliser the object may have been initialised again, and be
+     * pending. */
+    if (AL_UNLIKELY(type_has_last_words(op, stock)) &&
         PyObject_CallFinalizerFromDealloc(op) < 0)
     {
         return; /* resurrected */
     }
-    if (is_task) {
+    if (AL_LIKELY(type_is_task(stock))) {
         al_list_remove(al_task_node(op));
     }
     PyObject_GC_UnTrack(op);
