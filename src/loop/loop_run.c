@@ -20,6 +20,9 @@
  * all that took long.  They answer together, and so their peers are woken
  * together.
  *
+ * A flood of datagrams is ready in every poll, and the kernel tells of it before
+ * what became ready just now.  It comes after whatever else the poll has found.
+ *
  * Where turns take milliseconds, what becomes ready in one would wait for the
  * rest of it, and then for all that it has queued, which is the next.  So after
  * a long turn the next one polls within, too: what is found is queued behind
@@ -33,6 +36,7 @@
 
 #include "io/cycles.h"
 #include "io/reactor.h"
+#include "net/dgram_transport.h"
 #include "net/held.h"
 #include "sched/context.h"
 #include "sched/ready.h"
@@ -281,6 +285,9 @@ loop_poll(LoopObject *self)
     self->has_found = head->events != events;
     if (head->ready.count > before + 1) {
         head->mixed_polls = LOOP_MIXED_POLLS;
+        if (!head->looks_within) { /* else their numbers are known */
+            al_ready_put_last(&head->ready, before, al_dgram_read_is_flood);
+        }
     }
     else if (head->mixed_polls > 0) {
         head->mixed_polls--;

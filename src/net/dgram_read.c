@@ -323,6 +323,13 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return rc;
 }
 
+bool
+al_dgram_read_is_flood(const al_entry *entry)
+{
+    return entry->run == al_dgram_read_run &&
+           DatagramTransportObject_CAST(entry->object)->in_batch > 1;
+}
+
 int
 al_dgram_read_start(TransportObject *base)
 {

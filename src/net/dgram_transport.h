@@ -82,6 +82,11 @@ al_dgram_transport_fail(DatagramTransportObject *self, const char *message);
 AL_NODISCARD int
 al_dgram_read_run(al_loop_head *loop, PyObject *op);
 
+/* Whether an entry of the ready queue is a read that will get several datagrams:
+ * others come before it, as it takes longer and is ready again and again. */
+bool
+al_dgram_read_is_flood(const al_entry *entry);
+
 /* kind->start_reading: let it be queued from now on. */
 AL_NODISCARD int
 al_dgram_read_start(TransportObject *base);

@@ -18,6 +18,9 @@
 #define READY_FIRST 64
 #define READY_LEAST 1024
 
+/* So many entries al_ready_put_last() moves. */
+#define READY_FEW_LATE 8
+
 /* 0, or -1 (no exception) with nothing changed. */
 static int
 ready_resize(al_ready *ready, size_t capacity)
@@ -52,6 +55,27 @@ al_ready_cut(al_ready *ready, size_t used)
         /* Without memory for it, it stays as long as it is. */
         (void)ready_resize(ready,
                            al_grow_cut(ready->capacity, used, READY_LEAST));
+    }
+}
+
+void
+al_ready_put_last(al_ready *ready, size_t from,
+                  bool (*is_late)(const al_entry *entry))
+{
+    al_entry late[READY_FEW_LATE];
+    size_t mask = ready->capacity - 1, count = 0, to = from;
+
+    for (size_t i = from; i < ready->count; i++) {
+        al_entry entry = ready->ring[(ready->head + i) & mask];
+        if (count < READY_FEW_LATE && is_late(&entry)) {
+            late[count++] = entry;
+        }
+        else {
+            ready->ring[(ready->head + to++) & mask] = entry;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        ready->ring[(ready->head + to + i) & mask] = late[i];
     }
 }
 

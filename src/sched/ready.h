@@ -53,6 +53,12 @@ al_ready_is_waiting(const al_loop_head *loop, uint64_t number)
     return (int64_t)(number - loop->steps) >= 0;
 }
 
+/* Of the entries from number `from` of the queue on, put those that `is_late` says
+ * behind the others, as far as there are few of them. */
+void
+al_ready_put_last(al_ready *ready, size_t from,
+                  bool (*is_late)(const al_entry *entry));
+
 /* Run what is queued now, but nothing queued meanwhile: one turn. What an entry
  * has left held is sent before the next one runs.
  * 0, or -1 with the exception set that an entry ended the run with; then the

@@ -173,6 +173,33 @@ def test_a_read_gets_a_few_of_a_flood_where_others_are_ready(loop, flooded, turn
     assert statistics.median(reads) <= 4, reads  # a turn that a busy machine has made long may get more
 
 
+@pytest.mark.parametrize("kind", ["asyncloop"])  # in asyncio the kernel decides, which puts the flood first
+def test_what_else_a_poll_has_found_comes_before_a_flood(loop, flooded, turn):
+    seen = []
+
+    class Noting(Counting):
+        def datagram_received(self, data, addr):
+            super().datagram_received(data, addr)
+            seen.append("datagram")
+
+    protocol = Noting()
+    flooded(protocol, 200)
+    near, far = socket.socketpair()
+    with near, far, socket.socket(fileno=os.dup(protocol.transport.get_extra_info("socket").fileno())) as kernel:
+        far.send(b"x")
+        loop.add_reader(near, seen.append, "other")  # ready in each turn
+        turn(3)
+        firsts = []
+        while protocol.count < 150:
+            seen.clear()
+            before = kernel.recv(10, socket.MSG_PEEK)
+            turn()
+            if kernel.recv(10, socket.MSG_PEEK) != before:  # else it was the rest of an earlier read
+                firsts.append(seen[0])
+        loop.remove_reader(near)
+    assert statistics.mode(firsts) == "other", firsts  # but in a turn that a busy machine has made long
+
+
 @pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio makes all protocols of a burst in one turn
 def test_a_factory_that_takes_long_is_the_only_one_of_its_turn(loop, run, turn, kind):
     made = []
