@@ -3,7 +3,7 @@
 #   make            build asyncloop in place, for the Python of .venv
 #   make run        the example: fetch many pages with aiohttp, and see the gain
 #   make test       all tests; TESTS=tests/net picks some, PYTEST_ARGS adds options
-#   make debug      build with asserts and live-object counters (make test ASYNCLOOP_DEBUG=1 tests that build)
+#   make debug      build with asserts and without optimisation (make test ASYNCLOOP_DEBUG=1 tests that build)
 #   make format     let clang-format and ruff have their way
 #   make lint       what format would change, ruff's and codespell's findings, layers
 #   make layers     the direction of includes and the size of files in src/

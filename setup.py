@@ -2,7 +2,7 @@
 
 Environment
     LIBEV_PREFIX        directory with libev's include/ and lib/; nowhere else is looked then
-    ASYNCLOOP_DEBUG     "1": no optimisation, asserts and live-object counters
+    ASYNCLOOP_DEBUG     "1": no optimisation, with asserts
     ASYNCLOOP_SANITIZE  "1": the same under AddressSanitizer and UndefinedBehaviorSanitizer
     ASYNCLOOP_WERROR    "1": a warning of the compiler is an error
 """
