@@ -48,8 +48,8 @@ class _Loop:
 
 
 def _referent(op: object, kind: type) -> Any:
-    """The one object of this type among those that `op` refers to."""
-    (found,) = (item for item in gc.get_referents(op) if type(item) is kind)
+    """The one object of this kind among those that `op` refers to."""
+    (found,) = (item for item in gc.get_referents(op) if isinstance(item, kind))
     return found
 
 
@@ -94,7 +94,8 @@ def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
         await awaited
 
     async def ends() -> None:
-        raise asyncio.CancelledError
+        error: Any = awaited  # in a subinterpreter of 3.11, asyncio knows the main interpreter's CancelledError
+        raise error._make_cancelled_error()
 
     def make(function: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
         coro, context = function(), contextvars.Context()
@@ -112,7 +113,7 @@ def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
     awaited_by = {"awaited_by": waiting} if _HAS_AWAITED_BY else {}
     before, after = ({"before": waiting}, {"after": cancelled}) if _HAS_AWAITED_BY else ({}, {})
     return [
-        (ended, {**ended_fields, "state": 1, "cancelled_exc": _referent(ended, asyncio.CancelledError)}),
+        (ended, {**ended_fields, "state": 1, "cancelled_exc": _referent(ended, BaseException)}),
         (waiting, {**waiting_fields, **after, "fut_waiter": awaited}),
         (cancelled, {**cancelled_fields, **before, "must_cancel": 1, "cancel_requests": 2, "cancel_msg": message}),
         (awaited, {"loop": loop, "callback0": wakeup, "context0": context, **awaited_by}),
@@ -122,8 +123,8 @@ def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
 def set_of_tasks() -> weakref.WeakSet[Any]:
     """Return the set that, up to 3.13, asyncio keeps tasks in which are not of its own types."""
     name = "_all_tasks" if sys.version_info < (3, 12) else "_scheduled_tasks"
-    tasks = getattr(_asyncio, name)
-    if not isinstance(tasks, weakref.WeakSet) or "data" not in vars(tasks):
+    tasks: weakref.WeakSet[Any] = getattr(_asyncio, name)
+    if not isinstance(vars(tasks)["data"], set):  # in a subinterpreter of 3.11 it is of another's WeakSet
         raise TypeError(name)
     return tasks
 

@@ -236,48 +236,27 @@ al_future_set_exception(PyObject *op, PyObject *exception)
     return 0;
 }
 
-/* PENDING -> CANCELLED: 1, or -1. `exc` is stolen, `message` borrowed; each may
- * be NULL. */
-static int
-future_cancel(PyObject *op, PyObject *message, PyObject *exc)
+int
+al_future_cancel(PyObject *op, PyObject *message, PyObject *exc)
 {
     al_future *self = al_future_of(op);
     PyObject *old_message = self->cancel_msg;
-    PyObject *old_exc = self->cancelled_exc;
+    PyObject *old_exc = NULL;
 
+    self->log_tb = false;
+    if (self->state != AL_FUTURE_PENDING) {
+        Py_XDECREF(exc);
+        return 0;
+    }
     self->cancel_msg = Py_XNewRef(message);
     if (exc != NULL) {
+        old_exc = self->cancelled_exc;
         self->cancelled_exc = exc;
     }
     future_waiters waiters = future_end(self, AL_FUTURE_CANCELLED);
     Py_XDECREF(old_message);
-    if (exc != NULL) {
-        Py_XDECREF(old_exc);
-    }
+    Py_XDECREF(old_exc);
     return future_schedule(op, waiters) < 0 ? -1 : 1;
-}
-
-int
-al_future_cancel(PyObject *op, PyObject *message)
-{
-    al_future *self = al_future_of(op);
-
-    self->log_tb = false;
-    return self->state != AL_FUTURE_PENDING ? 0
-                                            : future_cancel(op, message, NULL);
-}
-
-int
-al_future_cancel_with(PyObject *op, PyObject *exc)
-{
-    al_future *self = al_future_of(op);
-
-    self->log_tb = false;
-    if (self->state != AL_FUTURE_PENDING) {
-        Py_DECREF(exc);
-        return 0;
-    }
-    return future_cancel(op, NULL, exc);
 }
 
 /* --- the same for futures of any make ----------------------------------- */

@@ -78,14 +78,11 @@ AL_NODISCARD int
 al_future_fail(PyObject *op, PyObject *exception);
 
 /* Cancel as Future.cancel() does: 1 if it was pending, else 0; -1 with an
- * exception set. `message` is borrowed and may be NULL. */
+ * exception set. `message` is borrowed and may be NULL; `exc` is stolen: the
+ * CancelledError that a task's coroutine has raised, for who awaits the task, or
+ * NULL. */
 AL_NODISCARD int
-al_future_cancel(PyObject *op, PyObject *message);
-
-/* The same for a task whose coroutine has raised `exc`, a CancelledError
- * (stolen), which who awaits the task will raise. */
-AL_NODISCARD int
-al_future_cancel_with(PyObject *op, PyObject *exc);
+al_future_cancel(PyObject *op, PyObject *message, PyObject *exc);
 
 /* The message of the last cancel(). -> new reference, None for none. */
 static inline PyObject *

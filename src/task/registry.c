@@ -32,26 +32,14 @@
 
 #include "sched/report.h"
 
-static int
-registry_call(PyObject *function, PyObject *one, PyObject *other)
+int
+al_registry_call(PyObject *function, PyObject *one, PyObject *other)
 {
     PyObject *stack[2] = {one, other};
     PyObject *result = PyObject_Vectorcall(function, stack, 2, NULL);
 
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
-}
-
-int
-al_registry_add_awaiter(al_state *state, PyObject *future, PyObject *task)
-{
-    return registry_call(state->add_awaiter, future, task);
-}
-
-int
-al_registry_discard_awaiter(al_state *state, PyObject *future, PyObject *task)
-{
-    return registry_call(state->discard_awaiter, future, task);
 }
 
 int
@@ -407,7 +395,7 @@ registry_call_stock(const char *name, PyObject *loop, PyObject *task)
     PyObject *asyncio = PyImport_ImportModule("_asyncio");
     PyObject *function =
         asyncio == NULL ? NULL : PyObject_GetAttrString(asyncio, name);
-    int rc = function == NULL ? -1 : registry_call(function, loop, task);
+    int rc = function == NULL ? -1 : al_registry_call(function, loop, task);
 
     Py_XDECREF(asyncio);
     Py_XDECREF(function);

@@ -65,12 +65,9 @@ al_registry_leave_alone(PyObject *loop, PyObject *task, PyObject *outer);
 AL_NODISCARD PyObject *
 al_registry_swap(al_state *state, PyObject *loop, PyObject *task);
 
-/* By asyncio's own functions: have any `future` know that `task` awaits it, or
- * does so no more. 0, or -1 with an exception set. */
+/* function(one, other), a function of asyncio's. 0, or -1. */
 AL_NODISCARD int
-al_registry_add_awaiter(al_state *state, PyObject *future, PyObject *task);
-AL_NODISCARD int
-al_registry_discard_awaiter(al_state *state, PyObject *future, PyObject *task);
+al_registry_call(PyObject *function, PyObject *one, PyObject *other);
 
 /* `task` begins to wait for `future`: 0, or -1 with an exception set. */
 AL_NODISCARD static inline int
@@ -84,7 +81,7 @@ al_registry_begin_await(al_state *state, PyObject *future, PyObject *task)
             return 0;
         }
     }
-    return al_registry_add_awaiter(state, future, task);
+    return al_registry_call(state->add_awaiter, future, task);
 #else
     (void)state, (void)future, (void)task;
     return 0;
@@ -107,7 +104,7 @@ al_registry_end_await(al_state *state, PyObject *future, PyObject *task)
             return 0;
         }
     }
-    return al_registry_discard_awaiter(state, future, task);
+    return al_registry_call(state->discard_awaiter, future, task);
 #else
     (void)state, (void)future, (void)task;
     return 0;

@@ -280,7 +280,7 @@ al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message)
     }
     if (Py_IS_TYPE(waiter, state->FutureType) && !state->cancel_is_overridden)
     {
-        return al_future_cancel(waiter, message);
+        return al_future_cancel(waiter, message, NULL);
     }
     /* By position, as asyncio's C Task: not every cancel() calls it "msg". */
     PyObject *result =

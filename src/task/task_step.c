@@ -262,7 +262,7 @@ task_returned(PyObject *op, PyObject *result)
         /* Cancelled in its last step: nothing was there to throw it into. */
         AL_TASK_FLAGS(self)->must_cancel = false;
         PyObject *message = al_future_cancel_msg(op);
-        int rc = al_future_cancel(op, message);
+        int rc = al_future_cancel(op, message, NULL);
         Py_DECREF(message);
         return rc < 0 ? -1 : 0;
     }
@@ -277,7 +277,7 @@ task_raised(PyObject *op, al_state *state)
 
     if (PyErr_GivenExceptionMatches(exc, state->imports.CancelledError)) {
         al_registry_remove(op);
-        return al_future_cancel_with(op, exc) < 0 ? -1 : 0;
+        return al_future_cancel(op, NULL, exc) < 0 ? -1 : 0;
     }
     if (al_future_set_exception(op, exc) < 0) {
         Py_DECREF(exc);

@@ -204,6 +204,8 @@ def test_timer_handle(loop, stock_loop, name):
 @pytest.mark.parametrize("name", TASK_METHODS)
 def test_task_without_init_does_not_crash(Task, name):
     """Stock does, so what it answers is not compared."""
+    if Task is asyncio.Task:
+        pytest.skip("it is stock's where the layout of that is unknown")
     task = Task.__new__(Task)
     for args in ARGUMENTS.values():
         outcome(getattr(task, name), args, {})

@@ -1,8 +1,10 @@
 """Interpreters of one process: each has loops and tasks of its own, and breaks nothing in the others when it ends."""
 
 import importlib.util
+import os
 import textwrap
 
+import failing
 import pytest
 
 pytestmark = pytest.mark.skipif(
@@ -56,12 +58,12 @@ def program(script, kind):
     """Runs a program of the main interpreter, which imports the package of the loop only if it says so."""
     new_loop = f"from {kind} import new_event_loop as new_loop\n"
 
-    def program(source, *there):
+    def program(source, *there, preload=None):
         there = "".join(map(textwrap.dedent, (USE, new_loop, "use(new_loop)", *there)))
         there = f"import sys\nsys.path[:] = {{sys.path!r}}\n{there}"
         source = textwrap.dedent(source).replace("import_package()", new_loop)
         source = f"THERE = {there!r}.replace('{{sys.path!r}}', repr(sys.path))\n" + USE + HEAD + source
-        return script(source + "\nprint('end')\n", names=False).stdout.split()
+        return script(source + "\nprint('end')\n", names=False, preload=preload).stdout.split()
 
     return program
 
@@ -162,3 +164,54 @@ def test_tasks_are_registered_in_one(program):
         loop.close()
         """,
     ) == ["end"]
+
+
+@pytest.fixture
+def unmapping(tmp_path):
+    """What a program preloads so that using what is freed crashes."""
+    if not failing.is_possible or "LD_PRELOAD" in os.environ:
+        pytest.skip("needs a C compiler, and a sanitizer does it itself")
+    return failing.compile_shim(tmp_path, failing.SOURCE.with_name("unmapping.c"))
+
+
+def test_tasks_outlive_what_the_module_knows(program, kind, unmapping):
+    """They are freed after it, and must not look for the list that they were in."""
+    tasks = f"""
+        import asyncio
+        from {kind} import Task
+
+        class Loop:
+            def __init__(self):
+                self.queue = []
+
+            def get_debug(self):
+                return False
+
+            def call_soon(self, *args, context=None):
+                self.queue.append(args)
+
+        async def nothing():
+            pass
+
+        def make():
+            coro = nothing()
+            task = Task(coro, loop=Loop())
+            task._log_destroy_pending = False
+            coro.close()
+            return task
+
+        class Owner:
+            pass
+
+        owner = Owner()
+        owner.itself = owner
+        owner.tasks = tasks = [make() for _ in range(3)]
+        sys.modules[Task.__module__].owner = owner  # both are garbage at once then, and the module is the older one
+    """
+    source = f"""
+        number = create()
+        run(number, f"import sys; sys.path[:] = {{sys.path!r}}\\n" + {textwrap.dedent(tasks)!r})
+        end(number)
+        use(asyncio.new_event_loop)
+    """
+    assert program(source, preload=unmapping) == ["end"]

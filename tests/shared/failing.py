@@ -20,10 +20,10 @@ FOR_EVER = -1
 is_possible = sys.platform == "linux" and shutil.which("cc") is not None
 
 
-def compile_shim(folder):
+def compile_shim(folder, source=SOURCE):
     """The path of the shared object to be preloaded."""
-    path = Path(folder) / "failing.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-w", "-o", path, SOURCE, "-ldl"], check=True)
+    path = Path(folder) / f"{source.stem}.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-w", "-o", path, source, "-ldl"], check=True)
     return path
 
 

@@ -87,7 +87,8 @@ BEFORE = """
 
 
 @pytest.fixture
-def kind():
+def kind(monkeypatch):
+    monkeypatch.delenv("ASYNCLOOP_LAYOUT", raising=False)
     return "asyncloop"
 
 
