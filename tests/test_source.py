@@ -60,6 +60,17 @@ def test_layer_check_complains(tmp_path, path, text, complaint):
     assert check_layers.check(tmp_path) == [complaint]
 
 
+def test_layer_check_finds_circles(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "a.c").write_text('#include "net/a.h"\n#include "net/b.h"\n')
+    (tmp_path / "net" / "a.h").write_text("")
+    (tmp_path / "net" / "b.h").write_text('#include "net/c.h"\n')
+    (tmp_path / "net" / "c.c").write_text('#include "net/c.h"\n#include "net/a.h"\n')
+    (tmp_path / "net" / "c.h").write_text("")
+    (tmp_path / "net" / "d.c").write_text('#include "net/a.h"\n')
+    assert check_layers.check(tmp_path) == ["a circle of includes: net/a, net/b, net/c"]
+
+
 def test_layer_check_allows_what_is_below(tmp_path):
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "a.c").write_text('#include "net/sock.h"\n#include "io/fdwatch.h"\n#include <ev.h>\n')

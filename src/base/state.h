@@ -112,7 +112,7 @@ typedef struct {
     X(PyObject, context_kwnames) /* the tuple ("context",) */
 
 /* System calls that an old kernel or a sandbox refuses: learned at the first
- * refusal, and not made again. net/sock.c does without them. */
+ * refusal, and not made again. sys/sock.c does without them. */
 typedef struct {
     bool accept4;
     bool recvmmsg;

@@ -30,7 +30,6 @@
 #include <unistd.h>
 
 #include "io/cycles.h"
-#include "io/reactor.h"
 #include "sched/timers.h"
 
 /* How long after the timerfd the poll ends by itself. */
@@ -75,22 +74,22 @@ alarm_close_exactly(al_alarm *self, al_watch_set *set)
 }
 
 static void
-alarm_on_expiry(al_loop_head *loop, bool failed)
+alarm_on_expiry(al_source *source, bool failed)
 {
-    al_alarm *self = &loop->reactor->alarm;
+    al_alarm *self = (al_alarm *)((char *)source - offsetof(al_alarm, source));
     uint64_t count;
 
     self->armed = Py_HUGE_VAL; /* by (1) */
     if (failed) {
         self->is_refused = alarm_is_ours(self); /* else it was closed */
-        alarm_close_exactly(self, loop->reactor->set);
+        alarm_close_exactly(self, source->set);
         return;
     }
     /* The next al_alarm_set() takes it back, usually at once. A second poll
      * that finds it readable means that the loop is busy and does not wait. */
     if (!self->is_rung) {
         self->is_rung = true;
-        al_loop_note_event(loop);
+        al_loop_note_event(source->set->loop);
     }
     else if (read(self->source.fd, &count, sizeof count) > 0) {
         self->is_rung = false;
@@ -108,8 +107,10 @@ alarm_open(al_alarm *self, al_watch_set *set)
         self->is_refused = errno != EMFILE && errno != ENFILE;
         return false;
     }
-    self->source = (al_source){
-        .fd = fd, .place = AL_SOURCE_ALARM, .on_ready = alarm_on_expiry};
+    self->source = (al_source){.set = set,
+                               .fd = fd,
+                               .place = AL_SOURCE_ALARM,
+                               .on_ready = alarm_on_expiry};
     if (set->kind->add(set, &self->source) != 0) {
         self->source.fd = -1; /* by (2) */
         close(fd);
@@ -174,19 +175,15 @@ alarm_may_stay(const al_alarm *self)
 /* --- for others ------------------------------------------------------------ */
 
 void
-al_alarm_init(al_loop_head *loop)
+al_alarm_init(al_alarm *self)
 {
-    al_alarm *self = &loop->reactor->alarm;
-
     self->source.fd = -1;
     self->armed = self->latest = Py_HUGE_VAL;
 }
 
 void
-al_alarm_set(al_loop_head *loop, double when)
+al_alarm_set(al_alarm *self, al_watch_set *set, double when)
 {
-    al_alarm *self = &loop->reactor->alarm;
-
     if (when > ALARM_LATEST) {
         when = Py_HUGE_VAL;
     }
@@ -200,16 +197,14 @@ al_alarm_set(al_loop_head *loop, double when)
         self->moved = al_cycles();
     }
     self->armed = when;
-    bool is_exact = alarm_set_exactly(self, loop->reactor->set, when);
+    bool is_exact = alarm_set_exactly(self, set, when);
     self->latest = is_exact ? when + ALARM_GRACE : when;
 }
 
 void
-al_alarm_close(al_loop_head *loop)
+al_alarm_close(al_alarm *self, al_watch_set *set)
 {
-    al_alarm *self = &loop->reactor->alarm;
-
     self->armed = self->latest = Py_HUGE_VAL;
     self->is_rung = false;
-    alarm_close_exactly(self, loop->reactor->set);
+    alarm_close_exactly(self, set);
 }

@@ -15,16 +15,16 @@ typedef struct {
 
 /* To be called once, before all else. */
 void
-al_alarm_init(al_loop_head *loop);
+al_alarm_init(al_alarm *self);
 
-/* Let a poll of the loop end at `when`, on the monotonic clock, and none for an
+/* Let a poll of the set end at `when`, on the monotonic clock, and none for an
  * earlier alarm; HUGE_VAL: never. To be called before each poll that waits,
  * which lasts until `latest` at most. */
 void
-al_alarm_set(al_loop_head *loop, double when);
+al_alarm_set(al_alarm *self, al_watch_set *set, double when);
 
 /* Give the timerfd back. The alarm may be set again. */
 void
-al_alarm_close(al_loop_head *loop);
+al_alarm_close(al_alarm *self, al_watch_set *set);
 
 #endif

@@ -27,19 +27,18 @@ al_reactor_look(al_loop_head *loop)
 {
     al_watch_set *set = loop->reactor->set;
 
-    al_fdwatch_settle(loop);
     return reactor_check(set->kind->look(set));
 }
 
 int
 al_reactor_wait(al_loop_head *loop, double until)
 {
-    al_watch_set *set = loop->reactor->set;
+    al_reactor *self = loop->reactor;
+    al_watch_set *set = self->set;
 
-    al_fdwatch_settle(loop); /* first: a new set has no alarm */
-    al_alarm_set(loop, until);
+    al_alarm_set(&self->alarm, set, until);
     loop->is_blocked = true;
-    int errnum = set->kind->wait(set, loop->reactor->alarm.latest);
+    int errnum = set->kind->wait(set, self->alarm.latest);
     loop->is_blocked = false;
     return reactor_check(errnum);
 }
@@ -52,11 +51,11 @@ reactor_close_set(al_loop_head *loop)
     al_reactor *self = loop->reactor;
 
     if (self->set != NULL) {
-        al_alarm_close(loop);
+        al_alarm_close(&self->alarm, self->set);
         self->set->kind->close(self->set);
         self->set = NULL;
     }
-    al_wakeup_close(loop);
+    al_wakeup_close(&self->wakeup, NULL);
 }
 
 /* Have a set, of one kind, and a wake-up in it: 0, or an errno and neither. */
@@ -68,7 +67,7 @@ reactor_open_set(al_loop_head *loop, bool has_epoll, unsigned int backend)
     int errnum = has_epoll ? al_watch_epoll_new(loop, &self->set)
                            : al_watch_libev_new(loop, backend, &self->set);
     if (errnum == 0) {
-        errnum = al_wakeup_open(loop);
+        errnum = al_wakeup_open(&self->wakeup, self->set);
     }
     if (errnum != 0) {
         reactor_close_set(loop);
@@ -101,7 +100,7 @@ al_reactor_open(al_loop_head *loop, unsigned int backend)
     }
     *self = (al_reactor){.wakeup = {.source.fd = -1, .sender = -1}};
     loop->reactor = self;
-    al_alarm_init(loop);
+    al_alarm_init(&self->alarm);
     int errnum = reactor_open_best_set(loop, backend);
     if (errnum == 0) {
         return 0;
@@ -133,6 +132,6 @@ al_reactor_forked(al_loop_head *loop)
 
     loop->is_blocked = false; /* it was another thread that waited */
     self->set->kind->forked(self->set);
-    al_alarm_close(loop);
-    al_wakeup_forked(loop);
+    al_alarm_close(&self->alarm, self->set);
+    al_wakeup_forked(&self->wakeup, self->set);
 }

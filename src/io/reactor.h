@@ -21,7 +21,8 @@ al_reactor_open(al_loop_head *loop, unsigned int backend);
 void
 al_reactor_close(al_loop_head *loop);
 
-/* Queue what is ready. 0, or -1 with OSError set. */
+/* Queue what is ready. 0, or -1 with OSError set. Before each poll, call
+ * al_fdwatch_settle(). */
 AL_NODISCARD int
 al_reactor_look(al_loop_head *loop);
 
@@ -29,6 +30,17 @@ al_reactor_look(al_loop_head *loop);
  * `until` (HUGE_VAL: however long); then queue it. 0, or -1 with OSError set. */
 AL_NODISCARD int
 al_reactor_wait(al_loop_head *loop, double until);
+
+/* Let the loop's poll return, if it is blocked in one (GIL held). Once is
+ * enough: until the loop's thread has the GIL again it is on its way. */
+static inline void
+al_reactor_wake_if_blocked(al_loop_head *loop)
+{
+    if (loop->is_blocked) {
+        loop->is_blocked = false;
+        al_wakeup_send(&loop->reactor->wakeup);
+    }
+}
 
 /* In a child process: let go of what the parent waits with, and make all of it
  * anew before the next poll, which raises OSError if that fails. */

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "base/errors.h"
-#include "io/reactor.h"
 #include "sched/ready.h"
 #include "sched/report.h"
 
@@ -111,9 +110,11 @@ wakeup_queue_signals(al_loop_head *loop, const char *bytes, ssize_t size)
 }
 
 static void
-wakeup_on_ready(al_loop_head *loop, bool failed)
+wakeup_on_ready(al_source *source, bool failed)
 {
-    al_wakeup *self = &loop->reactor->wakeup;
+    al_wakeup *self =
+        (al_wakeup *)((char *)source - offsetof(al_wakeup, source));
+    al_loop_head *loop = source->set->loop;
     char bytes[64];
     ssize_t size;
 
@@ -139,7 +140,7 @@ wakeup_is_ours(al_wakeup *self, int fd)
 }
 
 static int
-wakeup_make(al_wakeup *self)
+wakeup_make(al_wakeup *self, al_watch_set *set)
 {
     int ends[2];
 
@@ -147,8 +148,10 @@ wakeup_make(al_wakeup *self)
     if (errnum != 0) {
         return errnum;
     }
-    self->source = (al_source){
-        .fd = ends[0], .place = AL_SOURCE_WAKEUP, .on_ready = wakeup_on_ready};
+    self->source = (al_source){.set = set,
+                               .fd = ends[0],
+                               .place = AL_SOURCE_WAKEUP,
+                               .on_ready = wakeup_on_ready};
     self->sender = ends[1];
     self->is_lent = false;
     self->pipe = (al_file_id){0};
@@ -157,11 +160,8 @@ wakeup_make(al_wakeup *self)
 }
 
 void
-al_wakeup_close(al_loop_head *loop)
+al_wakeup_close(al_wakeup *self, al_watch_set *set)
 {
-    al_wakeup *self = &loop->reactor->wakeup;
-    al_watch_set *set = loop->reactor->set;
-
     if (self->source.fd < 0) {
         return;
     }
@@ -178,42 +178,39 @@ al_wakeup_close(al_loop_head *loop)
 }
 
 void
-al_wakeup_forked(al_loop_head *loop)
+al_wakeup_forked(al_wakeup *self, al_watch_set *set)
 {
-    loop->reactor->wakeup.is_lent = false;
-    al_wakeup_close(loop);
+    self->is_lent = false;
+    al_wakeup_close(self, set);
 }
 
 int
-al_wakeup_open(al_loop_head *loop)
+al_wakeup_open(al_wakeup *self, al_watch_set *set)
 {
-    al_wakeup *self = &loop->reactor->wakeup;
-    al_watch_set *set = loop->reactor->set;
     int errnum = 0;
 
     if (!wakeup_is_ours(self, self->source.fd) ||
         !wakeup_is_ours(self, self->sender))
     {
-        if (self->is_lent && al_ready_push(loop, wakeup_run_move, Py_None) < 0)
+        if (self->is_lent &&
+            al_ready_push(set->loop, wakeup_run_move, Py_None) < 0)
         {
             PyErr_Clear();
             return ENOMEM;
         }
-        al_wakeup_close(loop);
-        errnum = wakeup_make(self);
+        al_wakeup_close(self, set);
+        errnum = wakeup_make(self, set);
     }
     return errnum != 0 ? errnum : set->kind->add(set, &self->source);
 }
 
 void
-al_wakeup_send(al_loop_head *loop)
+al_wakeup_send(al_wakeup *self)
 {
     int tries = 3; /* a wake-up that is lost may be a loop that stands */
 
     /* A pipe that is full is readable, too. */
-    while (tries > 0 && write(loop->reactor->wakeup.sender, "", 1) < 0 &&
-           errno != EAGAIN)
-    {
+    while (tries > 0 && write(self->sender, "", 1) < 0 && errno != EAGAIN) {
         tries--;
     }
 }

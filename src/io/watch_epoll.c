@@ -32,6 +32,7 @@
 #include <math.h>
 
 #include "base/grow.h"
+#include "io/fdwatch.h"
 #include "io/reactor.h"
 #include "sched/timers.h"
 
@@ -228,10 +229,11 @@ epollset_renew(EpollSet *self)
     al_loop_head *loop = self->base.loop;
 
     epollset_drop(self);
-    al_alarm_close(loop); /* the next wait sets it again */
+    al_alarm_close(&loop->reactor->alarm,
+                   &self->base); /* the next wait sets it again */
     int errnum = epollset_make(self);
     if (errnum == 0) {
-        errnum = al_wakeup_open(loop);
+        errnum = al_wakeup_open(&loop->reactor->wakeup, &self->base);
         if (errnum == 0) {
             errnum = epollset_register_all(self);
         }
@@ -240,7 +242,7 @@ epollset_renew(EpollSet *self)
         }
     }
     al_loop_note_event(loop);
-    al_wakeup_if_blocked(loop); /* by another thread: it waits anew */
+    al_reactor_wake_if_blocked(loop); /* by another thread: it waits anew */
     return errnum;
 }
 
@@ -341,7 +343,7 @@ epollset_deliver(EpollSet *self, const struct epoll_event *event)
     }
     if (generation == 0) {
         if (number < AL_SOURCES && self->sources[number] != NULL) {
-            self->sources[number]->on_ready(self->base.loop, false);
+            self->sources[number]->on_ready(self->sources[number], false);
         }
         else { /* another's set, which has got the number of ours */
             self->is_stale = true;

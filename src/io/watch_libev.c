@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/compat.h"
+#include "io/fdwatch.h"
 #include "io/reactor.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
@@ -136,7 +137,7 @@ libevset_lose_source(LibevSet *self, al_source *source)
     ev_io_stop(self->ev, &source->io);
     ev_timer_start(self->ev, &self->hurry);
     self->is_deaf |= source->place == AL_SOURCE_WAKEUP;
-    source->on_ready(self->base.loop, true);
+    source->on_ready(source, true);
 }
 
 /* Lose whatever is closed. */
@@ -243,7 +244,8 @@ libevset_change(al_watch_set *base, al_fdwatch *watch, int events)
         al_list_append(&self->changed, &watch->changed);
         ev_prepare_start(ev, &self->prepare);
     }
-    al_wakeup_if_blocked(base->loop); /* by another thread: it polls anew */
+    al_reactor_wake_if_blocked(
+        base->loop); /* by another thread: it polls anew */
     return 0;
 }
 
@@ -256,16 +258,15 @@ libevset_forget(al_watch_set *base, al_fdwatch *watch)
 /* --- sources -------------------------------------------------------------- */
 
 static void
-libevset_on_source(struct ev_loop *ev, ev_io *io, int revents)
+libevset_on_source(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
 {
     al_source *source = (al_source *)((char *)io - offsetof(al_source, io));
-    al_loop_head *loop = al_loop_head_CAST(ev_userdata(ev));
 
     if (revents & EV_ERROR) {
-        libevset_lose_source(LibevSet_CAST(loop->reactor->set), source);
+        libevset_lose_source(LibevSet_CAST(source->set), source);
     }
     else {
-        source->on_ready(loop, false);
+        source->on_ready(source, false);
     }
 }
 
@@ -392,7 +393,7 @@ libevset_renew(LibevSet *self)
 {
     al_loop_head *loop = self->base.loop;
 
-    int errnum = al_wakeup_open(loop);
+    int errnum = al_wakeup_open(&loop->reactor->wakeup, &self->base);
     if (errnum == 0 && self->is_forked) {
         errnum = libevset_check_descriptors(loop->reactor->wakeup.sender);
         if (errnum == 0) {

@@ -12,31 +12,35 @@
 #ifndef AL_IO_WATCH_SET_H
 #define AL_IO_WATCH_SET_H
 
-#include "io/fdwatch.h"
+#include "sched/loop_head.h"
+
+struct al_fdwatch; /* io/fdwatch.h */
 
 typedef struct al_watch_set al_watch_set;
+typedef struct al_source al_source;
 
 enum { AL_SOURCE_WAKEUP, AL_SOURCE_ALARM, AL_SOURCES };
 
 /* A descriptor of the loop's own. */
-typedef struct {
-    ev_io io;  /* watch_libev.c */
-    int fd;    /* owned by whoever has the source; -1: there is none */
-    int place; /* AL_SOURCE_... */
+struct al_source {
+    al_watch_set *set; /* borrowed */
+    ev_io io;          /* watch_libev.c */
+    int fd;            /* owned by whoever has the source; -1: there is none */
+    int place;         /* AL_SOURCE_... */
     /* It is readable; or `failed`: it is not watched any more. No user code
      * runs in it. */
-    void (*on_ready)(al_loop_head *loop, bool failed);
-} al_source;
+    void (*on_ready)(al_source *self, bool failed);
+};
 
 typedef struct {
     bool is_in_order; /* al_fdwatch_ready() is called in the order that the
                        * entries are queued in */
     /* Watch `events` (EV_READ | EV_WRITE, 0: nothing) of a watch. After an
      * error `watch->events` says what is watched all the same. */
-    int (*change)(al_watch_set *self, al_fdwatch *watch, int events);
+    int (*change)(al_watch_set *self, struct al_fdwatch *watch, int events);
     /* Watch nothing, and leave nothing behind: the descriptor is about to be
      * closed, or the watch to be freed. */
-    void (*forget)(al_watch_set *self, al_fdwatch *watch);
+    void (*forget)(al_watch_set *self, struct al_fdwatch *watch);
     /* Begin and cease to watch a source. */
     int (*add)(al_watch_set *self, al_source *source);
     void (*remove)(al_watch_set *self, al_source *source);

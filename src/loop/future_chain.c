@@ -18,7 +18,7 @@
  *       garbage collector). */
 #include "loop/loop.h"
 
-#include "io/wakeup.h"
+#include "io/reactor.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/report.h"
@@ -150,7 +150,7 @@ chain_source_done(PyObject *op, PyObject *Py_UNUSED(argument))
                   loop->thread_id != PyThread_get_thread_ident()))
     {
         if (al_ready_push(loop, chain_run, op) == 0) {
-            al_wakeup_if_blocked(loop);
+            al_reactor_wake_if_blocked(loop);
             result = Py_NewRef(Py_None);
         }
     }

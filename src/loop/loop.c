@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include "base/args.h"
+#include "io/fdwatch.h"
 #include "io/reactor.h"
 #include "net/held.h"
-#include "sched/ready.h"
-#include "sched/timers.h"
+#include "sched/inspect.h"
 #include "task/registry.h"
 #include "task/task.h"
 
@@ -171,8 +171,7 @@ Loop_set__thread_id(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     }
     al_loop_head_CAST(op)->thread_id = thread_id;
     if (thread_id == 0) {
-        al_ready_settle(al_loop_head_CAST(op));
-        al_timers_settle(al_loop_head_CAST(op));
+        al_inspect_settle(al_loop_head_CAST(op));
     }
     return 0;
 }
@@ -216,13 +215,13 @@ Loop_set__current_handle(PyObject *op, PyObject *value,
 static PyObject *
 Loop_get__ready(PyObject *op, void *Py_UNUSED(closure))
 {
-    return al_ready_list(al_loop_head_CAST(op));
+    return al_inspect_ready(al_loop_head_CAST(op));
 }
 
 static PyObject *
 Loop_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
 {
-    return al_timers_list(al_loop_head_CAST(op));
+    return al_inspect_timers(al_loop_head_CAST(op));
 }
 
 static int
@@ -342,10 +341,7 @@ Loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(head->snapshot);
     Py_VISIT(head->scratch);
     Py_VISIT(head->held.object);
-    int rc = al_ready_traverse(head, visit, arg);
-    if (rc == 0) {
-        rc = al_timers_traverse(head, visit, arg);
-    }
+    int rc = al_inspect_traverse(head, visit, arg);
     return rc != 0 ? rc : al_fdwatch_traverse_all(head, visit, arg);
 }
 

@@ -35,12 +35,15 @@
 #include "loop/loop.h"
 
 #include "io/cycles.h"
+#include "io/fdwatch.h"
 #include "io/reactor.h"
 #include "net/dgram_transport.h"
 #include "net/held.h"
 #include "sched/context.h"
+#include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
+#include "sched/turn.h"
 
 /* Polls that find nothing before any is skipped; and the most that are. */
 #define LOOP_IDLE_POLLS 16
@@ -83,6 +86,14 @@ loop_check_open(LoopObject *self)
 }
 
 /* --- the poll ------------------------------------------------------------ */
+
+/* Queue what is ready: 0, or -1 with OSError set. */
+static inline int
+loop_look_now(al_loop_head *head)
+{
+    al_fdwatch_settle(head);
+    return al_reactor_look(head);
+}
 
 static inline bool
 loop_may_skip_poll(LoopObject *self)
@@ -137,7 +148,7 @@ loop_poll_at_once(LoopObject *self)
         return 0;
     }
     self->polls_at_once--;
-    return al_reactor_look(&self->head) < 0 ? -1 : self->head.events != events;
+    return loop_look_now(&self->head) < 0 ? -1 : self->head.events != events;
 }
 
 /* Until when a poll may wait, on the monotonic clock; HUGE_VAL: for ever; 0: not
@@ -193,6 +204,7 @@ loop_poll_blocking(LoopObject *self)
         return 0;
     }
     al_ready_cut(&head->ready, head->ready.count);
+    al_fdwatch_settle(head);
     uint64_t begin = al_cycles();
     int rc = al_reactor_wait(head, until); /* (1) */
     self->last_yield = al_cycles();
@@ -245,13 +257,13 @@ loop_look(al_loop_head *head)
     {
         return 0;
     }
-    if (al_reactor_look(head) < 0) {
+    if (loop_look_now(head) < 0) {
         return -1;
     }
     self->last_look = al_cycles();
     self->look_after = Py_MAX(LOOP_LOOK_BUDGETS * al_cycles_budget(),
                               LOOP_LOOK_PART * (self->last_look - begin));
-    return head->timers.count > 0 ? al_timers_collect(head) : 0;
+    return head->timers.count > 0 ? al_timers_collect(head, al_handle_run) : 0;
 }
 
 /* 0, or -1 with an exception set. */
@@ -276,7 +288,7 @@ loop_poll(LoopObject *self)
     size_t before = head->ready.count;
 
     if (until <= 0) {
-        rc = al_reactor_look(head);
+        rc = loop_look_now(head);
     }
     else {
         rc = loop_poll_at_once(self);
@@ -310,15 +322,15 @@ loop_turn(LoopObject *self)
     {
         return -1;
     }
-    if (head->timers.count > 0 && al_timers_collect(head) < 0) {
+    if (head->timers.count > 0 && al_timers_collect(head, al_handle_run) < 0) {
         return -1;
     }
     if (AL_UNLIKELY(self->looks_within)) {
         self->last_look = self->last_poll;
         self->look_after = LOOP_LOOK_BUDGETS * al_cycles_budget();
-        return al_ready_run_long_turn(head, loop_look);
+        return al_turn_run_long(head, loop_look);
     }
-    return al_ready_run_turn(head);
+    return al_turn_run(head);
 }
 
 /* The beginning of a run. It may be a task's step that turns the loop: what it
@@ -516,7 +528,7 @@ Loop__lend_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     al_wakeup *wakeup = &self->head.reactor->wakeup;
     /* In a child process a poll makes it. */
-    if (wakeup->sender < 0 && al_reactor_look(&self->head) < 0) {
+    if (wakeup->sender < 0 && loop_look_now(&self->head) < 0) {
         return NULL;
     }
     wakeup->is_lent = true;

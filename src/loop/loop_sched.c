@@ -3,7 +3,7 @@
 #include "loop/loop.h"
 
 #include "base/args.h"
-#include "io/wakeup.h"
+#include "io/reactor.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
@@ -176,7 +176,7 @@ Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
     PyObject *handle = al_handle_call_soon_threadsafe(
         head, call.callback, call.args, call.nargs, call.context);
     if (handle != NULL) {
-        al_wakeup_if_blocked(head);
+        al_reactor_wake_if_blocked(head);
     }
     return handle;
 }

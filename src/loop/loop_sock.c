@@ -10,7 +10,7 @@
 #include "base/args.h"
 #include "base/errors.h"
 #include "loop/sock_op.h"
-#include "net/sock.h"
+#include "sys/sock.h"
 
 /* What is received on the stack before the bytes object is made, whose size
  * is then exact; more is received straight into an object. */

@@ -23,7 +23,7 @@
  *       closed, and neither is it by the end of the object that we hold. */
 #include "net/descriptor.h"
 
-#include "net/nowait.h"
+#include "sys/nowait.h"
 
 /* Note which file fd is. */
 static void

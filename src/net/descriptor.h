@@ -7,7 +7,7 @@
 #ifndef AL_NET_DESCRIPTOR_H
 #define AL_NET_DESCRIPTOR_H
 
-#include "io/file_id.h"
+#include "sys/file_id.h"
 #include "sched/loop_head.h"
 
 typedef enum {

@@ -34,7 +34,7 @@
 
 #include "base/errors.h"
 #include "io/budget.h"
-#include "net/sock.h"
+#include "sys/sock.h"
 #include "sched/ready.h"
 
 /* asyncio's max_size, which is for Unix sockets: UDP ends at 64 KiB. */

@@ -2,9 +2,9 @@
 #ifndef AL_NET_DGRAM_TRANSPORT_H
 #define AL_NET_DGRAM_TRANSPORT_H
 
-#include "net/addr_cache.h"
+#include "sys/addr_cache.h"
 #include "net/fd_transport.h"
-#include "net/sockaddr.h"
+#include "sys/sockaddr.h"
 
 /* Received in one system call with others, and not handed over yet. */
 typedef struct {

@@ -21,7 +21,7 @@
 #include "base/errors.h"
 #include "base/grow.h"
 #include "net/dgram_transport.h"
-#include "net/sock.h"
+#include "sys/sock.h"
 
 /* Places: of a new queue, and that a cut leaves (4 KiB). */
 #define DGRAM_OUT_FIRST 8
@@ -426,7 +426,7 @@ dgram_write_later(DatagramTransportObject *self, PyObject *bytes,
     if (dgram_out_push(self, bytes, way, address, to) < 0) {
         return -1; /* a writer with nothing to do is harmless */
     }
-    return al_flow_maybe_pause(base);
+    return al_transport_maybe_pause(base);
 }
 
 /* Send or queue. 0, or -1 with an exception set. */

@@ -126,7 +126,7 @@ al_fd_transport_watch_writer(TransportObject *self, al_fdwatch *watch,
 int
 al_fd_transport_resume_writing(TransportObject *self)
 {
-    int rc = al_flow_maybe_resume(self); /* may write, close, abort */
+    int rc = al_transport_maybe_resume(self); /* may write, close, abort */
 
     if (self->lost > 0 || self->kind->queued(self) > 0) {
         return rc;

@@ -1,17 +1,12 @@
-/* flow.c - telling the protocol when to stop writing, and when to go on.
+/* flow.c - the limits between which a protocol is told to stop writing, and to
+ * go on: as asyncio takes and derives them.
  *
  *     bytes queued
  *       high ........./\.......... above: pause_writing()
  *                    /  \
  *       low  ......./....\........ back at or below: resume_writing()
- *
- * Invariant
- *   (1) pause and resume alternate: is_paused is set before the call, so that
- *       a write() or a change of the limits inside of it does not call again.
  */
 #include "net/flow.h"
-
-#include "net/transport.h"
 
 #define AL_FLOW_HIGH ((size_t)64 * 1024)
 
@@ -118,48 +113,4 @@ al_flow_set_limits(al_flow *self, PyObject *given_high, PyObject *given_low)
     Py_DECREF(high);
     Py_DECREF(low);
     return rc;
-}
-
-int
-al_flow_maybe_pause(TransportObject *transport)
-{
-    al_flow *self = &transport->flow;
-
-    if (AL_LIKELY(transport->kind->pending(transport) <= self->high) ||
-        self->is_paused || transport->protocol.object == NULL)
-    {
-        return 0;
-    }
-    self->is_paused = true;
-    if (al_protocol_pause_writing(&transport->protocol, transport->state) == 0)
-    {
-        return 0;
-    }
-    return al_transport_report(
-        transport, PyUnicode_FromString("protocol.pause_writing() failed"));
-}
-
-int
-al_flow_maybe_resume(TransportObject *transport)
-{
-    al_flow *self = &transport->flow;
-
-    if (AL_LIKELY(!self->is_paused) ||
-        transport->kind->pending(transport) > self->low ||
-        transport->protocol.object == NULL)
-    {
-        return 0;
-    }
-    self->is_paused = false;
-    int rc = al_transport_enter(transport);
-    if (rc == 0) {
-        rc = al_transport_leave(
-            transport, al_protocol_resume_writing(&transport->protocol,
-                                                  transport->state));
-    }
-    if (rc == 0) {
-        return 0;
-    }
-    return al_transport_report(
-        transport, PyUnicode_FromString("protocol.resume_writing() failed"));
 }

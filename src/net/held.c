@@ -32,7 +32,7 @@
  *
  * Held bytes are sent (al_loop_send_held()) as soon as
  *
- *     - the step returns (sched/ready.c), before what it had is let go of; an
+ *     - the step returns (sched/turn.c), before what it had is let go of; an
  *       eager task's first step is one, in the middle of another;
  *     - more is held than is small, or it has waited for 200 us when the next
  *       write comes. Nothing interrupts a step that runs long without another
@@ -57,7 +57,6 @@
 #include "net/held.h"
 
 #include "io/cycles.h"
-#include "net/sock_transport.h"
 
 #define HELD_MAX ((size_t)16 * 1024)
 #define HELD_CHUNKS 1000 /* fewer than one sendmsg() takes */
@@ -84,10 +83,9 @@ al_held_init_loop(al_loop_head *loop)
 }
 
 void
-al_held_note(SocketTransportObject *self)
+al_held_note(const TransportObject *self, al_habit *habit)
 {
-    al_habit *habit = &self->habit;
-    uint32_t step = self->base.loop->steps;
+    uint32_t step = self->loop->steps;
 
     habit->in_parts = habit->step == step;
     habit->step = step;
@@ -95,24 +93,25 @@ al_held_note(SocketTransportObject *self)
 
 /* Whether more writes are likely to follow in this step. */
 static inline bool
-held_expects_more(SocketTransportObject *self)
+held_expects_more(const TransportObject *self, al_habit *habit)
 {
-    al_habit *habit = &self->habit;
     bool was_in_parts = habit->in_parts;
 
-    al_held_note(self);
+    al_held_note(self, habit);
     /* If this is the second already, the first is gone. */
     return was_in_parts && !habit->in_parts;
 }
 
 /* Until al_held_end(): `run` will be called. */
 static void
-held_begin(SocketTransportObject *self, al_run_fn run, bool is_trial)
+held_begin(TransportObject *self, al_habit *habit, al_run_fn run,
+           bool is_trial)
 {
-    al_loop_head *loop = self->base.loop;
+    al_loop_head *loop = self->loop;
 
     assert(loop->held.object == NULL);
     loop->held = (al_entry){run, Py_NewRef((PyObject *)self)};
+    loop->held_habit = habit;
     loop->held_is_trial = is_trial;
     loop->held_since = al_cycles();
     al_list_append(&loop->state->holders, &loop->holder);
@@ -127,20 +126,20 @@ held_run_trial(al_loop_head *loop, PyObject *Py_UNUSED(op))
 }
 
 bool
-al_held_decide(SocketTransportObject *self, size_t size)
+al_held_decide(TransportObject *self, al_habit *habit, size_t size,
+               bool is_watched)
 {
-    const al_loop_head *loop = self->base.loop;
+    const al_loop_head *loop = self->loop;
 
-    if (!held_expects_more(self) || !loop->holds_writes || !loop->is_in_turn ||
-        loop->thread_id != PyThread_get_thread_ident() ||
-        self->base.desc.phase != AL_DESCRIPTOR_PRIVATE ||
-        self->watch.writer.object != NULL || size > HELD_MAX ||
-        size > self->base.flow.high)
+    if (!held_expects_more(self, habit) || !loop->holds_writes ||
+        !loop->is_in_turn || loop->thread_id != PyThread_get_thread_ident() ||
+        self->desc.phase != AL_DESCRIPTOR_PRIVATE || is_watched ||
+        size > HELD_MAX || size > self->flow.high)
     {
         return false;
     }
-    if (self->habit.trials > 0) {
-        held_begin(self, held_run_trial, true);
+    if (habit->trials > 0) {
+        held_begin(self, habit, held_run_trial, true);
         return false;
     }
     return true;
@@ -153,20 +152,16 @@ held_is_late(const al_loop_head *loop)
 }
 
 bool
-al_held_is_full(const SocketTransportObject *self)
+al_held_is_full(const TransportObject *self, const al_chunks *queue)
 {
-    size_t size = self->outgoing.size;
-
-    return size > HELD_MAX || size > self->base.flow.high ||
-           self->outgoing.count >= HELD_CHUNKS ||
-           held_is_late(self->base.loop);
+    return queue->size > HELD_MAX || queue->size > self->flow.high ||
+           queue->count >= HELD_CHUNKS || held_is_late(self->loop);
 }
 
 void
-al_held_begin(SocketTransportObject *self, al_run_fn send)
+al_held_begin(TransportObject *self, al_habit *habit, al_run_fn send)
 {
-    assert(self->outgoing.count > 0);
-    held_begin(self, send, false);
+    held_begin(self, habit, send, false);
 }
 
 /* What was held is sent, or could have been, in time or late. */
@@ -185,15 +180,14 @@ held_learn(al_habit *habit, bool is_late)
     }
 }
 
-SocketTransportObject *
+PyObject *
 al_held_end(al_loop_head *loop)
 {
-    SocketTransportObject *self =
-        SocketTransportObject_CAST(loop->held.object);
+    PyObject *op = loop->held.object;
 
     loop->held.object = NULL; /* the reference is the caller's now */
     loop->held_is_trial = false;
     al_list_remove(&loop->holder);
-    held_learn(&self->habit, held_is_late(loop));
-    return self;
+    held_learn(loop->held_habit, held_is_late(loop));
+    return op;
 }

@@ -28,9 +28,9 @@
 #include "base/errors.h"
 #include "io/budget.h"
 #include "io/fdwatch.h"
-#include "net/nowait.h"
+#include "sys/nowait.h"
 #include "net/claim.h"
-#include "net/sock.h"
+#include "sys/sock.h"
 #include "net/sock_transport.h"
 #include "sched/report.h"
 

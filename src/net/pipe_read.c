@@ -14,7 +14,7 @@
  *       been paused or closed after this read was queued.
  */
 #include "base/errors.h"
-#include "net/nowait.h"
+#include "sys/nowait.h"
 #include "net/pipe_transport.h"
 
 #include <errno.h>

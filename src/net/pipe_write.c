@@ -19,7 +19,7 @@
 #include "base/args.h"
 #include "base/chunks.h"
 #include "base/errors.h"
-#include "net/nowait.h"
+#include "sys/nowait.h"
 #include "net/pipe_transport.h"
 
 #include <errno.h>
@@ -319,7 +319,7 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
     if (rc < 0) {
         return -1; /* a writer with nothing to do is harmless */
     }
-    return al_flow_maybe_pause(&self->common.base);
+    return al_transport_maybe_pause(&self->common.base);
 }
 
 /* --- start and close ---------------------------------------------------- */

@@ -24,7 +24,7 @@
  *       been paused or closed after this read was queued.
  */
 #include "base/errors.h"
-#include "net/sock.h"
+#include "sys/sock.h"
 #include "net/sock_transport.h"
 
 /* Whether user code that ran since has ended the transport. */

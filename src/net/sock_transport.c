@@ -14,7 +14,7 @@
 #include "net/sock_transport.h"
 
 #include "net/claim.h"
-#include "net/sock.h"
+#include "sys/sock.h"
 
 /* --- what transport.c asks of us ---------------------------------------- */
 

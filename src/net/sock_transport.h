@@ -5,7 +5,7 @@
 #include "base/chunks.h"
 #include "net/fd_transport.h"
 #include "net/held.h"
-#include "net/sockaddr.h"
+#include "sys/sockaddr.h"
 
 typedef struct SocketTransportObject {
     TransportObject base;

@@ -22,7 +22,7 @@
 #include "base/args.h"
 #include "base/errors.h"
 #include "net/held.h"
-#include "net/sock.h"
+#include "sys/sock.h"
 #include "net/sock_transport.h"
 
 #define AL_WRITE_IOV 1024 /* what Linux takes in one call (IOV_MAX) */
@@ -149,7 +149,8 @@ sock_write_watch(SocketTransportObject *self)
 static int
 sock_write_run_held(al_loop_head *loop, PyObject *Py_UNUSED(op))
 {
-    SocketTransportObject *self = al_held_end(loop); /* a reference */
+    SocketTransportObject *self =
+        SocketTransportObject_CAST(al_held_end(loop)); /* a reference */
     int rc = 0;
 
     if (self->base.lost == 0) {
@@ -184,7 +185,7 @@ sock_write_hold(SocketTransportObject *self, PyObject *bytes, const char *data,
     if (sock_write_push(self, bytes, data, size) < 0) {
         return -1;
     }
-    al_held_begin(self, sock_write_run_held);
+    al_held_begin(&self->base, &self->habit, sock_write_run_held);
     return 0;
 }
 
@@ -193,17 +194,17 @@ static int
 sock_write_join(SocketTransportObject *self, PyObject *bytes, const char *data,
                 size_t size)
 {
-    al_held_note(self);
+    al_held_note(&self->base, &self->habit);
     if (sock_write_push(self, bytes, data, size) < 0) {
         return -1;
     }
-    if (!al_held_is_full(self)) {
+    if (!al_held_is_full(&self->base, &self->outgoing)) {
         return 0;
     }
     if (al_loop_send_held(self->base.loop) < 0) {
         return -1;
     }
-    return self->base.lost > 0 ? 0 : al_flow_maybe_pause(&self->base);
+    return self->base.lost > 0 ? 0 : al_transport_maybe_pause(&self->base);
 }
 
 /* Whether a write() is for the void: 1, counted and from some on warned about;
@@ -246,7 +247,9 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
         return 0;
     }
     if (AL_LIKELY(self->outgoing.count == 0)) { /* by (2) */
-        if (al_held_decide(self, size)) {
+        if (al_held_decide(&self->base, &self->habit, size,
+                           self->watch.writer.object != NULL))
+        {
             return sock_write_hold(self, bytes, data, size);
         }
         ssize_t n = sock_write_send(self, data, size);
@@ -270,7 +273,7 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
     if (sock_write_push(self, bytes, data + sent, size - sent) < 0) {
         return -1; /* a writer with nothing to do is harmless */
     }
-    return al_flow_maybe_pause(&self->base);
+    return al_transport_maybe_pause(&self->base);
 }
 
 /* --- Python: methods ---------------------------------------------------- */
@@ -405,7 +408,7 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
     if (al_chunks_take(&self->outgoing, batch) < 0) {
         return -1;
     }
-    al_held_note(self);
+    al_held_note(&self->base, &self->habit);
     if (is_held) {
         Py_DECREF(al_held_end(self->base.loop)); /* the caller has another */
     }
@@ -422,7 +425,7 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
         return -1;
     }
     return self->base.lost > 0 ? al_transport_raise_lost(&self->base)
-                               : al_flow_maybe_pause(&self->base);
+                               : al_transport_maybe_pause(&self->base);
 }
 
 /* As asyncio before it had a way of its own: write() all of it, joined. */

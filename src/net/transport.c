@@ -129,6 +129,52 @@ al_transport_recv_buffer(al_state *state)
     return state->recv_buffer;
 }
 
+/* --- flow control ------------------------------------------------------- */
+
+/* Pause and resume alternate: is_paused is set before the call, so that a write()
+ * or a change of the limits inside of it does not call again. */
+
+int
+al_transport_maybe_pause(TransportObject *self)
+{
+    al_flow *flow = &self->flow;
+
+    if (AL_LIKELY(self->kind->pending(self) <= flow->high) ||
+        flow->is_paused || self->protocol.object == NULL)
+    {
+        return 0;
+    }
+    flow->is_paused = true;
+    if (al_protocol_pause_writing(&self->protocol, self->state) == 0) {
+        return 0;
+    }
+    return al_transport_report(
+        self, PyUnicode_FromString("protocol.pause_writing() failed"));
+}
+
+int
+al_transport_maybe_resume(TransportObject *self)
+{
+    al_flow *flow = &self->flow;
+
+    if (AL_LIKELY(!flow->is_paused) || self->kind->pending(self) > flow->low ||
+        self->protocol.object == NULL)
+    {
+        return 0;
+    }
+    flow->is_paused = false;
+    int rc = al_transport_enter(self);
+    if (rc == 0) {
+        rc = al_transport_leave(
+            self, al_protocol_resume_writing(&self->protocol, self->state));
+    }
+    if (rc == 0) {
+        return 0;
+    }
+    return al_transport_report(
+        self, PyUnicode_FromString("protocol.resume_writing() failed"));
+}
+
 /* --- the end ------------------------------------------------------------ */
 
 int
@@ -428,7 +474,7 @@ al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
     if (al_args_parse(&signature, args, nargs, kwnames, a) < 0 ||
         al_transport_send_held(self) < 0 ||
         al_flow_set_limits(&self->flow, a[0], a[1]) < 0 ||
-        al_flow_maybe_pause(self) < 0)
+        al_transport_maybe_pause(self) < 0)
     {
         return NULL;
     }

@@ -187,6 +187,14 @@ al_transport_fatal_loss(TransportObject *self, const char *message);
 AL_NODISCARD int
 al_transport_raise_lost(TransportObject *self);
 
+/* Call pause_writing() if too much is queued, resume_writing() if little enough
+ * is. What they raise is reported.
+ * 0, or -1 with an exception set that ends the run. */
+AL_NODISCARD int
+al_transport_maybe_pause(TransportObject *self);
+AL_NODISCARD int
+al_transport_maybe_resume(TransportObject *self);
+
 /* Let connection_lost(exc) be called in the next turn, at once or after what
  * is queued is dropped; `exc` is borrowed, NULL for None.
  * 0, or -1 with RuntimeError set (closed loop). */

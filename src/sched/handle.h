@@ -2,50 +2,7 @@
 #ifndef AL_SCHED_HANDLE_H
 #define AL_SCHED_HANDLE_H
 
-#include "sched/loop_head.h"
-
-#define AL_HANDLE_INLINE_ARGS 2
-
-typedef struct {
-    PyObject_HEAD
-    al_loop_head *loop;         /* owned */
-    PyObject *callback;         /* owned, NULL <=> cancelled */
-    PyObject *context;          /* owned, never NULL; see has_snapshot */
-    PyObject *source_traceback; /* owned, debug mode only, else NULL */
-    PyObject *weakrefs;         /* the interpreter's list */
-    /* Up to two arguments live here, more in a tuple at arguments[0]. Of a
-     * cancelled handle in debug mode, what repr said before. Each owned. */
-    PyObject *arguments[AL_HANDLE_INLINE_ARGS];
-    union {
-        struct {
-            uint8_t count; /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
-            bool is_cancelled;
-            bool has_snapshot; /* context is shared: sched/context.h */
-            bool is_tracked;   /* by the garbage collector */
-            /* Of call_soon_threadsafe(): cancel() waits while it is running. */
-            bool is_threadsafe;
-            bool is_running; /* only told of a threadsafe one */
-        };
-        uint64_t flags; /* all of these, to be cleared at once */
-    };
-} HandleObject;
-
-typedef struct {
-    HandleObject base;
-    double when; /* seconds of loop.time() */
-    /* Its place in loop->timers.places, -1 <=> not (or no longer) armed. */
-    Py_ssize_t index;
-} TimerHandleObject;
-
-#define HandleObject_CAST(op) ((HandleObject *)(op))
-#define TimerHandleObject_CAST(op) ((TimerHandleObject *)(op))
-
-static inline bool
-al_handle_check(al_state *state, PyObject *op)
-{
-    return Py_IS_TYPE(op, state->HandleType) ||
-           Py_IS_TYPE(op, state->TimerHandleType);
-}
+#include "sched/handle_object.h"
 
 /* A handle that calls callback(*args) in `context`, as often as it is queued
  * (all borrowed; context NULL: a copy of the current one).

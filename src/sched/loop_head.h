@@ -79,9 +79,10 @@ struct al_loop_head {
     /* A transport whose bytes wait for the end of the step that wrote them, or
      * could, and what is called then; object NULL <=> none (net/held.h). */
     al_entry held;
-    uint64_t held_since; /* in al_cycles() */
-    uint64_t held_most;  /* in al_cycles(): a step that takes longer is long */
-    al_list holder;      /* in state->holders <=> something is held */
+    struct al_habit *held_habit; /* borrowed from held.object */
+    uint64_t held_since;         /* in al_cycles() */
+    uint64_t held_most; /* in al_cycles(): a step that takes longer is long */
+    al_list holder;     /* in state->holders <=> something is held */
 
     struct al_reactor *reactor; /* owned, NULL <=> closed */
     struct al_fdtable *fdtable; /* owned, NULL <=> none yet */

@@ -39,6 +39,24 @@ al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
     return al_ready_append(&loop->ready, run, object);
 }
 
+/* Take out the first entry, with its reference. */
+static inline al_entry
+al_ready_pop(al_loop_head *loop, al_ready *ready)
+{
+    al_entry entry = ready->ring[ready->head];
+
+    loop->fresh_handle = NULL; /* it may be this one: handle.c (3) */
+    ready->head = (ready->head + 1) & (ready->capacity - 1);
+    ready->count--;
+    return entry;
+}
+
+static inline PyObject *
+al_ready_object(const al_ready *ready, size_t i)
+{
+    return ready->ring[(ready->head + i) & (ready->capacity - 1)].object;
+}
+
 /* The number of the entry that is queued next, by the order in which they run;
  * and whether an entry that had a number has not begun to run yet. */
 static inline uint64_t
@@ -59,18 +77,6 @@ void
 al_ready_put_last(al_ready *ready, size_t from,
                   bool (*is_late)(const al_entry *entry));
 
-/* Run what is queued now, but nothing queued meanwhile: one turn. What an entry
- * has left held is sent before the next one runs.
- * 0, or -1 with the exception set that an entry ended the run with; then the
- * rest of the turn stays queued. */
-AL_NODISCARD int
-al_ready_run_turn(al_loop_head *loop);
-
-/* The same with a call of `between` before each entry: 0, or -1 with an
- * exception set, which ends the run. It may queue entries, and run anything. */
-AL_NODISCARD int
-al_ready_run_long_turn(al_loop_head *loop, int (*between)(al_loop_head *loop));
-
 /* al_loop_send_held() of each loop that runs in this thread (one may run in a
  * step of another): for who does not know the loop, or wakes another thread.
  * 0, or -1 with an exception to be raised set. */
@@ -80,16 +86,5 @@ al_ready_send_held_here(al_state *state);
 /* Drop everything in one of the loop's queues without running it. */
 void
 al_ready_clear(al_loop_head *loop, al_ready *ready);
-
-/* The queued objects, first to last. -> new list, or NULL. */
-AL_NODISCARD PyObject *
-al_ready_list(al_loop_head *loop);
-
-/* al_handle_settle() for each. */
-void
-al_ready_settle(al_loop_head *loop);
-
-int
-al_ready_traverse(al_loop_head *loop, visitproc visit, void *arg);
 
 #endif

@@ -4,7 +4,7 @@
 #include "sched/report.h"
 
 #include "base/errors.h"
-#include "sched/handle.h"
+#include "sched/handle_object.h"
 #include "sched/ready.h"
 
 /* -> new context dict. `message` is stolen. */

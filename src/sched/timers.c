@@ -121,10 +121,8 @@ timers_remove_first(al_timers *timers)
     }
 }
 
-/* Have the first deadline that somebody waits for at the top: false if there
- * is none. */
-static bool
-timers_find_first(al_timers *timers)
+bool
+al_timers_find_first(al_timers *timers)
 {
     while (timers->count > 0 && timers->heap[0].handle == NULL) {
         timers_remove_first(timers);
@@ -268,7 +266,7 @@ timers_may_stay_sorted(al_timers *timers, const al_deadline *deadline)
     if (!timers->is_sorted && timers->count > 0) {
         return false;
     }
-    if (!timers_find_first(timers)) {
+    if (!al_timers_find_first(timers)) {
         timers->heap = timers->places;
         timers->is_sorted = true;
         return true;
@@ -370,7 +368,7 @@ timers_tolerance(const al_loop_head *loop, double now)
 /* A deadline that was armed as number `latest` was due: so is every NaN that was
  * armed before it. 0, or -1 with MemoryError set. */
 static int
-timers_collect_nans(al_loop_head *loop, uint64_t latest)
+timers_collect_nans(al_loop_head *loop, uint64_t latest, al_run_fn run)
 {
     al_timers *timers = &loop->timers;
     uint64_t first_nan = 0;
@@ -387,7 +385,7 @@ timers_collect_nans(al_loop_head *loop, uint64_t latest)
             first_nan = first_nan == 0 ? number : Py_MIN(number, first_nan);
             continue;
         }
-        rc = al_ready_push(loop, al_handle_run, handle);
+        rc = al_ready_push(loop, run, handle);
         if (rc == 0) {
             TimerHandleObject_CAST(handle)->index = -1;
             deadline->handle = NULL;
@@ -403,30 +401,30 @@ timers_collect_nans(al_loop_head *loop, uint64_t latest)
 }
 
 int
-al_timers_collect(al_loop_head *loop)
+al_timers_collect(al_loop_head *loop, al_run_fn run)
 {
     al_timers *timers = &loop->timers;
     uint64_t latest = 0; /* number of the last armed that was due, from 1 */
     double now;
 
-    if (!timers_find_first(timers)) {
+    if (!al_timers_find_first(timers)) {
         return 0;
     }
     if (timers_now_between(loop, &now) < 0) {
         return -1;
     }
     now += timers_tolerance(loop, now);
-    while (timers_find_first(timers) && timers->heap[0].when < now) {
+    while (al_timers_find_first(timers) && timers->heap[0].when < now) {
         PyObject *handle = timers->heap[0].handle;
         latest = Py_MAX(latest, timers->heap[0].sequence + 1);
-        if (al_ready_push(loop, al_handle_run, handle) < 0) {
+        if (al_ready_push(loop, run, handle) < 0) {
             return -1;
         }
         timers_remove_first(timers);
         Py_DECREF(handle); /* the queue has its own */
     }
     if (AL_UNLIKELY(timers->first_nan != 0 && latest > timers->first_nan) &&
-        timers_collect_nans(loop, latest) < 0)
+        timers_collect_nans(loop, latest, run) < 0)
     {
         return -1;
     }
@@ -486,13 +484,13 @@ al_timers_wait(al_loop_head *loop, double *until)
     double now;
 
     *until = Py_HUGE_VAL;
-    if (!timers_find_first(timers)) {
+    if (!al_timers_find_first(timers)) {
         return 0;
     }
     if (timers_now_between(loop, &now) < 0) { /* may run anything */
         return -1;
     }
-    if (!timers_find_first(timers)) {
+    if (!al_timers_find_first(timers)) {
         return 0;
     }
     double first = timers->heap[0].when;
@@ -531,48 +529,4 @@ al_timers_clear(al_loop_head *loop)
     PyMem_Free(timers->places);
     timers->places = timers->heap = NULL;
     timers->capacity = 0;
-}
-
-PyObject *
-al_timers_list(al_loop_head *loop)
-{
-    PyObject *list = PyList_New(0);
-
-    (void)timers_find_first(&loop->timers);
-    for (Py_ssize_t i = 0; list != NULL && i < loop->timers.count; i++) {
-        PyObject *handle = loop->timers.heap[i].handle;
-        if (handle == NULL) {
-            continue;
-        }
-        al_handle_expose(loop->state, handle);
-        if (PyList_Append(list, handle) < 0) {
-            Py_CLEAR(list);
-        }
-    }
-    return list;
-}
-
-void
-al_timers_settle(al_loop_head *loop)
-{
-    for (Py_ssize_t i = 0; i < loop->timers.count; i++) {
-        PyObject *handle = loop->timers.heap[i].handle;
-        if (handle != NULL) {
-            al_handle_settle(loop->state, handle);
-        }
-    }
-}
-
-int
-al_timers_traverse(al_loop_head *loop, visitproc visit, void *arg)
-{
-    int rc = 0;
-
-    for (Py_ssize_t i = 0; rc == 0 && i < loop->timers.count; i++) {
-        PyObject *handle = loop->timers.heap[i].handle;
-        if (handle != NULL) {
-            rc = al_handle_traverse_queued(loop->state, handle, visit, arg);
-        }
-    }
-    return rc;
 }

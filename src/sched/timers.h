@@ -2,8 +2,7 @@
 #ifndef AL_SCHED_TIMERS_H
 #define AL_SCHED_TIMERS_H
 
-#include "sched/handle.h"
-#include "sched/loop_head.h"
+#include "sched/handle_object.h"
 
 /* time.monotonic(): seconds. */
 double
@@ -23,10 +22,15 @@ al_timers_arm(al_loop_head *loop, TimerHandleObject *handle);
 void
 al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle);
 
-/* Queue the handles that are due, in the order of their deadlines.
+/* Queue {run, handle} for what is due, in the order of the deadlines.
  * 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_timers_collect(al_loop_head *loop);
+al_timers_collect(al_loop_head *loop, al_run_fn run);
+
+/* Have the first deadline that somebody waits for at the top: false if there is
+ * none. */
+bool
+al_timers_find_first(al_timers *timers);
 
 /* Until when a poll may wait for deadlines, on the monotonic clock: HUGE_VAL
  * without one, 0 if one has passed. 0, or -1 with an exception set. */
@@ -36,17 +40,5 @@ al_timers_wait(al_loop_head *loop, double *until);
 /* Drop all deadlines. */
 void
 al_timers_clear(al_loop_head *loop);
-
-/* The armed handles, the first deadline first, the others in no order.
- * -> new list, or NULL. */
-AL_NODISCARD PyObject *
-al_timers_list(al_loop_head *loop);
-
-/* al_handle_settle() for each. */
-void
-al_timers_settle(al_loop_head *loop);
-
-int
-al_timers_traverse(al_loop_head *loop, visitproc visit, void *arg);
 
 #endif

@@ -14,7 +14,7 @@
  * (cpython/layout.h): the call costs more than the work.
  *
  * Leaving is lazy: when a step ends, its task stays the current one until
- * something else runs (sched/ready.c), the loop blocks or it stops.  So a task
+ * something else runs (sched/turn.c), the loop blocks or it stops.  So a task
  * that steps again, or another of ours that follows, costs one call, not two.
  *
  * A step may change the current task (_leave_task(), _swap_current_task()), and

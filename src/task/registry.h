@@ -5,7 +5,7 @@
 #ifndef AL_TASK_REGISTRY_H
 #define AL_TASK_REGISTRY_H
 
-#include "task/task.h"
+#include "task/task_object.h"
 
 /* The same as al_registry_add() by asyncio's function. 0, or -1. */
 AL_NODISCARD int

@@ -2,32 +2,7 @@
 #ifndef AL_TASK_TASK_H
 #define AL_TASK_TASK_H
 
-#include "base/list.h"
-#include "task/future.h"
-
-static inline al_task *
-al_task_of(PyObject *op)
-{
-    return (al_task *)op;
-}
-
-/* In a list of tasks while it is pending (registry.c): before 3.14 one of ours,
- * whose node follows asyncio's struct. */
-#if AL_HAS_AWAITED_BY
-#    define AL_TASK_SIZE sizeof(al_task)
-#else
-#    define AL_TASK_SIZE (sizeof(al_task) + sizeof(al_list))
-#endif
-
-static inline al_list *
-al_task_node(PyObject *op)
-{
-#if AL_HAS_AWAITED_BY
-    return &al_task_of(op)->node;
-#else
-    return (al_list *)(al_task_of(op) + 1);
-#endif
-}
+#include "task/task_object.h"
 
 /* What asyncio calls the callable that wakes a task. */
 #define AL_WAKEUP_NAME "task_wakeup"

@@ -2,7 +2,7 @@
 #ifndef AL_TASK_TYPE_H
 #define AL_TASK_TYPE_H
 
-#include "task/task.h"
+#include "task/task_object.h"
 
 /* Create the type of asyncio's class `stock` and, where that is not NULL, our
  * `mixin`: with `size` bytes an instance, and these slots besides those of

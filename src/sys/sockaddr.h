@@ -1,6 +1,6 @@
 /* sockaddr.h - socket addresses: Python's form <-> the kernel's. */
-#ifndef AL_NET_SOCKADDR_H
-#define AL_NET_SOCKADDR_H
+#ifndef AL_SYS_SOCKADDR_H
+#define AL_SYS_SOCKADDR_H
 
 #include "base/compat.h"
 

@@ -1,5 +1,5 @@
 /* sockaddr.c - socket addresses: Python's form <-> the kernel's. */
-#include "net/sockaddr.h"
+#include "sys/sockaddr.h"
 
 #include <arpa/inet.h>
 #include <stddef.h>

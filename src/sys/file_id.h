@@ -1,6 +1,6 @@
 /* file_id.h - which file a descriptor's number stands for. */
-#ifndef AL_IO_FILE_ID_H
-#define AL_IO_FILE_ID_H
+#ifndef AL_SYS_FILE_ID_H
+#define AL_SYS_FILE_ID_H
 
 #include <errno.h>
 #include <stdbool.h>

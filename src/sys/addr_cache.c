@@ -8,7 +8,7 @@
  *   (1) What the slots own are tuples of str and int: they refer to nothing
  *       that the garbage collector has to see, and letting go of one runs no
  *       code. So no slot changes but in al_addr_cache_get(). */
-#include "net/addr_cache.h"
+#include "sys/addr_cache.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,11 +2,11 @@
  *
  * All return >= 0, or -errno; none touches Python. Some use a newer system call
  * where the kernel has it, and remember in `refused` where it has not. */
-#ifndef AL_NET_SOCK_H
-#define AL_NET_SOCK_H
+#ifndef AL_SYS_SOCK_H
+#define AL_SYS_SOCK_H
 
 #include "base/state.h"
-#include "net/sockaddr.h"
+#include "sys/sockaddr.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -3,10 +3,10 @@
  * Datagrams come from the same few addresses again and again, and answers go
  * where the question came from: the tuple for an address is made once, and
  * recognised when it comes back as a destination. */
-#ifndef AL_NET_ADDR_CACHE_H
-#define AL_NET_ADDR_CACHE_H
+#ifndef AL_SYS_ADDR_CACHE_H
+#define AL_SYS_ADDR_CACHE_H
 
-#include "net/sockaddr.h"
+#include "sys/sockaddr.h"
 
 typedef struct al_addr_cache al_addr_cache; /* NULL is an empty one */
 

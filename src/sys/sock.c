@@ -3,7 +3,7 @@
  * Every transfer asks for MSG_DONTWAIT: a socket that somebody has set to
  * blocking meanwhile must not stop the loop, which holds the GIL here.
  * nowait.c has the calls that cannot be asked so. */
-#include "net/sock.h"
+#include "sys/sock.h"
 
 #include "base/errors.h"
 

@@ -19,7 +19,7 @@
  *
  * Who sets the file to blocking between the question and the call is not
  * noticed: the call may wait this one time. */
-#include "net/nowait.h"
+#include "sys/nowait.h"
 
 #include <fcntl.h>
 #include <limits.h>

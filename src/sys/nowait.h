@@ -1,9 +1,9 @@
 /* nowait.h - system calls that must not wait with the GIL held. */
-#ifndef AL_NET_NOWAIT_H
-#define AL_NET_NOWAIT_H
+#ifndef AL_SYS_NOWAIT_H
+#define AL_SYS_NOWAIT_H
 
 #include "base/errors.h"
-#include "net/sock.h"
+#include "sys/sock.h"
 
 /* Read and write without waiting, whatever the file is set to: what read(2)
  * and write(2) return, or -errno. */

@@ -1,0 +1,78 @@
+/* inspect.c - what debuggers, tests and the garbage collector ask of the queues.
+ *
+ * The ready queue and the timers hold objects and know nothing of them.  Most are
+ * handles that the collector does not track yet (handle.c): whoever looks at them
+ * from outside has to have them tracked. */
+#include "sched/inspect.h"
+
+#include "sched/handle.h"
+#include "sched/ready.h"
+#include "sched/timers.h"
+
+/* Append to a list that is shown to somebody: 0, or -1 with an exception set. */
+static int
+inspect_show(al_state *state, PyObject *list, PyObject *object)
+{
+    al_handle_expose(state, object);
+    return PyList_Append(list, object);
+}
+
+PyObject *
+al_inspect_ready(al_loop_head *loop)
+{
+    PyObject *list = PyList_New(0);
+
+    for (size_t i = 0; list != NULL && i < loop->ready.count; i++) {
+        PyObject *object = al_ready_object(&loop->ready, i);
+        if (inspect_show(loop->state, list, object) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+PyObject *
+al_inspect_timers(al_loop_head *loop)
+{
+    PyObject *list = PyList_New(0);
+
+    (void)al_timers_find_first(&loop->timers);
+    for (Py_ssize_t i = 0; list != NULL && i < loop->timers.count; i++) {
+        PyObject *handle = loop->timers.heap[i].handle;
+        if (handle != NULL && inspect_show(loop->state, list, handle) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+void
+al_inspect_settle(al_loop_head *loop)
+{
+    for (size_t i = 0; i < loop->ready.count; i++) {
+        al_handle_settle(loop->state, al_ready_object(&loop->ready, i));
+    }
+    for (Py_ssize_t i = 0; i < loop->timers.count; i++) {
+        if (loop->timers.heap[i].handle != NULL) {
+            al_handle_settle(loop->state, loop->timers.heap[i].handle);
+        }
+    }
+}
+
+int
+al_inspect_traverse(al_loop_head *loop, visitproc visit, void *arg)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < loop->ready.count; i++) {
+        rc = al_handle_traverse_queued(
+            loop->state, al_ready_object(&loop->ready, i), visit, arg);
+    }
+    for (Py_ssize_t i = 0; rc == 0 && i < loop->timers.count; i++) {
+        PyObject *handle = loop->timers.heap[i].handle;
+        if (handle != NULL) {
+            rc = al_handle_traverse_queued(loop->state, handle, visit, arg);
+        }
+    }
+    return rc;
+}
