@@ -11,7 +11,7 @@ import gc
 import sys
 import weakref
 from asyncio import events
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _HAS_AWAITED_BY = sys.version_info >= (3, 14)
@@ -42,6 +42,7 @@ class _Loop:
             for callback, args, context in self.queue:
                 context.run(callback, *args)
         finally:
+            self.queue.clear()  # it has tasks, which have this loop
             if swap:
                 swap(self, task)
             events._set_running_loop(running)
@@ -53,11 +54,12 @@ def _referent(op: object, kind: type) -> Any:
     return found
 
 
-def _exception() -> Exception:
+def _exceptions() -> Iterator[Exception]:
+    """Give one that was raised. A generator's frame does not know, and so keep, that of its caller."""
     try:
         raise ValueError("asyncloop learns where it is kept")
     except ValueError as exc:
-        return exc
+        yield exc
 
 
 def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
@@ -69,7 +71,7 @@ def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
     pending.add_done_callback(hash, context=other)
     result = object()
     finished.set_result(result)
-    exc = _exception()
+    (exc,) = _exceptions()
     failed.set_exception(exc)
     message = "asyncloop learns where a message is kept"
     cancelled.cancel(message)
@@ -138,12 +140,12 @@ def make_specimens() -> list[tuple[Any, dict[str, Any]]]:
 
 
 def drop_specimens(specimens: list[tuple[Any, dict[str, Any]]]) -> None:
-    """Let them go without a word."""
-    for specimen, fields in specimens:
+    """Let them end without a word, so that nothing of them stays in a cycle."""
+    for specimen, _ in specimens:
         specimen._log_traceback = False
-        if "coro" in fields:
-            specimen._log_destroy_pending = False
-            fields["coro"].close()
+        specimen.cancel()
+    for specimen, _ in specimens:
+        specimen.get_loop().run()
 
 
 def make_contexts() -> tuple[contextvars.Context, contextvars.Context, contextvars.Context]:
@@ -160,8 +162,9 @@ async def _nothing() -> None:
 
 def make_task() -> int:
     """Make a stock task without a name and return its number."""
-    coro = _nothing()
-    task = _asyncio.Task(coro, loop=_Loop())  # type: ignore[arg-type]
+    loop, coro = _Loop(), _nothing()
+    task = _asyncio.Task(coro, loop=loop)  # type: ignore[arg-type]
+    loop.queue.clear()
     coro.close()
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     return int(task.get_name().removeprefix("Task-"))

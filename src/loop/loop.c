@@ -16,7 +16,7 @@
 #include "task/registry.h"
 #include "task/task.h"
 
-/* --- overrides (design D13) ---------------------------------------------- */
+/* --- overrides ----------------------------------------------------------- */
 
 /* The public methods that C code bypasses, and the flag of each. */
 static const struct {

@@ -6,7 +6,7 @@
 
 typedef struct {
     al_loop_head head;
-    /* Polls are paid for (design D6): how many turns may pass without one. */
+    /* A poll is a system call: how many turns may pass without one. */
     uint32_t turns_skipped; /* since the last poll */
     uint32_t turns_to_skip; /* until the next poll */
     uint32_t idle_polls;    /* in a row, without an event before or in them */

@@ -12,8 +12,8 @@
  * signals, must not depend on callbacks that are in Python.
  *
  * A poll costs more than a short turn.  While turns keep the loop busy and
- * polls find nothing, some are skipped: few turns, few microseconds (design
- * D6), so that I/O never starves; and the first polls after anything happened
+ * polls find nothing, some are skipped: few turns, few microseconds, so that
+ * I/O never starves; and the first polls after anything happened
  * are never skipped, nor is one after this loop has sent something, say: the
  * other end may be here, too.  But what a poll has found is dealt with first:
  * the turn after it, in which tasks run that it woke, goes without a poll unless

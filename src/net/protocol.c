@@ -2,7 +2,8 @@
  *
  *     recv ---> sock_read ---> al_protocol ---> Protocol.data_received()
  *
- * The only place that calls protocols.
+ * Everything that transports of descriptors call of a protocol is here. Above TLS,
+ * tls/read.c calls it.
  *
  * Invariants
  *   (1) Every call holds a reference to the protocol: it may switch to another

@@ -53,7 +53,7 @@ typedef struct {
 } al_timers;
 
 /* Public methods that C fast paths bypass, noticed when they are assigned on
- * an instance or defined by a Python subclass (design D13). */
+ * an instance or defined by a Python subclass (loop/loop.c). */
 enum {
     AL_OVERRIDES_CALL_SOON = 1 << 0,
     AL_OVERRIDES_TIME = 1 << 1,

@@ -1,6 +1,6 @@
 /* report.c - telling the user: the exception handler and the slow log.
  *
- * The only caller of loop.call_exception_handler(). */
+ * C code calls loop.call_exception_handler() here alone. */
 #include "sched/report.h"
 
 #include "base/errors.h"

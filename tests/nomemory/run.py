@@ -131,7 +131,7 @@ class Attempt:
     def __init__(self, function, kind):
         self.function = function
         self.make_loop = loop_maker(kind)
-        self.told = []  # names of exceptions
+        self.told = []  # names of exceptions, each once
 
     def new_loop(self):
         loop = self.make_loop()
@@ -140,8 +140,9 @@ class Attempt:
         return loop
 
     def tell(self, exc):
-        if exc is not None and len(self.told) < 20:
-            self.told.append(type(exc).__name__)
+        name = type(exc).__name__
+        if exc is not None and name not in self.told:
+            self.told.append(name)
 
     def run(self, loop):
         if inspect.iscoroutinefunction(self.function):

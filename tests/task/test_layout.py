@@ -114,6 +114,19 @@ def test_one_switch_turns_all_of_it_off(learned):
     assert learned("import os; os.environ['ASYNCLOOP_LAYOUT'] = 'unknown'") == NOTHING
 
 
+def test_nothing_of_what_was_looked_at_is_left(script):
+    script(
+        """
+        import gc
+        gc.disable()
+        import asyncio
+        import asyncloop
+        assert [found for found in gc.get_objects() if isinstance(found, asyncio.Future)] == []
+    """,
+        names=False,
+    )
+
+
 @pytest.mark.parametrize("field", ["result", "state", "coro", "exception_tb", "cancel_requests"])
 def test_a_field_that_holds_something_else_is_noticed(learned, field):
     change = f"""
