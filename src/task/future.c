@@ -274,7 +274,7 @@ future_settle_foreign(PyObject *future, const char *method, PyObject *value)
     if (is_done != 0) {
         return is_done < 0 ? -1 : 0;
     }
-    PyObject *result = PyObject_CallMethod(future, method, "O", value);
+    PyObject *result = PyObject_CallMethod(future, method, "(O)", value);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

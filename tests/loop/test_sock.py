@@ -211,6 +211,13 @@ class TestRecvfrom:
             b.sendto(b"hello", a.getsockname())
         assert run(loop.sock_recvfrom(a, 100)) == (b"hello", b.getsockname())
 
+    def test_resolves_a_future_of_another_make(self, loop, run, udp_pair):
+        """The result is a tuple, and must not be taken for arguments."""
+        a, b = udp_pair
+        loop.create_future = lambda: asyncio.Future(loop=loop)
+        loop.call_later(0.01, b.sendto, b"hello", a.getsockname())
+        assert run(loop.sock_recvfrom(a, 100)) == (b"hello", b.getsockname())
+
     def test_cuts_a_longer_datagram(self, loop, run, udp_pair):
         a, b = udp_pair
         b.sendto(b"hello", a.getsockname())
