@@ -17,13 +17,11 @@
     X(_start_shutdown)                                                        \
     X(_do_read)                                                               \
     X(_do_write)                                                              \
-    X(_do_handshake)                                                          \
     X(_do_flush)                                                              \
     X(_do_shutdown)                                                           \
     X(write)                                                                  \
     X(writelines)                                                             \
     X(_on_handshake_complete)                                                 \
-    X(_set_state)                                                             \
     X(_handle_signals)                                                        \
     X(_move_wakeup)                                                           \
     X(accept)                                                                 \
@@ -33,20 +31,16 @@
     X(FINISHED)                                                               \
     X(_repr_info)                                                             \
     X(_check_thread)                                                          \
-    X(_check_callback)                                                        \
     X(_asyncio_future_blocking)                                               \
     X(_buffer)                                                                \
     X(_detach)                                                                \
     X(_eof)                                                                   \
     X(_exception)                                                             \
     X(_attach)                                                                \
-    X(_fut_waiter)                                                            \
     X(_limit)                                                                 \
     X(_loop)                                                                  \
-    X(_cancel_message)                                                        \
     X(_paused)                                                                \
     X(_result)                                                                \
-    X(_source_traceback)                                                      \
     X(_state)                                                                 \
     X(_stream_reader_wr)                                                      \
     X(_transport)                                                             \
@@ -70,18 +64,15 @@
     X(data_received)                                                          \
     X(datagram_received)                                                      \
     X(done)                                                                   \
-    X(eager_start)                                                            \
     X(eof_received)                                                           \
     X(error_received)                                                         \
     X(exception)                                                              \
     X(family)                                                                 \
     X(feed_data)                                                              \
     X(fileno)                                                                 \
-    X(future)                                                                 \
     X(get_buffer)                                                             \
     X(get_debug)                                                              \
     X(get_loop)                                                               \
-    X(getsockopt)                                                             \
     X(gettimeout)                                                             \
     X(handle)                                                                 \
     X(is_closing)                                                             \
@@ -102,7 +93,6 @@
     X(resume_writing)                                                         \
     X(send)                                                                   \
     X(sendto)                                                                 \
-    X(set_name)                                                               \
     X(setblocking)                                                            \
     X(socket)                                                                 \
     X(sockname)                                                               \
