@@ -91,14 +91,44 @@ PyDoc_STRVAR(Loop__start_serving_doc,
              "Accept connections on a listening socket, up to `backlog` of "
              "them in a turn.");
 
-/* The protocol factory of a TLS server, from the arguments of
- * _start_serving(). -> new reference, or NULL with an exception set. */
-static PyObject *
-net_make_tls_factory(PyObject *loop, PyObject *const *a)
+/* The arguments of _start_serving(), in their order; borrowed, NULL: not given. */
+typedef union {
+    struct {
+        PyObject *protocol_factory;
+        PyObject *sock;
+        PyObject *sslcontext;
+        PyObject *server;
+        PyObject *backlog;
+        PyObject *ssl_handshake_timeout;
+        PyObject *ssl_shutdown_timeout;
+        PyObject *context;
+    };
+    PyObject *all[8];
+} net_serving;
+
+static inline PyObject *
+net_or_none(PyObject *argument)
 {
-    return PyObject_CallMethod(loop, "_tls_factory", "OOOO", a[0], a[2],
-                               a[5] == NULL ? Py_None : a[5],
-                               a[6] == NULL ? Py_None : a[6]);
+    return argument == NULL ? Py_None : argument;
+}
+
+/* What makes a protocol for a connection: the factory that was given, or around
+ * it one that speaks TLS. -> new reference, or NULL with an exception set. */
+static PyObject *
+net_make_factory(PyObject *loop, const net_serving *given)
+{
+    int is_tls = PyObject_IsTrue(net_or_none(given->sslcontext));
+
+    if (is_tls < 0) {
+        return NULL;
+    }
+    if (!is_tls) {
+        return Py_NewRef(given->protocol_factory);
+    }
+    return PyObject_CallMethod(loop, "_tls_factory", "OOOO",
+                               given->protocol_factory, given->sslcontext,
+                               net_or_none(given->ssl_handshake_timeout),
+                               net_or_none(given->ssl_shutdown_timeout));
 }
 
 static PyObject *
@@ -110,31 +140,27 @@ Loop__start_serving(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         AL_ARGS("protocol_factory", "sock", "sslcontext", "server", "backlog",
                 "ssl_handshake_timeout", "ssl_shutdown_timeout", "context"),
         .required = 2, .positional = 8};
-    PyObject *a[8];
+    net_serving given;
     long backlog = 100;
 
-    if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
+    if (al_args_parse(&signature, args, nargs, kwnames, given.all) < 0) {
         return NULL;
     }
-    int is_tls = a[2] == NULL ? 0 : PyObject_IsTrue(a[2]);
-    if (is_tls < 0) {
-        return NULL;
-    }
-    if (a[4] != NULL) {
-        backlog = PyLong_AsLong(a[4]);
+    if (given.backlog != NULL) {
+        backlog = PyLong_AsLong(given.backlog);
         if (backlog == -1 && PyErr_Occurred()) {
             return NULL;
         }
     }
-    PyObject *factory = is_tls ? net_make_tls_factory(op, a) : Py_NewRef(a[0]);
+    PyObject *factory = net_make_factory(op, &given);
     if (factory == NULL) {
         return NULL;
     }
     al_listener_parts parts = {
         .factory = factory,
-        .sock = a[1],
-        .server = a[3],
-        .context = a[7],
+        .sock = given.sock,
+        .server = given.server,
+        .context = given.context,
         .backlog = backlog < 0       ? 0
                    : backlog > 65535 ? 65535
                                      : (int)backlog,
