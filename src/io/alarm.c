@@ -1,28 +1,28 @@
-/* alarm.c - ends a poll at a given time, to some microseconds.
+/* alarm.c - ends a poll at a given time, exact to some microseconds.
  *
  *     al_alarm_set(when) ---> timerfd ---> (readable) ----------> poll ends
  *                       \---> the poll's timeout, 1 ms later ---> poll ends
  *
  * epoll counts its timeout in milliseconds, and the kernel may add 0.1 % of it
- * (its timer slack).  A timerfd has neither: it rings within the time that the
- * kernel takes to wake a thread.
+ * (timer slack).  A timerfd is exact: it becomes readable at the set time, and
+ * the poll ends as soon as the kernel has woken the thread.
  *
- * The poll has a timeout all the same.  It ends the poll where the timerfd does
- * not: a program may close descriptors that it does not know (closerange()).
- * Where the kernel has no timerfd for us, or does not watch it (ENOSPC, ENOMEM),
- * the timeout is all.
+ * The poll has a timeout, too.  It ends the poll if the program has closed the
+ * timerfd, for example by os.closerange().  If the kernel refuses to make a
+ * timerfd or to watch it (ENOSPC, ENOMEM), the timeout is the only way.
  *
- * The timerfd is set by one system call when the time changes, and by none
- * otherwise.  That call also takes back that it is readable, so it is not read.
+ * One system call sets the timerfd when the time changes; an unchanged time
+ * costs none.  The same call makes the timerfd unreadable again, so nobody has
+ * to read it.
  *
- * Most timeouts are cancelled.  A server that arms a timeout for each request
- * and cancels it would set the alarm to a later time with each request.  So
- * where that happens every few milliseconds, an alarm that is far away stays:
- * it may end one poll for nothing, after having saved many calls.
+ * Most timers are cancelled.  A server that arms a timer for each request and
+ * cancels it would move the alarm to a later time with each request.  So if
+ * moves are only milliseconds apart, an alarm that is far away is not moved.
+ * It may end one poll too early, but saves many system calls before that.
  *
  * Invariants
- *   (1) An alarm that has rung is not armed.
- *   (2) source.fd >= 0  =>  it is watched. */
+ *   (1) An alarm whose timerfd has expired is not armed.
+ *   (2) source.fd >= 0  =>  the set watches it. */
 #include "io/alarm.h"
 
 #include <errno.h>
@@ -32,17 +32,18 @@
 #include "io/cycles.h"
 #include "sched/timers.h"
 
-/* How long after the timerfd the poll ends by itself. */
+/* Seconds from the timerfd's time to the end of the poll's own timeout. */
 #define ALARM_GRACE 0.001
 
-/* An alarm that is so many seconds away is far. */
+/* An alarm that is at least this many seconds away is far. */
 #define ALARM_FAR 0.1
 
-/* An alarm that is far is moved to a later time once in so many
- * al_cycles_budget(): 4 to 12 ms. */
+/* A far alarm is moved to a later time at most once in this many
+ * al_cycles_budget(), which is once in 4 to 12 ms. */
 #define ALARM_MOVE_BUDGETS 200
 
-/* Nobody waits a century; times beyond are those that the kernel refuses. */
+/* The latest time that is given to the kernel, some 95 years after boot. The
+ * kernel refuses values that are far beyond it. */
 #define ALARM_LATEST 3e9
 
 /* --- timerfd --------------------------------------------------------------- */
@@ -51,7 +52,8 @@
 
 #    include <sys/timerfd.h>
 
-/* Somebody has closed the timerfd: the number may be another file's. */
+/* Whether source.fd is a timerfd still. The program may have closed it, and
+ * its number may name another file by now. */
 static bool
 alarm_is_ours(const al_alarm *self)
 {
@@ -81,12 +83,14 @@ alarm_on_expiry(al_source *source, bool failed)
 
     self->armed = Py_HUGE_VAL; /* by (1) */
     if (failed) {
-        self->is_refused = alarm_is_ours(self); /* else it was closed */
+        /* Either the kernel refuses to watch it, or the program closed it. */
+        self->is_refused = alarm_is_ours(self);
         alarm_close_exactly(self, source->set);
         return;
     }
-    /* The next al_alarm_set() takes it back, usually at once. A second poll
-     * that finds it readable means that the loop is busy and does not wait. */
+    /* Do not read it: the next al_alarm_set() makes it unreadable, usually at
+     * once. If a second poll finds it readable, the loop is busy and never
+     * waits: then read it, or each poll would find it. */
     if (!self->is_rung) {
         self->is_rung = true;
         al_loop_note_event(source->set->loop);
@@ -119,7 +123,7 @@ alarm_open(al_alarm *self, al_watch_set *set)
     return true;
 }
 
-/* Have the timerfd ring at `when`. False if there is none. */
+/* Set the timerfd to `when`. False if there is no timerfd. */
 static bool
 alarm_set_exactly(al_alarm *self, al_watch_set *set, double when)
 {
@@ -129,7 +133,7 @@ alarm_set_exactly(al_alarm *self, al_watch_set *set, double when)
         return false;
     }
     if (when < Py_HUGE_VAL) {
-        /* Rounded up: it must not end before. */
+        /* Round up: the poll must not end before `when`. */
         double whole = floor(when);
         timer.it_value.tv_sec = (time_t)whole;
         timer.it_value.tv_nsec = (long)ceil((when - whole) * 1e9);
@@ -141,13 +145,13 @@ alarm_set_exactly(al_alarm *self, al_watch_set *set, double when)
     self->is_rung = false;
     if (timerfd_settime(self->source.fd, TFD_TIMER_ABSTIME, &timer, NULL) < 0)
     {
-        alarm_close_exactly(self, set); /* the next alarm gets a new one */
+        alarm_close_exactly(self, set); /* the next call makes a new one */
         return false;
     }
     return true;
 }
 
-#else /* the poll's timeout is what there is */
+#else /* there is no timerfd: the poll's timeout is the only way */
 
 static bool
 alarm_set_exactly(al_alarm *Py_UNUSED(self), al_watch_set *Py_UNUSED(set),
@@ -163,7 +167,7 @@ alarm_close_exactly(al_alarm *Py_UNUSED(self), al_watch_set *Py_UNUSED(set))
 
 #endif
 
-/* Whether it is cheaper to let an alarm ring for nothing than to move it. */
+/* Whether one early end of a poll is cheaper than moving the alarm. */
 static bool
 alarm_may_stay(const al_alarm *self)
 {

@@ -1,15 +1,16 @@
-/* budget.h - how long a turn may go on with what is ready more than once.
+/* budget.h - how long a turn may read more than once from one descriptor.
  *
  * A socket may have hundreds of datagrams, a listener hundreds of connections.
- * To take several in one turn saves polls.  But the turn gets longer by
- * whatever their callbacks take, and every other connection waits for its end.
+ * Taking several in one turn saves polls.  But their callbacks make the turn
+ * longer, and every other connection waits for its end.
  *
- * So each of them takes one a turn, as in asyncio, and further ones while the
- * turn's budget lasts.  All readers of a turn share one budget: twenty flooded
- * sockets do not make the turn twenty times as long.  Where turns take
- * milliseconds anyway, whoever waits for the next one waits long: there the
- * budget is larger.  A flood of datagrams never ends: where others have been
- * ready in one of the last polls, it has an eighth of the budget. */
+ * So each reader takes one item a turn, as in asyncio, and further ones while
+ * the turn's budget lasts.  All readers of a turn share one budget: twenty
+ * flooded sockets do not make the turn twenty times as long.
+ *
+ * If turns take milliseconds, the next turn is far away, so the budget is
+ * larger.  A flood of datagrams never ends.  So if other descriptors were
+ * ready in one of the last polls, datagrams get an eighth of the budget. */
 #ifndef AL_IO_BUDGET_H
 #define AL_IO_BUDGET_H
 
@@ -17,11 +18,12 @@
 #include "sched/loop_head.h"
 
 #define AL_BUDGETS_OF_LONG_TURN 16
-/* Of the budget, for datagrams where others are ready now and then. */
+/* Datagrams get the budget divided by this if other descriptors are ready now
+ * and then. */
 #define AL_BUDGET_PARTS 8
 
-/* To be called before the first callback of a reader that may go on. The first
- * reader of a turn starts the clock. */
+/* Call this before the first callback of a reader that may take several items.
+ * The first reader of a turn starts the clock. */
 static inline void
 al_budget_begin(al_loop_head *loop)
 {
@@ -31,7 +33,7 @@ al_budget_begin(al_loop_head *loop)
     }
 }
 
-/* Whether a reader of this turn may take one more. */
+/* Whether a reader of this turn may take one more item. */
 static inline bool
 al_budget_is_left(const al_loop_head *loop)
 {
@@ -41,14 +43,15 @@ al_budget_is_left(const al_loop_head *loop)
            al_cycles() - loop->budget_begin < budgets * al_cycles_budget();
 }
 
-/* Whether others are ready now and then, and wait for what goes on and on. */
+/* Whether other descriptors are ready now and then: they wait while one reader
+ * goes on. */
 static inline bool
 al_budget_is_shared(const al_loop_head *loop)
 {
     return loop->mixed_polls > 0 && !loop->looks_within;
 }
 
-/* As al_budget_is_left(), of one that stops sooner where others wait, too. */
+/* The same for datagrams, which stop sooner if other descriptors wait. */
 static inline bool
 al_budget_is_left_beside(const al_loop_head *loop)
 {

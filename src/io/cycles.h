@@ -1,7 +1,7 @@
-/* cycles.h - the cheapest clock there is, to bound how long polls are skipped.
+/* cycles.h - the cheapest clock: it bounds how long polls are skipped.
  *
- * Its unit is the processor's business: compare differences only with
- * al_cycles_budget(). */
+ * Its unit depends on the processor.  So compare a difference of two readings
+ * with al_cycles_budget() only. */
 #ifndef AL_IO_CYCLES_H
 #define AL_IO_CYCLES_H
 

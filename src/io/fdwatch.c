@@ -4,24 +4,27 @@
  *     a transport    --->      |
  *                              `--- ready ---> ready queue
  *
- * What is ready is only pushed to the ready queue.  So no exception has to cross
- * libev, and no user code can free a watch that is still looked at.
+ * A ready descriptor's entries are only pushed to the ready queue.  So user
+ * code never runs inside a poll: no exception has to cross libev, and no
+ * callback can free a watch that the poll still uses.
  *
- * Programs close descriptors while they are watched.  The kernel forgets them
- * then.  As soon as that shows, because something about the watch changes, a
- * transport's entries are queued once more: it learns by the error of its next
- * system call.  Others hear nothing, as in asyncio.
+ * A program may close a descriptor that is watched; the kernel then forgets
+ * it.  We notice that at the next change of the watch.  Then the entries of a
+ * transport are queued once more: its next system call fails, and the
+ * transport ends with that error.  add_reader() callbacks hear nothing, as in
+ * asyncio.
  *
  * Invariants
  *   (1) table->watches[fd] is the one watch of fd, and watch->loop == loop.
- *   (2) `events` is what the kernel was told to watch: that of the entries set,
- *       but 0 once the descriptor has turned out to be closed, and more than
- *       that where the kernel has refused to watch less, or while a watch is in
- *       the table's list `left`, which a poll empties.
+ *   (2) `events` is what the kernel was told to watch: the events of the
+ *       entries that are set.  It is 0 once the descriptor is known to be
+ *       closed.  It has more events while the watch is in the table's list
+ *       `unflushed`, which the next poll empties, or if the kernel refused to
+ *       watch less.
  *   (3) owner == NULL <=> the table made the watch (an OwnWatch).
- *   (4) A watch of the table without entries is not watched; it stays in the
- *       table, to be used again, until the loop is closed, a transport takes
- *       the descriptor over, or the table is swept.
+ *   (4) A watch of the table without entries watches nothing.  It stays in the
+ *       table for the next user until the loop is closed, a transport takes
+ *       over the descriptor, or the table is swept.
  */
 #include "io/fdwatch.h"
 
@@ -37,18 +40,20 @@ typedef struct al_fdtable {
     al_fdwatch **watches; /* by descriptor; owned table. A watch is owned by
                            * the table or embedded in its user, by (3) */
     int size;
-    int count;    /* watches in it */
-    int idle;     /* of them the table's own without entries */
-    int gone;     /* times that one was closed or left since the last sweep */
-    al_list left; /* heads the OwnWatches' `left` */
+    int count; /* watches in the table */
+    int idle;  /* those of them that the table made and that have no entries */
+    int gone;  /* watches closed or become idle since the last sweep */
+    al_list unflushed; /* heads the OwnWatches' `unflushed` */
 } al_fdtable;
 
-/* What the table makes itself. */
+/* A watch that the table makes itself. */
 typedef struct {
     al_fdwatch base;
-    PyObject *fileobj; /* owned: the first while an entry is set, or NULL */
-    PyObject *socket;  /* owned weak reference to the last one, or NULL */
-    al_list left; /* linked <=> the kernel is to be told at the next poll */
+    PyObject *fileobj; /* owned: the file object of the first entry, while an
+                        * entry is set; else NULL */
+    PyObject *socket;  /* owned weak reference to the last socket, or NULL */
+    al_list unflushed; /* linked <=> the next poll tells the kernel that an
+                        * entry was cleared */
 } OwnWatch;
 
 #define OwnWatch_CAST(watch) ((OwnWatch *)(watch))
@@ -63,14 +68,14 @@ fdwatch_wanted(const al_fdwatch *watch)
            (watch->writer.object != NULL ? EV_WRITE : 0);
 }
 
-/* Watch what is wanted: 0, or an errno. */
+/* Tell the kernel to watch the events of the entries: 0, or an errno. */
 static inline int
 fdwatch_sync(al_fdwatch *watch)
 {
     al_watch_set *set = watch->loop->reactor->set;
     int wanted = fdwatch_wanted(watch);
 
-    return watch->events == wanted && !watch->is_fresh
+    return watch->events == wanted && !watch->must_tell
                ? 0
                : set->kind->change(set, watch, wanted);
 }
@@ -81,12 +86,12 @@ fdwatch_push(al_loop_head *loop, al_entry *entry)
     if (entry->object != NULL &&
         al_ready_push(loop, entry->run, entry->object) < 0)
     {
-        PyErr_Clear(); /* no memory: it is still ready at the next poll */
+        PyErr_Clear(); /* no memory: the next poll finds it ready again */
     }
 }
 
 void
-al_fdwatch_lost(al_fdwatch *watch)
+al_fdwatch_note_closed(al_fdwatch *watch)
 {
     al_loop_head *loop = watch->loop;
 
@@ -97,13 +102,14 @@ al_fdwatch_lost(al_fdwatch *watch)
     }
 }
 
-/* Watch less than before. What the kernel says to that is about a descriptor
- * that somebody has closed, or comes up again at the next event. */
+/* Watch less than before. An error of the kernel means that the program has
+ * closed the descriptor, or the next event shows it again:
+ * al_fdwatch_ready(). */
 static void
 fdwatch_relax(al_fdwatch *watch)
 {
     if (fdwatch_sync(watch) != 0 && watch->events == 0) {
-        al_fdwatch_lost(watch);
+        al_fdwatch_note_closed(watch);
     }
 }
 
@@ -112,7 +118,8 @@ al_fdwatch_ready(al_fdwatch *watch, int events)
 {
     al_loop_head *loop = watch->loop;
 
-    /* Polls within a turn find again what is still queued. */
+    /* A poll within a turn finds descriptors again whose entries are still
+     * queued. */
     if (AL_UNLIKELY(loop->looks_within) &&
         al_ready_is_waiting(loop, watch->number))
     {
@@ -129,17 +136,20 @@ al_fdwatch_ready(al_fdwatch *watch, int events)
         watch->number = al_ready_number(loop) - 1;
     }
     if (AL_UNLIKELY(watch->events & ~fdwatch_wanted(watch))) {
-        fdwatch_relax(watch); /* by (2): else it would spin */
+        /* The kernel watches more than the entries, by (2): tell it again, or
+         * each poll would find the event. */
+        fdwatch_relax(watch);
     }
 }
 
 /* --- the table ---------------------------------------------------------- */
 
-/* Places: of a new table, and that a cut leaves. */
+/* Places of a new table; the fewest that a cut leaves. */
 #define FDTABLE_FIRST 16
 #define FDTABLE_LEAST 1024
 
-/* A sweep looks at so many places for each watch that is gone. */
+/* A sweep comes after size / FDTABLE_PARTS watches are gone: so it looks at
+ * this many places for each of them. */
 #define FDTABLE_PARTS 64
 
 /* 0, or -1 (no exception) with nothing changed. */
@@ -163,24 +173,24 @@ fdtable_resize(al_fdtable *table, size_t size)
     return 0;
 }
 
-/* A watch that the table made and nobody uses now. */
+/* Whether the table made the watch and it has no entries. */
 static inline bool
 fdwatch_is_idle(const al_fdwatch *watch)
 {
     return watch->owner == NULL && fdwatch_wanted(watch) == 0;
 }
 
-/* Whether nothing would be lost with it: the kernel has forgotten it, too. */
+/* Whether the watch may be freed: neither the kernel nor anybody else uses
+ * it. */
 static bool
 fdwatch_is_unused(const al_fdwatch *watch)
 {
     return fdwatch_is_idle(watch) && watch->events == 0 &&
-           !al_list_is_linked(&OwnWatch_CAST(watch)->left) &&
+           !al_list_is_linked(&OwnWatch_CAST(watch)->unflushed) &&
            OwnWatch_CAST(watch)->fileobj == NULL;
 }
 
-/* Free the idle watches, then the places behind the last descriptor that is
- * left. */
+/* Free the idle watches, then the places behind the last watch. */
 static void
 fdtable_sweep(al_fdtable *table)
 {
@@ -204,14 +214,14 @@ fdtable_sweep(al_fdtable *table)
     }
     table->gone = 0;
     if (al_grow_is_spare((size_t)table->size, used, FDTABLE_LEAST)) {
-        /* Without memory for it, it stays as long as it is. */
+        /* If there is no memory for the shorter table, the long one stays. */
         (void)fdtable_resize(
             table, al_grow_cut((size_t)table->size, used, FDTABLE_LEAST));
     }
 }
 
-/* A watch was closed, or is idle now. After so many that a look at the whole
- * table is little to each of them, give back what there may be. */
+/* A watch was closed or became idle. Sweep after so many that each of them
+ * pays for a look at a few places only. */
 static inline void
 fdtable_note_gone(al_fdtable *table)
 {
@@ -248,8 +258,8 @@ fdtable_get(al_loop_head *loop, int fd)
 {
     al_fdtable *table = loop->fdtable;
 
-    /* Whatever the callers asked before: since then code may have run (that of
-     * fileno(), of what was collected) and have closed the loop. */
+    /* The callers have checked this, too. But a fileno() method or a finaliser
+     * may have run since then and have closed the loop. */
     if (al_loop_check_closed(loop) < 0 || al_loop_check_init(loop) < 0) {
         return NULL;
     }
@@ -261,7 +271,7 @@ fdtable_get(al_loop_head *loop, int fd)
         }
         table->watches = NULL;
         table->size = table->count = table->idle = table->gone = 0;
-        al_list_init(&table->left);
+        al_list_init(&table->unflushed);
         loop->fdtable = table;
     }
     return fdtable_reserve(table, fd) < 0 ? NULL : table;
@@ -271,8 +281,8 @@ static void
 fdtable_enter(al_fdtable *table, al_fdwatch *watch, al_loop_head *loop, int fd,
               PyObject *owner)
 {
-    *watch =
-        (al_fdwatch){.loop = loop, .owner = owner, .fd = fd, .is_fresh = true};
+    *watch = (al_fdwatch){
+        .loop = loop, .owner = owner, .fd = fd, .must_tell = true};
     table->watches[fd] = watch;
     table->count++;
     table->idle += owner == NULL;
@@ -325,7 +335,7 @@ fdwatch_check_unowned(al_loop_head *loop, int fd, PyObject *fileobj)
     if (AL_LIKELY(watch == NULL || watch->owner == NULL)) {
         return 0;
     }
-    /* As in asyncio a transport on its way out has no claim any more. */
+    /* As in asyncio, a closing transport does not keep others away. */
     PyObject *owner = Py_NewRef(watch->owner);
     PyObject *result =
         PyObject_CallMethodNoArgs(owner, loop->state->names.is_closing);
@@ -368,7 +378,7 @@ fdtable_get_watch(al_loop_head *loop, int fd)
         return NULL;
     }
     made->fileobj = made->socket = NULL;
-    made->left = (al_list){NULL, NULL};
+    made->unflushed = (al_list){NULL, NULL};
     fdtable_enter(table, &made->base, loop, fd, NULL);
     return &made->base;
 }
@@ -376,7 +386,8 @@ fdtable_get_watch(al_loop_head *loop, int fd)
 al_fdwatch *
 al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
 {
-    /* No table is made for descriptor 2,000,000,000. */
+    /* Check that fd is open: the table must not grow to 2,000,000,000 places
+     * for a number that no descriptor has. */
     if (al_fdwatch_find(loop, fd) == NULL && fcntl(fd, F_GETFD) < 0) {
         al_error_set_errno(errno);
         return NULL;
@@ -386,10 +397,11 @@ al_fdwatch_get(al_loop_head *loop, int fd, PyObject *fileobj)
         return NULL;
     }
     if (watch->owner == NULL && OwnWatch_CAST(watch)->fileobj == NULL) {
-        /* As a selector does, keep the first, and with it what it closes. */
+        /* As a selector does, keep the first file object alive: the descriptor
+         * would be closed together with it. */
         OwnWatch_CAST(watch)->fileobj = Py_NewRef(fileobj);
     }
-    watch->is_fresh = true;
+    watch->must_tell = true;
     return watch;
 }
 
@@ -405,27 +417,28 @@ al_fdwatch_get_socket(al_loop_head *loop, int fd, PyObject *socket)
         Py_DECREF(reference);
         return NULL;
     }
-    /* An object has one weak reference without a callback, which we keep: so
-     * this compares the sockets, also with one that is gone. A socket that is
-     * the same has the same descriptor: it cannot be opened twice. */
+    /* All weak references to an object without a callback are one object, and
+     * we keep it. So comparing the references compares the sockets, even after
+     * the old socket was freed. The same socket object always has the same
+     * descriptor: a socket cannot be opened twice. */
     if (watch->owner == NULL && OwnWatch_CAST(watch)->socket == reference) {
         Py_DECREF(reference);
         return watch;
     }
     if (watch->owner == NULL) {
-        /* Nothing hears of the end of a reference without a callback. */
+        /* Freeing a weak reference without a callback runs no code. */
         Py_XSETREF(OwnWatch_CAST(watch)->socket, reference);
     }
     else {
         Py_DECREF(reference);
     }
-    watch->is_fresh = true;
+    watch->must_tell = true;
     return watch;
 }
 
-/* Close a watch whose descriptor is somebody else's from now on. A transport
- * that was closed and has something left to send sees it in its writer's next
- * run. 0, or -1 with MemoryError set. */
+/* Close a watch whose descriptor a new transport takes over. The old owner may
+ * be a closing transport that still has bytes to send: queue its writer, which
+ * finds the watch closed. 0, or -1 with MemoryError set. */
 static int
 fdwatch_take_over(al_fdwatch *watch)
 {
@@ -484,7 +497,7 @@ al_fdwatch_close(al_fdwatch *watch)
     if (watch->owner == NULL) {
         fileobj = OwnWatch_CAST(watch)->fileobj;
         socket = OwnWatch_CAST(watch)->socket;
-        al_list_remove(&OwnWatch_CAST(watch)->left);
+        al_list_remove(&OwnWatch_CAST(watch)->unflushed);
         PyMem_Free(watch);
     }
     fdtable_note_gone(loop->fdtable);
@@ -499,7 +512,7 @@ al_fdwatch_close_all(al_loop_head *loop)
 {
     al_fdtable *table;
 
-    /* A finaliser may come here, too: the table is read again for each. */
+    /* A finaliser may call this, too: read the table anew for each watch. */
     for (int fd = 0; (table = loop->fdtable) != NULL && fd < table->size; fd++)
     {
         if (table->watches[fd] != NULL) {
@@ -535,8 +548,8 @@ al_fdwatch_traverse_all(al_loop_head *loop, visitproc visit, void *arg)
 
 /* --- entries ------------------------------------------------------------ */
 
-/* Let go of the object that the table has kept for the entries, if there are
- * none any more. -> owned reference, or NULL. */
+/* Take the file object out of a watch without entries: nobody needs it now.
+ * -> owned reference, or NULL. */
 static PyObject *
 fdwatch_take_fileobj(al_fdwatch *watch)
 {
@@ -565,14 +578,15 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
     }
     *entry = old;
     watch->loop->fdtable->idle += fdwatch_is_idle(watch);
-    Py_XDECREF(fdwatch_take_fileobj(watch)); /* the caller has both as well */
-    Py_DECREF(object);
+    Py_XDECREF(
+        fdwatch_take_fileobj(watch)); /* the caller has a reference ... */
+    Py_DECREF(object);                /* ... to both: neither is freed */
     al_error_set_errno(errnum);
     return -1;
 }
 
 static void
-fdwatch_clear(al_fdwatch *watch, al_entry *entry, bool at_once)
+fdwatch_clear(al_fdwatch *watch, al_entry *entry, bool tell_now)
 {
     PyObject *old = entry->object;
 
@@ -581,12 +595,12 @@ fdwatch_clear(al_fdwatch *watch, al_entry *entry, bool at_once)
     }
     entry->object = NULL;
     al_loop_note_event(watch->loop);
-    if (at_once || watch->owner != NULL) {
+    if (tell_now || watch->owner != NULL) {
         fdwatch_relax(watch);
     }
-    else if (!al_list_is_linked(&OwnWatch_CAST(watch)->left)) {
-        al_list_append(&watch->loop->fdtable->left,
-                       &OwnWatch_CAST(watch)->left);
+    else if (!al_list_is_linked(&OwnWatch_CAST(watch)->unflushed)) {
+        al_list_append(&watch->loop->fdtable->unflushed,
+                       &OwnWatch_CAST(watch)->unflushed);
     }
     PyObject *fileobj = fdwatch_take_fileobj(watch);
     if (fdwatch_is_idle(watch)) {
@@ -622,27 +636,27 @@ al_fdwatch_clear_writer(al_fdwatch *watch)
 }
 
 void
-al_fdwatch_leave_reader(al_fdwatch *watch)
+al_fdwatch_clear_reader_lazily(al_fdwatch *watch)
 {
     fdwatch_clear(watch, &watch->reader, false);
 }
 
 void
-al_fdwatch_leave_writer(al_fdwatch *watch)
+al_fdwatch_clear_writer_lazily(al_fdwatch *watch)
 {
     fdwatch_clear(watch, &watch->writer, false);
 }
 
 void
-al_fdwatch_settle(al_loop_head *loop)
+al_fdwatch_flush(al_loop_head *loop)
 {
     al_fdtable *table = loop->fdtable;
 
-    while (table != NULL && table->left.next != &table->left) {
-        OwnWatch *left =
-            (OwnWatch *)((char *)table->left.next - offsetof(OwnWatch, left));
-        al_list_remove(&left->left);
-        fdwatch_relax(&left->base);
+    while (table != NULL && table->unflushed.next != &table->unflushed) {
+        OwnWatch *own = (OwnWatch *)((char *)table->unflushed.next -
+                                     offsetof(OwnWatch, unflushed));
+        al_list_remove(&own->unflushed);
+        fdwatch_relax(&own->base);
     }
 }
 
@@ -651,7 +665,7 @@ al_fdwatch_clear_object(al_loop_head *loop, PyObject *object)
 {
     al_fdtable *table = loop->fdtable;
 
-    /* Clearing may run anything: look everything up again each time. */
+    /* Clearing an entry may run anything: find the watch again each time. */
     for (int fd = 0; table != NULL && fd < table->size; fd++) {
         al_fdwatch *watch = table->watches[fd];
         if (watch != NULL && watch->reader.object == object) {

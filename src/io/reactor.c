@@ -4,9 +4,9 @@
  *     one poll <---|--- al_wakeup:    other threads, signals
  *                  `--- al_alarm:     the first deadline
  *
- * On Linux the set is an epoll set.  It is one of libev's where the program asks
- * for a backend of libev's, on other systems, and where the kernel lets us have
- * no epoll. */
+ * On Linux the set is an epoll set.  It consists of libev's watchers if the
+ * program asks for one of libev's backends, on other systems, and if the
+ * kernel refuses epoll. */
 #include "io/reactor.h"
 
 #include "base/errors.h"
@@ -58,7 +58,8 @@ reactor_close_set(al_loop_head *loop)
     al_wakeup_close(&self->wakeup, NULL);
 }
 
-/* Have a set, of one kind, and a wake-up in it: 0, or an errno and neither. */
+/* Make a set of one kind with the wake-up in it: 0, or an errno and
+ * neither. */
 static int
 reactor_open_set(al_loop_head *loop, bool has_epoll, unsigned int backend)
 {
@@ -75,7 +76,7 @@ reactor_open_set(al_loop_head *loop, bool has_epoll, unsigned int backend)
     return errnum;
 }
 
-/* 0, or an errno: ENOSYS if the backend is not to be had. */
+/* 0, or an errno: ENOSYS if this system does not have the backend. */
 static int
 reactor_open_best_set(al_loop_head *loop, unsigned int backend)
 {
@@ -130,7 +131,7 @@ al_reactor_forked(al_loop_head *loop)
 {
     al_reactor *self = loop->reactor;
 
-    loop->is_blocked = false; /* it was another thread that waited */
+    loop->is_blocked = false; /* the thread that waited is not in the child */
     self->set->kind->forked(self->set);
     al_alarm_close(&self->alarm, self->set);
     al_wakeup_forked(&self->wakeup, self->set);

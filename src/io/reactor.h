@@ -1,4 +1,5 @@
-/* reactor.h - what a loop waits with: a set of watches, a wake-up, an alarm. */
+/* reactor.h - what a loop waits with: a set of watches, a wake-up, an
+ * alarm. */
 #ifndef AL_IO_REACTOR_H
 #define AL_IO_REACTOR_H
 
@@ -12,27 +13,29 @@ typedef struct al_reactor {
     al_alarm alarm;
 } al_reactor;
 
-/* Make loop->reactor; `backend` is an EVBACKEND_ flag, 0: the best there is.
+/* Make loop->reactor; `backend` is an EVBACKEND_ flag; 0: the best there is.
  * 0, or -1 with ValueError or OSError set and nothing made. */
 AL_NODISCARD int
 al_reactor_open(al_loop_head *loop, unsigned int backend);
 
-/* Give all of it back. The table of watches (io/fdwatch.h) is closed. */
+/* Free all of it. The table of watches (io/fdwatch.h) is already closed. */
 void
 al_reactor_close(al_loop_head *loop);
 
-/* Queue what is ready. 0, or -1 with OSError set. Before each poll, call
- * al_fdwatch_settle(). */
+/* Queue the entries of all ready descriptors, without waiting. 0, or -1 with
+ * OSError set. Before each poll, call al_fdwatch_flush(). */
 AL_NODISCARD int
 al_reactor_look(al_loop_head *loop);
 
-/* Wait without the GIL until something is ready or the monotonic clock shows
- * `until` (HUGE_VAL: however long); then queue it. 0, or -1 with OSError set. */
+/* Wait without the GIL until a descriptor is ready or the monotonic clock
+ * shows `until` (HUGE_VAL: for ever), then queue its entries. 0, or -1 with
+ * OSError set. */
 AL_NODISCARD int
 al_reactor_wait(al_loop_head *loop, double until);
 
-/* Let the loop's poll return, if it is blocked in one (GIL held). Once is
- * enough: until the loop's thread has the GIL again it is on its way. */
+/* If the loop is blocked in a poll, make the poll return. Call it with the
+ * GIL. One wake-up is enough: is_blocked stays false until the loop waits
+ * again. */
 static inline void
 al_reactor_wake_if_blocked(al_loop_head *loop)
 {
@@ -42,8 +45,8 @@ al_reactor_wake_if_blocked(al_loop_head *loop)
     }
 }
 
-/* In a child process: let go of what the parent waits with, and make all of it
- * anew before the next poll, which raises OSError if that fails. */
+/* In a child process: close our copies of the parent's descriptors. The next
+ * poll makes new ones, and raises OSError if that fails. */
 void
 al_reactor_forked(al_loop_head *loop);
 

@@ -3,13 +3,13 @@
  *     call_soon_threadsafe() ---> 0 ---> pipe ---> (readable) ---> poll ends
  *     CPython's signal handler ---> n ---> '  `--- n ---> ready queue
  *
- * What another thread has queued is in the ready queue already: its zero says
- * nothing.  It is written only while the loop sleeps (or is about to) and no
- * earlier one is on its way.
+ * The zero carries no data: the entry of the other thread is in the ready
+ * queue already.  It is written only if the loop waits or is about to wait,
+ * and if no earlier zero is in the pipe.
  *
- * While the loop handles signals, CPython writes their numbers to the same pipe
- * (asyncloop/_signals.py): so none is missing when the process has no descriptor
- * left. */
+ * While the loop handles signals, CPython writes their numbers to the same
+ * pipe (asyncloop/_signals.py).  So signal handling needs no descriptor of its
+ * own, and works in a process that has none left. */
 #include "io/wakeup.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@
 #include "sched/ready.h"
 #include "sched/report.h"
 
-/* Make a pipe in steps, where there is no pipe2(): 0, or an errno. */
+/* Make a pipe on systems without pipe2(): 0, or an errno. */
 static int
 wakeup_make_plain_pipe(int ends[2])
 {
@@ -54,7 +54,8 @@ wakeup_make_pipe(int ends[2])
     return wakeup_make_plain_pipe(ends);
 }
 
-/* Call loop.name(arg) (arg NULL: without) as an entry of the ready queue. */
+/* Call loop.name(arg), or loop.name() if arg is NULL. For run functions:
+ * reports an exception. */
 static int
 wakeup_call(al_loop_head *loop, PyObject *name, PyObject *arg)
 {
@@ -72,21 +73,23 @@ wakeup_call(al_loop_head *loop, PyObject *name, PyObject *arg)
         PyUnicode_FromFormat("Exception in callback Loop.%U()", name), items);
 }
 
-/* al_run_fn of the numbers of signals, in bytes. */
+/* al_run_fn: `numbers` is a bytes object of signal numbers. */
 static int
 wakeup_run_signals(al_loop_head *loop, PyObject *numbers)
 {
     return wakeup_call(loop, loop->state->names._handle_signals, numbers);
 }
 
-/* al_run_fn after a lent pipe was closed by somebody. */
+/* al_run_fn: the program has closed the pipe that CPython writes signals
+ * to. */
 static int
 wakeup_run_move(al_loop_head *loop, PyObject *Py_UNUSED(object))
 {
     return wakeup_call(loop, loop->state->names._move_wakeup, NULL);
 }
 
-/* Queue the numbers among `size` bytes: 0, or -1 without memory for it. */
+/* Queue the signal numbers among `size` bytes: 0, or -1 if there is no
+ * memory. */
 static int
 wakeup_queue_signals(al_loop_head *loop, const char *bytes, ssize_t size)
 {
@@ -119,20 +122,20 @@ wakeup_on_ready(al_source *source, bool failed)
     ssize_t size;
 
     if (failed) {
-        return; /* the set of watches asks for another */
+        return; /* the set makes a new wake-up by al_wakeup_open() */
     }
     do {
         size = read(self->source.fd, bytes, sizeof bytes);
         if (size > 0 && wakeup_queue_signals(loop, bytes, size) < 0) {
-            /* Back into the pipe: the next poll tries again. */
+            /* Write them back into the pipe: the next poll tries again. */
             (void)!write(self->sender, bytes, (size_t)size);
             return;
         }
     } while (size == (ssize_t)sizeof bytes);
 }
 
-/* Whether a number still is an end of our pipe: programs close descriptors that
- * they do not know (closerange()), and open others. */
+/* Whether the number still is an end of our pipe. The program may have closed
+ * it (os.closerange()) and opened another file with the number. */
 static bool
 wakeup_is_ours(al_wakeup *self, int fd)
 {
@@ -153,7 +156,7 @@ wakeup_make(al_wakeup *self, al_watch_set *set)
                                .place = AL_SOURCE_WAKEUP,
                                .on_ready = wakeup_on_ready};
     self->sender = ends[1];
-    self->is_lent = false;
+    self->has_signals = false;
     self->pipe = (al_file_id){0};
     (void)al_file_id_matches(&self->pipe, ends[0]);
     return 0;
@@ -168,10 +171,10 @@ al_wakeup_close(al_wakeup *self, al_watch_set *set)
     if (set != NULL) {
         set->kind->remove(set, &self->source);
     }
-    if (!self->is_lent && wakeup_is_ours(self, self->source.fd)) {
+    if (!self->has_signals && wakeup_is_ours(self, self->source.fd)) {
         close(self->source.fd);
     }
-    if (!self->is_lent && wakeup_is_ours(self, self->sender)) {
+    if (!self->has_signals && wakeup_is_ours(self, self->sender)) {
         close(self->sender);
     }
     self->source.fd = self->sender = -1;
@@ -180,7 +183,7 @@ al_wakeup_close(al_wakeup *self, al_watch_set *set)
 void
 al_wakeup_forked(al_wakeup *self, al_watch_set *set)
 {
-    self->is_lent = false;
+    self->has_signals = false;
     al_wakeup_close(self, set);
 }
 
@@ -192,7 +195,7 @@ al_wakeup_open(al_wakeup *self, al_watch_set *set)
     if (!wakeup_is_ours(self, self->source.fd) ||
         !wakeup_is_ours(self, self->sender))
     {
-        if (self->is_lent &&
+        if (self->has_signals &&
             al_ready_push(set->loop, wakeup_run_move, Py_None) < 0)
         {
             PyErr_Clear();
@@ -207,9 +210,9 @@ al_wakeup_open(al_wakeup *self, al_watch_set *set)
 void
 al_wakeup_send(al_wakeup *self)
 {
-    int tries = 3; /* a wake-up that is lost may be a loop that stands */
+    int tries = 3; /* if the wake-up is lost, the loop may wait for ever */
 
-    /* A pipe that is full is readable, too. */
+    /* EAGAIN: the pipe is full, so it is readable, which is enough. */
     while (tries > 0 && write(self->sender, "", 1) < 0 && errno != EAGAIN) {
         tries--;
     }

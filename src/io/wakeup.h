@@ -6,28 +6,29 @@
 #include "io/watch_set.h"
 
 typedef struct {
-    al_source source; /* the end of a pipe that is read */
-    int sender;       /* owned: the other end, -1 with source.fd */
-    al_file_id pipe;  /* both ends are the same file */
-    bool is_lent;     /* CPython writes the numbers of signals to it */
+    al_source source; /* the end of the pipe that we read */
+    int sender;       /* owned: the other end; -1 <=> source.fd == -1 */
+    al_file_id pipe;  /* of both ends: a pipe is one file */
+    bool has_signals; /* CPython writes the numbers of signals to `sender` */
 } al_wakeup;
 
-/* Have a pipe, in the set of watches: 0, or an errno. One that is there already
- * and still is ours is entered again. Where one was lent that somebody has
- * closed, CPython is told of the other by _move_wakeup(). */
+/* Have a pipe that the set watches: 0, or an errno. A pipe that is open and
+ * ours is kept and added to the set. If CPython writes signals to it and the
+ * program has closed it, loop._move_wakeup() tells CPython of the new one. */
 int
 al_wakeup_open(al_wakeup *self, al_watch_set *set);
 
-/* One that is lent stays open: its number must not become somebody else's. The
- * set may be NULL: it is closed already. */
+/* Close the pipe, but not while CPython writes signals to it: its number may
+ * become another file's, which would get them. `set` may be NULL if the set is
+ * closed already. */
 void
 al_wakeup_close(al_wakeup *self, al_watch_set *set);
 
-/* In a child process: close what is the parent's, lent or not. */
+/* In a child process: close our copy of the parent's pipe in any case. */
 void
 al_wakeup_forked(al_wakeup *self, al_watch_set *set);
 
-/* Let the present poll return, or the next one that waits. */
+/* Make the present poll return, or the next one that waits. */
 void
 al_wakeup_send(al_wakeup *self);
 

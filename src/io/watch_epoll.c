@@ -1,31 +1,32 @@
-/* watch_epoll.c - an epoll set of the loop's own.
+/* watch_epoll.c - a set of watches that is an epoll set.
  *
  *     al_fdwatch ---> epoll_ctl() ---> epoll set ---> epoll_wait() ---> ready queue
  *
- * The kernel is told at once of each change, and so whoever asks for it hears
- * what the kernel has against it.  libev's epoll backend is not used: it tells
- * the kernel at the next poll, where nobody hears of a failure, and aborts or
- * tries again for ever after some.
+ * Each change is one epoll_ctl() at once, so its caller gets the kernel's
+ * error.  libev's epoll backend is not used: it tells the kernel at the next
+ * poll, where nobody can raise an error.  After some errors it aborts the
+ * process or tries again for ever.
  *
  * An event carries a tag: the watch's descriptor and the generation of its
- * registration.  A descriptor that the program closes stays registered as long
- * as it has a duplicate, in a child process for example, and nobody can name it
- * any more.  What is found of one that is over is recognised by its generation;
- * if it cannot be removed, the set is made anew, else it would be found for
- * ever.
+ * registration.  If the program closes a descriptor of which a duplicate is
+ * open (in a child process, for example), the kernel keeps the registration,
+ * but no descriptor of ours names it.  Its events have an old generation, by
+ * which we recognise them.  If the registration cannot be removed, the set is
+ * made anew: otherwise each poll would find the event.
  *
- * A watch that is to watch nothing stays registered, parked, since most come back
- * and to register one costs more than to change it.  A descriptor that hangs up
- * is the only thing that is found then, once.
+ * A watch that shall watch nothing is parked: it stays registered without
+ * events.  Most parked watches come back, and changing a registration costs
+ * less than making one.  The kernel reports a hang-up of a parked descriptor,
+ * but only once (EPOLLONESHOT).
  *
- * The set is made anew, too, in a child process, and when the program has closed
- * it (closerange()).
+ * The set is also made anew in a child process, and after the program has
+ * closed it (os.closerange()).
  *
  * Invariants
- *   (1) fd < 0 <=> there is no set: it is made by the next poll, or when the
- *       next descriptor is to be watched.
- *   (2) With a set, what watch->events says is registered; is_parked => it is 0,
- *       and the watch registered all the same. */
+ *   (1) fd < 0 <=> there is no set.  The next poll makes one, or the next
+ *       descriptor that is to be watched.
+ *   (2) If there is a set, watch->events is registered.  is_parked => events
+ *       is 0, but the watch is registered. */
 #include "io/watch_set.h"
 
 #include <errno.h>
@@ -41,12 +42,12 @@
 #    include <sys/epoll.h>
 #    include <unistd.h>
 
-/* Events that one look takes, at first, and that a cut leaves room for. Twice as
- * many after one that has found as many. */
+/* Places for the events of one poll: at first, and the fewest that a cut
+ * leaves. A poll that fills all places doubles them. */
 #    define EPOLLSET_ROOM 64
 #    define EPOLLSET_LEAST 1024
 
-/* The tag of what is parked. */
+/* The tag of a parked watch. */
 #    define EPOLLSET_PARKED ((uint64_t)AL_SOURCES)
 
 typedef struct {
@@ -56,7 +57,7 @@ typedef struct {
     al_source *sources[AL_SOURCES]; /* borrowed, NULL: none */
     struct epoll_event *found;      /* owned, `room` places */
     int room;
-    bool is_stale; /* a registration that is over cannot be removed */
+    bool is_stale; /* it has an old registration that cannot be removed */
 } EpollSet;
 
 #    define EpollSet_CAST(set) ((EpollSet *)(set))
@@ -76,7 +77,7 @@ epollset_ctl(EpollSet *self, int what, int fd, int events, uint32_t generation,
     return epoll_ctl(self->fd, what, fd, &event) < 0 ? errno : 0;
 }
 
-/* Generation 0 is that of the sources, whose number is their place. */
+/* The tag of a source: generation 0, and its place instead of a descriptor. */
 static int
 epollset_ctl_source(EpollSet *self, int what, const al_source *source)
 {
@@ -92,8 +93,8 @@ epollset_ctl_watch(EpollSet *self, int what, const al_fdwatch *watch,
                         (uint32_t)watch->fd);
 }
 
-/* Watch nothing: no event but that the other end hangs up, which nobody can
- * be kept from, and that once. */
+/* Watch nothing. epoll reports a hang-up even if no event is asked for;
+ * EPOLLONESHOT makes it report that only once. */
 static void
 epollset_park(EpollSet *self, al_fdwatch *watch)
 {
@@ -115,15 +116,17 @@ epollset_register(EpollSet *self, al_fdwatch *watch, int events)
     self->generation += self->generation == UINT32_MAX ? 2 : 1;
     watch->generation = self->generation;
     int errnum = epollset_ctl_watch(self, EPOLL_CTL_ADD, watch, events);
-    if (errnum == EEXIST) { /* closed, and back by a duplicate of it */
+    /* The program has closed the descriptor and got it back by dup2() from a
+     * duplicate: the kernel still has the old registration. */
+    if (errnum == EEXIST) {
         errnum = epollset_ctl_watch(self, EPOLL_CTL_MOD, watch, events);
-        if (errnum == ENOENT) { /* and has been closed since, by a thread */
+        if (errnum == ENOENT) { /* another thread has closed the duplicate */
             errnum = epollset_ctl_watch(self, EPOLL_CTL_ADD, watch, events);
         }
     }
     if (errnum == 0) {
         watch->events = (uint8_t)events;
-        watch->is_fresh = watch->is_parked = false;
+        watch->must_tell = watch->is_parked = false;
     }
     return errnum;
 }
@@ -136,14 +139,15 @@ epollset_modify(EpollSet *self, al_fdwatch *watch, int events)
 
     if (errnum == 0) {
         watch->events = (uint8_t)events;
-        watch->is_fresh = watch->is_parked = false;
+        watch->must_tell = watch->is_parked = false;
     }
     else if (errnum == ENOENT || errnum == EBADF) { /* it was closed */
-        /* The number is another file's: just what a fresh watch is about. */
-        bool is_welcome = watch->is_fresh || watch->is_parked;
+        /* ENOENT: the number names another file now. Register that file only
+         * if the caller may mean it. */
+        bool may_be_new = watch->must_tell || watch->is_parked;
         watch->events = 0;
         watch->is_parked = false;
-        return errnum == ENOENT && is_welcome
+        return errnum == ENOENT && may_be_new
                    ? epollset_register(self, watch, events)
                    : EBADF;
     }
@@ -152,21 +156,22 @@ epollset_modify(EpollSet *self, al_fdwatch *watch, int events)
 
 /* --- the set -------------------------------------------------------------- */
 
-/* Whether the number still is our set, which has our wake-up, once there is one:
- * the program may have closed it, and the number be another file's, or another
- * set's. */
+/* Whether the number still is our set. The program may have closed it, and the
+ * number may name another file or another loop's set. Our set is recognised by
+ * our wake-up, which is registered in it. */
 static bool
 epollset_is_ours(EpollSet *self)
 {
     const al_source *wakeup = self->sources[AL_SOURCE_WAKEUP];
 
-    /* Twice: a set that is taken for another's by mistake is never closed. */
+    /* Ask twice: a set of ours that is not recognised would never be
+     * closed. */
     return wakeup == NULL ||
            epollset_ctl_source(self, EPOLL_CTL_MOD, wakeup) == 0 ||
            epollset_ctl_source(self, EPOLL_CTL_MOD, wakeup) == 0;
 }
 
-/* Close a set that is ours. */
+/* Close the set, which is ours. */
 static void
 epollset_discard(EpollSet *self)
 {
@@ -176,6 +181,7 @@ epollset_discard(EpollSet *self)
     }
 }
 
+/* Close the set if it is ours. */
 static void
 epollset_drop(EpollSet *self)
 {
@@ -215,14 +221,14 @@ epollset_register_all(EpollSet *self)
         errnum = epollset_register(self, watch, events);
         if (errnum == EBADF || errnum == EPERM) { /* it was closed */
             watch->events = 0;
-            al_fdwatch_lost(watch);
+            al_fdwatch_note_closed(watch);
             errnum = 0;
         }
     }
     return errnum;
 }
 
-/* Have a new set: 0, or an errno, and there is none. */
+/* Make a new set with all watches in it: 0, or an errno and no set. */
 static int
 epollset_renew(EpollSet *self)
 {
@@ -238,11 +244,13 @@ epollset_renew(EpollSet *self)
             errnum = epollset_register_all(self);
         }
         if (errnum != 0) {
-            epollset_discard(self); /* just made, perhaps without a wake-up */
+            /* Ours, though it may have no wake-up to recognise it by. */
+            epollset_discard(self);
         }
     }
     al_loop_note_event(loop);
-    al_reactor_wake_if_blocked(loop); /* by another thread: it waits anew */
+    /* We may be in another thread, while the loop waits in the old set. */
+    al_reactor_wake_if_blocked(loop);
     return errnum;
 }
 
@@ -319,9 +327,9 @@ epollset_remove(al_watch_set *base, al_source *source)
 
 /* --- polls ---------------------------------------------------------------- */
 
-/* An event of a registration that is over, or of another's set, which has got the
- * number of ours. If the descriptor's number has none of ours now, it may still
- * name the file. */
+/* The event's registration is old, or the set is another loop's that has the
+ * number of ours. Remove the registration if the number may still name its
+ * file: if no watch has registered the number since. */
 static void
 epollset_end(EpollSet *self, int fd, const al_fdwatch *watch)
 {
@@ -345,7 +353,7 @@ epollset_deliver(EpollSet *self, const struct epoll_event *event)
         if (number < AL_SOURCES && self->sources[number] != NULL) {
             self->sources[number]->on_ready(self->sources[number], false);
         }
-        else { /* another's set, which has got the number of ours */
+        else { /* another loop's set has the number of ours */
             self->is_stale = true;
         }
         return;
@@ -363,7 +371,7 @@ epollset_deliver(EpollSet *self, const struct epoll_event *event)
             (event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP) ? EV_WRITE : 0));
 }
 
-/* Have room for so many events the next time, if there is memory. */
+/* Make `room` places for events, if there is memory. */
 static void
 epollset_resize(EpollSet *self, size_t room)
 {
@@ -379,7 +387,7 @@ epollset_resize(EpollSet *self, size_t room)
     }
 }
 
-/* After a look that has found so many. */
+/* Adapt the number of places after a poll that has found `count` events. */
 static void
 epollset_adapt(EpollSet *self, int count)
 {
@@ -394,8 +402,8 @@ epollset_adapt(EpollSet *self, int count)
     }
 }
 
-/* Wait in the set that there is, so many milliseconds at most, -1: however long:
- * the number of events, or minus an errno. */
+/* Wait `timeout` milliseconds at most; -1: for ever. Returns the number of
+ * events, or minus an errno. */
 static int
 epollset_ask(EpollSet *self, int timeout)
 {
@@ -406,8 +414,9 @@ epollset_ask(EpollSet *self, int timeout)
     return count >= 0 ? count : errno == EINTR ? 0 : -errno;
 }
 
+/* The same without the GIL. */
 static int
-epollset_ask_apart(EpollSet *self, int timeout)
+epollset_ask_nogil(EpollSet *self, int timeout)
 {
     PyThreadState *tstate = PyEval_SaveThread();
     int count = epollset_ask(self, timeout);
@@ -421,12 +430,12 @@ static int
 epollset_take(EpollSet *self, int count)
 {
     if (AL_UNLIKELY(count < 0)) {
-        bool is_lost = count == -EBADF || count == -EINVAL;
-        int errnum = is_lost ? epollset_renew(self) : 0;
+        bool is_closed = count == -EBADF || count == -EINVAL;
+        int errnum = is_closed ? epollset_renew(self) : 0;
         if (errnum != 0) {
             return errnum;
         }
-        count = epollset_ask(self, 0); /* ends the run if that fails, too */
+        count = epollset_ask(self, 0); /* if that fails, too, the run ends */
     }
     if (AL_UNLIKELY(count < 0)) {
         return -count;
@@ -446,7 +455,8 @@ epollset_look(al_watch_set *base)
     return epollset_take(self, epollset_ask(self, 0));
 }
 
-/* The timeout of a wait until `latest`: rounded up, it must not end before. */
+/* The timeout of a wait until `latest`, rounded up: it must not end
+ * earlier. */
 static int
 epollset_timeout(double latest)
 {
@@ -463,7 +473,7 @@ epollset_wait(al_watch_set *base, double latest)
     EpollSet *self = EpollSet_CAST(base);
 
     return epollset_take(self,
-                         epollset_ask_apart(self, epollset_timeout(latest)));
+                         epollset_ask_nogil(self, epollset_timeout(latest)));
 }
 
 /* --- lifetime ------------------------------------------------------------- */
@@ -471,7 +481,8 @@ epollset_wait(al_watch_set *base, double latest)
 static void
 epollset_forked(al_watch_set *base)
 {
-    /* Not by epollset_drop(): whatever epoll_ctl() does, the parent sees. */
+    /* Do not call epollset_drop(): the parent has the same set, and
+     * epoll_ctl() would change it for the parent, too. */
     epollset_discard(EpollSet_CAST(base));
 }
 

@@ -1,19 +1,19 @@
-/* watch_libev.c - descriptors are watchers of libev's, whatever its backend.
+/* watch_libev.c - a set of watches that are watchers of libev.
  *
  *     al_fdwatch ---> ev_io ---> select(), poll(), kqueue() ... ---> ready queue
  *     until when ---> ev_timer ------^
  *
- * The GIL is released around a wait by libev's own hooks.
+ * libev's hooks release the GIL around a wait.
  *
- * libev tells the kernel at the next poll, and aborts the process when it has to
- * tell it about a descriptor that was closed (an assertion in its poll and other
- * backends).  So before a poll the watches that changed are looked at: what is
- * closed is not watched any more.
+ * libev tells the kernel of changes at the next poll.  If a changed descriptor
+ * was closed meanwhile, some of its backends abort the process (by an
+ * assertion).  So before a poll we look at the watches that changed, and stop
+ * those whose descriptors are closed.
  *
- * In a child process some backends try to make their descriptor anew until they
- * succeed.  So the child makes sure first that there are descriptors left.  The
- * other loops of libev's that end only with success are never entered: its own
- * wake-up pipe and its epoll backend are not used. */
+ * In a child process some backends make their descriptor anew, and repeat that
+ * until it succeeds.  So the child checks first that there are descriptors
+ * left.  libev's wake-up pipe and its epoll backend would repeat such calls,
+ * too; we use neither. */
 #include "io/watch_set.h"
 
 #include <errno.h>
@@ -27,13 +27,13 @@
 #include "sched/ready.h"
 #include "sched/timers.h"
 
-/* The descriptors that a backend of libev takes at most to start. */
+/* The most descriptors that a backend of libev needs to start. */
 #define LIBEV_DESCRIPTORS 4
 
-/* Seconds that libev sleeps at most unless told otherwise. */
+/* The most seconds that libev sleeps by default. */
 #define LIBEV_MINUTE 59.0
 
-/* Far enough: nobody waits a century. */
+/* A time that is never reached: 95 years. */
 #define LIBEV_NEVER 3e9
 
 typedef struct {
@@ -42,14 +42,15 @@ typedef struct {
     PyThreadState *tstate; /* saved while libev waits, else NULL */
     al_list changed;       /* heads the watches' `changed` */
     ev_prepare prepare; /* active while there are changed watches; with poll(),
-                         * which is told of all, always */
-    ev_fork fork;       /* called when the kernel's state is made anew */
-    ev_timer hurry;     /* started in a poll that must not block, ends by it */
-    ev_timer timeout;   /* active during a wait that is to end */
+                         * which gets all descriptors each time, always */
+    ev_fork fork; /* called when libev tells the kernel everything anew */
+    ev_timer
+        hurry; /* is due at once: the poll that starts it does not block */
+    ev_timer timeout; /* active during a wait that has a timeout */
     al_source *sources[AL_SOURCES]; /* borrowed, NULL: none */
-    bool is_forked;  /* libev makes all of it anew at its next poll */
-    bool is_deaf;    /* the wake-up was closed: it is made anew before */
-    bool is_patient; /* libev was told to sleep for more than a minute */
+    bool is_forked;                 /* the next poll calls ev_loop_fork() */
+    bool is_deaf; /* the wake-up was closed: the next poll makes a new one */
+    bool is_patient; /* libev may sleep for more than LIBEV_MINUTE */
 } LibevSet;
 
 #define LibevSet_CAST(set) ((LibevSet *)(set))
@@ -79,7 +80,7 @@ libevset_on_ready(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
             return;
         }
     }
-    if (revents & EV_WRITE) { /* will be the second */
+    if (revents & EV_WRITE) { /* queued second: libevset_on_pending() */
         al_fdwatch_ready(watch, EV_WRITE);
     }
     if (revents & EV_READ) {
@@ -93,8 +94,9 @@ libevset_entry(al_ready *ready, size_t i)
     return &ready->ring[(ready->head + i) & (ready->capacity - 1)];
 }
 
-/* libev calls back for what the kernel found in reverse order: queue it in
- * the kernel's, as asyncio does. */
+/* libev calls back in the reverse of the kernel's order. asyncio runs
+ * callbacks in the kernel's order, so reverse the entries that libev's
+ * callbacks queue. */
 static void
 libevset_on_pending(struct ev_loop *ev)
 {
@@ -114,25 +116,26 @@ libevset_on_pending(struct ev_loop *ev)
 
 /* --- what is watched ------------------------------------------------------ */
 
-/* Of a timer that is there to end a poll. */
+/* Does nothing: the timer has ended the poll. */
 static void
 libevset_on_timer(struct ev_loop *Py_UNUSED(ev), ev_timer *Py_UNUSED(timer),
                   int Py_UNUSED(revents))
 {
 }
 
-/* The descriptor was closed by somebody; this poll must not block. */
+/* The program has closed the descriptor. Do not block in this poll: the
+ * entries of a transport are queued. */
 static void
-libevset_lose(LibevSet *self, al_fdwatch *watch)
+libevset_drop(LibevSet *self, al_fdwatch *watch)
 {
     ev_io_stop(self->ev, &watch->io);
     watch->events = 0;
-    al_fdwatch_lost(watch);
+    al_fdwatch_note_closed(watch);
     ev_timer_start(self->ev, &self->hurry);
 }
 
 static void
-libevset_lose_source(LibevSet *self, al_source *source)
+libevset_drop_source(LibevSet *self, al_source *source)
 {
     ev_io_stop(self->ev, &source->io);
     ev_timer_start(self->ev, &self->hurry);
@@ -140,7 +143,7 @@ libevset_lose_source(LibevSet *self, al_source *source)
     source->on_ready(source, true);
 }
 
-/* Lose whatever is closed. */
+/* Stop every watch and source whose descriptor is closed. */
 static void
 libevset_check(LibevSet *self)
 {
@@ -148,7 +151,7 @@ libevset_check(LibevSet *self)
         if (self->sources[i] != NULL &&
             fcntl(self->sources[i]->fd, F_GETFD) < 0)
         {
-            libevset_lose_source(self, self->sources[i]);
+            libevset_drop_source(self, self->sources[i]);
         }
     }
     al_fdwatch *watch = al_fdwatch_next(self->base.loop, 0);
@@ -157,12 +160,12 @@ libevset_check(LibevSet *self)
          watch = al_fdwatch_next(self->base.loop, watch->fd + 1))
     {
         if (watch->events != 0 && !libevset_is_open(watch)) {
-            libevset_lose(self, watch);
+            libevset_drop(self, watch);
         }
     }
 }
 
-/* Before libev tells the kernel what has changed. */
+/* libev calls this before it tells the kernel what has changed. */
 static void
 libevset_on_prepare(struct ev_loop *ev, ev_prepare *prepare,
                     int Py_UNUSED(revents))
@@ -177,7 +180,7 @@ libevset_on_prepare(struct ev_loop *ev, ev_prepare *prepare,
         if (watch->events != watch->polled && watch->events != 0 &&
             !libevset_is_open(watch))
         {
-            libevset_lose(self, watch);
+            libevset_drop(self, watch);
         }
         watch->polled = watch->events;
     }
@@ -189,7 +192,8 @@ libevset_on_prepare(struct ev_loop *ev, ev_prepare *prepare,
     }
 }
 
-/* In a child process, or when libev lost track: all is told anew. */
+/* libev calls this when it tells the kernel everything anew: in a child
+ * process, or after an error. */
 static void
 libevset_on_fork(struct ev_loop *Py_UNUSED(ev), ev_fork *watcher,
                  int Py_UNUSED(revents))
@@ -197,7 +201,8 @@ libevset_on_fork(struct ev_loop *Py_UNUSED(ev), ev_fork *watcher,
     libevset_check(LibevSet_CAST(watcher->data));
 }
 
-/* What epoll does not watch is always ready: 0, or the errno that epoll has. */
+/* Regular files and directories are always ready, and epoll refuses them.
+ * Refuse them, too: 0, or the errno that epoll returns. */
 static int
 libevset_check_pollable(int fd)
 {
@@ -216,7 +221,7 @@ libevset_change(al_watch_set *base, al_fdwatch *watch, int events)
     struct ev_loop *ev = self->ev;
     int errnum;
 
-    if (events != 0 && watch->is_fresh) {
+    if (events != 0 && watch->must_tell) {
         errnum = libevset_check_pollable(watch->fd);
         if (errnum != 0) {
             return errnum;
@@ -225,7 +230,7 @@ libevset_change(al_watch_set *base, al_fdwatch *watch, int events)
     if (watch->events != 0) {
         ev_io_stop(ev, &watch->io);
     }
-    if (watch->is_fresh) { /* so libev tells the kernel whatever it knows */
+    if (watch->must_tell) { /* a new watcher makes libev tell the kernel */
         ev_io_init(&watch->io, libevset_on_ready, watch->fd, events);
         watch->polled = 0;
     }
@@ -238,14 +243,14 @@ libevset_change(al_watch_set *base, al_fdwatch *watch, int events)
         watch->polled = 0;
         return 0;
     }
-    watch->is_fresh = false;
+    watch->must_tell = false;
     ev_io_start(ev, &watch->io);
     if (!al_list_is_linked(&watch->changed)) {
         al_list_append(&self->changed, &watch->changed);
         ev_prepare_start(ev, &self->prepare);
     }
-    al_reactor_wake_if_blocked(
-        base->loop); /* by another thread: it polls anew */
+    /* We may be in another thread, while the loop waits without this watch. */
+    al_reactor_wake_if_blocked(base->loop);
     return 0;
 }
 
@@ -263,7 +268,7 @@ libevset_on_source(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
     al_source *source = (al_source *)((char *)io - offsetof(al_source, io));
 
     if (revents & EV_ERROR) {
-        libevset_lose_source(LibevSet_CAST(source->set), source);
+        libevset_drop_source(LibevSet_CAST(source->set), source);
     }
     else {
         source->on_ready(source, false);
@@ -275,7 +280,7 @@ libevset_add(al_watch_set *base, al_source *source)
 {
     LibevSet *self = LibevSet_CAST(base);
 
-    ev_io_stop(self->ev, &source->io); /* in case */
+    ev_io_stop(self->ev, &source->io); /* it may be active already */
     ev_io_init(&source->io, libevset_on_source, source->fd, EV_READ);
     ev_io_start(self->ev, &source->io);
     self->sources[source->place] = source;
@@ -293,8 +298,9 @@ libevset_remove(al_watch_set *base, al_source *source)
 
 /* --- polls ---------------------------------------------------------------- */
 
-/* What libev could not do in this thread's poll: an errno, 0 <=> nothing. Its
- * callback for that is the process's and is told no loop. */
+/* The errno of libev's last failed system call in this thread's poll; 0: none.
+ * libev reports it by one callback for the whole process, which is not told of
+ * which loop. */
 static _Thread_local int libev_error;
 
 static void
@@ -316,7 +322,7 @@ libevset_on_release(struct ev_loop *ev) EV_NOEXCEPT
 {
     LibevSet *self = libevset_of(ev);
 
-    if (self->base.loop->is_blocked) { /* else it only looks */
+    if (self->base.loop->is_blocked) { /* a wait, not a look */
         self->tstate = PyEval_SaveThread();
     }
 }
@@ -332,9 +338,10 @@ libevset_on_acquire(struct ev_loop *ev) EV_NOEXCEPT
     }
 }
 
-/* libev wakes up once a minute to see whether somebody has set the clock, which
- * matters to its periodic watchers only. Once one was started it has means of
- * the kernel for that, and sleeps as long as there is nothing to do. */
+/* libev wakes up once a minute to check whether somebody has set the clock.
+ * Its periodic watchers need that; we have none. Starting one makes libev ask
+ * the kernel to tell it instead, and then libev sleeps for as long as it
+ * may. */
 static void
 libevset_be_patient(LibevSet *self)
 {
@@ -348,7 +355,7 @@ libevset_be_patient(LibevSet *self)
     self->is_patient = true;
 }
 
-/* Have the next wait end at `latest`. */
+/* Make the next wait end at `latest`. */
 static void
 libevset_start_timeout(LibevSet *self, double latest)
 {
@@ -358,13 +365,14 @@ libevset_start_timeout(LibevSet *self, double latest)
         libevset_be_patient(self);
     }
     if (latest < Py_HUGE_VAL) {
-        ev_now_update(self->ev); /* what it counts the seconds from */
+        ev_now_update(self->ev); /* libev counts the seconds from its "now" */
         ev_timer_set(&self->timeout, Py_MAX(seconds, 0.), 0.);
         ev_timer_start(self->ev, &self->timeout);
     }
 }
 
-/* Whether libev can start once more: 0, or an errno. */
+/* Whether there are enough descriptors for libev to start again: 0, or an
+ * errno. `any` is an open descriptor that is duplicated for the test. */
 static int
 libevset_check_descriptors(int any)
 {
@@ -387,7 +395,8 @@ libevset_check_descriptors(int any)
     return errnum;
 }
 
-/* In a child process, or after the wake-up was closed: 0, or an errno. */
+/* Make a new wake-up, and in a child process libev's own state: 0, or an
+ * errno. */
 static int
 libevset_renew(LibevSet *self)
 {
@@ -445,7 +454,7 @@ libevset_forked(al_watch_set *base)
     LibevSet *self = LibevSet_CAST(base);
 
     self->is_forked = true;
-    self->tstate = NULL; /* it was another thread that waited */
+    self->tstate = NULL; /* the thread that waited is not in the child */
 }
 
 static void
@@ -468,14 +477,14 @@ static const al_watch_kind libevset_kind = {
     .close = libevset_close,
 };
 
-/* Why libev has not made a loop: an errno. Its own says nothing, it has cleared
- * up since. */
+/* Why ev_loop_new() has failed: an errno. `errno` itself is useless: libev has
+ * made other calls since. */
 static int
 libev_find_cause(void)
 {
     int ends[2];
 
-    if (pipe(ends) < 0) { /* a backend takes two descriptors at most */
+    if (pipe(ends) < 0) { /* a backend needs two descriptors at most */
         return errno;
     }
     close(ends[0]);

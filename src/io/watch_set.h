@@ -1,14 +1,14 @@
-/* watch_set.h - how the kernel is told what to watch: two ways, one interface.
+/* watch_set.h - tells the kernel what to watch: one interface of two kinds.
  *
  *     fdwatch.c, wakeup.c, alarm.c ---> al_watch_set ---> watch_epoll.c
  *                                                   \---> watch_libev.c
  *
- * On Linux a loop has an epoll set and hears at once what the kernel refuses.
- * With the other backends that it can be asked for, on other systems, and where
- * epoll is refused, the descriptors are watchers of libev's, which tells the
+ * On Linux a loop has an epoll set, and an error of the kernel is known at
+ * once. If the program asks for another backend, on other systems, and if the
+ * kernel refuses epoll, each descriptor is a watcher of libev, which tells the
  * kernel at the next poll.
  *
- * What can fail returns an errno, 0 <=> done. */
+ * Functions that can fail return 0 or an errno. */
 #ifndef AL_IO_WATCH_SET_H
 #define AL_IO_WATCH_SET_H
 
@@ -21,35 +21,36 @@ typedef struct al_source al_source;
 
 enum { AL_SOURCE_WAKEUP, AL_SOURCE_ALARM, AL_SOURCES };
 
-/* A descriptor of the loop's own. */
+/* A descriptor that the loop itself needs. */
 struct al_source {
     al_watch_set *set; /* borrowed */
     ev_io io;          /* watch_libev.c */
-    int fd;            /* owned by whoever has the source; -1: there is none */
+    int fd;            /* owned by the alarm or the wake-up; -1: none */
     int place;         /* AL_SOURCE_... */
-    /* It is readable; or `failed`: it is not watched any more. No user code
-     * runs in it. */
+    /* The descriptor is readable; or `failed`: it is not watched any more. It
+     * runs no user code. */
     void (*on_ready)(al_source *self, bool failed);
 };
 
 typedef struct {
-    bool is_in_order; /* al_fdwatch_ready() is called in the order that the
-                       * entries are queued in */
+    bool is_in_order; /* the final order of the entries in the queue is the
+                       * order of the calls of al_fdwatch_ready() */
     /* Watch `events` (EV_READ | EV_WRITE, 0: nothing) of a watch. After an
-     * error `watch->events` says what is watched all the same. */
+     * error, `watch->events` says what is still watched. */
     int (*change)(al_watch_set *self, struct al_fdwatch *watch, int events);
-    /* Watch nothing, and leave nothing behind: the descriptor is about to be
-     * closed, or the watch to be freed. */
+    /* Watch nothing and end the registration: the descriptor will be closed,
+     * or the watch freed. */
     void (*forget)(al_watch_set *self, struct al_fdwatch *watch);
-    /* Begin and cease to watch a source. */
+    /* Start and stop watching a source. */
     int (*add)(al_watch_set *self, al_source *source);
     void (*remove)(al_watch_set *self, al_source *source);
-    /* Queue what is ready now; or wait without the GIL until something is, or
-     * until `latest` on the monotonic clock (HUGE_VAL: however long). */
+    /* Queue the entries of the descriptors that are ready now. Or wait without
+     * the GIL until one is ready, or until `latest` on the monotonic clock
+     * (HUGE_VAL: for ever), then queue them. */
     int (*look)(al_watch_set *self);
     int (*wait)(al_watch_set *self, double latest);
-    /* In a child process: let go of what is the parent's, and have an own one
-     * from the next poll on. */
+    /* In a child process: close our copy of the parent's set. The next poll
+     * makes a new one. */
     void (*forked)(al_watch_set *self);
     void (*close)(al_watch_set *self); /* frees it */
 } al_watch_kind;
@@ -59,16 +60,17 @@ struct al_watch_set {
     al_loop_head *loop; /* borrowed: the loop owns us */
 };
 
-/* The best backend of libev's beside an epoll set: on Linux select(), which has
- * no limit of descriptors there and never aborts; else what libev finds. */
+/* The best backend of libev, apart from epoll. On Linux it is select(): there
+ * it has no limit of descriptors, and it never aborts. Elsewhere libev
+ * chooses. */
 #if defined(__linux__)
 #    define AL_WATCH_LIBEV_BEST EVBACKEND_SELECT
 #else
 #    define AL_WATCH_LIBEV_BEST 0
 #endif
 
-/* Make one: 0, or an errno: ENOSYS where there is no such thing. `backend` is an
- * EVBACKEND_ flag, or AL_WATCH_LIBEV_BEST. */
+/* Make a set: 0, or an errno; ENOSYS: this system does not have it. `backend`
+ * is an EVBACKEND_ flag, or AL_WATCH_LIBEV_BEST. */
 int
 al_watch_epoll_new(al_loop_head *loop, al_watch_set **made);
 int

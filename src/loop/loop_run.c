@@ -91,7 +91,7 @@ loop_check_open(LoopObject *self)
 static inline int
 loop_look_now(al_loop_head *head)
 {
-    al_fdwatch_settle(head);
+    al_fdwatch_flush(head);
     return al_reactor_look(head);
 }
 
@@ -204,7 +204,7 @@ loop_poll_blocking(LoopObject *self)
         return 0;
     }
     al_ready_cut(&head->ready, head->ready.count);
-    al_fdwatch_settle(head);
+    al_fdwatch_flush(head);
     uint64_t begin = al_cycles();
     int rc = al_reactor_wait(head, until); /* (1) */
     self->last_yield = al_cycles();
@@ -531,7 +531,7 @@ Loop__lend_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (wakeup->sender < 0 && loop_look_now(&self->head) < 0) {
         return NULL;
     }
-    wakeup->is_lent = true;
+    wakeup->has_signals = true;
     return PyLong_FromLong(wakeup->sender);
 }
 
@@ -545,7 +545,7 @@ Loop__return_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
     al_loop_head *head = al_loop_head_CAST(op);
 
     if (head->reactor != NULL) {
-        head->reactor->wakeup.is_lent = false;
+        head->reactor->wakeup.has_signals = false;
     }
     Py_RETURN_NONE;
 }

@@ -170,10 +170,10 @@ sock_op_finish(SockOpObject *self)
     al_fdwatch *watch = self->future != NULL ? sock_op_watch(self) : NULL;
 
     if (watch != NULL && self->call->event == EV_READ) {
-        al_fdwatch_leave_reader(watch);
+        al_fdwatch_clear_reader_lazily(watch);
     }
     else if (watch != NULL) {
-        al_fdwatch_leave_writer(watch);
+        al_fdwatch_clear_writer_lazily(watch);
     }
     sock_op_release_buffer(self);
     Py_CLEAR(self->future);

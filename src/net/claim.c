@@ -9,7 +9,7 @@
 #include "io/fdwatch.h"
 
 int
-al_claim_number(al_loop_head *loop, int fd, bool is_fresh)
+al_claim_number(al_loop_head *loop, int fd, bool just_opened)
 {
     al_fdwatch *watch = al_fdwatch_find(loop, fd);
 
@@ -18,7 +18,7 @@ al_claim_number(al_loop_head *loop, int fd, bool is_fresh)
     }
     TransportObject *owner = TransportObject_CAST(Py_NewRef(watch->owner));
     int rc = 0;
-    if (is_fresh) {
+    if (just_opened) {
         al_descriptor_lose(&owner->desc);
     }
     if (!al_transport_is_ours(owner)) {

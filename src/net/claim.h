@@ -9,11 +9,11 @@
 #include "net/transport.h"
 
 /* To be called before `fd` is watched for somebody: a transport that has the
- * number, but not the file, ends with OSError(EBADF). `is_fresh`: the kernel
+ * number, but not the file, ends with OSError(EBADF). `just_opened`: the kernel
  * has just opened fd, so whoever had the number before has lost the file.
  * 0, or -1 with an exception set that ends the run. */
 AL_NODISCARD int
-al_claim_number(al_loop_head *loop, int fd, bool is_fresh);
+al_claim_number(al_loop_head *loop, int fd, bool just_opened);
 
 /* claim_number() for add_reader() and its like, then
  * al_fdwatch_check_free(). */
