@@ -51,6 +51,9 @@ is_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef module_methods[] = {
+#ifdef AL_DEBUG
+    {"_live", al_check_live, METH_NOARGS, NULL},
+#endif
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
     {"_layout", al_layout_show, METH_NOARGS, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},

@@ -11,6 +11,8 @@ import textwrap
 import failing
 import pytest
 
+from asyncloop import _core
+
 # A shell that starts us in the background has Ctrl-C ignored, and so would every program that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,6 +35,48 @@ def little_to_collect():
     """Most tests collect garbage: leave what was there before out of it, which takes most of their time."""
     gc.collect()
     gc.freeze()
+
+
+# How a test ended.
+HAS_PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call":
+        item.stash[HAS_PASSED] = report.passed
+    return report
+
+
+if hasattr(_core, "_live"):
+
+    @pytest.fixture(autouse=True)
+    def nothing_left(request, caplog):
+        """In a debug build: no object of ours outlives a test, but one that has failed, whose traceback has them.
+
+        Set up after the fixtures of the module and before those of the test, and torn down after these.
+        """
+        gc.collect()
+        before = _core._live()
+        yield
+        if not request.node.stash.get(HAS_PASSED, False):
+            return
+        # What pytest itself still holds, also by the traceback of an exception that is a parameter.
+        callspec = getattr(request.node, "callspec", None)
+        parameters = list(callspec.params.values()) if callspec is not None else []
+        for value in parameters:
+            if isinstance(value, tuple):
+                parameters += value
+            elif isinstance(value, BaseException):
+                value.__traceback__ = value.__context__ = None
+        request.node.funcargs.clear()
+        for when in "setup", "call", "teardown":
+            caplog.get_records(when).clear()
+        caplog.clear()
+        gc.collect()
+        left = {name: count - before[name] for name, count in _core._live().items() if count > before[name]}
+        assert left == {}, "objects that outlive the test"
 
 
 def new_loop(kind):

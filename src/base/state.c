@@ -78,6 +78,7 @@ al_state_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
         Py_DECREF(type);
         return NULL;
     }
+    AL_CHECK(al_check_count_type, (PyTypeObject *)type);
     return (PyTypeObject *)type;
 }
 

@@ -2,6 +2,7 @@
 #ifndef AL_BASE_STATE_H
 #define AL_BASE_STATE_H
 
+#include "base/check.h"
 #include "base/compat.h"
 
 #include <stdbool.h>

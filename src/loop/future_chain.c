@@ -208,6 +208,7 @@ chain_new(al_state *state, PyObject *source, PyObject *destination)
     if (self == NULL) {
         return NULL;
     }
+    AL_COUNT(type, 1);
     self->source = Py_NewRef(source);
     self->destination = Py_NewRef(destination);
     PyObject_GC_Track((PyObject *)self);
@@ -318,6 +319,7 @@ FutureChain_dealloc(PyObject *op)
 
     PyObject_GC_UnTrack(op);
     (void)FutureChain_clear(op);
+    AL_COUNT(type, -1);
     PyObject_GC_Del(op);
     Py_DECREF(type);
 }

@@ -242,6 +242,8 @@ Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     if (op == NULL) {
         return NULL;
     }
+    /* The type counts its own instances. */
+    AL_COUNT(state->LoopType, type != state->LoopType);
     al_loop_head *head = al_loop_head_CAST(op);
     head->state = al_state_own(state);
     head->leave_task = al_registry_leave;
@@ -364,6 +366,7 @@ Loop_dealloc(PyObject *op)
 
     PyObject_GC_UnTrack(op);
     (void)Loop_clear(op);
+    AL_COUNT(state->LoopType, -(type != state->LoopType));
     type->tp_free(op);
     Py_DECREF(type);
     al_state_disown(state);

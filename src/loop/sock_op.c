@@ -540,6 +540,7 @@ al_sock_op_new(al_loop_head *loop, const al_sock_call *call,
     if (self == NULL) {
         return NULL;
     }
+    AL_COUNT(loop->state->SockOpType, 1);
     self->call = call;
     self->loop = (al_loop_head *)Py_NewRef(loop);
     self->sock = Py_NewRef(args[0]);
@@ -623,6 +624,7 @@ SockOp_dealloc(PyObject *op)
     }
     (void)SockOp_clear(op);
     Py_CLEAR(self->loop);
+    AL_COUNT(type, -1);
     PyObject_GC_Del(op);
     Py_DECREF(type);
 }

@@ -174,6 +174,7 @@ handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
             return NULL;
         }
     }
+    AL_COUNT(state->HandleType, 1);
     return handle_fill((HandleObject *)self, loop, callback, args, nargs,
                        context);
 }
@@ -211,6 +212,7 @@ al_handle_call_at(al_loop_head *loop, double when, PyObject *callback,
             return NULL;
         }
     }
+    AL_COUNT(state->TimerHandleType, 1);
     TimerHandleObject_CAST(self)->when = when;
     TimerHandleObject_CAST(self)->index = -1;
     self = handle_fill((HandleObject *)self, loop, callback, args, nargs,
@@ -637,6 +639,7 @@ handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
     (void)al_handle_clear(op);
     Py_CLEAR(self->context);
     loop->freeing -= !AL_DEALLOC_IS_GUARDED;
+    AL_COUNT(type, -1);
     if (!al_freelist_push(list_of(loop->state), op)) {
         PyObject_GC_Del(op);
     }

@@ -34,6 +34,7 @@ future_iter_make(PyObject *future, PyObject *task, al_state *state)
             return NULL;
         }
     }
+    AL_COUNT(state->FutureIterType, 1);
     FutureIterObject_CAST(op)->future = Py_NewRef(future);
     FutureIterObject_CAST(op)->task = Py_XNewRef(task);
     FutureIterObject_CAST(op)->module_state = al_state_own(state);
@@ -307,6 +308,7 @@ FutureIter_dealloc(PyObject *op)
         state->yielded = NULL; /* (1) */
     }
     (void)FutureIter_clear(op);
+    AL_COUNT(type, -1);
     if (!al_freelist_push(&state->future_iters, op)) {
         PyObject_GC_Del(op);
     }

@@ -437,6 +437,7 @@ SSLProtocol_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     al_state *state = al_state_from_type(type);
     PyObject *op = state == NULL ? NULL : type->tp_alloc(type, 0);
     if (op != NULL) {
+        AL_COUNT(state->SSLProtocolType, type != state->SSLProtocolType);
         SSLProtocolObject_CAST(op)->module_state = al_state_own(state);
     }
     return op;
@@ -493,6 +494,7 @@ SSLProtocol_dealloc(PyObject *op)
 
     PyObject_GC_UnTrack(op);
     (void)SSLProtocol_clear(op);
+    AL_COUNT(state->SSLProtocolType, -(type != state->SSLProtocolType));
     type->tp_free(op);
     Py_DECREF(type);
     al_state_disown(state);
