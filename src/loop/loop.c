@@ -171,7 +171,7 @@ Loop_set__thread_id(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     }
     al_loop_head_CAST(op)->thread_id = thread_id;
     if (thread_id == 0) {
-        al_inspect_settle(al_loop_head_CAST(op));
+        al_inspect_track_shared(al_loop_head_CAST(op));
     }
     return 0;
 }

@@ -179,7 +179,7 @@ loop_leave(LoopObject *self)
     if (al_loop_leave_task(&self->head) < 0) {
         return -1;
     }
-    al_context_settle(&self->head);
+    al_context_drop_unused(&self->head);
     return 0;
 }
 
@@ -361,7 +361,7 @@ loop_end_run(LoopObject *self, int rc, PyObject *outer)
         }
         PyErr_Clear();
     }
-    al_context_settle(&self->head);
+    al_context_drop_unused(&self->head);
     al_ready_cut(&self->head.ready, self->head.ready.count);
     Py_XSETREF(self->head.current_task, outer);
     PyErr_SetRaisedException(raised);

@@ -1,8 +1,8 @@
-/* context.c - preparing a context for a callback, and letting go of contexts. */
+/* context.c - makes the contexts that callbacks run in, and drops them. */
 #include "sched/context.h"
 
 void
-al_context_settle(al_loop_head *loop)
+al_context_drop_unused(al_loop_head *loop)
 {
     PyObject *snapshot = loop->snapshot;
     PyObject *scratch = loop->scratch;
@@ -16,7 +16,7 @@ al_context_settle(al_loop_head *loop)
             Py_DECREF(snapshot);
         }
     }
-    scratch = loop->scratch; /* that may have run anything */
+    scratch = loop->scratch; /* Py_DECREF() may have run anything */
     if (scratch != NULL &&
         Py_REFCNT(al_layout_context_vars(loop->state, scratch)) == 1)
     {
@@ -30,7 +30,7 @@ al_context_prepare(al_loop_head *loop, PyObject *snapshot)
 {
     PyObject *old = loop->scratch;
 
-    Py_INCREF(snapshot); /* the finalisers may take it from its handle */
+    Py_INCREF(snapshot); /* a finaliser may make its handle drop it */
     loop->scratch = NULL;
     Py_XDECREF(old);
     PyObject *copy = PyContext_Copy(snapshot);
@@ -38,6 +38,6 @@ al_context_prepare(al_loop_head *loop, PyObject *snapshot)
     if (copy == NULL) {
         return -1;
     }
-    Py_XSETREF(loop->scratch, copy); /* a callback may have left another */
+    Py_XSETREF(loop->scratch, copy); /* a finaliser may have set another one */
     return 0;
 }

@@ -1,30 +1,33 @@
 /* context.h - contexts of callbacks, copied only when it makes a difference.
  *
  * call_soon(cb) promises cb a copy of the current context.  A copy is an
- * object that the garbage collector has to look at, and nearly always equal to
- * the last one.  So the loop keeps one snapshot that nobody ever enters and
- * hands it out again while the current context has the same variables; to run
- * a callback it is copied into a scratch context, which is used again if the
- * callback has set nothing.  Both go when nobody else has their variables.
+ * object that the garbage collector has to visit, and nearly always equals the
+ * last copy.  So the loop keeps one copy, the snapshot, which nobody ever
+ * enters.  It gives the snapshot to each handle that is made while the current
+ * context has the same variables.  To run a callback, the snapshot is copied
+ * into a scratch context.  The scratch context is used again if the callback
+ * has set no variable.  The loop drops both when it alone holds their
+ * variables.
  *
- * "The same variables" is one comparison of pointers: a context holds its
- * variables in an immutable mapping.  Where that pointer is, is learned at
- * import (cpython/layout.h); without it each callback gets its copy. */
+ * Comparing variables is comparing two pointers: a context holds its variables
+ * in an immutable mapping.  The offset of that pointer is learned at import
+ * (cpython/layout.h).  If it is unknown, each callback gets its own copy. */
 #ifndef AL_SCHED_CONTEXT_H
 #define AL_SCHED_CONTEXT_H
 
 #include "cpython/layout.h"
 #include "sched/loop_head.h"
 
-/* Whether snapshots are shared at all. */
+/* Whether handles share snapshots: the offset of the variables is known. */
 static inline bool
 al_context_is_shared(const al_state *state)
 {
     return state->layout.context_vars != 0;
 }
 
-/* A context that is what the current one is now; if al_context_is_shared() not
- * to be entered nor shown to anybody. -> new reference, or NULL. */
+/* A context with the current one's variables. If al_context_is_shared(), do
+ * not enter it and do not give it to Python code. -> new reference, or
+ * NULL. */
 static inline PyObject *
 al_context_snapshot(al_loop_head *loop)
 {
@@ -45,7 +48,7 @@ al_context_snapshot(al_loop_head *loop)
     return snapshot;
 }
 
-/* Whether the scratch context is a copy of the snapshot, to be entered. */
+/* Whether the scratch context is a copy of the snapshot and may be entered. */
 static inline bool
 al_context_is_ready(const al_loop_head *loop, PyObject *snapshot)
 {
@@ -75,8 +78,9 @@ al_context_enter(al_loop_head *loop)
     return context;
 }
 
-/* Leave it again and let go of it; it had `vars` when it was entered. 0, or -1
- * with an exception set. */
+/* Leave the context and keep it as the scratch context, if it still has the
+ * `vars` that it had when it was entered; else drop it. 0, or -1 with an
+ * exception set. */
 static inline int
 al_context_leave(al_loop_head *loop, PyObject *context, const PyObject *vars)
 {
@@ -94,10 +98,10 @@ al_context_leave(al_loop_head *loop, PyObject *context, const PyObject *vars)
     return rc;
 }
 
-/* Before the loop waits: let go of the snapshot and the scratch context if no
- * other has their variables any more, whose values would live on for nothing.
- * May run anything. */
+/* Before the loop waits: drop the snapshot and the scratch context if nobody
+ * else holds their variables. They would keep the variables' values alive for
+ * as long as the loop waits. May run anything. */
 void
-al_context_settle(al_loop_head *loop);
+al_context_drop_unused(al_loop_head *loop);
 
 #endif

@@ -4,30 +4,34 @@
  *     call_later(s, cb) ---> timers ---due----^
  *
  * cancel() does not search the ready queue: it empties the handle, and running
- * an empty handle is a no-op.  That drops the callback's references (often a
- * cycle) at once.  An armed TimerHandle also leaves the timers at once.
+ * an empty handle does nothing.  So the callback and its arguments (often a
+ * cycle) are freed at once.  An armed TimerHandle also leaves the timers at
+ * once.
  *
- * Tracking every handle for the garbage collector would cost more than the rest
- * of call_soon(). So most handles are not tracked:
- *   - While the loop runs it is alive, and so is everything that it will run. A
+ * Tracking every handle for the garbage collector would cost more than the
+ * rest of call_soon().  So most handles are not tracked:
+ *   - While the loop runs, it is alive, and so is everything that it will run.
+ *   A
  *     handle is tracked when it has run, or when the loop stops, and only if
- *     somebody else has it by then.
- *   - While the loop does not run, a handle that the queue alone owns is a part
- *     of the queue: the loop visits the handle's references as its own. Only
- *     the next call tells whether the caller of call_soon() keeps the handle.
- *     So the newest handle (loop->fresh_handle) is tracked, and is untracked by
- *     the next call if the queue alone owns it then.
+ *     somebody besides the queue owns it by then.
+ *   - While the loop does not run, a handle that the queue alone owns is a
+ *   part
+ *     of the queue: the loop visits the handle's references as its own.
+ *     Whether the caller of call_soon() keeps the handle is known only at the
+ *     next call. So the newest handle (loop->newest_handle) is tracked. The
+ *     next call untracks it if the queue alone owns it then.
  *
  * Invariants
  *   (1) callback == NULL  <=>  is_cancelled (or cleared by the garbage
  *       collector); then there are no arguments.
- *   (2) A handle that is not tracked is in a queue (ready, timers), or the loop
- *       has just taken it from there to run it. Nobody else owns it, unless the
- *       loop runs.
- *   (3) loop->fresh_handle is in a queue: it is forgotten when an entry is
- *       taken out of the ready queue, and when a timer is cancelled or dropped.
- *   (4) All of it runs with the GIL held; cancel() may come from any thread,
- *       running only from the loop's. */
+ *   (2) A handle that is not tracked is in a queue (ready, timers), or the
+ *       loop has just taken it from there to run it. Nobody else owns it,
+ *       unless the loop runs.
+ *   (3) loop->newest_handle is in a queue. It is set to NULL whenever an entry
+ *       is taken out of the ready queue, and when a timer is cancelled or
+ *       dropped.
+ *   (4) All functions need the GIL. Any thread may call cancel(), only the
+ *       loop's thread runs handles. */
 #include "sched/handle.h"
 
 #include "sched/context.h"
@@ -46,40 +50,42 @@ handle_track(HandleObject *self)
     }
 }
 
-/* Somebody owns one reference: if anybody else does, too, have it tracked. */
+/* The caller or a queue owns one reference. Track the handle if anybody else
+ * owns one, too, strong or weak. */
 static inline void
-handle_settle(HandleObject *self)
+handle_track_if_shared(HandleObject *self)
 {
     if (Py_REFCNT(self) > 1 || self->weakrefs != NULL) {
         handle_track(self);
     }
 }
 
-/* A new handle, which a queue owns by now, is about to be returned: track it
- * unless the loop runs. */
+/* A new handle is in a queue and about to be returned to its caller. Track it
+ * unless the loop runs, and untrack the one before if its caller dropped
+ * it. */
 static inline void
-handle_make_fresh(al_loop_head *loop, PyObject *op)
+handle_note_newest(al_loop_head *loop, PyObject *op)
 {
-    if (AL_UNLIKELY(loop->is_debug)) { /* which shows it around */
+    if (AL_UNLIKELY(loop->is_debug)) { /* debug mode gives it to Python code */
         handle_track((HandleObject *)op);
     }
     else if (AL_UNLIKELY(loop->thread_id == 0)) {
-        HandleObject *last = (HandleObject *)loop->fresh_handle;
+        HandleObject *last = (HandleObject *)loop->newest_handle;
         if (last != NULL && Py_REFCNT(last) == 1 && last->weakrefs == NULL) {
-            last->is_tracked = false; /* the queue's alone, by (3) */
+            last->is_tracked = false; /* by (3), the queue alone owns it */
             PyObject_GC_UnTrack((PyObject *)last);
         }
         ((HandleObject *)op)->is_tracked = true;
         PyObject_GC_Track(op);
-        loop->fresh_handle = op;
+        loop->newest_handle = op;
     }
 }
 
 void
-al_handle_settle(al_state *state, PyObject *op)
+al_handle_track_if_shared(al_state *state, PyObject *op)
 {
     if (al_handle_check(state, op)) {
-        handle_settle((HandleObject *)op);
+        handle_track_if_shared((HandleObject *)op);
     }
 }
 
@@ -93,7 +99,8 @@ al_handle_expose(al_state *state, PyObject *op)
 
 /* --- making ------------------------------------------------------------- */
 
-#define HANDLE_TUPLE (AL_HANDLE_INLINE_ARGS + 1) /* a count that says so */
+/* The `count` of a handle whose arguments are in a tuple. */
+#define HANDLE_TUPLE (AL_HANDLE_INLINE_ARGS + 1)
 
 /* How many of arguments[] are in use. */
 static inline int
@@ -126,7 +133,7 @@ handle_take_arguments(HandleObject *self, PyObject *const *args,
     return 0;
 }
 
-/* Fill a fresh object: it is consumed on failure.
+/* Fill a new object, which is freed on failure.
  * -> `self`, not tracked, or NULL with an exception set. */
 static inline PyObject *
 handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
@@ -150,7 +157,7 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
         return NULL;
     }
     if (AL_UNLIKELY(loop->is_debug)) {
-        /* Ends at the caller of call_soon(): C code has no frame. */
+        /* The stack ends at the caller of call_soon(): C code has no frame. */
         self->source_traceback =
             PyObject_CallNoArgs(loop->state->imports.extract_stack);
         if (self->source_traceback == NULL) {
@@ -183,7 +190,8 @@ PyObject *
 al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
               Py_ssize_t nargs, PyObject *context)
 {
-    /* It may run many times, each time in the same context. */
+    /* The handle may run many times, each time in the same context: so give it
+     * a context of its own instead of a snapshot. */
     PyObject *own =
         context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
     if (own == NULL) {
@@ -224,7 +232,7 @@ al_handle_call_at(al_loop_head *loop, double when, PyObject *callback,
         Py_DECREF(self);
         return NULL;
     }
-    handle_make_fresh(loop, self);
+    handle_note_newest(loop, self);
     return self;
 }
 
@@ -241,7 +249,7 @@ al_handle_call_soon(al_loop_head *loop, PyObject *callback,
         Py_DECREF(handle);
         return NULL;
     }
-    handle_make_fresh(loop, handle);
+    handle_note_newest(loop, handle);
     return handle;
 }
 
@@ -273,7 +281,7 @@ al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
         Py_DECREF(handle);
         return NULL;
     }
-    handle_make_fresh(loop, handle);
+    handle_note_newest(loop, handle);
     return handle;
 }
 
@@ -284,24 +292,24 @@ al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
 PyObject *
 al_handle_arguments(const HandleObject *self)
 {
-    PyObject *held[AL_HANDLE_INLINE_ARGS];
+    PyObject *kept[AL_HANDLE_INLINE_ARGS];
 
     if (self->count == HANDLE_TUPLE) {
         return Py_NewRef(self->arguments[0]);
     }
     /* Making the tuple may collect garbage, whose finalisers may cancel the
-     * handle: hold the arguments first. */
+     * handle: take references to the arguments first. */
     int count = self->callback == NULL ? 0 : self->count; /* by (1) */
     for (int i = 0; i < count; i++) {
-        held[i] = Py_NewRef(self->arguments[i]);
+        kept[i] = Py_NewRef(self->arguments[i]);
     }
     PyObject *tuple = PyTuple_New(count);
     for (int i = 0; i < count; i++) {
         if (tuple != NULL) {
-            PyTuple_SET_ITEM(tuple, i, held[i]); /* moved */
+            PyTuple_SET_ITEM(tuple, i, kept[i]); /* moved */
         }
         else {
-            Py_DECREF(held[i]);
+            Py_DECREF(kept[i]);
         }
     }
     return tuple;
@@ -342,7 +350,8 @@ handle_failure_message(HandleObject *self)
     return message;
 }
 
-/* The callback raised: tell the exception handler. */
+/* The callback raised: report it. 0, or -1 with an exception set that ends the
+ * run. */
 static int
 handle_report(HandleObject *self)
 {
@@ -350,13 +359,13 @@ handle_report(HandleObject *self)
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *message = NULL;
 
-    handle_track(self); /* the exception handler is given it */
+    handle_track(self); /* the exception handler gets the handle */
 
     if (!PyErr_GivenExceptionMatches(exc, PyExc_SystemExit) &&
         !PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt))
     {
         message = handle_failure_message(self);
-        if (message == NULL) { /* a broken repr: report that instead */
+        if (message == NULL) { /* the repr raised: report that error instead */
             Py_DECREF(exc);
             exc = PyErr_GetRaisedException();
             message = PyUnicode_FromString("Exception in callback");
@@ -405,8 +414,8 @@ handle_call(HandleObject *self)
     return result;
 }
 
-/* The same in a context of somebody else's making: context.run(callback, ...)
- * is all that asyncio asks of one. */
+/* The same if `context` is no contextvars.Context: call context.run(callback,
+ * ...), which is all that asyncio needs of it. */
 static PyObject *
 handle_call_in_other(HandleObject *self, PyObject *context)
 {
@@ -435,7 +444,7 @@ handle_call_in_other(HandleObject *self, PyObject *context)
 }
 
 /* Replace the snapshot by the context that the callback runs in: somebody else
- * has the handle and may ask for its context. */
+ * has the handle and may call get_context(). */
 static void
 handle_keep_context(HandleObject *self, PyObject *context)
 {
@@ -450,7 +459,8 @@ handle_keep_context(HandleObject *self, PyObject *context)
 static inline PyObject *
 handle_call_in_scratch(HandleObject *self)
 {
-    al_loop_head *loop = self->loop; /* kept by us, and we by the caller */
+    al_loop_head *loop =
+        self->loop; /* the handle owns it, and the caller us */
     PyObject *context = al_context_enter(loop);
     if (context == NULL) {
         return NULL;
@@ -469,15 +479,15 @@ handle_call_in_scratch(HandleObject *self)
     return result;
 }
 
-/* Call the callback in its context: -> its result, None if it was cancelled, or
- * NULL. */
+/* Call the callback in its context: -> its result, None if it was cancelled,
+ * or NULL. */
 static inline PyObject *
 handle_call_in_context(HandleObject *self)
 {
     PyObject *result = NULL;
 
-    /* Preparing the scratch context may run anything, which may cancel this
-     * handle or ask it for its context: so look at it again. */
+    /* al_context_prepare() may run a finaliser that cancels this handle or
+     * calls its get_context(): so check has_snapshot again. */
     while (AL_LIKELY(self->has_snapshot)) {
         if (AL_LIKELY(al_context_is_ready(self->loop, self->context))) {
             return handle_call_in_scratch(self);
@@ -486,8 +496,8 @@ handle_call_in_context(HandleObject *self)
             return NULL;
         }
     }
-    if (AL_UNLIKELY(self->callback == NULL)) { /* by (1) */
-        Py_RETURN_NONE;                        /* whatever the context is */
+    if (AL_UNLIKELY(self->callback == NULL)) { /* cancelled, by (1) */
+        Py_RETURN_NONE;
     }
     PyObject *context = Py_NewRef(self->context);
     if (AL_UNLIKELY(!PyContext_CheckExact(context))) {
@@ -514,7 +524,7 @@ al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
         rc = handle_report(self);
     }
     Py_XDECREF(result);
-    handle_settle(self);
+    handle_track_if_shared(self);
     return rc;
 }
 
@@ -526,7 +536,8 @@ handle_empty(HandleObject *self)
     PyObject *arguments[AL_HANDLE_INLINE_ARGS];
     int slots = handle_slots(self);
 
-    /* All at once, by (1), and only then let go: that may run anything. */
+    /* Empty the handle first, by (1): dropping its references may run
+     * anything, which may look at the handle. */
     for (int i = 0; i < slots; i++) {
         arguments[i] = self->arguments[i];
     }
@@ -538,9 +549,9 @@ handle_empty(HandleObject *self)
     }
 }
 
-/* The same in debug mode, where "Executing <Handle ...> took 2.5 seconds" still
- * wants the callback. 0, or -1 with the exception set that a repr raised; it is
- * empty all the same, by (1). */
+/* The same in debug mode. Keep the repr: the log line "Executing <Handle ...>
+ * took 2.5 seconds" shows the callback. 0, or -1 with the exception set that
+ * the repr raised; the handle is empty in both cases, by (1). */
 static int
 handle_empty_debug(HandleObject *self)
 {
@@ -567,8 +578,8 @@ al_handle_cancel(HandleObject *self)
     if (Py_IS_TYPE((PyObject *)self, self->loop->state->TimerHandleType)) {
         al_timers_disarm(self->loop, (TimerHandleObject *)self);
         handle_track(self); /* by (2) */
-        if (self->loop->fresh_handle == (PyObject *)self) {
-            self->loop->fresh_handle = NULL; /* by (3) */
+        if (self->loop->newest_handle == (PyObject *)self) {
+            self->loop->newest_handle = NULL; /* by (3) */
         }
     }
     if (AL_UNLIKELY(self->loop->is_debug)) {
@@ -602,7 +613,7 @@ al_handle_traverse_queued(al_state *state, PyObject *op, visitproc visit,
 {
     Py_VISIT(op);
     if (al_handle_check(state, op) && !HandleObject_CAST(op)->is_tracked &&
-        Py_REFCNT(op) == 1) { /* by (2) ours alone */
+        Py_REFCNT(op) == 1) { /* by (2), the queue alone owns it */
         return al_handle_traverse(op, visit, arg);
     }
     return 0;
@@ -613,18 +624,20 @@ al_handle_clear(PyObject *op)
 {
     HandleObject *self = HandleObject_CAST(op);
 
-    /* The loop and the context stay: methods count on them, and neither can
-     * close a cycle through us alone once the callback is gone. */
+    /* Keep the loop and the context: the methods need them. Without callback
+     * and arguments the handle is in no cycle that only the handle could
+     * break. */
     Py_CLEAR(self->source_traceback);
     handle_empty(self);
     return 0;
 }
 
-/* So many handles may be freed inside of each other before the trashcan is
- * asked, which costs more than counting them. */
+/* A handle may be an argument of a handle, and so on. Up to this depth handles
+ * are freed recursively. Deeper ones go to the trashcan, which costs more than
+ * counting the depth. */
 #define HANDLE_DEEP 50
 
-/* Let go of everything and keep the memory in `list` if there is room. */
+/* Drop all references, and keep the memory in the free list if it has room. */
 static inline void
 handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
 {
@@ -644,7 +657,7 @@ handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
         PyObject_GC_Del(op);
     }
     Py_DECREF(type); /* a heap type is owned by its instances */
-    Py_DECREF(loop); /* last: with it the state and its free lists may go */
+    Py_DECREF(loop); /* last: this may free the state and its free lists */
 }
 
 static inline void
@@ -654,16 +667,16 @@ handle_dealloc(PyObject *op, destructor dealloc,
     HandleObject *self = HandleObject_CAST(op);
 
     if (self->is_tracked) {
-        self->is_tracked = false; /* the trashcan calls again */
+        self->is_tracked = false; /* the trashcan may call us a second time */
         PyObject_GC_UnTrack(op);
     }
-    assert(self->loop->fresh_handle != op); /* by (3) */
+    assert(self->loop->newest_handle != op); /* by (3) */
     if (AL_LIKELY(AL_DEALLOC_IS_GUARDED || self->loop->freeing < HANDLE_DEEP))
     {
         handle_free(op, list_of);
         return;
     }
-    AL_TRASHCAN_BEGIN(op, dealloc) /* a handle may be another's argument */
+    AL_TRASHCAN_BEGIN(op, dealloc)
     handle_free(op, list_of);
     AL_TRASHCAN_END
 }

@@ -34,18 +34,17 @@ al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
 #    define al_handle_call_soon_threadsafe al_handle_call_soon
 #endif
 
-/* Somebody besides the queue is given this handle (or whatever else is
- * queued): have the garbage collector know it. */
+/* Python code gets this queued object: if it is a handle, track it. */
 void
 al_handle_expose(al_state *state, PyObject *op);
 
-/* Its loop stops running. If it is a handle that anybody besides the queue has,
- * have the garbage collector know it. */
+/* The loop stops running: if the queued object is a handle that somebody
+ * besides the queue owns, track it. */
 void
-al_handle_settle(al_state *state, PyObject *op);
+al_handle_track_if_shared(al_state *state, PyObject *op);
 
-/* Visit a queued object and, if it is a handle that only the queue owns, what
- * that refers to: such a handle is a part of the queue. */
+/* Visit a queued object. If it is an untracked handle that only the queue
+ * owns, it is a part of the queue: visit its references, too. */
 int
 al_handle_traverse_queued(al_state *state, PyObject *op, visitproc visit,
                           void *arg);
@@ -54,12 +53,14 @@ al_handle_traverse_queued(al_state *state, PyObject *op, visitproc visit,
 AL_NODISCARD int
 al_handle_run(al_loop_head *loop, PyObject *handle);
 
-/* Cancel: never run it, drop its references, take it off the timers.
+/* Cancel the handle: it will not run, drops its references and leaves the
+ * timers.
  * 0, or -1 with an exception set (by a repr in debug mode). */
 AL_NODISCARD int
 al_handle_cancel(HandleObject *self);
 
-/* The arguments. -> new reference to a tuple, or NULL with an exception set. */
+/* The arguments. -> new reference to a tuple, or NULL with an exception
+ * set. */
 AL_NODISCARD PyObject *
 al_handle_arguments(const HandleObject *self);
 

@@ -13,27 +13,28 @@ typedef struct {
     PyObject *context;          /* owned, never NULL; see has_snapshot */
     PyObject *source_traceback; /* owned, debug mode only, else NULL */
     PyObject *weakrefs;         /* the interpreter's list */
-    /* Up to two arguments live here, more in a tuple at arguments[0]. Of a
-     * cancelled handle in debug mode, what repr said before. Each owned. */
+    /* Up to two arguments, or one tuple of more arguments at arguments[0]. If
+     * the handle is cancelled in debug mode: its repr before that. Each
+     * owned. */
     PyObject *arguments[AL_HANDLE_INLINE_ARGS];
     union {
         struct {
             uint8_t count; /* of arguments; > AL_HANDLE_INLINE_ARGS: a tuple */
             bool is_cancelled;
-            bool has_snapshot; /* context is shared: sched/context.h */
+            bool has_snapshot; /* context is a snapshot: sched/context.h */
             bool is_tracked;   /* by the garbage collector */
-            /* Of call_soon_threadsafe(): cancel() waits while it is running. */
+            /* Made by call_soon_threadsafe(): cancel() waits while it runs. */
             bool is_threadsafe;
-            bool is_running; /* only told of a threadsafe one */
+            bool is_running; /* set only if is_threadsafe */
         };
-        uint64_t flags; /* all of these, to be cleared at once */
+        uint64_t flags; /* all of these, so that one store clears them */
     };
 } HandleObject;
 
 typedef struct {
     HandleObject base;
     double when; /* seconds of loop.time() */
-    /* Its place in loop->timers.places, -1 <=> not (or no longer) armed. */
+    /* Its index in loop->timers.places; -1 <=> not armed. */
     Py_ssize_t index;
 } TimerHandleObject;
 

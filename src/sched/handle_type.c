@@ -1,18 +1,19 @@
 /* handle_type.c - Handle and TimerHandle as Python sees them.
  *
- * To isinstance() ours are asyncio's own classes: __class__ says so.  Their
- * layout is ours, and what is cold (repr, comparison) is asyncio's own code
- * run on our attributes. */
+ * isinstance(handle, asyncio.Handle) is true: __class__ returns asyncio's
+ * class.  The struct is ours.  repr and comparison, which are seldom called,
+ * are asyncio's own functions, which read our attributes. */
 #include "sched/handle.h"
 
 #include <time.h>
 
 /* --- methods ------------------------------------------------------------ */
 
-/* Of a callback that another thread has scheduled and the loop is running right
- * now, the other thread waits for the end, as asyncio lets it wait for a lock.
- * It happens seldom and ends soon: so whoever waits looks again and again, and
- * nobody else pays for it. 0, or -1 with an exception set by a signal. */
+/* If the loop is just running a callback that another thread has scheduled,
+ * the other thread's cancel() waits until it has returned: asyncio makes it
+ * wait for a lock. That is rare and short. So the waiter polls is_running, and
+ * the loop needs no lock. 0, or -1 with an exception set by a signal
+ * handler. */
 static int
 handle_wait(HandleObject *self)
 {
@@ -67,7 +68,7 @@ Handle_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     HandleObject *self = HandleObject_CAST(op);
 
-    if (self->has_snapshot) { /* which nobody may see: make a copy of it */
+    if (self->has_snapshot) { /* Python code must not get it: copy it */
         PyObject *snapshot = Py_NewRef(self->context);
         PyObject *context = PyContext_Copy(snapshot); /* may run anything */
         Py_DECREF(snapshot);
@@ -78,7 +79,7 @@ Handle_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
             self->has_snapshot = false;
             Py_SETREF(self->context, context);
         }
-        else { /* somebody else has asked meanwhile, or it runs */
+        else { /* a finaliser has called get_context(), or has run us */
             Py_DECREF(context);
         }
     }
@@ -219,7 +220,8 @@ Handle_get__cancelled(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(HandleObject_CAST(op)->is_cancelled);
 }
 
-/* asyncio.Handle.cancel(handle) sets four attributes. The first does it all ... */
+/* asyncio.Handle.cancel(handle) sets four attributes. Setting the first one
+ * cancels the handle ... */
 static int
 Handle_set__cancelled(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
@@ -231,7 +233,7 @@ Handle_set__cancelled(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     return al_handle_cancel(HandleObject_CAST(op));
 }
 
-/* ... and the others are as they should be then. */
+/* ... which sets the others: so setting those does nothing. */
 static int
 Handle_set_emptied(PyObject *op, PyObject *Py_UNUSED(value), void *name)
 {

@@ -1,15 +1,15 @@
-/* inspect.c - what debuggers, tests and the garbage collector ask of the queues.
+/* inspect.c - shows the queues to debuggers, tests and the garbage collector.
  *
- * The ready queue and the timers hold objects and know nothing of them.  Most are
- * handles that the collector does not track yet (handle.c): whoever looks at them
- * from outside has to have them tracked. */
+ * The ready queue and the timers know nothing of the objects in them.  Most
+ * objects are handles that the collector does not track yet (handle.c).  Code
+ * that gives them to Python has to track them first. */
 #include "sched/inspect.h"
 
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/timers.h"
 
-/* Append to a list that is shown to somebody: 0, or -1 with an exception set. */
+/* Append to a list that Python code gets: 0, or -1 with an exception set. */
 static int
 inspect_show(al_state *state, PyObject *list, PyObject *object)
 {
@@ -47,14 +47,16 @@ al_inspect_timers(al_loop_head *loop)
 }
 
 void
-al_inspect_settle(al_loop_head *loop)
+al_inspect_track_shared(al_loop_head *loop)
 {
     for (size_t i = 0; i < loop->ready.count; i++) {
-        al_handle_settle(loop->state, al_ready_object(&loop->ready, i));
+        al_handle_track_if_shared(loop->state,
+                                  al_ready_object(&loop->ready, i));
     }
     for (Py_ssize_t i = 0; i < loop->timers.count; i++) {
         if (loop->timers.heap[i].handle != NULL) {
-            al_handle_settle(loop->state, loop->timers.heap[i].handle);
+            al_handle_track_if_shared(loop->state,
+                                      loop->timers.heap[i].handle);
         }
     }
 }

@@ -1,4 +1,5 @@
-/* inspect.h - what debuggers, tests and the garbage collector ask of the queues. */
+/* inspect.h - shows the queues to debuggers, tests and the garbage
+ * collector. */
 #ifndef AL_SCHED_INSPECT_H
 #define AL_SCHED_INSPECT_H
 
@@ -8,14 +9,14 @@
 AL_NODISCARD PyObject *
 al_inspect_ready(al_loop_head *loop);
 
-/* loop._scheduled: the armed handles, the first deadline first, the others in no
- * order. -> new list, or NULL. */
+/* loop._scheduled: the armed handles. The one with the first deadline comes
+ * first, the others in no order. -> new list, or NULL. */
 AL_NODISCARD PyObject *
 al_inspect_timers(al_loop_head *loop);
 
-/* The loop stops running: al_handle_settle() for each handle in the queues. */
+/* The loop stops running: track each queued handle that somebody else owns. */
 void
-al_inspect_settle(al_loop_head *loop);
+al_inspect_track_shared(al_loop_head *loop);
 
 /* tp_traverse of both queues. */
 int

@@ -1,7 +1,8 @@
-/* loop_head.h - the part of the loop that lower layers may see.
+/* loop_head.h - the fields of the loop that lower layers need.
  *
- * LoopObject (loop/loop.h) begins with it, so a Future can queue its callbacks
- * and a transport can watch a descriptor without knowing the loop. */
+ * LoopObject (loop/loop.h) begins with al_loop_head.  So a Future can queue
+ * its callbacks and a transport can watch a descriptor without including
+ * loop.h. */
 #ifndef AL_SCHED_LOOP_HEAD_H
 #define AL_SCHED_LOOP_HEAD_H
 
@@ -15,12 +16,12 @@ typedef struct al_loop_head al_loop_head;
 struct al_fdtable; /* io/fdwatch.c */
 struct al_reactor; /* io/reactor.h */
 
-/* Runs what was queued. 0, or -1 with an exception set that ends the run:
- * SystemExit, KeyboardInterrupt, or what al_report_exception() could not get
- * rid of. The function itself reports what else user code raises. */
+/* The run function of an entry. 0, or -1 with an exception set that ends the
+ * run: SystemExit, KeyboardInterrupt, or one that al_report_exception()
+ * returned. The function itself reports all other exceptions of user code. */
 typedef int (*al_run_fn)(al_loop_head *loop, PyObject *object);
 
-/* What waits for its turn: handles, task steps, readable transports ... */
+/* An entry: a handle, a task step, a readable transport, ... */
 typedef struct {
     al_run_fn run;
     PyObject *object; /* owned */
@@ -40,20 +41,22 @@ typedef struct {
     PyObject *handle;  /* owned TimerHandle, NULL <=> cancelled */
 } al_deadline;
 
-/* 4-ary heap of deadlines, sorted as long as they come in order. */
+/* 4-ary heap of deadlines; a sorted array as long as they come in order. */
 typedef struct {
     al_deadline *places; /* owned, NULL while capacity is 0 */
     al_deadline *heap;   /* the first deadline, in one of the places */
     Py_ssize_t capacity; /* in places */
     Py_ssize_t count;
-    Py_ssize_t holes; /* entries without a handle, counted in count */
+    Py_ssize_t holes; /* deadlines without a handle; `count` includes them */
     bool is_sorted;
-    uint64_t sequence;
-    uint64_t first_nan; /* of the NaNs the least sequence + 1, 0 <=> no NaN */
+    uint64_t sequence;  /* of the next deadline */
+    uint64_t first_nan; /* sequence + 1 of the oldest deadline that is NaN; 0:
+                         * none */
 } al_timers;
 
-/* Public methods that C fast paths bypass, noticed when they are assigned on
- * an instance or defined by a Python subclass (loop/loop.c). */
+/* Public methods that the fast paths in C do not call. A flag is set when the
+ * program assigns the method on an instance or overrides it in a subclass
+ * (loop/loop.c). */
 enum {
     AL_OVERRIDES_CALL_SOON = 1 << 0,
     AL_OVERRIDES_TIME = 1 << 1,
@@ -69,20 +72,21 @@ struct al_loop_head {
     al_ready ready;
     al_timers timers;
 
-    /* A task that stepped last and is still what asyncio.current_task() says;
-     * owned, NULL <=> none. Whoever runs anything else leaves it first. */
+    /* The task that stepped last, if asyncio.current_task() still returns it;
+     * owned, NULL <=> none. It has to be left before anything else runs. */
     PyObject *current_task;
     uint64_t tasks_version;                /* task/registry.c */
     int (*leave_task)(al_loop_head *loop); /* task/registry.c, set by loop/ */
     al_run_fn step;                        /* task/task_step.c, likewise */
 
-    /* A transport whose bytes wait for the end of the step that wrote them, or
-     * could, and what is called then; object NULL <=> none (net/held.h). */
+    /* The transport whose bytes are held until the end of the step that wrote
+     * them, or that is on trial, and the function that sends them; object NULL
+     * <=> none (net/held.h). */
     al_entry held;
     struct al_habit *held_habit; /* borrowed from held.object */
-    uint64_t held_since;         /* in al_cycles() */
-    uint64_t held_most; /* in al_cycles(): a step that takes longer is long */
-    al_list holder;     /* in state->holders <=> something is held */
+    uint64_t held_since; /* al_cycles() when the holding or trial began */
+    uint64_t held_most;  /* al_cycles() that a short step may take */
+    al_list holder;      /* linked in state->holders <=> held.object != NULL */
 
     struct al_reactor *reactor; /* owned, NULL <=> closed */
     struct al_fdtable *fdtable; /* owned, NULL <=> none yet */
@@ -90,43 +94,45 @@ struct al_loop_head {
     PyObject *snapshot; /* owned context, never entered; NULL <=> none yet */
     PyObject *scratch;  /* owned context to run callbacks in, or NULL */
 
-    /* The handle that call_soon() or call_at() returned last while the loop did
-     * not run; borrowed from its queue, NULL <=> none (sched/handle.c). */
-    PyObject *fresh_handle;
+    /* The handle that the last call_soon() or call_at() returned while the
+     * loop did not run; borrowed from its queue, NULL <=> none
+     * (sched/handle.c). */
+    PyObject *newest_handle;
     PyObject *current_handle; /* owned, debug mode only, else NULL */
     PyObject *task_factory;   /* owned, NULL <=> none */
     unsigned long thread_id;  /* 0 <=> not running */
-    /* Where a handle of call_soon_threadsafe() ran last: thread_id says nothing
-     * in _run_once(). */
+    /* The thread that last ran a handle of call_soon_threadsafe(). thread_id
+     * is not set in _run_once(). */
     unsigned long handle_thread;
     double clock_resolution; /* seconds */
-    uint32_t events;         /* al_loop_note_event(); wraps */
-    uint32_t turn;           /* how many were begun; wraps */
+    uint32_t events;         /* counted by al_loop_note_event(); wraps */
+    uint32_t turn;           /* number of this turn; wraps */
     uint64_t steps;          /* how many entries have begun to run */
-    uint32_t mixed_polls;    /* so many until it is forgotten that a poll has
-                              * found more than one */
+    uint32_t mixed_polls;    /* > 0: one of the last polls has found more than
+                              * one descriptor; counts down to 0 */
     uint32_t budget_turn;    /* io/budget.h: the turn of budget_begin */
-    uint64_t budget_begin;   /* when that turn's first reader began */
+    uint64_t budget_begin;   /* al_cycles() when its first reader began */
     uint32_t overrides;      /* AL_OVERRIDES_... */
-    uint32_t freeing;        /* handles of ours being freed right now */
+    uint32_t freeing;        /* how many handles are being freed recursively */
     bool is_debug;
     bool is_closed;
     bool is_stopping;
-    bool is_in_turn;    /* an entry runs, or is left: `held` will be sent */
-    bool holds_writes;  /* Loop(hold_writes=...) */
-    bool held_is_trial; /* `held` has sent its bytes already */
-    bool looks_within;  /* this turn or the last one polls more than once */
-    bool is_blocked; /* in a poll, without the GIL: to be woken after a push */
-    /* <=> not closed, not debug, call_soon not overridden: an entry may be
-     * pushed without going through loop.call_soon(). */
+    bool is_in_turn; /* entries run now: `held` will be sent after the step */
+    bool holds_writes; /* Loop(hold_writes=...) */
+    bool
+        held_is_trial; /* the bytes of `held` are sent; only the time counts */
+    bool looks_within; /* this turn or the last one polls more than once */
+    bool is_blocked;   /* waits without the GIL: a push has to wake it up */
+    /* <=> not closed, not debug, call_soon not overridden: C code may push an
+     * entry instead of calling loop.call_soon(). */
     bool is_direct;
 };
 
 #define al_loop_head_CAST(op) ((al_loop_head *)(op))
 
-/* tp_setattro of Loop (loop/loop.c). Its subclasses inherit it, so it tells
- * whether something is a loop of ours without asking a module state. To one that
- * defines __setattr__ everything is done in the public way. */
+/* tp_setattro of Loop (loop/loop.c). Subclasses inherit it, so it identifies
+ * our loops without a module state. A subclass that defines __setattr__ has
+ * another one: for it we use the public methods only. */
 int
 al_loop_setattro(PyObject *op, PyObject *name, PyObject *value);
 
@@ -136,7 +142,7 @@ al_loop_is_ours(PyObject *op)
     return Py_TYPE(op)->tp_setattro == al_loop_setattro;
 }
 
-/* To be called after each change of what is_direct depends on. */
+/* Call this after each change of is_closed, is_debug or overrides. */
 static inline void
 al_loop_update_direct(al_loop_head *loop)
 {
@@ -144,16 +150,17 @@ al_loop_update_direct(al_loop_head *loop)
                       !(loop->overrides & AL_OVERRIDES_CALL_SOON);
 }
 
-/* A descriptor became ready, or something was done to one: sent, closed, to be
- * watched. The next turn does not go without a poll. */
+/* A descriptor became ready, or the loop has sent to it, closed it or begun to
+ * watch it. So the next turn must not skip its poll. */
 static inline void
 al_loop_note_event(al_loop_head *loop)
 {
     loop->events++;
 }
 
-/* Send what a transport holds, before anything else that others can see. Runs
- * any code if that fails. 0, or -1 with an exception to be raised set. */
+/* Send the bytes that a transport holds. Call this before any other action
+ * that the outside can see. May run any code if sending fails. 0, or -1 with
+ * an exception set that the caller returns. */
 static inline int
 al_loop_send_held(al_loop_head *loop)
 {
@@ -162,7 +169,8 @@ al_loop_send_held(al_loop_head *loop)
                : loop->held.run(loop, loop->held.object);
 }
 
-/* Nothing runs (or something that is no task does): 0, or -1. */
+/* Leave the current task: no task is current any more. 0, or -1 with an
+ * exception set. */
 static inline int
 al_loop_leave_task(al_loop_head *loop)
 {
@@ -180,7 +188,8 @@ al_loop_check_closed(al_loop_head *loop)
     return 0;
 }
 
-/* Of one that is not closed: 0, or -1 with RuntimeError set. */
+/* Set RuntimeError and return -1 if Loop.__init__() was not called, else 0.
+ * The loop is not closed. */
 AL_NODISCARD static inline int
 al_loop_check_init(al_loop_head *loop)
 {

@@ -1,4 +1,4 @@
-/* ready.c - the ready queue: one FIFO of everything that runs next.
+/* ready.c - the ready queue: one FIFO of the entries that run next.
  *
  *     call_soon, woken tasks, fds, due timers ---> ring ---> run(object)
  *
@@ -9,12 +9,12 @@
 
 #include "base/grow.h"
 
-/* Places: of a new one, and that a cut leaves. */
+/* Places of a new ring; the fewest that a cut leaves. */
 #define READY_FIRST 64
 #define READY_LEAST 1024
 
-/* So many entries al_ready_put_last() moves. */
-#define READY_FEW_LATE 8
+/* al_ready_put_last() moves at most this many entries. */
+#define READY_MOST_MOVED 8
 
 /* 0, or -1 (no exception) with nothing changed. */
 static int
@@ -47,7 +47,7 @@ void
 al_ready_cut(al_ready *ready, size_t used)
 {
     if (al_grow_is_spare(ready->capacity, used, READY_LEAST)) {
-        /* Without memory for it, it stays as long as it is. */
+        /* If there is no memory for the shorter ring, the long one stays. */
         (void)ready_resize(ready,
                            al_grow_cut(ready->capacity, used, READY_LEAST));
     }
@@ -55,22 +55,22 @@ al_ready_cut(al_ready *ready, size_t used)
 
 void
 al_ready_put_last(al_ready *ready, size_t from,
-                  bool (*is_late)(const al_entry *entry))
+                  bool (*goes_last)(const al_entry *entry))
 {
-    al_entry late[READY_FEW_LATE];
+    al_entry moved[READY_MOST_MOVED];
     size_t mask = ready->capacity - 1, count = 0, to = from;
 
     for (size_t i = from; i < ready->count; i++) {
         al_entry entry = ready->ring[(ready->head + i) & mask];
-        if (count < READY_FEW_LATE && is_late(&entry)) {
-            late[count++] = entry;
+        if (count < READY_MOST_MOVED && goes_last(&entry)) {
+            moved[count++] = entry;
         }
         else {
             ready->ring[(ready->head + to++) & mask] = entry;
         }
     }
     for (size_t i = 0; i < count; i++) {
-        ready->ring[(ready->head + to + i) & mask] = late[i];
+        ready->ring[(ready->head + to + i) & mask] = moved[i];
     }
 }
 

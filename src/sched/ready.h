@@ -1,4 +1,4 @@
-/* ready.h - the ready queue: one FIFO of everything that runs next. */
+/* ready.h - the ready queue: one FIFO of the entries that run next. */
 #ifndef AL_SCHED_READY_H
 #define AL_SCHED_READY_H
 
@@ -8,8 +8,8 @@
 AL_NODISCARD int
 al_ready_grow(al_ready *ready);
 
-/* Give back memory, unless `used` entries need it; there are no more. Done after
- * each turn, and to be called before a loop waits or ends a run. */
+/* Make a ring shorter that is much too long for `used` entries (at least those
+ * in it). Call this after each turn, and before the loop waits or stops. */
 void
 al_ready_cut(al_ready *ready, size_t used);
 
@@ -31,21 +31,21 @@ al_ready_append(al_ready *ready, al_run_fn run, PyObject *object)
     return 0;
 }
 
-/* Queue an entry for the next turn. Needs the GIL and nothing else: any thread
- * may push (and then has to wake the loop). 0, or -1 with MemoryError set. */
+/* Queue an entry for the next turn. The GIL is the only lock: any thread may
+ * push, and then has to wake up the loop. 0, or -1 with MemoryError set. */
 static inline int
 al_ready_push(al_loop_head *loop, al_run_fn run, PyObject *object)
 {
     return al_ready_append(&loop->ready, run, object);
 }
 
-/* Take out the first entry, with its reference. */
+/* Take out the first entry; the caller gets the queue's reference. */
 static inline al_entry
 al_ready_pop(al_loop_head *loop, al_ready *ready)
 {
     al_entry entry = ready->ring[ready->head];
 
-    loop->fresh_handle = NULL; /* it may be this one: handle.c (3) */
+    loop->newest_handle = NULL; /* it may be this entry's: handle.c (3) */
     ready->head = (ready->head + 1) & (ready->capacity - 1);
     ready->count--;
     return entry;
@@ -57,8 +57,9 @@ al_ready_object(const al_ready *ready, size_t i)
     return ready->ring[(ready->head + i) & (ready->capacity - 1)].object;
 }
 
-/* The number of the entry that is queued next, by the order in which they run;
- * and whether an entry that had a number has not begun to run yet. */
+/* Entries are numbered in the order in which they run: the number of the entry
+ * that will be pushed next; and whether the entry with a number has not begun
+ * to run yet. */
 static inline uint64_t
 al_ready_number(const al_loop_head *loop)
 {
@@ -71,19 +72,19 @@ al_ready_is_waiting(const al_loop_head *loop, uint64_t number)
     return (int64_t)(number - loop->steps) >= 0;
 }
 
-/* Of the entries from number `from` of the queue on, put those that `is_late` says
- * behind the others, as far as there are few of them. */
+/* Look at the entries from place `from` of the queue on: move those for which
+ * goes_last() is true behind the others, but only the first few of them. */
 void
 al_ready_put_last(al_ready *ready, size_t from,
-                  bool (*is_late)(const al_entry *entry));
+                  bool (*goes_last)(const al_entry *entry));
 
-/* al_loop_send_held() of each loop that runs in this thread (one may run in a
- * step of another): for who does not know the loop, or wakes another thread.
- * 0, or -1 with an exception to be raised set. */
+/* al_loop_send_held() for each loop that runs in this thread: a step of one
+ * loop may run another. For callers that do not know the loop, or that wake
+ * another thread. 0, or -1 with an exception set that the caller returns. */
 AL_NODISCARD int
 al_ready_send_held_here(al_state *state);
 
-/* Drop everything in one of the loop's queues without running it. */
+/* Drop all entries of the queue without running them. */
 void
 al_ready_clear(al_loop_head *loop, al_ready *ready);
 

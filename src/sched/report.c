@@ -1,6 +1,6 @@
-/* report.c - telling the user: the exception handler and the slow log.
+/* report.c - reports errors to the exception handler, and logs slow callbacks.
  *
- * C code calls loop.call_exception_handler() here alone. */
+ * This is the only C code that calls loop.call_exception_handler(). */
 #include "sched/report.h"
 
 #include "base/errors.h"
@@ -39,8 +39,9 @@ error:
     return NULL;
 }
 
-/* Make the context and call the handler: 0, or -1 with any exception set. The
- * caller holds all of it: the handler may drop what is reported, or the loop. */
+/* Make the context dict and call the handler: 0, or -1 with any exception set.
+ * The caller owns references to all arguments: the handler may drop the loop's
+ * last other reference. */
 static int
 report_call(PyObject *loop, al_state *state, PyObject *message, PyObject *exc,
             const al_report_item *items)
@@ -49,7 +50,7 @@ report_call(PyObject *loop, al_state *state, PyObject *message, PyObject *exc,
     if (context == NULL) {
         return -1;
     }
-    if (al_ready_send_held_here(state) < 0) { /* others can see a report */
+    if (al_ready_send_held_here(state) < 0) { /* the outside sees a report */
         Py_DECREF(context);
         return -1;
     }
@@ -72,8 +73,8 @@ al_report_exception(PyObject *loop, al_state *state, PyObject *message,
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    /* As in an except block: handlers that call logging.exception() ask
-     * sys.exc_info(). */
+    /* Set sys.exc_info() as an except block does: handlers call
+     * logging.exception(), which reads it. */
     PyObject *handled = PyErr_GetHandledException();
     PyErr_SetHandledException(exc);
     Py_INCREF(loop);
@@ -85,7 +86,7 @@ al_report_exception(PyObject *loop, al_state *state, PyObject *message,
     return rc;
 }
 
-/* "Executing %s took %.3f seconds": what %s is. */
+/* The text for %s in "Executing %s took %.3f seconds". */
 static PyObject *
 report_describe(al_state *state, PyObject *object)
 {

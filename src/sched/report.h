@@ -1,4 +1,5 @@
-/* report.h - telling the user: the exception handler and the slow log. */
+/* report.h - reports errors to the exception handler, and logs slow
+ * callbacks. */
 #ifndef AL_SCHED_REPORT_H
 #define AL_SCHED_REPORT_H
 
@@ -11,12 +12,12 @@ typedef struct {
     PyObject *value; /* borrowed, may be NULL */
 } al_report_item;
 
-/* Hand the exception now set to loop.call_exception_handler() together with
- * `message` (stolen, NULL after a failure to make it) and the items (ended by a
- * NULL key). Clears the exception.
- * 0, or -1 with an exception set that is to leave run_forever(): SystemExit or
- * KeyboardInterrupt, which are not reported; what kept the message from being
- * made; what an overridden call_exception_handler() raised. */
+/* Give the exception that is set to loop.call_exception_handler(), with
+ * `message` (stolen; NULL if making it has failed) and the items (a NULL key
+ * ends them). Clears the exception.
+ * 0, or -1 with an exception set that run_forever() raises: SystemExit or
+ * KeyboardInterrupt, which are not reported; the failure to make the message;
+ * or what an overridden call_exception_handler() raised. */
 AL_NODISCARD int
 al_report_exception(PyObject *loop, al_state *state, PyObject *message,
                     const al_report_item *items);

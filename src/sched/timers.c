@@ -4,27 +4,29 @@
  *                            |
  *                            +--- due ---> ready queue
  *
- * The heap is ours and not libev's because equal deadlines must fire in the
- * order they were made.  A handle knows its place, and when it is cancelled it
- * leaves the heap at once, but a hole stays: a deadline without a handle.  Most
- * timers are cancelled, so that is to be cheap.  A hole at the top takes in the
- * next deadline that is armed, and when every second entry is a hole, all are
- * swept out.
+ * libev's heap is not used because equal deadlines must fire in the order in
+ * which they were armed.
  *
- * Most deadlines also come in their order: timeouts that are all as long.  While
- * each is later than those before, the heap is a sorted array, to which one
- * appends; what is left when its first entry goes is sorted, too, and begins one
- * place further on.
+ * Most timers are cancelled, so cancelling has to be cheap.  A cancelled
+ * handle leaves the heap at once, but its deadline stays as a hole: a deadline
+ * without a handle.  If there is a hole at the top, the next deadline that is
+ * armed takes its place.  When more than half of the deadlines are holes, a
+ * sweep removes them all.
+ *
+ * Most deadlines come in order, because most timeouts have the same length.
+ * As long as each deadline is later than those before, the heap is a sorted
+ * array.  Then arming appends, and removing the first deadline moves the
+ * beginning one place on.
  *
  * Invariants
  *   (1) handle->index == i  <=>  places[i].handle == handle; the heap owns one
  *       reference to each.
- *   (2) `holes` entries have no handle: TIMERS_FEW_HOLES at most, or no more
- *       than the others.
- *   (3) No deadline fires before loop.time() has reached it (but for the
- *       clock's resolution, as in asyncio).
- *   (4) is_sorted  =>  no entry of the heap is before the one in front of it.
- *       Without it the heap begins at the first place. */
+ *   (2) `holes` deadlines have no handle: at most TIMERS_FEW_HOLES, or at most
+ *       half of all.
+ *   (3) No deadline fires before loop.time() has reached it, except by the
+ *       clock's resolution, as in asyncio.
+ *   (4) is_sorted  =>  no deadline is before the one in front of it.
+ *       !is_sorted  =>  the heap begins at the first place. */
 #include "sched/timers.h"
 
 #include <math.h>
@@ -37,7 +39,7 @@
 
 #define TIMERS_FEW_HOLES 16
 
-/* Places: of a new heap, and that a cut leaves. */
+/* Places of a new heap; the fewest that a cut leaves. */
 #define TIMERS_FIRST 32
 #define TIMERS_LEAST 512
 
@@ -57,7 +59,8 @@ timers_place(al_timers *timers, Py_ssize_t i, al_deadline deadline)
     }
 }
 
-/* Of a heap that begins at the first place, as does one that is not sorted. */
+/* Both sifts need a heap that begins at the first place: one that is not
+ * sorted, by (4). */
 static void
 timers_sift_up(al_timers *timers, Py_ssize_t i, al_deadline deadline)
 {
@@ -100,7 +103,7 @@ timers_sift_down(al_timers *timers, Py_ssize_t i, al_deadline deadline)
     timers_place(timers, i, deadline);
 }
 
-/* Take out the first entry, be it a hole. */
+/* Remove the first deadline, which may be a hole. */
 static void
 timers_remove_first(al_timers *timers)
 {
@@ -130,7 +133,8 @@ al_timers_find_first(al_timers *timers)
     return timers->count > 0;
 }
 
-/* Give back places, of a heap that begins at the first one. */
+/* Make the places fewer if they are far too many. The heap begins at the first
+ * place. */
 static void
 timers_cut(al_timers *timers)
 {
@@ -143,14 +147,14 @@ timers_cut(al_timers *timers)
     capacity = al_grow_cut(capacity, count, TIMERS_LEAST);
     al_deadline *places = timers->places;
     PyMem_Resize(places, al_deadline, capacity);
-    if (places != NULL) { /* else it stays as long as it is */
+    if (places != NULL) { /* else there is no memory: all places stay */
         timers->places = timers->heap = places;
         timers->capacity = (Py_ssize_t)capacity;
     }
 }
 
-/* Take out all holes and begin at the first place; what is left may be in order
- * again. */
+/* Remove all holes and move the heap to the first place. The deadlines that
+ * are left may be sorted now. */
 static void
 timers_sweep(al_timers *timers)
 {
@@ -199,7 +203,7 @@ timers_grow(al_timers *timers)
     return 0;
 }
 
-/* Have a place behind the last entry: 0, or -1 with MemoryError set. */
+/* Make a place behind the last deadline: 0, or -1 with MemoryError set. */
 static int
 timers_make_room(al_timers *timers)
 {
@@ -211,7 +215,7 @@ timers_make_room(al_timers *timers)
     if (first < timers->capacity / 2 || timers->capacity == 0) {
         return timers_grow(timers);
     }
-    timers_sweep(timers); /* half of the places are free: move to the front */
+    timers_sweep(timers); /* the first half is free: move the heap to there */
     return 0;
 }
 
@@ -243,8 +247,8 @@ al_timers_now(al_loop_head *loop, double *now)
     return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* The same between two entries, where no task is the current one: an overridden
- * time() is to see that. */
+/* The same between two steps. An overridden time() may call current_task(),
+ * which has to return None then: leave the task first. */
 static inline int
 timers_now_between(al_loop_head *loop, double *now)
 {
@@ -258,8 +262,8 @@ timers_now_between(al_loop_head *loop, double *now)
 
 /* --- arming ------------------------------------------------------------- */
 
-/* Whether the heap is sorted and is so too with the deadline at its end. If not,
- * (4) is seen to. */
+/* Whether the heap is sorted and stays so if the deadline is appended. If not,
+ * prepare the heap for a sift, by (4). */
 static inline bool
 timers_may_stay_sorted(al_timers *timers, const al_deadline *deadline)
 {
@@ -275,16 +279,16 @@ timers_may_stay_sorted(al_timers *timers, const al_deadline *deadline)
         return true;
     }
     if (timers->heap > timers->places) {
-        timers_sweep(timers); /* moves it to the front */
+        timers_sweep(timers); /* moves the heap to the first place */
     }
     timers->is_sorted = false;
     return false;
 }
 
-/* What stands in the heap for a NaN. That is neither before nor after another
- * deadline: in asyncio's heap it stays behind those that were there, and is due
- * when they are gone, or when a later one was due and puts the heap in disorder:
- * al_timers_collect(). */
+/* The deadline that the heap has for a handle whose `when` is NaN. A NaN is
+ * neither before nor after another deadline. So in asyncio's heap it stays
+ * behind those that were armed before it, and is due when they are gone. It is
+ * also due when one that was armed after it is due: timers_collect_nans(). */
 static double
 timers_place_nan(al_timers *timers)
 {
@@ -352,7 +356,7 @@ al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle)
     Py_DECREF(handle); /* may run anything */
 }
 
-/* How much too early a deadline may fire, by (3). */
+/* How many seconds before its time a deadline may fire, by (3). */
 static inline double
 timers_tolerance(const al_loop_head *loop, double now)
 {
@@ -360,13 +364,13 @@ timers_tolerance(const al_loop_head *loop, double now)
 
     if (AL_TIMERS_KNOW_ULP) {
         double ulp = nextafter(fabs(now), Py_HUGE_VAL) - fabs(now);
-        tolerance = ulp > tolerance ? ulp : tolerance; /* not that of inf */
+        tolerance = ulp > tolerance ? ulp : tolerance; /* NaN if now is inf */
     }
     return tolerance;
 }
 
-/* A deadline that was armed as number `latest` was due: so is every NaN that was
- * armed before it. 0, or -1 with MemoryError set. */
+/* The deadline with number `latest` was due, so every NaN that was armed
+ * before it is due. 0, or -1 with MemoryError set. */
 static int
 timers_collect_nans(al_loop_head *loop, uint64_t latest, al_run_fn run)
 {
@@ -404,7 +408,8 @@ int
 al_timers_collect(al_loop_head *loop, al_run_fn run)
 {
     al_timers *timers = &loop->timers;
-    uint64_t latest = 0; /* number of the last armed that was due, from 1 */
+    uint64_t latest =
+        0; /* the highest sequence + 1 among those that are due */
     double now;
 
     if (!al_timers_find_first(timers)) {
@@ -431,28 +436,28 @@ al_timers_collect(al_loop_head *loop, al_run_fn run)
     if (al_grow_is_spare((size_t)timers->capacity, (size_t)timers->count,
                          TIMERS_LEAST))
     {
-        timers_sweep(timers); /* moves it to the front, and cuts it */
+        timers_sweep(timers); /* cuts it, too */
     }
     return 0;
 }
 
 /* --- the poll ----------------------------------------------------------- */
 
-/* To sleep and wake up takes the processor 5 to 20 us. Where at least so many
- * deadlines lie within so many seconds, they share one wait. */
+/* Sleeping and waking up costs the processor 5 to 20 us. So if at least this
+ * many deadlines lie within this many seconds, they share one wait. */
 #define TIMERS_MANY 8
 #define TIMERS_SLACK 100e-6
 
-/* Entries looked at to tell whether there are many. */
+/* How many deadlines are looked at to find out whether there are many. */
 #define TIMERS_LOOKED_AT 32
 
-/* The time to wait until, where the first deadline is before `limit`: that
- * deadline, or if many are before the limit, the last of them. */
+/* The time to wait for, if the first deadline is before `limit`: that
+ * deadline; or if many deadlines are before the limit, the last of these. */
 static double
 timers_share_wait(const al_timers *timers, double limit)
 {
     const al_deadline *heap = timers->heap;
-    Py_ssize_t near[TIMERS_LOOKED_AT] = {0}; /* entries before the limit */
+    Py_ssize_t near[TIMERS_LOOKED_AT] = {0}; /* places before the limit */
     Py_ssize_t found = 1, many = 0;
     double last = heap[0].when;
 
@@ -466,7 +471,7 @@ timers_share_wait(const al_timers *timers, double limit)
         Py_ssize_t end = Py_MIN(child + 4, timers->count);
         for (; child < end; child++) {
             if (heap[child].when >= limit) {
-                continue; /* those beside it may be before */
+                continue; /* its siblings may be before the limit */
             }
             if (found == TIMERS_LOOKED_AT) {
                 return many < TIMERS_MANY ? heap[0].when : limit;
@@ -515,10 +520,11 @@ al_timers_clear(al_loop_head *loop)
 {
     al_timers *timers = &loop->timers;
 
-    /* Dropping a handle may run code that arms or cancels: one at a time. */
+    /* Dropping a handle may run code that arms or cancels timers: take out one
+     * at a time. */
     while (timers->count > 0) {
         PyObject *handle = timers->heap[--timers->count].handle;
-        loop->fresh_handle = NULL; /* it may be this one: handle.c (3) */
+        loop->newest_handle = NULL; /* it may be this handle: handle.c (3) */
         if (handle == NULL) {
             timers->holes--;
             continue;

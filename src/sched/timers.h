@@ -1,4 +1,4 @@
-/* timers.h - deadlines: what call_later() and call_at() wait for. */
+/* timers.h - the deadlines of call_later() and call_at(). */
 #ifndef AL_SCHED_TIMERS_H
 #define AL_SCHED_TIMERS_H
 
@@ -18,22 +18,24 @@ al_timers_now(al_loop_head *loop, double *now);
 AL_NODISCARD int
 al_timers_arm(al_loop_head *loop, TimerHandleObject *handle);
 
-/* Take an armed handle off the heap and drop the heap's reference. */
+/* Remove an armed handle from the heap and drop the heap's reference. */
 void
 al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle);
 
-/* Queue {run, handle} for what is due, in the order of the deadlines.
+/* Queue {run, handle} for each handle that is due, in the order of the
+ * deadlines.
  * 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_timers_collect(al_loop_head *loop, al_run_fn run);
 
-/* Have the first deadline that somebody waits for at the top: false if there is
- * none. */
+/* Remove the holes at the top, so that the first deadline is there: false if
+ * there is no deadline. */
 bool
 al_timers_find_first(al_timers *timers);
 
-/* Until when a poll may wait for deadlines, on the monotonic clock: HUGE_VAL
- * without one, 0 if one has passed. 0, or -1 with an exception set. */
+/* Set `until` to the time on the monotonic clock until which a poll may wait:
+ * HUGE_VAL if there is no deadline, 0 if one has passed. 0, or -1 with an
+ * exception set. */
 AL_NODISCARD int
 al_timers_wait(al_loop_head *loop, double *until);
 

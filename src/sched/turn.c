@@ -1,11 +1,13 @@
-/* turn.c - one turn of the loop: runs what is queued as it begins.
+/* turn.c - one turn of the loop: runs the entries that are queued as it
+ * begins.
  *
- *     ready queue ---> leave the last task ---> run(object) ---> send what is held
+ *     ready queue ---> leave the last task ---> run(object) ---> send held bytes
  *
  * Invariant
- *   (1) An entry is taken out before it runs, so running it may push, clear or
- *       grow the queue. For the same reason the task that stepped last is left,
- *       which may run anything, while the entry is still in. */
+ *   (1) While user code runs, the queue is consistent, so that it may be
+ *       pushed to, cleared or grown. So an entry is taken out before it runs.
+ *       Leaving the last task may run anything, too: that is done before the
+ *       next entry is taken out. */
 #include "sched/turn.h"
 
 #include "sched/handle.h"
@@ -13,10 +15,10 @@
 #include "sched/report.h"
 #include "sched/timers.h"
 
-/* Whether the task that stepped last has to be left before `next` runs. One
- * task enters in the place of another, but not if that is the other's end,
- * with none but us and the interpreter to hold it: its finalisers must
- * not find its successor as the current task, and in that one's context. */
+/* Whether the current task has to be left before `next` runs. If `next` is a
+ * step of a task, that task replaces the current one. But if only we and the
+ * interpreter own the current task, leave it first: otherwise its finalisers
+ * would run as part of the next task, in that task's context. */
 static inline bool
 turn_must_leave(const al_loop_head *loop, const al_entry *next)
 {
@@ -24,7 +26,7 @@ turn_must_leave(const al_loop_head *loop, const al_entry *next)
            (next->run != loop->step || Py_REFCNT(loop->current_task) <= 2);
 }
 
-/* A step is over, with `rc`: send what it has left held. */
+/* A step has returned `rc`: send the bytes that it left held. */
 static inline int
 turn_end_step(al_loop_head *loop, int rc)
 {
@@ -40,8 +42,8 @@ turn_end_step(al_loop_head *loop, int rc)
     return rc;
 }
 
-/* Run one entry as debug mode wants it: its handle is known to the exception
- * handler, and it is logged when it took too long. */
+/* Run one entry in debug mode: the exception handler can show its handle
+ * (current_handle), and it is logged if it took too long. */
 static int
 turn_run_debug(al_loop_head *loop, al_entry entry)
 {
@@ -49,7 +51,7 @@ turn_run_debug(al_loop_head *loop, al_entry entry)
     if (is_handle) {
         al_handle_expose(loop->state, entry.object);
         if (HandleObject_CAST(entry.object)->is_cancelled) {
-            return 0; /* another thread may still be at the repr in cancel() */
+            return 0; /* another thread's cancel() may be making the repr */
         }
         Py_XSETREF(loop->current_handle, Py_NewRef(entry.object));
     }
@@ -65,7 +67,7 @@ turn_run_debug(al_loop_head *loop, al_entry entry)
     Py_CLEAR(loop->current_handle); /* may run anything */
     PyErr_SetRaisedException(raised);
     if (rc == 0) {
-        rc = al_loop_leave_task(loop); /* it is us who log */
+        rc = al_loop_leave_task(loop); /* the log entry is not the task's */
     }
     if (rc == 0) {
         rc = al_report_slow(loop, entry.object, end - start);
@@ -73,7 +75,7 @@ turn_run_debug(al_loop_head *loop, al_entry entry)
     return rc;
 }
 
-/* `between` may be NULL. */
+/* al_turn_run_long(); `between` may be NULL. */
 static inline int
 turn_run_entries(al_loop_head *loop, int (*between)(al_loop_head *loop))
 {
@@ -89,7 +91,7 @@ turn_run_entries(al_loop_head *loop, int (*between)(al_loop_head *loop))
                 break;
             }
         }
-        /* Of a finaliser that the last entry's end has run. */
+        /* Freeing the last entry may have run a finaliser that wrote. */
         if (AL_UNLIKELY(al_loop_send_held(loop) < 0)) {
             return -1;
         }
@@ -97,7 +99,7 @@ turn_run_entries(al_loop_head *loop, int (*between)(al_loop_head *loop))
             if (AL_UNLIKELY(loop->leave_task(loop) < 0)) {
                 return -1;
             }
-            continue; /* the queue may be another */
+            continue; /* the queue may have changed: look at it again */
         }
         al_entry entry = al_ready_pop(loop, ready); /* by (1) */
         int rc;
@@ -127,7 +129,8 @@ turn_run(al_loop_head *loop, int (*between)(al_loop_head *loop))
     loop->is_in_turn = true;
     int rc = turn_run_entries(loop, between);
     loop->is_in_turn = false;
-    /* By the longer of two turns: one that was long may be one of many. */
+    /* Keep room for the longer of this turn and the next: long turns often
+     * come in a row. */
     al_ready_cut(&loop->ready, Py_MAX(begun, loop->ready.count));
     return turn_end_step(loop, rc);
 }
