@@ -54,10 +54,9 @@ def _raise_uncatchable(sig: int, exc: OSError) -> NoReturn:
 class _Wakeup:
     """The descriptor that CPython writes the numbers of signals to; a loop has one while it handles signals.
 
-    It is lent by the loop. `previous` is the descriptor it wrote to before, which comes back with stop(). Loops may
-    overlap, so those in use know each other: no descriptor may come back after its loop has closed it. That list
-    outlives the loops, so nothing here may refer to a loop or to a handler: a loop that nobody uses would never be
-    collected.
+    The loop owns it. `previous` is the descriptor that CPython wrote to before; stop() sets that one again. Loops may
+    overlap, so `in_use` lists all of them: stop() must not set a descriptor that another loop has closed. The list
+    outlives the loops, so nothing here may refer to a loop or to a handler: it would keep an unused loop alive.
     """
 
     in_use: list["_Wakeup"] = []
@@ -137,8 +136,8 @@ class SignalHandling(asyncio.AbstractEventLoop):
     if TYPE_CHECKING:
         # Of asyncio.BaseEventLoop and of the C type.
         def _check_closed(self) -> None: ...
-        def _lend_wakeup(self) -> int: ...
-        def _return_wakeup(self) -> None: ...
+        def _acquire_signal_fd(self) -> int: ...
+        def _release_signal_fd(self) -> None: ...
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop whenever a signal arrives; a handler that it has is replaced.
@@ -184,12 +183,12 @@ class SignalHandling(asyncio.AbstractEventLoop):
 
     def _start_wakeup(self) -> None:
         wakeup = self._signal_wakeup or _Wakeup()
-        fd = self._lend_wakeup()
+        fd = self._acquire_signal_fd()
         try:
             wakeup.start(fd)
         except (ValueError, OSError) as exc:  # not the main thread
             if wakeup is not self._signal_wakeup:
-                self._return_wakeup()
+                self._release_signal_fd()
             raise RuntimeError(str(exc)) from None
         self._signal_wakeup = wakeup
 
@@ -202,16 +201,16 @@ class SignalHandling(asyncio.AbstractEventLoop):
         self._signal_wakeup = None
         self._signal_handlers.clear()
         if wakeup.stop():
-            self._return_wakeup()
+            self._release_signal_fd()
 
     def _move_wakeup(self) -> None:
-        """Have CPython write to another descriptor: somebody has closed the one that was lent."""
+        """Make CPython write to a new descriptor: the program has closed the old one."""
         wakeup = self._signal_wakeup
         if wakeup is not None:
-            wakeup.move(self._lend_wakeup())
+            wakeup.move(self._acquire_signal_fd())
 
     def _handle_signals(self, numbers: bytes) -> None:
-        """What came out of the wake-up pipe: the numbers of signals, and zeros, which say nothing."""
+        """Handle the bytes from the wake-up pipe: signal numbers, and zeros, which mean nothing."""
         for sig in numbers:
             self._handle_signal(sig)
 

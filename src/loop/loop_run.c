@@ -512,14 +512,14 @@ Loop__after_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(Loop__lend_wakeup_doc,
-             "_lend_wakeup($self, /)\n--\n\n"
-             "The descriptor that takes the numbers of signals, which go to "
-             "_handle_signals().\n\n"
-             "It stays open until _return_wakeup(). Raises OSError.");
+PyDoc_STRVAR(Loop__acquire_signal_fd_doc,
+             "_acquire_signal_fd($self, /)\n--\n\n"
+             "Return the descriptor for signal.set_wakeup_fd(); the numbers "
+             "go to _handle_signals().\n\n"
+             "It stays open until _release_signal_fd(). Raises OSError.");
 
 static PyObject *
-Loop__lend_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
+Loop__acquire_signal_fd(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
 
@@ -527,7 +527,7 @@ Loop__lend_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     al_wakeup *wakeup = &self->head.reactor->wakeup;
-    /* In a child process a poll makes it. */
+    /* In a child process a poll makes the pipe. */
     if (wakeup->sender < 0 && loop_look_now(&self->head) < 0) {
         return NULL;
     }
@@ -535,12 +535,12 @@ Loop__lend_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyLong_FromLong(wakeup->sender);
 }
 
-PyDoc_STRVAR(Loop__return_wakeup_doc,
-             "_return_wakeup($self, /)\n--\n\n"
-             "Say that nobody writes to what _lend_wakeup() gave.");
+PyDoc_STRVAR(Loop__release_signal_fd_doc,
+             "_release_signal_fd($self, /)\n--\n\n"
+             "Say that CPython does not write to that descriptor any more.");
 
 static PyObject *
-Loop__return_wakeup(PyObject *op, PyObject *Py_UNUSED(ignored))
+Loop__release_signal_fd(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     al_loop_head *head = al_loop_head_CAST(op);
 
@@ -587,7 +587,8 @@ PyMethodDef al_loop_run_methods[] = {
     {"_before_fork", Loop__before_fork, METH_NOARGS, Loop__before_fork_doc},
     {"_send_held", Loop__send_held, METH_NOARGS, Loop__send_held_doc},
     {"_after_fork", Loop__after_fork, METH_NOARGS, Loop__after_fork_doc},
-    {"_lend_wakeup", Loop__lend_wakeup, METH_NOARGS, Loop__lend_wakeup_doc},
-    {"_return_wakeup", Loop__return_wakeup, METH_NOARGS,
-     Loop__return_wakeup_doc},
+    {"_acquire_signal_fd", Loop__acquire_signal_fd, METH_NOARGS,
+     Loop__acquire_signal_fd_doc},
+    {"_release_signal_fd", Loop__release_signal_fd, METH_NOARGS,
+     Loop__release_signal_fd_doc},
     {NULL, NULL, 0, NULL}};
