@@ -262,7 +262,7 @@ listener_accept(ListenerObject *self, al_sockaddr *peername)
     int fd = self->desc.fd;
 
     return AL_UNLIKELY(al_nowait_is_blocking(fd))
-               ? al_nowait_accept_apart(refused, fd, peername)
+               ? al_nowait_accept_nogil(refused, fd, peername)
                : al_sock_accept(refused, fd, peername);
 }
 

@@ -165,7 +165,7 @@ pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
         }
         buffer = PyBytes_AS_STRING(straight);
     }
-    ssize_t n = is_blocking ? al_nowait_read_apart(fd, buffer, size)
+    ssize_t n = is_blocking ? al_nowait_read_nogil(fd, buffer, size)
                             : pipe_read_call(self, buffer, size);
     if (n <= 0) {
         Py_XDECREF(straight);

@@ -131,7 +131,7 @@ pipe_write_first(WritePipeTransportObject *self)
     al_chunk first = queue->items[queue->head];
 
     Py_INCREF(first.bytes); /* another thread may abort us meanwhile */
-    ssize_t n = al_nowait_write_apart(self->common.base.desc.fd, first.data,
+    ssize_t n = al_nowait_write_nogil(self->common.base.desc.fd, first.data,
                                       first.size);
     if (n > 0 && queue->count > 0 &&
         queue->items[queue->head].data == first.data)
@@ -195,7 +195,7 @@ pipe_write_now(WritePipeTransportObject *self, const char *data, size_t size)
         return n;
     }
     int fd = self->common.base.desc.fd;
-    return al_nowait_is_blocking(fd) ? al_nowait_write_apart(fd, data, size)
+    return al_nowait_is_blocking(fd) ? al_nowait_write_nogil(fd, data, size)
                                      : pipe_write_call(self, &iov, 1);
 }
 

@@ -1,13 +1,13 @@
-/* addr_cache.c - the Python form of the addresses that datagrams come from.
+/* addr_cache.c - a cache of Python tuples for the addresses of datagrams.
  *
  *     recvfrom ---> sockaddr --- slot of its hash ---> (host, port)
  *                                                          |
  *     sendto   <--- sockaddr --- the last one? ------------'
  *
  * Invariant
- *   (1) What the slots own are tuples of str and int: they refer to nothing
- *       that the garbage collector has to see, and letting go of one runs no
- *       code. So no slot changes but in al_addr_cache_get(). */
+ *   (1) The slots own tuples of str and int: these refer to nothing that the
+ *       garbage collector has to visit, and freeing one runs no code. So a
+ *       slot changes in al_addr_cache_get() only. */
 #include "sys/addr_cache.h"
 
 #include <stdbool.h>
@@ -23,7 +23,7 @@ typedef struct {
 } al_addr_slot;
 
 struct al_addr_cache {
-    al_addr_slot *last; /* one of slots, NULL <=> none yet */
+    al_addr_slot *last; /* the slot of the last get(), NULL <=> none yet */
     al_addr_slot slots[AL_ADDR_CACHE_SLOTS];
 };
 
@@ -33,13 +33,13 @@ addr_cache_hash(const al_sockaddr *address)
     const unsigned char *bytes = (const unsigned char *)&address->any;
     uint32_t hash = 0;
 
-    /* Addresses are made of whole 32-bit words. */
+    /* The size of an address is a multiple of 32 bits. */
     for (size_t i = 0; i + 4 <= address->size; i += 4) {
         uint32_t word;
         memcpy(&word, bytes + i, 4);
         hash = (hash ^ word) * UINT32_C(0x9E3779B1);
     }
-    return hash >> 27; /* the best bits: 32 slots */
+    return hash >> 27; /* for 32 slots: the top bits are mixed best */
 }
 
 static bool
@@ -65,7 +65,9 @@ al_addr_cache_get(al_addr_cache **self, const al_sockaddr *address)
     }
     al_addr_slot *slot = &(*self)->slots[addr_cache_hash(address)];
     if (AL_UNLIKELY(!addr_cache_is(slot, address))) {
-        PyObject *object = al_sockaddr_to_python(address); /* may collect */
+        /* May collect garbage, and so run finalisers: change the slot
+         * later. */
+        PyObject *object = al_sockaddr_to_python(address);
         if (object == NULL) {
             return NULL;
         }

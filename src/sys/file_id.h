@@ -1,4 +1,5 @@
-/* file_id.h - which file a descriptor's number stands for. */
+/* file_id.h - tells whether a descriptor's number still names the same
+ * file. */
 #ifndef AL_SYS_FILE_ID_H
 #define AL_SYS_FILE_ID_H
 
@@ -6,14 +7,14 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-/* Zero: not known yet. */
+/* Zeroed: not known yet. */
 typedef struct {
     dev_t device;
     ino_t inode; /* no file has 0 */
 } al_file_id;
 
-/* Whether fd is still the file of the first call. Where the kernel does not say,
- * for want of memory or in a sandbox, the number is trusted. */
+/* Whether fd names the same file as at the first call. If fstat() fails for
+ * want of memory or in a sandbox, the answer is yes. */
 static inline bool
 al_file_id_matches(al_file_id *self, int fd)
 {

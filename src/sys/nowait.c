@@ -1,24 +1,24 @@
 /* nowait.c - system calls that must not wait with the GIL held.
  *
- *     read, write ---> RWF_NOWAIT                    all there is, mostly
- *                        | terminals, named pipes, older kernels know no such
+ *     read, write ---> RWF_NOWAIT                    usually the only call
+ *                        | refused: terminals, named pipes, older kernels
  *                        v
  *     accept4 -----> is the file blocking? -- no --> the call
  *                        | yes
  *                        v
- *                      release the GIL; poll; the call if there is something
+ *                      release the GIL; poll; the call if it is ready
  *
- * Every descriptor of ours is non-blocking, but that is a property of the open
- * file, which others may share: a parent's standard output, a listening socket
- * that several processes accept from.  Any of them may set it to blocking, as
- * shells, ssh and node do.  A call that waits then with the GIL held stops all
- * threads, perhaps the one that it waits for.
+ * Our descriptors are non-blocking.  But O_NONBLOCK belongs to the open file,
+ * which several processes may share: standard output of the parent, a
+ * listening socket.  Each of them may set it to blocking, as shells, ssh and
+ * node do.  A call that then waits with the GIL held stops all threads,
+ * perhaps the one that it waits for.
  *
- * Sockets that only carry data do not come here: for them MSG_DONTWAIT does what
- * RWF_NOWAIT does.
+ * Connected and datagram sockets do not need this file: MSG_DONTWAIT does for
+ * them what RWF_NOWAIT does here.
  *
- * Who sets the file to blocking between the question and the call is not
- * noticed: the call may wait this one time. */
+ * If another process sets the file to blocking between our question and our
+ * call, that one call may wait. */
 #include "sys/nowait.h"
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #ifndef PIPE_BUF
-#    define PIPE_BUF 512 /* POSIX's least */
+#    define PIPE_BUF 512 /* the minimum in POSIX */
 #endif
 
 /* --- with the GIL -------------------------------------------------------- */
@@ -74,12 +74,13 @@ al_nowait_is_blocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
 
-    return flags >= 0 && !(flags & O_NONBLOCK); /* else: the call says why */
+    /* If fcntl() fails, the caller's own call fails, too, and says why. */
+    return flags >= 0 && !(flags & O_NONBLOCK);
 }
 
 /* --- without the GIL ----------------------------------------------------- */
 
-/* Whether a call would not wait, or fail. */
+/* Whether a call would return at once, be it with an error. */
 static bool
 nowait_is_ready(int fd, short event)
 {
@@ -99,7 +100,7 @@ nowait_try_read(int fd, char *data, size_t size)
 }
 
 ssize_t
-al_nowait_read_apart(int fd, char *data, size_t size)
+al_nowait_read_nogil(int fd, char *data, size_t size)
 {
     ssize_t n;
 
@@ -109,7 +110,8 @@ al_nowait_read_apart(int fd, char *data, size_t size)
     return n;
 }
 
-/* In pieces of PIPE_BUF: a pipe that is ready takes as much at once. */
+/* Write pieces of PIPE_BUF: a pipe that is ready takes such a piece at
+ * once. */
 static ssize_t
 nowait_try_write(int fd, const char *data, size_t size)
 {
@@ -131,7 +133,7 @@ nowait_try_write(int fd, const char *data, size_t size)
 }
 
 ssize_t
-al_nowait_write_apart(int fd, const char *data, size_t size)
+al_nowait_write_nogil(int fd, const char *data, size_t size)
 {
     ssize_t n;
 
@@ -142,9 +144,9 @@ al_nowait_write_apart(int fd, const char *data, size_t size)
 }
 
 int
-al_nowait_accept_apart(al_refusals *refused, int fd, al_sockaddr *peer)
+al_nowait_accept_nogil(al_refusals *refused, int fd, al_sockaddr *peer)
 {
-    al_refusals known = *refused; /* which the GIL guards */
+    al_refusals known = *refused; /* a copy: the GIL guards the original */
     int conn = -EAGAIN;
 
     Py_BEGIN_ALLOW_THREADS;
@@ -157,7 +159,7 @@ al_nowait_accept_apart(al_refusals *refused, int fd, al_sockaddr *peer)
 
 /* --- close ---------------------------------------------------------------- */
 
-/* Whether close() may wait. */
+/* Whether close() may wait: SO_LINGER is set. */
 static bool
 nowait_lingers(int fd)
 {

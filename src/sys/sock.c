@@ -1,8 +1,8 @@
 /* sock.c - system calls on sockets that never block.
  *
- * Every transfer asks for MSG_DONTWAIT: a socket that somebody has set to
- * blocking meanwhile must not stop the loop, which holds the GIL here.
- * nowait.c has the calls that cannot be asked so. */
+ * Every transfer sets MSG_DONTWAIT.  So even if another process has set the
+ * socket to blocking, no call waits with the GIL held.  nowait.c has the calls
+ * that have no such flag. */
 #include "sys/sock.h"
 
 #include "base/errors.h"
@@ -19,30 +19,33 @@
 #    define AL_SOCK_SEND_FLAGS MSG_DONTWAIT
 #endif
 
-/* What a system call returned, or -errno. */
+/* The result of a system call, or -errno. */
 static inline ssize_t
 sock_result(ssize_t n)
 {
     return n < 0 ? -errno : n;
 }
 
-/* Whether a signal has interrupted a call, which is made again then. (One that
- * receives need not be: it is still ready.) */
+/* Whether a signal has interrupted a call that sends: make it again. (A call
+ * that receives is not repeated: the next poll finds the socket ready
+ * again.) */
 static inline bool
 sock_is_interrupted(ssize_t n)
 {
     return AL_UNLIKELY(n < 0) && errno == EINTR;
 }
 
-/* Whether a result may mean that there is no such call. It may as well be the
- * call's own: of a firewall, of a path. An older call tells. */
+/* Whether a result may mean that the kernel does not have the system call. It
+ * may also be an error of the connection (a firewall, a path). Make an older
+ * call to find out. */
 static inline bool
 sock_may_be_refused(ssize_t n)
 {
     return n < 0 && al_errno_is_refusal((int)-n);
 }
 
-/* Whether it is so: what the `older` call, made right after, says. */
+/* Whether the kernel does not have the newer call: the `older` call, made
+ * right after it, has another result. */
 static inline bool
 sock_is_refused(ssize_t newer, ssize_t older)
 {
@@ -51,7 +54,7 @@ sock_is_refused(ssize_t newer, ssize_t older)
 
 /* --- accept -------------------------------------------------------------- */
 
-/* By the call that every kernel has. */
+/* Accept by accept(), which every kernel has. */
 static int
 sock_accept_plain(int fd, al_sockaddr *peer)
 {
@@ -163,7 +166,7 @@ al_sock_sendto(int fd, const al_datagram *datagram)
     return sock_result(n);
 }
 
-/* One of several, by the call that every kernel has. */
+/* Receive one of several datagrams by recvfrom(), which every kernel has. */
 static int
 sock_recv_first(int fd, al_datagram *datagrams)
 {
@@ -184,7 +187,7 @@ sock_send_first(int fd, const al_datagram *datagrams)
 
 #if defined(__linux__)
 
-/* Describe datagrams to the kernel. */
+/* Fill the structs that tell the kernel of the datagrams. */
 static void
 sock_fill_batch(struct mmsghdr *messages, struct iovec *iov,
                 const al_datagram *datagrams, int count)
@@ -304,7 +307,7 @@ al_sock_peer(int fd, al_sockaddr *peer)
 void
 al_sock_close(int fd)
 {
-    /* Also after EINTR the descriptor is gone: closing again could hit
-     * another that was opened meanwhile. */
+    /* Do not repeat this after EINTR: the descriptor is closed then, too, and
+     * another thread may have opened a file with its number. */
     (void)close(fd);
 }

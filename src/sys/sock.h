@@ -1,7 +1,8 @@
 /* sock.h - system calls on sockets that never block.
  *
- * All return >= 0, or -errno; none touches Python. Some use a newer system call
- * where the kernel has it, and remember in `refused` where it has not. */
+ * All return >= 0, or -errno; none uses the Python API.  Some try a newer
+ * system call first, and set a flag in `refused` if the kernel does not have
+ * it. */
 #ifndef AL_SYS_SOCK_H
 #define AL_SYS_SOCK_H
 
@@ -14,8 +15,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* Whether a result means: not now, ask when the descriptor is ready. These are
- * the numbers of BlockingIOError and InterruptedError. */
+/* Whether a result means: try again when the descriptor is ready. These are
+ * the errnos of BlockingIOError and InterruptedError. */
 static inline bool
 al_sock_is_again(ssize_t n)
 {
@@ -23,8 +24,8 @@ al_sock_is_again(ssize_t n)
            n == -EALREADY || n == -EINPROGRESS;
 }
 
-/* Accept one connection: its descriptor, non-blocking and close-on-exec, and
- * the address of the other end. */
+/* Accept one connection: returns its descriptor, non-blocking and
+ * close-on-exec, and fills the address of the peer. */
 AL_NODISCARD int
 al_sock_accept(al_refusals *refused, int fd, al_sockaddr *peer);
 
@@ -32,27 +33,27 @@ al_sock_accept(al_refusals *refused, int fd, al_sockaddr *peer);
 AL_NODISCARD ssize_t
 al_sock_recv(int fd, void *data, size_t size);
 
-/* Write what the kernel takes now. */
+/* Write as many bytes as the kernel takes now. */
 AL_NODISCARD ssize_t
 al_sock_send(int fd, const void *data, size_t size);
 AL_NODISCARD ssize_t
 al_sock_sendv(int fd, struct iovec *iov, int count);
 
-/* A datagram on its way in or out. */
+/* A datagram to send, or room for one to receive. */
 typedef struct {
     void *data;
-    size_t size;          /* to be received: the room for it, then its size */
-    al_sockaddr *address; /* sent: NULL on a connected socket */
+    size_t size; /* before a receive: bytes of room; after: its size */
+    al_sockaddr *address; /* for a send on a connected socket: NULL */
 } al_datagram;
 
-/* One datagram: its size. */
+/* Receive and send one datagram: its size. */
 AL_NODISCARD ssize_t
 al_sock_recvfrom(int fd, al_datagram *datagram);
 AL_NODISCARD ssize_t
 al_sock_sendto(int fd, const al_datagram *datagram);
 
-/* Several of them, AL_SOCK_BATCH at most: how many were transferred, from the
- * first on. */
+/* Receive and send several datagrams, at most AL_SOCK_BATCH: returns how many
+ * of them, counted from the first. */
 #define AL_SOCK_BATCH 32
 
 AL_NODISCARD int
@@ -62,21 +63,22 @@ AL_NODISCARD int
 al_sock_send_batch(al_refusals *refused, int fd, const al_datagram *datagrams,
                    int count);
 
-/* Tell the other end that nothing more will come. */
+/* Tell the peer that no more bytes will come. */
 AL_NODISCARD int
 al_sock_shutdown_write(int fd);
 
-/* Send small writes at once. What is not TCP does so anyway. */
+/* Send small writes at once (no Nagle). Does nothing if the socket is not
+ * TCP. */
 void
 al_sock_set_nodelay(int fd);
 
-/* The address of this end, of the other end. */
+/* Fill the address of this end; that of the peer. */
 AL_NODISCARD int
 al_sock_name(int fd, al_sockaddr *name);
 AL_NODISCARD int
 al_sock_peer(int fd, al_sockaddr *peer);
 
-/* Close the descriptor, whatever happens. */
+/* Close the descriptor and ignore errors. */
 void
 al_sock_close(int fd);
 

@@ -83,7 +83,7 @@ al_sockaddr_copy(const al_sockaddr *self)
 /* --- from Python -------------------------------------------------------- */
 
 /* The host of an (host, port, ...) tuple as text without NUL.
- * 0; 1: left to the socket module; -1 with an exception set. */
+ * 0; 1: the socket module has to do it; -1 with an exception set. */
 static int
 sockaddr_host(PyObject *host, const char **text)
 {
@@ -96,7 +96,7 @@ sockaddr_host(PyObject *host, const char **text)
         }
         return strlen(*text) == (size_t)size ? 0 : 1;
     }
-    /* IDNA names, bytes, wrong types: it knows them and their messages. */
+    /* The socket module knows IDNA names, bytes, and the errors for others. */
     return 1;
 }
 
@@ -146,8 +146,8 @@ sockaddr_from_inet(al_sockaddr *self, PyObject *address)
     return 0;
 }
 
-/* An unsigned number of the tuple that may be left out, 0 then.
- * 0; 1: left to the socket module; -1 with an exception set. */
+/* An optional unsigned number of the tuple; 0 if it is left out.
+ * 0; 1: the socket module has to do it; -1 with an exception set. */
 static int
 sockaddr_number(PyObject *address, Py_ssize_t index, unsigned long max,
                 const char *message, uint32_t *number)
@@ -191,7 +191,7 @@ sockaddr_from_inet6(al_sockaddr *self, PyObject *address)
     }
     memset(in6, 0, sizeof(*in6));
     if (host[0] != '\0' && inet_pton(AF_INET6, host, &in6->sin6_addr) != 1) {
-        return 1; /* the empty host is :: by the zeroes above */
+        return 1; /* (an empty host is ::, which is all zeroes) */
     }
     if (sockaddr_port(PyTuple_GET_ITEM(address, 1), &in6->sin6_port) < 0) {
         return -1;
@@ -234,8 +234,8 @@ sockaddr_from_unix(al_sockaddr *self, PyObject *address)
     }
     size_t length = (size_t)PyBytes_GET_SIZE(path);
     const char *text = PyBytes_AS_STRING(path);
-    /* An abstract name may fill sun_path, a path needs its zero. The empty path
-     * has none, or it would be the abstract name "\0". */
+    /* An abstract name may fill sun_path; a path needs a terminating zero. The
+     * empty path gets none: with it, it would be the abstract name "\0". */
     size_t zero = length == 0 || text[0] == '\0' ? 0 : 1;
     if (length > sizeof(un->sun_path) - zero) {
         Py_DECREF(path);

@@ -25,24 +25,24 @@ typedef struct {
 AL_NODISCARD PyObject *
 al_sockaddr_to_python(const al_sockaddr *self);
 
-/* The families whose addresses that is right for; others it shows as (family,
- * bytes), and only the socket module knows better. */
+/* Whether al_sockaddr_to_python() shows the addresses of a family as the
+ * socket module does. Those of other families become (family, bytes). */
 static inline bool
 al_sockaddr_knows(int family)
 {
     return family == AF_INET || family == AF_INET6 || family == AF_UNIX;
 }
 
-/* As much of the address as is used, on the heap: to be freed by PyMem_Free().
- * NULL with MemoryError set on failure. */
+/* A copy of the used bytes of the address, to be freed by PyMem_Free(); or
+ * NULL with MemoryError set. */
 AL_NODISCARD al_sockaddr *
 al_sockaddr_copy(const al_sockaddr *self);
 
 /* Fill the address from what a user passes to connect() or sendto() on a
  * socket of `family`, without asking a resolver:
- *   0   done
- *   1   left to the socket module (no exception): a host that is a name, a
- *       scope by name, a family other than AF_INET, AF_INET6 and AF_UNIX
+ *   0 done 1 the socket module has to do it (no exception): the host or the
+ *   scope is
+ *       a name, or the family is not AF_INET, AF_INET6 or AF_UNIX
  *   -1  the address is wrong: TypeError, OverflowError or OSError is set. */
 AL_NODISCARD int
 al_sockaddr_from_python(al_sockaddr *self, int family, PyObject *address);
