@@ -235,8 +235,8 @@ epollset_renew(EpollSet *self)
     al_loop_head *loop = self->base.loop;
 
     epollset_drop(self);
-    al_alarm_close(&loop->reactor->alarm,
-                   &self->base); /* the next wait sets it again */
+    /* The next wait sets the alarm again. */
+    al_alarm_close(&loop->reactor->alarm, &self->base);
     int errnum = epollset_make(self);
     if (errnum == 0) {
         errnum = al_wakeup_open(&loop->reactor->wakeup, &self->base);

@@ -1,9 +1,9 @@
-/* claim.c - which transport of a loop has a descriptor's number.
+/* claim.c - ends a transport whose descriptor number another file has got.
  *
  *     transport A has number 7 --- the program closes 7
  *                                       |
  *     B is opened and gets number 7 --> al_claim_number(7): A ends with EBADF,
- *                                       and its watch can be B's */
+ *                                       and B may watch 7 */
 #include "net/claim.h"
 
 #include "io/fdwatch.h"
@@ -19,10 +19,10 @@ al_claim_number(al_loop_head *loop, int fd, bool just_opened)
     TransportObject *owner = TransportObject_CAST(Py_NewRef(watch->owner));
     int rc = 0;
     if (just_opened) {
-        al_descriptor_lose(&owner->desc);
+        al_descriptor_mark_gone(&owner->desc);
     }
     if (!al_transport_is_ours(owner)) {
-        rc = al_transport_fatal_loss(owner, "The descriptor is closed");
+        rc = al_transport_fatal_ebadf(owner, "The descriptor is closed");
         watch = al_fdwatch_find(loop, fd);
         if (watch != NULL && watch->owner == (PyObject *)owner) {
             al_fdwatch_close(watch);
@@ -64,8 +64,8 @@ al_claim_py_show_number(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* Whether nobody but the transport has the socket object. Somebody may have
- * got it from an audit hook, or by a class in the place of socket.socket. */
+/* Whether nobody but the transport owns the socket object. An audit hook may
+ * have got it, or a class that replaces socket.socket. */
 static bool
 claim_has_socket_alone(TransportObject *self)
 {

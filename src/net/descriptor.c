@@ -1,4 +1,5 @@
-/* descriptor.c - a descriptor that we work on, and whether it is still ours.
+/* descriptor.c - a transport's descriptor: does its number still name our
+ * file?
  *
  *     accept4() --------------------> PRIVATE --- the program asks for
  *                                       |   ^     the number ---.
@@ -7,31 +8,33 @@
  *                                       |                        |
  *                                       |     another file has the number
  *                                       v                        v
- *                                   released <----------------- LOST
+ *                                   released <----------------- GONE
  *
- * A program can lose a SHARED descriptor for us in many ways: s.close(), the
- * end of a `with` block, s.detach(), os.close(n), os.dup2(x, n).  We notice by
- * two questions before each use: does the socket object still have the number
- * (detach() leaves the file open), and is the number still the same file
- * (device and inode: a socket's inode is its own).  The second costs a system
- * call of 0.2 us, which is why there is PRIVATE.
+ * A program can close a SHARED descriptor in many ways: s.close(), the end of
+ * a `with` block, s.detach(), os.close(n), os.dup2(x, n).  So before each use
+ * we ask two questions.  Does the socket object still have the number?
+ * (detach() leaves the file open.) Does the number still name the same device
+ * and inode? (Each socket has an inode of its own.) The second question costs
+ * a system call of 0.2 us.  A PRIVATE descriptor saves that: the program
+ * cannot close it.
  *
- * Who finds it lost acts as if the system call had said EBADF.
+ * If the descriptor is GONE, the caller acts as after EBADF from a system
+ * call.
  *
  * Invariant
- *   (1) A LOST descriptor is neither read, written, shut down, watched nor
- *       closed, and neither is it by the end of the object that we hold. */
+ *   (1) A GONE descriptor is neither read, written, shut down, watched nor
+ *       closed, not even when our socket or file object is freed. */
 #include "net/descriptor.h"
 
 #include "sys/nowait.h"
 
-/* Note which file fd is. */
+/* Note which file fd names. */
 static void
 descriptor_learn(al_descriptor *self)
 {
     self->file = (al_file_id){0};
     if (!al_file_id_matches(&self->file, self->fd)) {
-        self->phase = AL_DESCRIPTOR_LOST;
+        self->phase = AL_DESCRIPTOR_GONE;
     }
 }
 
@@ -44,15 +47,15 @@ descriptor_is_socket(const al_descriptor *self, al_state *state)
                               (PyTypeObject *)state->imports.socket_socket);
 }
 
-/* The number that a socket object has now, -1 if it has none. Its class may
- * override fileno(), which is not asked. */
+/* The number that a socket object has now, -1 if it has none. Calls
+ * socket.socket.fileno(), even if the object's class overrides fileno(). */
 static int
 descriptor_number(const al_descriptor *self, al_state *state)
 {
     PyObject *number =
         PyObject_CallOneArg(state->imports.socket_fileno, self->object);
     if (number == NULL) {
-        PyErr_Clear(); /* no memory: let the file decide */
+        PyErr_Clear(); /* no memory: rely on the second question */
         return self->fd;
     }
     int fd = (int)PyLong_AsLong(number);
@@ -98,15 +101,15 @@ al_descriptor_show(al_descriptor *self)
 }
 
 void
-al_descriptor_lose(al_descriptor *self)
+al_descriptor_mark_gone(al_descriptor *self)
 {
     if (self->phase != AL_DESCRIPTOR_NONE) {
-        self->phase = AL_DESCRIPTOR_LOST;
+        self->phase = AL_DESCRIPTOR_GONE;
     }
 }
 
 bool
-al_descriptor_look(al_descriptor *self, al_state *state)
+al_descriptor_check(al_descriptor *self, al_state *state)
 {
     if (self->phase != AL_DESCRIPTOR_SHARED) {
         return self->phase == AL_DESCRIPTOR_PRIVATE;
@@ -115,7 +118,7 @@ al_descriptor_look(al_descriptor *self, al_state *state)
          descriptor_number(self, state) != self->fd) ||
         !al_file_id_matches(&self->file, self->fd))
     {
-        self->phase = AL_DESCRIPTOR_LOST;
+        self->phase = AL_DESCRIPTOR_GONE;
         return false;
     }
     return true;
@@ -135,7 +138,8 @@ descriptor_call(al_descriptor *self, PyObject *method)
     return 0;
 }
 
-/* Keep the end of the object from closing a file that is not ours: by (1).
+/* Keep the object from closing a file that is not ours when it is freed, by
+ * (1).
  * 0, or -1 with an exception set. */
 static int
 descriptor_disarm(al_descriptor *self, al_state *state)
@@ -145,11 +149,12 @@ descriptor_disarm(al_descriptor *self, al_state *state)
                    ? descriptor_call(self, state->names.detach)
                    : 0;
     }
-    /* A file object cannot forget its number: it has to live. */
+    /* A file object has no detach() that makes it forget its number. So keep
+     * it alive for ever, in a list. */
     int is_closed = 0;
     PyObject *closed = PyObject_GetAttr(self->object, state->names.closed);
     if (closed == NULL) {
-        PyErr_Clear(); /* no file object: whatever it is, it may close fd */
+        PyErr_Clear(); /* not a file object, but freeing it may close fd */
     }
     else {
         is_closed = PyObject_IsTrue(closed);
@@ -168,7 +173,7 @@ al_descriptor_release(al_descriptor *self, al_state *state)
         return 0;
     }
     bool is_ours = al_descriptor_is_ours(self, state);
-    self->phase = AL_DESCRIPTOR_NONE; /* first: the object may run anything */
+    self->phase = AL_DESCRIPTOR_NONE; /* first: close() may run anything */
     if (self->object != NULL) {
         return is_ours ? descriptor_call(self, state->names.close)
                        : descriptor_disarm(self, state);

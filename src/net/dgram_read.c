@@ -5,30 +5,31 @@
  *                                          v
  *                                         in ---> datagram_received(), each
  *
- * One read a turn, of up to AL_SOCK_BATCH datagrams.  Asking for many costs a
- * little more than asking for one: as long as they come alone they are read by
- * recvfrom, and every now and then a read asks for several; where it gets more
- * than one, so do the next.  Where others are ready now and then a read asks for
- * a few only: nothing interrupts it, and to get 32 takes 20 microseconds or more.
+ * A transport reads once a turn, up to AL_SOCK_BATCH datagrams.  recvmmsg
+ * costs a little more than recvfrom.  So while datagrams come one by one,
+ * recvfrom reads them, and now and then a read asks for several (a probe).  If
+ * it gets more than one, the next reads ask for several, too.  If other
+ * descriptors are ready now and then, a read asks for a few only: reading 32
+ * datagrams takes 20 microseconds or more, and nothing interrupts it.
  *
- * In asyncio each datagram has a turn of its own.  Two things end ours after a
- * datagram; the rest of the batch waits for the next turn:
- *   - datagram_received() has queued something, such as the task it wakes: that
- *     runs before the next datagram comes, and may get each of them;
- *   - the turn's budget is spent (io/budget.h): the protocol takes its time, and
- *     other connections wait.  The next turn polls for them first.
+ * In asyncio each datagram has a turn of its own.  Here a turn delivers
+ * several, but the rest of the batch waits for the next turn as soon as
+ *   - datagram_received() has queued an entry, such as the task that it wakes.
+ *     That entry runs before the next datagram, as in asyncio.
+ *   - the turn's budget is spent (io/budget.h): other connections wait.  The
+ *     next turn polls for them first.
  *
  * Invariants
  *   (1) The buffer, which all transports share, is used between the system
- *       call and the copies only, with no call into Python in between: not
- *       even the allocation of a container, which may collect garbage.
- *   (2) datagram_received() is not called unless al_transport_is_reading(): the
- *       one before it may have paused or closed the transport. What is left
- *       in `in` when it is paused comes first when it is resumed.
- *   (3) `in` is not empty => the transport is paused, or is_rest_queued, or its
- *       reading is going on.
- *   (4) Each transport reads, or hands over a rest, once in a turn: what the
- *       last datagram has queued runs before the next one.
+ *       call and the copies only, with no call into Python in between.  Even
+ *       allocating a container would be one: it may collect garbage.
+ *   (2) datagram_received() is called only if al_transport_is_reading(): the
+ *       call before it may have paused or closed the transport.  Datagrams
+ *       that are left in `in` by a pause come first after resume_reading().
+ *   (3) `in` is not empty => the transport is paused, or is_rest_queued, or a
+ *       read of it is running.
+ *   (4) A transport reads or delivers a rest once in a turn.  So the entries
+ *       that the last datagram has queued run before the next datagram.
  */
 #include "net/dgram_transport.h"
 
@@ -37,21 +38,24 @@
 #include "sys/sock.h"
 #include "sched/ready.h"
 
-/* asyncio's max_size, which is for Unix sockets: UDP ends at 64 KiB. */
+/* asyncio's max_size. Only Unix sockets have such datagrams: UDP has at most
+ * 64 KiB. */
 #define AL_DGRAM_MAX ((size_t)256 * 1024)
 #define AL_DGRAM_UDP_MAX ((size_t)64 * 1024)
-/* From one datagram of a batch to the next: not a power of two, or they would
- * all want the same few lines of the cache. */
+/* The distance between two datagrams of a batch in the buffer. It is no power
+ * of two: otherwise all datagrams would compete for the same few cache
+ * lines. */
 #define AL_DGRAM_STRIDE (AL_DGRAM_UDP_MAX + 320)
 #define AL_DGRAM_BUFFER (AL_DGRAM_STRIDE * AL_SOCK_BATCH)
 
-#define AL_DGRAM_PROBE 8         /* how many the first read of several wants */
-#define AL_DGRAM_BESIDE 4        /* at most, where others are ready, too */
-#define AL_DGRAM_PATIENCE_MAX 16 /* reads of one for each probe in vain */
+#define AL_DGRAM_PROBE 8         /* how many datagrams a probe asks for */
+#define AL_DGRAM_BESIDE 4        /* the most if others are ready, too */
+#define AL_DGRAM_PATIENCE_MAX 16 /* the most reads of one between probes */
 
 /* --- one or several? ---------------------------------------------------- */
 
-/* Learn from a read that asked for in_batch, or fewer, and got `n`. */
+/* A read has asked for in_batch datagrams or fewer and got `n`: choose how
+ * many the next read asks for. */
 static void
 dgram_read_adapt(DatagramTransportObject *self, int n)
 {
@@ -80,10 +84,10 @@ dgram_read_adapt(DatagramTransportObject *self, int n)
 
 /* --- Protocol ----------------------------------------------------------- */
 
-/* 0, or -1 with what datagram_received() raised set. */
+/* Call datagram_received(): 0, or -1 with its exception set. */
 static int
-dgram_read_hand_over(DatagramTransportObject *self, PyObject *data,
-                     const al_sockaddr *from)
+dgram_read_deliver(DatagramTransportObject *self, PyObject *data,
+                   const al_sockaddr *from)
 {
     TransportObject *base = &self->base;
 
@@ -92,7 +96,8 @@ dgram_read_hand_over(DatagramTransportObject *self, PyObject *data,
         return -1;
     }
     int rc = 0;
-    if (AL_LIKELY(base->protocol.object != NULL)) { /* it may have collected */
+    /* Making the address may have collected garbage, and so have ended us. */
+    if (AL_LIKELY(base->protocol.object != NULL)) {
         rc = al_protocol_datagram_received(&base->protocol, base->state, data,
                                            address);
     }
@@ -100,7 +105,7 @@ dgram_read_hand_over(DatagramTransportObject *self, PyObject *data,
     return rc;
 }
 
-/* Whether the next datagram in `in`, if any, is for this turn, too. */
+/* Whether there is a next datagram in `in` that this turn may deliver, too. */
 static bool
 dgram_read_may_go_on(DatagramTransportObject *self)
 {
@@ -112,19 +117,19 @@ dgram_read_may_go_on(DatagramTransportObject *self)
            al_budget_is_left_beside(loop);
 }
 
-/* Hand over the first datagram in `in`, and the others if this turn has time
- * for them. 0, or -1 with an exception set. */
+/* Deliver the first datagram in `in`, and the others if the turn has time for
+ * them. 0, or -1 with an exception set. */
 static int
-dgram_read_hand_over_all(DatagramTransportObject *self)
+dgram_read_deliver_all(DatagramTransportObject *self)
 {
     do {
         al_dgram_in item = self->in[self->in_head];
 
         self->in_head++;
         self->in_count--;
-        int rc = dgram_read_hand_over(self, item.data, &item.from);
+        int rc = dgram_read_deliver(self, item.data, &item.from);
         Py_DECREF(item.data);
-        /* Each is a callback of its own: its writes wait for no other. */
+        /* Each call is a step of its own: send the bytes that it left held. */
         if (AL_UNLIKELY(rc < 0 || al_transport_send_held(&self->base) < 0)) {
             return -1;
         }
@@ -134,8 +139,8 @@ dgram_read_hand_over_all(DatagramTransportObject *self)
 
 /* --- reading ------------------------------------------------------------ */
 
-/* The three ways to read: 0, or -1 with an exception to be reported or raised
- * set. */
+/* The functions that read return 0, or -1 with an exception set, which the
+ * caller reports. */
 static int
 dgram_read_failed(DatagramTransportObject *self, ssize_t n)
 {
@@ -161,10 +166,10 @@ dgram_read_one(DatagramTransportObject *self)
     if (data == NULL) {
         return al_dgram_transport_fail(self, AL_DGRAM_READ_FAILED);
     }
-    if (self->family != AF_UNIX) { /* whose datagrams may be too large */
+    if (self->family != AF_UNIX) { /* Unix datagrams may not fit a batch */
         dgram_read_adapt(self, 1);
     }
-    int rc = dgram_read_hand_over(self, data, &from);
+    int rc = dgram_read_deliver(self, data, &from);
     Py_DECREF(data);
     return rc;
 }
@@ -196,7 +201,7 @@ dgram_read_several(DatagramTransportObject *self)
         return dgram_read_failed(self, n);
     }
     self->in_head = self->in_count = 0;
-    for (int i = 0; i < n; i++) { /* by (1), all of them before the first */
+    for (int i = 0; i < n; i++) { /* by (1), copy all before delivering one */
         PyObject *data = PyBytes_FromStringAndSize(
             datagrams[i].data, (Py_ssize_t)datagrams[i].size);
         if (data == NULL) {
@@ -205,10 +210,11 @@ dgram_read_several(DatagramTransportObject *self)
         self->in[i].data = data;
         self->in_count++;
     }
-    return n == 0 ? 0 : dgram_read_hand_over_all(self);
+    return n == 0 ? 0 : dgram_read_deliver_all(self);
 }
 
-/* Of a family whose addresses only the socket module knows. */
+/* Read by the socket object: only the socket module knows the addresses of
+ * this family. */
 static int
 dgram_read_by_socket(DatagramTransportObject *self)
 {
@@ -240,20 +246,21 @@ static int
 dgram_read(DatagramTransportObject *self)
 {
     if (self->in_count > 0) {
-        return dgram_read_hand_over_all(self);
+        return dgram_read_deliver_all(self);
     }
     if (AL_UNLIKELY(!al_transport_is_ours(&self->base))) {
-        al_fdwatch_clear_reader(&self->watch); /* its events are another's */
+        al_fdwatch_clear_reader(&self->watch); /* of another file by now */
         return dgram_read_failed(self, -EBADF);
     }
-    if (AL_UNLIKELY(!self->is_plain)) {
+    if (AL_UNLIKELY(!self->knows_family)) {
         return dgram_read_by_socket(self);
     }
     return self->in_batch == 1 ? dgram_read_one(self)
                                : dgram_read_several(self);
 }
 
-/* al_run_fn: hand over the rest, behind what was queued meanwhile. */
+/* al_run_fn: deliver the rest, after the entries that were queued
+ * meanwhile. */
 static int
 dgram_read_run_rest(al_loop_head *loop, PyObject *op)
 {
@@ -263,7 +270,8 @@ dgram_read_run_rest(al_loop_head *loop, PyObject *op)
     return self->in_count > 0 ? al_dgram_read_run(loop, op) : 0;
 }
 
-/* Make (3) hold. 0, or -1 with an exception set. */
+/* If datagrams are left in `in`, queue an entry for them, by (3). 0, or -1
+ * with an exception set. */
 static int
 dgram_read_queue_rest(DatagramTransportObject *self)
 {
@@ -279,7 +287,7 @@ dgram_read_queue_rest(DatagramTransportObject *self)
     }
     self->is_rest_queued = true;
     if (!al_budget_is_left_beside(self->base.loop)) {
-        al_loop_note_event(self->base.loop); /* poll before it: others wait */
+        al_loop_note_event(self->base.loop); /* poll first: others wait */
     }
     return 0;
 }
@@ -292,7 +300,7 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     int rc = 0;
 
     if (!al_transport_is_reading(&self->base) || self->is_rest_queued) {
-        return 0; /* by (2), paused or closed after this was queued; by (3) */
+        return 0; /* by (2), or the rest comes first, by (3) */
     }
     if (self->in_turn == base->loop->turn) { /* by (4) */
         return dgram_read_queue_rest(self);
@@ -306,7 +314,8 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         }
         rc = al_transport_leave(base, dgram_read(self));
         if (AL_UNLIKELY(rc < 0)) {
-            /* As any callback's: the transport goes on, the rest follows. */
+            /* Report it like the exception of any callback. The transport goes
+             * on with the rest. */
             rc = al_transport_report(
                 base, PyUnicode_FromString("Exception in callback "
                                            "DatagramTransport._read_ready()"));
@@ -361,7 +370,7 @@ al_dgram_read_start(TransportObject *base)
 void
 al_dgram_read_clear(DatagramTransportObject *self)
 {
-    while (self->in_count > 0) { /* bytes: lets no code run */
+    while (self->in_count > 0) { /* freeing bytes runs no code */
         self->in_count--;
         Py_DECREF(self->in[self->in_head++].data);
     }

@@ -4,8 +4,8 @@
  *                                                              |
  *                                              dgram_read.c, dgram_write.c
  *
- * Making an endpoint is cold: what the socket is, and the names of its ends,
- * are asked of the socket object, which knows every family there is.
+ * Making an endpoint need not be fast.  So we ask the socket object for its
+ * family and addresses: it knows every address family.
  *
  * Invariant
  *   (1) The watch is out of the loop's table before the descriptor is closed.
@@ -68,7 +68,7 @@ static PyObject *
 dgram_transport_make_extra(TransportObject *Py_UNUSED(base),
                            PyObject *Py_UNUSED(name))
 {
-    return NULL; /* all there is was put in at the start */
+    return NULL; /* all items are in the dict from the start */
 }
 
 static const al_transport_kind dgram_transport_kind = {
@@ -94,7 +94,8 @@ al_dgram_transport_fail(DatagramTransportObject *self, const char *message)
     }
     PyObject *exc = PyErr_GetRaisedException();
     int rc = 0;
-    if (base->protocol.object != NULL) { /* the socket's methods may end us */
+    /* A method of the socket may have ended us. */
+    if (base->protocol.object != NULL) {
         rc = al_protocol_error_received(&base->protocol, base->state, exc);
     }
     Py_DECREF(exc);
@@ -103,7 +104,7 @@ al_dgram_transport_fail(DatagramTransportObject *self, const char *message)
 
 /* --- start -------------------------------------------------------------- */
 
-/* Put what a method of the socket says into the extra information.
+/* Call a method of the socket and put the result into the extra information.
  * -> borrowed, or NULL with an exception set. */
 static PyObject *
 dgram_transport_ask(DatagramTransportObject *self, PyObject *name,
@@ -120,8 +121,8 @@ dgram_transport_ask(DatagramTransportObject *self, PyObject *name,
     return rc < 0 ? NULL : value; /* the dict owns it */
 }
 
-/* Fill the extra information, and learn from it: 0, or -1 with an exception
- * set. */
+/* Fill the extra information, and find out whether the socket has a peer: 0,
+ * or -1 with an exception set. */
 static int
 dgram_transport_look(DatagramTransportObject *self)
 {
@@ -150,8 +151,8 @@ dgram_transport_look(DatagramTransportObject *self)
     if (peer == NULL) {
         return -1;
     }
-    /* As asyncio looks at it. A Unix socket pair's peer is '': asyncio fails
-     * to send to it, we do not. */
+    /* asyncio tests the truth of the peer name. For a Unix socket pair it is
+     * '': asyncio fails to send to that peer, we do not. */
     Py_INCREF(peer);
     int is_connected = PyObject_IsTrue(peer);
     self->is_paired = peer != Py_None;
@@ -175,11 +176,12 @@ dgram_transport_learn_family(DatagramTransportObject *self)
         return -1;
     }
     self->family = (int)family;
-    self->is_plain = al_sockaddr_knows(self->family);
+    self->knows_family = al_sockaddr_knows(self->family);
     return 0;
 }
 
-/* 0, or -1 with an exception set; then the descriptor is not ours. */
+/* 0, or -1 with an exception set; then the caller still owns the
+ * descriptor. */
 static int
 dgram_transport_init(DatagramTransportObject *self, al_loop_head *loop,
                      const al_dgram_transport_parts *parts)
@@ -199,7 +201,7 @@ dgram_transport_init(DatagramTransportObject *self, al_loop_head *loop,
         return -1;
     }
     if (parts->address != NULL) {
-        /* By its truth, as asyncio does. */
+        /* Test its truth, as asyncio does. */
         int is_given = PyObject_IsTrue(parts->address);
         if (is_given < 0) {
             return -1;
@@ -226,7 +228,7 @@ al_dgram_transport_new(al_loop_head *loop,
         dgram_transport_init(self, loop, parts) < 0 ||
         al_fd_transport_start(&self->base, parts->waiter) < 0)
     {
-        /* Not begun, not ours: the caller closes it. */
+        /* The caller still owns the socket and closes it. */
         al_descriptor_give_back(&self->base.desc);
         Py_DECREF(self);
         return NULL;
@@ -267,7 +269,7 @@ DatagramTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     al_dgram_read_clear(self);
     al_fdwatch_clear_reader(&self->watch);
     if (self->out_count > 0) {
-        Py_RETURN_NONE; /* dgram_write.c will come back to it */
+        Py_RETURN_NONE; /* dgram_write_run() ends us when the queue is sent */
     }
     al_fdwatch_clear_writer(&self->watch);
     if (base->lost == 0 && al_transport_lose(base, NULL) < 0) {
@@ -320,8 +322,8 @@ DatagramTransport_traverse(PyObject *op, visitproc visit, void *arg)
 {
     DatagramTransportObject *self = DatagramTransportObject_CAST(op);
 
-    /* The references of the watch's entries are the loop's, which visits
-     * them; what was received, and from whom, refers to nothing. */
+    /* The loop visits the entries of the watch. Received bytes objects and
+     * their addresses refer to nothing. */
     Py_VISIT(self->address);
     for (size_t i = 0; i < self->out_count; i++) {
         size_t place = (self->out_head + i) & (self->out_capacity - 1);

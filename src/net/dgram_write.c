@@ -1,21 +1,23 @@
 /* dgram_write.c - the write side of a datagram transport.
  *
- *     sendto(data, address) ---> sendto              gone: the usual case
- *                                  | not now
+ *     sendto(data, address) ---> sendto              usually takes it
+ *                                  | EAGAIN
  *                                  v
  *                                 out ---> (fd writable) ---> sendmmsg
  *
- * A destination is numbers for the kernel, or what only the socket module
- * understands (a host by name, a wrong type): that goes through the socket's
- * own sendto(), which resolves it or says what is wrong with it.
+ * We convert numeric addresses to the kernel's form.  All others (a host name,
+ * a wrong type) go to the sendto() method of the socket object, which resolves
+ * them or raises the right exception.
  *
  * Invariants
  *   (1) out is not empty => the writer entry is set, or the loop is closed.
- *   (2) Nothing is sent past what is queued: datagrams leave in order.
+ *   (2) While datagrams are queued, new ones go behind them: all leave in
+ *       order.
  *   (3) Nothing is queued once connection_lost() is scheduled: nobody would
  *       send it.
- *   (4) A watch out of the loop's table while the loop is open: another
- *       transport has taken the descriptor over, from one that was closing.
+ *   (4) If the watch is not in the loop's table although the loop is open,
+ *       another transport has taken over the descriptor, while we were
+ *       closing.
  */
 #include "base/args.h"
 #include "base/errors.h"
@@ -23,17 +25,17 @@
 #include "net/dgram_transport.h"
 #include "sys/sock.h"
 
-/* Places: of a new queue, and that a cut leaves (4 KiB). */
+/* Places of a new queue; the fewest that a cut leaves (4 KiB). */
 #define DGRAM_OUT_FIRST 8
 #define DGRAM_OUT_LEAST 32
 
 #define AL_DGRAM_WRITE_FAILED "Fatal write error on datagram transport"
 
-/* Where a datagram goes. */
+/* How a datagram is sent. */
 typedef enum {
     AL_DGRAM_TO_PEER,    /* the socket is connected */
-    AL_DGRAM_TO_ADDRESS, /* the kernel's form is known */
-    AL_DGRAM_BY_SOCKET,  /* the socket's own method knows */
+    AL_DGRAM_TO_ADDRESS, /* we know the kernel's form of the address */
+    AL_DGRAM_BY_SOCKET,  /* by the socket object's sendto() */
 } al_dgram_way;
 
 /* --- the queue ---------------------------------------------------------- */
@@ -61,7 +63,7 @@ dgram_out_resize(DatagramTransportObject *self, size_t capacity)
     return 0;
 }
 
-/* Make room for one more: 0, or -1 with MemoryError set. */
+/* Make room for one more datagram: 0, or -1 with MemoryError set. */
 static int
 dgram_out_grow(DatagramTransportObject *self)
 {
@@ -74,13 +76,13 @@ dgram_out_grow(DatagramTransportObject *self)
     return 0;
 }
 
-/* Give back places. */
+/* Make the queue shorter if it has far too many places. */
 static void
 dgram_out_cut(DatagramTransportObject *self)
 {
     if (al_grow_is_spare(self->out_capacity, self->out_count, DGRAM_OUT_LEAST))
     {
-        /* Without memory for it, it stays as long as it is. */
+        /* If there is no memory for the shorter queue, the long one stays. */
         (void)dgram_out_resize(
             self,
             al_grow_cut(self->out_capacity, self->out_count, DGRAM_OUT_LEAST));
@@ -93,8 +95,8 @@ dgram_out_counted(const al_dgram_out *item)
     return (size_t)PyBytes_GET_SIZE(item->data) + AL_DATAGRAM_HEADER;
 }
 
-/* Queue a datagram of exact bytes; takes references. 0, or -1 with MemoryError
- * set. */
+/* Queue a datagram; `bytes` is exactly a bytes object. Takes references. 0, or
+ * -1 with MemoryError set. */
 static int
 dgram_out_push(DatagramTransportObject *self, PyObject *bytes,
                al_dgram_way way, PyObject *address, const al_sockaddr *to)
@@ -114,7 +116,7 @@ dgram_out_push(DatagramTransportObject *self, PyObject *bytes,
     return 0;
 }
 
-/* Take off the first. May run any code (through its address). */
+/* Drop the first datagram. May run any code: its address may be any object. */
 static void
 dgram_out_pop(DatagramTransportObject *self)
 {
@@ -140,8 +142,8 @@ al_dgram_write_clear(DatagramTransportObject *self)
 
 /* --- sending ------------------------------------------------------------ */
 
-/* How to send to `address`; *to points to what it is for the kernel, which may
- * be kept in `storage`. Never fails. */
+/* How to send to `address`. *to is the kernel's form of it, or NULL; it may
+ * point to `storage`. Never fails. */
 static al_dgram_way
 dgram_write_way(DatagramTransportObject *self, PyObject *address,
                 al_sockaddr *storage, const al_sockaddr **to)
@@ -150,7 +152,7 @@ dgram_write_way(DatagramTransportObject *self, PyObject *address,
     if (self->is_connected || (self->is_paired && address == Py_None)) {
         return AL_DGRAM_TO_PEER;
     }
-    if (AL_UNLIKELY(!self->is_plain)) {
+    if (AL_UNLIKELY(!self->knows_family)) {
         return AL_DGRAM_BY_SOCKET;
     }
     *to = al_addr_cache_find(self->senders, address);
@@ -160,7 +162,7 @@ dgram_write_way(DatagramTransportObject *self, PyObject *address,
     int rc = al_sockaddr_from_python(storage, self->family, address);
     if (rc != 0) {
         if (rc < 0) {
-            PyErr_Clear(); /* the socket says it in its own words */
+            PyErr_Clear(); /* the socket object raises its own */
         }
         return AL_DGRAM_BY_SOCKET;
     }
@@ -168,13 +170,13 @@ dgram_write_way(DatagramTransportObject *self, PyObject *address,
     return AL_DGRAM_TO_ADDRESS;
 }
 
-/* Send through the socket's own method: 0; 1: not now; -1 with an exception
- * set. */
+/* Send by the socket object: 0; 1: try again when the descriptor is writable;
+ * -1 with an exception set. */
 static int
 dgram_write_by_socket(DatagramTransportObject *self, PyObject *data,
                       PyObject *address)
 {
-    /* It may run other threads. */
+    /* sendto() may let other threads run, which may end us: own the socket. */
     PyObject *sock = Py_NewRef(self->base.desc.object);
     PyObject *result = PyObject_CallMethodObjArgs(
         sock, self->base.state->names.sendto, data, address, NULL);
@@ -227,8 +229,9 @@ dgram_write_to(DatagramTransportObject *self, PyObject *data,
 
 /* --- the descriptor is writable ----------------------------------------- */
 
-/* Send the first ones that go without the socket's help: how many went, 0 for
- * not now, -1 with OSError set for the first. */
+/* Send the first datagrams, up to one that needs the socket object. Returns
+ * how many were sent; 0: try again when the descriptor is writable; -1 with
+ * the OSError of the first datagram set. */
 static int
 dgram_write_batch(DatagramTransportObject *self)
 {
@@ -258,7 +261,8 @@ dgram_write_batch(DatagramTransportObject *self)
     return -1;
 }
 
-/* Send the first one, or several. As dgram_write_batch(). */
+/* Send the first datagram or several; returns what dgram_write_batch()
+ * does. */
 static int
 dgram_write_first(DatagramTransportObject *self)
 {
@@ -275,9 +279,9 @@ dgram_write_first(DatagramTransportObject *self)
     return rc < 0 ? -1 : !rc;
 }
 
-/* Send what is queued; after a datagram that failed the rest is for the next
- * turn, as in asyncio. 1: go on; 0: that is all for now; -1 with an exception
- * to be reported or raised set. */
+/* Send the queue. After a datagram that failed, the rest is for the next turn,
+ * as in asyncio. 1: call resume_writing() if it is due; 0: not now; -1 with an
+ * exception set, which the caller reports. */
 static int
 dgram_write_flush(DatagramTransportObject *self)
 {
@@ -287,7 +291,8 @@ dgram_write_flush(DatagramTransportObject *self)
             break;
         }
         PyObject *raised = n < 0 ? PyErr_GetRaisedException() : NULL;
-        /* Whoever ran meanwhile may have dropped them: abort(). */
+        /* Code that ran meanwhile may have called abort(), which drops
+         * them. */
         for (int i = n < 0 ? 1 : n; i > 0 && self->out_count > 0; i--) {
             dgram_out_pop(self);
         }
@@ -300,10 +305,10 @@ dgram_write_flush(DatagramTransportObject *self)
     return 1;
 }
 
-/* The descriptor is not ours any more: drop what is queued, and tell the
- * protocol. 1, or -1 with what error_received() raised set. */
+/* The descriptor does not name our file any more: drop the queue, and call
+ * error_received(). 1, or -1 with its exception set. */
 static int
-dgram_write_lost(DatagramTransportObject *self)
+dgram_write_gone(DatagramTransportObject *self)
 {
     al_dgram_write_clear(self);
     al_error_set_errno(EBADF);
@@ -327,7 +332,7 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (rc == 0) {
         rc = al_transport_leave(base, al_transport_is_ours(base)
                                           ? dgram_write_flush(self)
-                                          : dgram_write_lost(self));
+                                          : dgram_write_gone(self));
     }
     if (rc < 0) {
         return al_transport_report(
@@ -340,8 +345,8 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return al_fd_transport_resume_writing(base);
 }
 
-/* Make (1) hold before something is queued. 0, or -1 with an exception set; the
- * transport may be lost afterwards. */
+/* Set the writer entry before a datagram is queued, by (1). The transport may
+ * be lost afterwards. 0, or -1 with an exception set. */
 static int
 dgram_write_watch(DatagramTransportObject *self)
 {
@@ -386,9 +391,9 @@ dgram_write_check_address(DatagramTransportObject *self, PyObject *address)
     return is_same > 0 ? 0 : -1;
 }
 
-/* Whether a sendto() is for the void: as in asyncio one to the peer counts,
- * and from some on there is a warning. One to anybody still goes out until
- * connection_lost() was called. */
+/* Whether a sendto() is ignored because the connection is lost. If so, count
+ * it, and warn from AL_TRANSPORT_LOST_WRITES on. As in asyncio, an endpoint
+ * without a remote address still sends until connection_lost() was called. */
 static bool
 dgram_write_is_lost(DatagramTransportObject *self)
 {
@@ -407,9 +412,10 @@ dgram_write_is_lost(DatagramTransportObject *self)
     return true;
 }
 
-/* Queue what the kernel does not take now. 0, or -1 with an exception set. */
+/* Queue a datagram that the kernel does not take now. 0, or -1 with an
+ * exception set. */
 static int
-dgram_write_later(DatagramTransportObject *self, PyObject *bytes,
+dgram_write_queue(DatagramTransportObject *self, PyObject *bytes,
                   al_dgram_way way, PyObject *address, const al_sockaddr *to)
 {
     TransportObject *base = &self->base;
@@ -424,7 +430,7 @@ dgram_write_later(DatagramTransportObject *self, PyObject *bytes,
         return 0; /* by (3) */
     }
     if (dgram_out_push(self, bytes, way, address, to) < 0) {
-        return -1; /* a writer with nothing to do is harmless */
+        return -1; /* the writer entry, with nothing to send, is harmless */
     }
     return al_transport_maybe_pause(base);
 }
@@ -438,7 +444,7 @@ dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
     const al_sockaddr *to;
 
     if (AL_UNLIKELY(!al_transport_is_ours(base))) {
-        return dgram_write_lost(self) < 0 ? -1 : 0;
+        return dgram_write_gone(self) < 0 ? -1 : 0;
     }
     al_dgram_way way = dgram_write_way(self, address, &storage, &to);
     al_loop_note_event(base->loop);
@@ -453,14 +459,14 @@ dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
             return al_dgram_transport_fail(self, AL_DGRAM_WRITE_FAILED);
         }
     }
-    /* What is kept must not change: PyBytes_FromObject() copies, and may run
-     * anything to get at it. */
+    /* The program may change its buffer later, so copy it.
+     * PyBytes_FromObject() may run anything. */
     PyObject *bytes =
         PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
     if (bytes == NULL) {
         return -1;
     }
-    int rc = dgram_write_later(self, bytes, way, address, to);
+    int rc = dgram_write_queue(self, bytes, way, address, to);
     Py_DECREF(bytes);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* fd_transport.c - what the transports of descriptors do alike.
+/* fd_transport.c - what is the same for sockets, datagrams and pipes.
  *
  *     new ---> al_fd_transport_start()
  *                    | next turn
@@ -6,11 +6,12 @@
  *                    |
  *              sock_*.c, dgram_*.c, pipe_*.c, until transport.c ends it
  *
- * A socket's transport has a watch of its own, which is in the loop's table from
- * the start to the end.  One that is out of it although the loop is open has lost
- * its descriptor's number to another transport (net/claim.c): it ends at the
- * next thing it does.  A pipe may have two transports, one for each direction,
- * which share the loop's own watch of the descriptor: pipe_transport.c. */
+ * The transport of a socket embeds a watch, which is in the loop's table from
+ * the start to the end.  If the watch is not in the table although the loop is
+ * open, another transport has taken over the descriptor's number
+ * (net/claim.c).  The first transport ends as soon as it uses the watch.  A
+ * pipe may have two transports, one for each direction, which share a watch
+ * that the loop's table has made: pipe_transport.c. */
 #include "net/fd_transport.h"
 
 #include "base/errors.h"
@@ -18,7 +19,7 @@
 
 /* --- start ---------------------------------------------------------------- */
 
-/* Let what made us go on: 0, or -1 with an exception set. */
+/* Wake the waiter, if there is one: 0, or -1 with an exception set. */
 static int
 fd_transport_wake(TransportObject *self)
 {
@@ -53,15 +54,15 @@ fd_transport_call_made(TransportObject *self)
     return rc;
 }
 
-/* al_run_fn: the three steps that asyncio queues one after another. A failure
- * of one does not keep the next from happening. */
+/* al_run_fn: what asyncio queues as three callbacks. If one of them fails, the
+ * next ones are done all the same. */
 static int
 fd_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     TransportObject *self = TransportObject_CAST(op);
 
-    /* The loop was closed and the transport finalised; or somebody has called
-     * _begin(). */
+    /* Either the loop was closed and the transport finalised, or the program
+     * has called _begin() itself. */
     if (self->phase == AL_TRANSPORT_CLOSED ||
         self->protocol.connection_made == NULL)
     {
@@ -69,7 +70,7 @@ fd_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
     }
     PyObject *raised =
         fd_transport_call_made(self) < 0 ? PyErr_GetRaisedException() : NULL;
-    /* That may have paused, closed or aborted us. */
+    /* connection_made() may have paused, closed or aborted us. */
     if (self->phase != AL_TRANSPORT_CLOSED &&
         self->kind->start_reading(self) < 0)
     {
@@ -162,7 +163,7 @@ al_fd_transport_py_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 static void
-fd_transport_note(TransportObject *self, const char *format)
+fd_transport_log(TransportObject *self, const char *format)
 {
     if (self->loop != NULL && self->loop->is_debug) {
         al_transport_debug(self, format);
@@ -177,7 +178,7 @@ al_fd_transport_py_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (al_transport_is_reading(self)) {
         self->is_paused = true;
         self->kind->stop_reading(self);
-        fd_transport_note(self, "%r pauses reading");
+        fd_transport_log(self, "%r pauses reading");
     }
     Py_RETURN_NONE;
 }
@@ -192,10 +193,10 @@ al_fd_transport_py_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     self->is_paused = false;
     if (self->kind->start_reading(self) < 0) {
-        self->is_paused = true; /* it may be tried again */
+        self->is_paused = true; /* the program may try again */
         return NULL;
     }
-    fd_transport_note(self, "%r resumes reading");
+    fd_transport_log(self, "%r resumes reading");
     Py_RETURN_NONE;
 }
 
@@ -280,7 +281,7 @@ void
 al_fd_transport_dealloc(PyObject *op, inquiry clear, void (*free)(PyObject *))
 {
     if (PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return; /* the warning has brought it back to life */
+        return; /* a handler of the warning keeps the transport */
     }
     PyObject_GC_UnTrack(op);
     if (TransportObject_CAST(op)->weakrefs != NULL) {

@@ -1,5 +1,5 @@
-/* fd_transport.h - what the transports of descriptors do alike: begin, read or
- * pause, watch for the chance to send, show themselves, end. */
+/* fd_transport.h - what is the same for sockets, datagrams and pipes: the
+ * start, pause and resume, the writer entry, repr, the end. */
 #ifndef AL_NET_FD_TRANSPORT_H
 #define AL_NET_FD_TRANSPORT_H
 
@@ -9,27 +9,27 @@
 
 #define AL_FD_TRANSPORT_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
 
-/* Have connection_made() called in the next turn, reading started and `waiter`
- * (a future, borrowed; NULL or None: none) woken after it. 0, or -1 with an
- * exception set (RuntimeError on a closed loop). */
+/* In the next turn, call connection_made(), start reading and wake `waiter` (a
+ * future, borrowed; NULL or None: none). 0, or -1 with an exception set
+ * (RuntimeError on a closed loop). */
 AL_NODISCARD int
 al_fd_transport_start(TransportObject *self, PyObject *waiter);
 
-/* Have `run` queued whenever the descriptor of a socket is readable: for
- * kind->start_reading(). 0, or -1 with an exception set. */
+/* For kind->start_reading() of a socket: queue `run` whenever the descriptor
+ * is readable. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_fd_transport_watch_reader(TransportObject *self, al_fdwatch *watch,
                              al_run_fn run);
 
-/* The same for writable, before something is queued; the transport may be lost
- * afterwards. 0, or -1 with an exception set. */
+/* Queue `run` whenever the descriptor is writable. Call this before bytes are
+ * queued; it may end the connection. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_fd_transport_watch_writer(TransportObject *self, al_fdwatch *watch,
                              al_run_fn run);
 
-/* Learn from a read that got `n` bytes of `size` how much to ask for at the next
- * one: 0: the shared buffer is large enough; else bytes of an object that is read
- * into directly. */
+/* A read got `n` bytes of `size`: adapt the size of the next read. 0: read
+ * into the shared buffer; else read directly into an object of that many
+ * bytes. */
 static inline void
 al_fd_transport_adapt(size_t *read_size, size_t n, size_t size)
 {
@@ -41,9 +41,9 @@ al_fd_transport_adapt(size_t *read_size, size_t n, size_t size)
     }
 }
 
-/* The kernel has taken something of the queue: resume_writing(), if it is short
- * enough; and if it is empty, kind->drained(), and the end of a transport that
- * was closed. 0, or -1 with an exception set. */
+/* The kernel has taken bytes of the queue: call resume_writing() if the queue
+ * is short enough. If it is empty, call kind->drained(), and end a transport
+ * that was closed. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_fd_transport_resume_writing(TransportObject *self);
 
@@ -52,8 +52,8 @@ PyObject *
 al_fd_transport_repr(TransportObject *self, const al_fdwatch *watch,
                      size_t size);
 
-/* tp_finalize, and tp_dealloc around the type's own tp_clear, which is followed
- * by free(self) (NULL: none) for memory that tp_clear does not touch. */
+/* tp_finalize; and tp_dealloc, which calls the type's tp_clear and then
+ * free(self) (NULL: none) for memory that tp_clear does not free. */
 void
 al_fd_transport_finalize(PyObject *op);
 void
@@ -83,8 +83,8 @@ extern const char al_fd_transport_get_write_buffer_size_doc[];
 extern const char al_fd_transport_get_write_buffer_limits_doc[];
 extern const char al_fd_transport_set_write_buffer_limits_doc[];
 
-/* Every one has these. The last two are not for users: a call_soon() that is
- * overridden gets them. */
+/* All transports have these. The last two are not for users: we pass them to a
+ * call_soon() that is overridden. */
 #define AL_FD_TRANSPORT_METHODS                                               \
     {"is_closing", al_transport_py_is_closing, METH_NOARGS,                   \
      al_fd_transport_is_closing_doc},                                         \
@@ -100,7 +100,7 @@ extern const char al_fd_transport_set_write_buffer_limits_doc[];
             METH_NOARGS, NULL                                                 \
     }
 
-/* Those that read have these, */
+/* Transports that read have these, */
 #define AL_FD_TRANSPORT_READ_METHODS                                          \
     {"is_reading", al_fd_transport_py_is_reading, METH_NOARGS,                \
      al_fd_transport_is_reading_doc},                                         \
@@ -111,7 +111,7 @@ extern const char al_fd_transport_set_write_buffer_limits_doc[];
             al_fd_transport_resume_reading_doc                                \
     }
 
-/* and those that write these. */
+/* and transports that write have these. */
 #define AL_FD_TRANSPORT_WRITE_METHODS                                         \
     {"abort", al_transport_py_abort, METH_NOARGS, al_fd_transport_abort_doc}, \
         {"get_write_buffer_size", al_transport_py_get_write_buffer_size,      \

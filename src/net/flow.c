@@ -1,5 +1,5 @@
-/* flow.c - the limits between which a protocol is told to stop writing, and to
- * go on: as asyncio takes and derives them.
+/* flow.c - the limits for pause_writing() and resume_writing(), with asyncio's
+ * rules for their values.
  *
  *     bytes queued
  *       high ........./\.......... above: pause_writing()
@@ -16,8 +16,9 @@ al_flow_init(al_flow *self)
     *self = (al_flow){.high = AL_FLOW_HIGH, .low = AL_FLOW_HIGH / 4};
 }
 
-/* `high` and `low` as asyncio derives them from one another, new references.
- * 0, or -1 with an exception set. */
+/* Derive the limit that is not given (NULL) from the other one, as asyncio
+ * does. `high` and `low` get new references. 0, or -1 with an exception
+ * set. */
 static int
 flow_derive(PyObject *given_high, PyObject *given_low, PyObject **high,
             PyObject **low)
@@ -51,7 +52,7 @@ flow_derive(PyObject *given_high, PyObject *given_low, PyObject **high,
     return 0;
 }
 
-/* high >= low >= 0: 1 / 0, or -1 with an exception set. */
+/* Whether high >= low >= 0: 1 / 0, or -1 with an exception set. */
 static int
 flow_is_ordered(PyObject *high, PyObject *low)
 {
@@ -67,8 +68,8 @@ flow_is_ordered(PyObject *high, PyObject *low)
     return rc;
 }
 
-/* A limit, not negative, in whole bytes; what is too large (or infinite) is
- * the largest. 0, or -1 with an exception set. */
+/* Convert a limit, which is not negative, to whole bytes. A limit that is too
+ * large or infinite becomes the largest. 0, or -1 with an exception set. */
 static int
 flow_size(PyObject *limit, size_t *size)
 {

@@ -1,4 +1,4 @@
-/* flow.h - the limits between which a protocol is told to stop writing. */
+/* flow.h - the limits for pause_writing() and resume_writing(). */
 #ifndef AL_NET_FLOW_H
 #define AL_NET_FLOW_H
 
@@ -7,8 +7,8 @@
 #include <stdbool.h>
 
 typedef struct {
-    size_t high;    /* bytes queued above which the protocol is paused */
-    size_t low;     /* bytes queued down to which it is resumed */
+    size_t high;    /* pause the protocol above this number of queued bytes */
+    size_t low;     /* resume it at this number of queued bytes or below */
     bool is_paused; /* pause_writing() was called last */
 } al_flow;
 
@@ -16,8 +16,9 @@ typedef struct {
 void
 al_flow_init(al_flow *self);
 
-/* Take set_write_buffer_limits()'s arguments, numbers of bytes; NULL or None
- * means: derived from the other. 0, or -1 with ValueError or TypeError set. */
+/* Set the limits, in bytes, from the arguments of set_write_buffer_limits().
+ * NULL or None: derive this one from the other. 0, or -1 with ValueError or
+ * TypeError set. */
 AL_NODISCARD int
 al_flow_set_limits(al_flow *self, PyObject *high, PyObject *low);
 

@@ -1,4 +1,4 @@
-/* held.c - small writes that wait for the end of the step that made them.
+/* held.c - holds small writes until the end of the step that made them.
  *
  *     write(head) ---> held --- write(body) ---> held --- the step returns
  *                                                            | one sendmsg
@@ -6,53 +6,56 @@
  *                                                          the peer
  *
  * An HTTP server writes the head and the body of an answer in one step of a
- * task, or in one callback. Each write() would cost a system call, which is a
+ * task, or in one callback.  Each write() would cost a system call, which is a
  * tenth to a third of all that a request costs.  So a loop holds the writes of
- * one transport, at most one at a time, and sends them in one piece.
+ * one transport, at most one at a time, and sends them by one system call.
  *
  * A write is held if all of this is true:
  *
- *     | it must be so                             | or else
- *     |-------------------------------------------|----------------------------
+ *     | condition                                 | because otherwise
+ *     |-------------------------------------------|---------------------------
  *     | the last step that wrote to this          | a single write would wait
  *     |   transport has written several times     |   for nothing
- *     | 32 such steps were on trial before, and   | bytes wait for 200 us at most;
- *     |   took no longer than 200 us              |   a short life gains little
- *     | nothing is queued before it, and the      | who waits for the descriptor
- *     |   descriptor is not watched for writing   |   would send it anyway
- *     | a step of this loop runs, in this thread  | nobody would send it
- *     | only the loop has the descriptor          | the program's own send(), or
- *     |   (PRIVATE, net/descriptor.h)             |   a child, would overtake it
- *     | it is small: 16 KiB, and not more than    | the protocol would have to
- *     |   the high-water mark, with the rest      |   be paused
+ *     | 32 such steps were on trial before, and   | bytes could wait for more
+ *     |   took no longer than 200 us              |   than 200 us
+ *     | nothing is queued before it, and the      | the writer entry sends the
+ *     |   descriptor is not watched for writing   |   bytes anyway
+ *     | a step of this loop runs, in this thread  | nobody would send them
+ *     | only the loop has the descriptor          | the program's own send(),
+ *     |   (PRIVATE, net/descriptor.h)             |   or a child, could overtake
+ *     | all held bytes are at most 16 KiB, and    | the protocol would have to
+ *     |   at most the high-water mark             |   be paused
  *     | Loop(hold_writes=True), the default       | the program does not want it
  *
- * A step on trial sends each write at once, but the time is taken until what it
- * has written would have been sent, had it been held.
+ * A step on trial sends each write at once.  It only measures how long its
+ * bytes would have been held.
  *
  * Held bytes are sent (al_loop_send_held()) as soon as
  *
- *     - the step returns (sched/turn.c), before what it had is let go of; an
- *       eager task's first step is one, in the middle of another;
- *     - more is held than is small, or it has waited for 200 us when the next
- *       write comes. Nothing interrupts a step that runs long without another
- *       write: such a transport goes on trial again, each time for longer;
- *     - the loop is about to do anything else that others can see: it writes to
- *       or closes another transport, sends a datagram, calls a sock_* method,
- *       starts, signals or forks a process, hands a job to an executor, wakes
- *       another loop or runs in a step of it, starts or stops a server, binds
- *       a socket, sets an option of one, calls the exception handler;
- *     - the program asks the transport what it has left to send, whether it is
- *       closing, or for its socket.
+ *     - the step returns (sched/turn.c), before its entry is freed; the first
+ *       step of an eager task is such a step within another one;
+ *     - the next write makes the held bytes too many, or comes after 200 us.
+ *       Nothing interrupts a step that runs long without another write: such a
+ *       transport goes on trial again, each time for longer;
+ *     - the loop is about to do anything else that the outside sees: it
+ *       writes to or closes another transport, sends a datagram, calls a
+ *       sock_* method, starts, signals or forks a process, hands a job to an
+ *       executor, wakes another loop or runs in a step of it, starts or stops
+ *       a server, binds a socket, sets an option of one, calls the exception
+ *       handler;
+ *     - the program asks the transport for its write buffer size, whether it
+ *       is closing, or for its socket.
  *
- * A loop's attribute _held_most is what 200 us are in al_cycles(): tests, which a
- * busy machine interrupts, say by it which of their steps are long.
+ * A loop's attribute _held_most has the 200 us in units of al_cycles().  A
+ * busy machine interrupts tests, so they set it to say which of their steps
+ * are long.
  *
- * What remains visible is in docs/differences.md.
+ * docs/differences.md says what a program can notice of this.
  *
  * Invariants
- *   (1) loop->held.object != NULL => a step of the loop runs, and either it is on
- *       trial, or the transport's queue is not empty and its writer entry not set.
+ *   (1) loop->held.object != NULL => a step of the loop runs, and either it is
+ *       on trial, or the transport's queue is not empty and its writer entry
+ *       not set.
  *   (2) state->holders has the loops with loop->held.object != NULL. */
 #include "net/held.h"
 
@@ -64,9 +67,9 @@
 /* In al_cycles_budget(): 60 us on a processor of 5 GHz, 187 us at 1.6 GHz. */
 #define HELD_BUDGETS 3
 
-/* How many steps with several writes are on trial before the first one that is
- * held, and how many more after one that took long: twice as many each time, and
- * one less for each step that was held and short. */
+/* How many steps with several writes are on trial before the first one is
+ * held. After a held step that took long there are more trials: twice as many
+ * each time, and one less for each held step that was short. */
 #define HELD_TRIALS 32
 #define HELD_MOST_TRIALS 16384
 
@@ -98,11 +101,11 @@ held_expects_more(const TransportObject *self, al_habit *habit)
     bool was_in_parts = habit->in_parts;
 
     al_held_note(self, habit);
-    /* If this is the second already, the first is gone. */
+    /* If this is the step's second write, its first one is already sent. */
     return was_in_parts && !habit->in_parts;
 }
 
-/* Until al_held_end(): `run` will be called. */
+/* Make the loop call `run` as soon as held bytes have to be sent. */
 static void
 held_begin(TransportObject *self, al_habit *habit, al_run_fn run,
            bool is_trial)
@@ -117,7 +120,7 @@ held_begin(TransportObject *self, al_habit *habit, al_run_fn run,
     al_list_append(&loop->state->holders, &loop->holder);
 }
 
-/* al_run_fn of a trial: held bytes would be sent now. */
+/* al_run_fn of a trial: now held bytes would be sent. */
 static int
 held_run_trial(al_loop_head *loop, PyObject *Py_UNUSED(op))
 {
@@ -145,8 +148,9 @@ al_held_decide(TransportObject *self, al_habit *habit, size_t size,
     return true;
 }
 
+/* Whether the bytes have been held for too long. */
 static bool
-held_is_late(const al_loop_head *loop)
+held_is_overdue(const al_loop_head *loop)
 {
     return al_cycles() - loop->held_since > loop->held_most;
 }
@@ -155,7 +159,7 @@ bool
 al_held_is_full(const TransportObject *self, const al_chunks *queue)
 {
     return queue->size > HELD_MAX || queue->size > self->flow.high ||
-           queue->count >= HELD_CHUNKS || held_is_late(self->loop);
+           queue->count >= HELD_CHUNKS || held_is_overdue(self->loop);
 }
 
 void
@@ -164,11 +168,11 @@ al_held_begin(TransportObject *self, al_habit *habit, al_run_fn send)
     held_begin(self, habit, send, false);
 }
 
-/* What was held is sent, or could have been, in time or late. */
+/* A held step or a trial is over: count the trials that have to follow. */
 static inline void
-held_learn(al_habit *habit, bool is_late)
+held_learn(al_habit *habit, bool was_overdue)
 {
-    if (AL_UNLIKELY(is_late)) {
+    if (AL_UNLIKELY(was_overdue)) {
         habit->trials = Py_MAX(habit->more_trials, HELD_TRIALS);
         habit->more_trials = Py_MIN(habit->trials * 2, HELD_MOST_TRIALS);
     }
@@ -188,6 +192,6 @@ al_held_end(al_loop_head *loop)
     loop->held.object = NULL; /* the reference is the caller's now */
     loop->held_is_trial = false;
     al_list_remove(&loop->holder);
-    held_learn(loop->held_habit, held_is_late(loop));
+    held_learn(loop->held_habit, held_is_overdue(loop));
     return op;
 }

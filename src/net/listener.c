@@ -5,23 +5,23 @@
  *                                          v
  *                                   SocketTransport
  *
- * A connection costs no Python socket object and no task, with TLS neither:
- * there the factory wraps the user's protocol.
+ * A connection needs no Python socket object and no task.  That is so with
+ * TLS, too: there the factory wraps the user's protocol.
  *
- * An accept4 in vain is dear where connections come one by one: as many are
- * accepted as came at a time before, and twice as many in the next turn while
- * that does not drain the queue; or all of them where turns are long.  Factories
- * may take their time, and other connections wait: accepting ends with the
- * turn's budget (io/budget.h).
+ * If connections come one by one, a second accept4 would be in vain each time.
+ * So a turn accepts as many connections as came together before.  While that
+ * does not drain the kernel's queue, the next turn accepts twice as many.  A
+ * long turn accepts all.  Factories may take long while other connections
+ * wait: so accepting ends when the turn's budget is spent (io/budget.h).
  *
- * Out of descriptors or memory, the kernel would keep reporting the socket as
- * readable: accepting stops then for a second.
+ * If the process is out of descriptors or memory, the socket stays readable
+ * and each poll would find it.  So accepting pauses for a second.
  *
  * Invariants
  *   (1) Accepting <=> the loop's watch of fd has this listener as its reader.
- *       The watch owns it; during the pause above a timer does.
- *   (2) The descriptor is used only while (1) holds: who stops serving closes
- *       it, and the number may be another socket's at once.
+ *       The watch owns the listener; during the pause above a timer owns it.
+ *   (2) The descriptor is used only while (1) holds: code that stops serving
+ *       closes it, and the number may name another socket at once.
  */
 #include "net/listener.h"
 
@@ -43,8 +43,8 @@ typedef struct {
     PyObject *server;   /* owned, NULL <=> none */
     PyObject *context;  /* owned: each connection gets a copy */
     al_descriptor desc; /* of the listening socket */
-    int backlog;        /* connections to accept in one turn at most */
-    int expected;       /* how many to try to accept in the next turn */
+    int backlog;        /* the most connections to accept in one turn */
+    int expected;       /* how many the next turn tries to accept */
     int family;         /* of the socket, and so of its connections */
     int type;
     int proto;
@@ -61,7 +61,7 @@ listener_is_accepting(ListenerObject *self)
     return watch != NULL && watch->reader.object == (PyObject *)self;
 }
 
-/* Stop; only while (1) holds. May run any code. */
+/* Stop accepting; call it only while (1) holds. May run any code. */
 static void
 listener_unwatch(ListenerObject *self)
 {
@@ -70,7 +70,7 @@ listener_unwatch(ListenerObject *self)
 
 /* --- errors ------------------------------------------------------------- */
 
-/* Report the exception now set, showing the listening socket.
+/* Report the exception that is set, together with the listening socket.
  * 0, or -1 with an exception set that ends the run. */
 static int
 listener_report(ListenerObject *self, const char *message)
@@ -97,7 +97,7 @@ listener_is_out_of_resource(int errnum)
            errnum == ENOMEM;
 }
 
-/* Stop, and try again in a while. 0, or -1 with an exception set. */
+/* Stop, and start again in a second. 0, or -1 with an exception set. */
 static int
 listener_back_off(ListenerObject *self)
 {
@@ -122,7 +122,7 @@ listener_back_off(ListenerObject *self)
         return -1;
     }
     Py_DECREF(handle);
-    if (listener_is_accepting(self)) { /* call_later() may be anybody's */
+    if (listener_is_accepting(self)) { /* call_later() may be overridden */
         listener_unwatch(self);
     }
     return 0;
@@ -138,10 +138,10 @@ listener_fail(ListenerObject *self, int errnum)
                : listener_report(self, "Accept failed on a socket");
 }
 
-/* Somebody has closed the listening socket behind our back: stop.
+/* The program has closed the listening socket without telling us: stop.
  * 0, or -1 with an exception set. */
 static int
-listener_lose(ListenerObject *self)
+listener_note_closed(ListenerObject *self)
 {
     listener_unwatch(self);
     if (al_descriptor_release(&self->desc, self->loop->state) < 0) {
@@ -152,7 +152,7 @@ listener_lose(ListenerObject *self)
 
 /* --- connections -------------------------------------------------------- */
 
-/* "got a new connection", in debug mode. */
+/* Log "got a new connection", in debug mode. */
 static void
 listener_log(ListenerObject *self, PyObject *transport)
 {
@@ -173,8 +173,9 @@ listener_log(ListenerObject *self, PyObject *transport)
     Py_XDECREF(result);
 }
 
-/* A connection that did not come about: asyncio tells in debug mode only.
- * 0, or -1 with an exception set that ends the run. */
+/* Making the transport has failed: close the connection. As in asyncio, the
+ * error is reported in debug mode only. 0, or -1 with an exception set that
+ * ends the run. */
 static int
 listener_drop(ListenerObject *self, int fd, PyObject *protocol)
 {
@@ -196,8 +197,8 @@ listener_drop(ListenerObject *self, int fd, PyObject *protocol)
         items);
 }
 
-/* Make protocol and transport, in `context`. 0, or -1 with an exception set:
- * then the descriptor is the caller's. */
+/* Make protocol and transport, in `context`. 0, or -1 with an exception set;
+ * then the caller still owns the descriptor. */
 static int
 listener_make_transport(ListenerObject *self, int fd,
                         const al_sockaddr *peername, PyObject *context,
@@ -254,7 +255,7 @@ listener_welcome(ListenerObject *self, int fd, const al_sockaddr *peername)
     return rc;
 }
 
-/* Accept one connection: as al_sock_accept(). */
+/* Accept one connection: returns what al_sock_accept() does. */
 static inline int
 listener_accept(ListenerObject *self, al_sockaddr *peername)
 {
@@ -266,7 +267,7 @@ listener_accept(ListenerObject *self, al_sockaddr *peername)
                : al_sock_accept(refused, fd, peername);
 }
 
-/* al_run_fn: somebody is waiting. */
+/* al_run_fn: connections are waiting. */
 static int
 listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
@@ -279,24 +280,25 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     for (int i = 0; i < most && listener_is_accepting(self); i++) {
         al_sockaddr peername;
         if (!al_descriptor_is_ours(&self->desc, self->loop->state)) {
-            return listener_lose(self);
+            return listener_note_closed(self);
         }
         int fd = listener_accept(self, &peername);
         if (fd == -ECONNABORTED) {
-            continue; /* gave up while it was waiting */
+            continue; /* the peer gave up while it was waiting */
         }
         if (fd < 0) {
-            self->expected = Py_MAX(i, 1); /* so many come at a time */
+            self->expected = Py_MAX(i, 1); /* this many came together */
             return al_sock_is_again(fd) ? 0 : listener_fail(self, -fd);
         }
-        /* Each factory is a callback of its own: its writes wait for no other. */
+        /* Each factory call is a step of its own: send the bytes that it
+         * held. */
         if (listener_welcome(self, fd, &peername) < 0 ||
             al_loop_send_held(self->loop) < 0)
         {
             return -1;
         }
         if (!al_budget_is_left(self->loop)) {
-            return 0; /* the rest in the next turn */
+            return 0; /* the next turn accepts the others */
         }
     }
     self->expected = Py_MIN(self->expected * 2, self->backlog + 1);
@@ -340,7 +342,7 @@ listener_number(PyObject *sock, const char *name, int *number)
     return 0;
 }
 
-/* Make (1) hold: 0, or -1 with an exception set. */
+/* Start accepting, by (1): 0, or -1 with an exception set. */
 static int
 listener_watch(ListenerObject *self)
 {
@@ -390,8 +392,8 @@ al_listener_start(al_loop_head *loop, const al_listener_parts *parts)
     return rc;
 }
 
-/* The listener of a socket object that has the number `fd`, -1 once it is
- * closed. -> new reference, or NULL without an exception: it is not accepting. */
+/* The listener of a socket object with the number `fd` (-1 if it is closed).
+ * -> new reference, or NULL without an exception: it is not accepting. */
 static ListenerObject *
 listener_find(al_loop_head *loop, PyObject *sock, int fd)
 {
@@ -399,7 +401,8 @@ listener_find(al_loop_head *loop, PyObject *sock, int fd)
                                 : al_fdwatch_find_object(loop, sock);
     PyObject *reader = watch == NULL ? NULL : watch->reader.object;
 
-    /* The number may be somebody else's by now, and the watch with it. */
+    /* The number may name another file by now, and the watch be of that
+     * file. */
     if (reader == NULL || !Py_IS_TYPE(reader, loop->state->ListenerType) ||
         ListenerObject_CAST(reader)->desc.object != sock)
     {
@@ -418,7 +421,7 @@ al_listener_stop(al_loop_head *loop, PyObject *sock)
         if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
             return -1;
         }
-        PyErr_Clear(); /* closed already */
+        PyErr_Clear(); /* the program has closed it already */
     }
     ListenerObject *self = listener_find(loop, sock, fd);
     if (self != NULL) {
@@ -437,8 +440,8 @@ al_listener_stop(al_loop_head *loop, PyObject *sock)
 
 /* --- Python ------------------------------------------------------------- */
 
-/* The timer's callback. Who has stopped serving meanwhile has closed the
- * socket. */
+/* The timer's callback: accept again. If the program has stopped serving, it
+ * has closed the socket. */
 static PyObject *
 Listener__resume(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -479,8 +482,7 @@ Listener_clear(PyObject *op)
 {
     ListenerObject *self = ListenerObject_CAST(op);
 
-    /* The loop stays: methods count on it, and its own tp_clear lets go of
-     * us. */
+    /* Keep the loop: the methods need it. Its own tp_clear drops us. */
     Py_CLEAR(self->factory);
     Py_CLEAR(self->desc.object);
     Py_CLEAR(self->server);

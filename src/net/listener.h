@@ -4,13 +4,13 @@
 
 #include "sched/loop_head.h"
 
-/* What a listener is made of; all borrowed. */
+/* The arguments for a new listener; all borrowed. */
 typedef struct {
-    PyObject *factory; /* called without arguments for each protocol */
+    PyObject *factory; /* called without arguments for each connection */
     PyObject *sock;    /* listening, non-blocking */
     PyObject *server;  /* or NULL, None */
     PyObject *context; /* or NULL, None: a copy of the current one */
-    int backlog;       /* connections to accept in one turn */
+    int backlog;       /* the most connections to accept in one turn */
 } al_listener_parts;
 
 /* Accept connections until al_listener_stop(). The loop's watch of the
@@ -24,7 +24,7 @@ AL_NODISCARD int
 al_listener_stop(al_loop_head *loop, PyObject *sock);
 
 /* The descriptor of a socket object: >= 0, or -1 with an exception set
- * (ValueError for one that is closed). */
+ * (ValueError if the socket is closed). */
 AL_NODISCARD int
 al_listener_fileno(al_state *state, PyObject *sock);
 

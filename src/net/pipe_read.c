@@ -6,12 +6,12 @@
  *                      al_protocol: data_received(bytes)
  *                      at the end:  eof_received(), connection_lost(None)
  *
- * Reads as sock_read.c does: small messages through the shared buffer, a pipe
- * that fills it straight into bytes objects.
+ * It reads as sock_read.c does: small messages through the shared buffer.  A
+ * pipe that fills the buffer reads directly into bytes objects.
  *
  * Invariant
- *   (1) No protocol method is called unless al_transport_is_reading(): it may have
- *       been paused or closed after this read was queued.
+ *   (1) A protocol method is called only if al_transport_is_reading(): the
+ *       transport may have been paused or closed after this read was queued.
  */
 #include "base/errors.h"
 #include "sys/nowait.h"
@@ -24,8 +24,8 @@
 
 typedef struct {
     PipeTransportObject common;
-    /* Bytes to ask for at the next read, straight into a bytes object; 0: the
-     * shared buffer is large enough. */
+    /* The size of the next read, directly into a bytes object; 0: read into
+     * the shared buffer. */
     size_t read_size;
 } ReadPipeTransportObject;
 
@@ -61,7 +61,7 @@ static const al_transport_kind pipe_read_kind = {
 
 /* --- end of stream and errors ------------------------------------------- */
 
-/* al_run_fn: tell the protocol of the end; it is lost right after. */
+/* al_run_fn: call eof_received(); connection_lost() follows. */
 static int
 pipe_read_run_eof(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
@@ -95,16 +95,16 @@ pipe_read_eof(ReadPipeTransportObject *self)
     base->phase = AL_TRANSPORT_CLOSING;
     al_pipe_unwatch_reader(&self->common.base);
     if (base->lost > 0) {
-        return 0; /* a logging handler, or what that has freed, ended us */
+        return 0; /* a logging handler or a finaliser has ended us */
     }
     return al_transport_call_soon(base, pipe_read_run_eof, "_eof_received") < 0
                ? -1
                : al_transport_lose(base, NULL);
 }
 
-/* End the transport for the OSError of `errnum`. Whoever reads from a terminal
- * gets EIO when its other end is closed; other errors are reported.
- * 0, or -1 with an exception to be raised set. */
+/* End the transport with the OSError of `errnum`. EIO is normal: a read from a
+ * terminal fails so when its other end is closed. Other errors are reported.
+ * 0, or -1 with an exception set that the caller returns. */
 static int
 pipe_read_fail(ReadPipeTransportObject *self, int errnum)
 {
@@ -126,7 +126,7 @@ pipe_read_fail(ReadPipeTransportObject *self, int errnum)
 
 /* --- reading ------------------------------------------------------------ */
 
-/* Read with the GIL held. -> what read() returns, or -errno */
+/* Read with the GIL held. -> the result of read(), or -errno. */
 static ssize_t
 pipe_read_call(ReadPipeTransportObject *self, char *data, size_t size)
 {
@@ -145,13 +145,14 @@ pipe_read_call(ReadPipeTransportObject *self, char *data, size_t size)
     return n < 0 ? -errno : n;
 }
 
-/* Read once. -> what read() returned, or -errno; for more than 0 *data is a
- * new reference, NULL with an exception set if there is no memory. */
+/* Read once. -> the result of read(), or -errno. If it is > 0, *data is a new
+ * reference, or NULL with an exception set if there is no memory. */
 static ssize_t
 pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
 {
     int fd = self->common.base.desc.fd;
-    /* Then other threads run meanwhile, which may use the shared buffer. */
+    /* If so, the read releases the GIL, and other threads may use the shared
+     * buffer meanwhile. */
     bool is_blocking = self->common.must_ask && al_nowait_is_blocking(fd);
     size_t size = self->read_size > 0 ? self->read_size : AL_RECV_BUFFER;
     PyObject *straight = NULL;
@@ -161,7 +162,7 @@ pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
     if (self->read_size > 0 || is_blocking) {
         straight = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
         if (straight == NULL) {
-            return 1; /* whatever: there is no data */
+            return 1; /* > 0 with *data NULL: an exception is set */
         }
         buffer = PyBytes_AS_STRING(straight);
     }
@@ -189,7 +190,7 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     TransportObject *base = &self->common.base;
     PyObject *data;
 
-    /* By (1); and somebody may have put a reader of his own in our place. */
+    /* By (1); or the program has replaced our entry by add_reader(). */
     if (!al_transport_is_reading(base) || !al_pipe_is_reading(&self->common)) {
         return 0;
     }
@@ -213,7 +214,7 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
                                           &base->protocol, base->state, data));
     }
     Py_XDECREF(data);
-    /* As in asyncio that does not end a pipe. */
+    /* As in asyncio, an exception of data_received() does not end a pipe. */
     return rc == 0
                ? 0
                : al_transport_report_callback(base, op, "_read_ready", NULL);
@@ -284,7 +285,7 @@ static PyMethodDef ReadPipeTransport_methods[] = {
      ReadPipeTransport_close_doc},
     AL_FD_TRANSPORT_METHODS,
     AL_FD_TRANSPORT_READ_METHODS,
-    /* Not for users: reports, and a call_soon() that is overridden. */
+    /* Not for users: for reports, and for a call_soon() that is overridden. */
     {"_read_ready", ReadPipeTransport__read_ready, METH_NOARGS, NULL},
     {"_eof_received", ReadPipeTransport__eof_received, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -1,16 +1,16 @@
-/* pipe_transport.c - what the two ends of a pipe have in common: how they
- * begin and end, and how they are watched.
+/* pipe_transport.c - what is the same for both ends of a pipe: the start, the
+ * entries in the watch, the end.
  *
  *     a file object ---> al_pipe_init(), al_pipe_start() ---> fd_transport.c
  *                                                                 |
  *                                                   pipe_read.c, pipe_write.c
  *
  * Invariants
- *   (1) desc.object is the file object, NULL once it is closed or where it is
- *       not ours.
- *   (2) Our entries are out of the loop's watch before that, and only ours:
- *       others may have taken them over, or the number may have been used
- *       again behind our back.
+ *   (1) desc.object is the file object.  It is NULL before the start and once
+ *       the pipe is closed.
+ *   (2) Before the pipe is closed, our entries are cleared, and only ours: the
+ *       program may have replaced them by add_reader(), or closed the file and
+ *       used the number again.
  */
 #include "net/pipe_transport.h"
 
@@ -46,7 +46,7 @@ al_pipe_is_writing(PipeTransportObject *self)
     return watch != NULL && watch->writer.object == (PyObject *)self;
 }
 
-/* The watch to set an entry in: borrowed, or NULL with an exception set. */
+/* The watch for setting an entry: borrowed, or NULL with an exception set. */
 static al_fdwatch *
 pipe_get_watch(PipeTransportObject *self)
 {
@@ -75,7 +75,7 @@ al_pipe_watch_reader(PipeTransportObject *self)
 int
 al_pipe_watch_writer(PipeTransportObject *self, al_run_fn run)
 {
-    /* A watch that reads for us knows the descriptor: no need to ask. */
+    /* If the watch has our reader entry, it is the right one. */
     al_fdwatch *watch =
         al_pipe_is_reading(self) ? pipe_watch(self) : pipe_get_watch(self);
 
@@ -114,7 +114,8 @@ al_pipe_release(TransportObject *base)
     PyObject *raised = PyErr_GetRaisedException();
     Py_CLEAR(base->desc.object); /* by (1) */
     PyErr_SetRaisedException(raised);
-    /* It may have flushed what somebody had written there. */
+    /* close() of a file object flushes what the program has written to it, and
+     * that may fail. */
     if (rc < 0 &&
         (al_error_is_fatal() ||
          al_transport_report_callback(base, (PyObject *)base,
@@ -127,12 +128,12 @@ al_pipe_release(TransportObject *base)
 PyObject *
 al_pipe_make_extra(TransportObject *Py_UNUSED(base), PyObject *Py_UNUSED(name))
 {
-    return NULL; /* all there is stands in the dict */
+    return NULL; /* all items are in the dict from the start */
 }
 
 /* --- start -------------------------------------------------------------- */
 
-/* Ask pipe.fileno() and what that is. 0, or -1 with an exception set. */
+/* Call pipe.fileno() and fstat(). 0, or -1 with an exception set. */
 static int
 pipe_look(PipeTransportObject *self, al_state *state, PyObject *pipe,
           struct stat *status)
@@ -141,7 +142,7 @@ pipe_look(PipeTransportObject *self, al_state *state, PyObject *pipe,
     if (fileno == NULL) {
         return -1;
     }
-    /* Of a closed socket -1, which fstat() is to refuse. */
+    /* A closed socket returns -1, which fstat() refuses. */
     int overflow;
     long fd = PyLong_AsLongAndOverflow(fileno, &overflow);
     Py_DECREF(fileno);
@@ -155,7 +156,7 @@ pipe_look(PipeTransportObject *self, al_state *state, PyObject *pipe,
     }
     self->base.desc.fd = (int)fd;
     int errnum = 0;
-    Py_BEGIN_ALLOW_THREADS; /* a file may be far away */
+    Py_BEGIN_ALLOW_THREADS; /* fstat() of a network file may take long */
     if (fstat((int)fd, status) < 0) {
         errnum = errno;
     }
@@ -167,7 +168,8 @@ pipe_look(PipeTransportObject *self, al_state *state, PyObject *pipe,
     return 0;
 }
 
-/* Both ends of a pipe are read and written with the GIL held. 0, or -1 with OSError set. */
+/* The pipe is read and written with the GIL held, so it must not block. 0, or
+ * -1 with OSError set. */
 static int
 pipe_set_nonblocking(int fd)
 {
@@ -217,7 +219,7 @@ al_pipe_start(PipeTransportObject *self, const al_pipe_parts *parts)
 
     al_descriptor_take(desc, desc->fd, parts->pipe); /* by (1) */
     if (al_fd_transport_start(&self->base, parts->waiter) < 0) {
-        al_descriptor_give_back(desc); /* not begun: the caller closes it */
+        al_descriptor_give_back(desc); /* the caller closes it */
         return -1;
     }
     return 0;
@@ -251,7 +253,7 @@ al_pipe_repr_head(PipeTransportObject *self)
 int
 al_pipe_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    /* The references of our entries are the loop's, which visits them. */
+    /* The loop visits our entries. */
     return al_transport_traverse(TransportObject_CAST(op), visit, arg);
 }
 

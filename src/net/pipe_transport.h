@@ -1,4 +1,4 @@
-/* pipe_transport.h - the two ends of a pipe, each a transport of its own. */
+/* pipe_transport.h - the transports of the two ends of a pipe. */
 #ifndef AL_NET_PIPE_TRANSPORT_H
 #define AL_NET_PIPE_TRANSPORT_H
 
@@ -6,29 +6,30 @@
 
 #include <sys/stat.h>
 
-/* What both ends have. The descriptor may have two transports, one for each
- * direction (a terminal), and belongs to none of them as asyncio sees it: so
- * its watch is the loop's own, and what we have there is an entry. */
+/* What both ends have. A descriptor (of a terminal) may have two transports,
+ * one for each direction, and asyncio lets add_reader() use it, too. So its
+ * watch is made by the loop's table, and the transport only sets an entry in
+ * it. */
 typedef struct {
     TransportObject base;
-    bool must_ask;     /* the file refuses what nowait.c calls first */
-    al_run_fn on_read; /* queued when readable; NULL: that is of no interest */
+    bool must_ask;     /* the file refuses RWF_NOWAIT: sys/nowait.h */
+    al_run_fn on_read; /* queued when readable; NULL: do not watch for that */
 } PipeTransportObject;
 
 #define PipeTransportObject_CAST(op) ((PipeTransportObject *)(op))
 
-/* What a new transport is made of; all borrowed. */
+/* The arguments for a new transport; all borrowed. */
 typedef struct {
-    PyObject *pipe; /* a file object, or whatever has fileno() and close() */
+    PyObject *pipe; /* an object with fileno() and close() */
     PyObject *protocol;
-    PyObject *waiter; /* future to wake when it has begun, or NULL, None */
+    PyObject *waiter; /* future to wake after the start, or NULL, None */
     PyObject *extra;  /* dict, or NULL, None */
 } al_pipe_parts;
 
-/* A transport that will call connection_made() in the next turn; the pipe is
- * set to non-blocking, and the transport's own from then on.
- * -> new reference, or NULL with an exception set: ValueError for what is
- * neither pipe, socket nor character device. */
+/* Make a transport, which calls connection_made() in the next turn. It sets
+ * the pipe to non-blocking, and owns it from now on.
+ * -> new reference, or NULL with an exception set: ValueError for a file that
+ * is neither pipe, socket nor character device. */
 AL_NODISCARD PyObject *
 al_pipe_read_new(al_loop_head *loop, const al_pipe_parts *parts);
 AL_NODISCARD PyObject *
@@ -36,14 +37,15 @@ al_pipe_write_new(al_loop_head *loop, const al_pipe_parts *parts);
 
 /* --- for pipe_read.c and pipe_write.c ----------------------------------- */
 
-/* Fill a new, zeroed object, and `status` with what the descriptor is. 0, or -1 with an exception set (ValueError(refusal) for a wrong mode). */
+/* Fill a new, zeroed object, and `status` by fstat(). 0, or -1 with an
+ * exception set: ValueError(refusal) for a wrong kind of file. */
 AL_NODISCARD int
 al_pipe_init(PipeTransportObject *self, const al_transport_kind *kind,
              al_loop_head *loop, const al_pipe_parts *parts,
              const char *refusal, struct stat *status);
 
-/* Take the pipe over: al_fd_transport_start(). 0, or -1 with an exception set,
- * and then the pipe is not ours. */
+/* Take over the pipe and call al_fd_transport_start(). 0, or -1 with an
+ * exception set; then the caller still owns the pipe. */
 AL_NODISCARD int
 al_pipe_start(PipeTransportObject *self, const al_pipe_parts *parts);
 
@@ -53,30 +55,32 @@ al_pipe_is_reading(PipeTransportObject *self);
 bool
 al_pipe_is_writing(PipeTransportObject *self);
 
-/* Have on_read (`run`) queued whenever the pipe is readable (writable). 0, or -1 with an exception set. */
+/* Queue on_read (`run`) whenever the pipe is readable (writable). 0, or -1
+ * with an exception set. */
 AL_NODISCARD int
 al_pipe_watch_reader(PipeTransportObject *self);
 AL_NODISCARD int
 al_pipe_watch_writer(PipeTransportObject *self, al_run_fn run);
 
-/* May run any code. The first is kind->stop_reading, too. */
+/* Clear our entry. May run any code. The first one is kind->stop_reading. */
 void
 al_pipe_unwatch_reader(TransportObject *base);
 void
 al_pipe_unwatch_writer(PipeTransportObject *self);
 
-/* kind->release and kind->make_extra of both. */
+/* kind->release and kind->make_extra of both ends. */
 void
 al_pipe_release(TransportObject *base);
 PyObject *
 al_pipe_make_extra(TransportObject *base, PyObject *name);
 
-/* "<asyncloop.NAME closing fd=N", to go on with. -> new reference, or NULL */
+/* The beginning of the repr, "<asyncloop.NAME closing fd=N". -> new reference,
+ * or NULL. */
 AL_NODISCARD PyObject *
 al_pipe_repr_head(PipeTransportObject *self);
 
-/* "open" or "closed", what asyncio's repr ends with when it does not know what
- * is watched. NULL: it does. */
+/* The end of asyncio's repr: "closed" if the pipe is closed, "open" if only
+ * the loop is closed. NULL: the repr shows what is watched. */
 const char *
 al_pipe_repr_unknown(PipeTransportObject *self);
 

@@ -1,20 +1,20 @@
 /* pipe_write.c - the write end of a pipe: WritePipeTransport.
  *
- *     write(data) ---> pwritev2(2)                all gone: the usual case
- *                        | what the kernel did not take
+ *     write(data) ---> pwritev2(2)                usually takes all bytes
+ *                        | the bytes that the kernel did not take
  *                        v
  *                     outgoing ---> (fd writable) ---> pwritev2(2)
  *
- * nowait.c says what is done where a write might wait.
+ * If a write might block, see sys/nowait.c.
  *
- * A pipe whose read end is closed becomes readable, and so does a socket: that
- * is how the end is noticed with nothing to write.  A pipe has no half to
- * close: write_eof() is close().
+ * When the read end is closed, the descriptor of a pipe or a socket becomes
+ * readable.  We watch for that, so we notice the end without writing.  The
+ * write end has no other half, so write_eof() does the same as close().
  *
  * Invariants
- *   (1) outgoing is not empty => our writer entry is set, or the pipe is
+ *   (1) outgoing is not empty => our writer entry is set, or the connection is
  *       lost, or the loop is closed.
- *   (2) Nothing is written past what is queued: bytes leave in order.
+ *   (2) While bytes are queued, new bytes go behind them: all leave in order.
  */
 #include "base/args.h"
 #include "base/chunks.h"
@@ -25,14 +25,14 @@
 #include <errno.h>
 #include <sys/uio.h>
 
-#define AL_PIPE_IOV 64 /* a pipe of the usual size takes 16 pages */
+#define AL_PIPE_IOV 64 /* a pipe usually has room for 16 pages */
 
 #define PIPE_WRITE_FAILED "Fatal write error on pipe transport"
 
 typedef struct {
     PipeTransportObject common;
-    al_chunks outgoing;   /* what the kernel did not take yet */
-    unsigned lost_writes; /* an error, and writes since the end */
+    al_chunks outgoing;   /* the queue: not taken by the kernel yet */
+    unsigned lost_writes; /* counts an error, and the writes after the end */
 } WritePipeTransportObject;
 
 #define WritePipeTransportObject_CAST(op) ((WritePipeTransportObject *)(op))
@@ -51,7 +51,8 @@ pipe_write_queued(TransportObject *base)
     return WritePipeTransportObject_CAST(base)->outgoing.count;
 }
 
-/* Watch for the end of the reader, as long as there is a use for it. */
+/* Watch for the end of the reader while the transport is open or has bytes to
+ * send. */
 static int
 pipe_write_start_reading(TransportObject *base)
 {
@@ -102,8 +103,8 @@ static const al_transport_kind pipe_write_kind = {
 
 /* --- writing ------------------------------------------------------------ */
 
-/* End the transport for the exception now set.
- * 0, or -1 with an exception to be raised set. */
+/* End the transport because of the exception that is set.
+ * 0, or -1 with an exception set that the caller returns. */
 static int
 pipe_write_fail(WritePipeTransportObject *self)
 {
@@ -114,16 +115,17 @@ pipe_write_fail(WritePipeTransportObject *self)
     return al_transport_fatal_error(&self->common.base, PIPE_WRITE_FAILED);
 }
 
-/* The same: the descriptor is not ours any more. */
+/* The same with OSError(EBADF): the descriptor does not name our file any
+ * more. */
 static int
-pipe_write_lose(WritePipeTransportObject *self)
+pipe_write_fail_ebadf(WritePipeTransportObject *self)
 {
     al_error_set_errno(EBADF);
     return pipe_write_fail(self);
 }
 
-/* Write the first of what is queued to a blocking file. -> as write(2), or
- * -errno */
+/* Write the first chunk of the queue to a file that is set to blocking. -> the
+ * result of write(2), or -errno. */
 static ssize_t
 pipe_write_first(WritePipeTransportObject *self)
 {
@@ -142,7 +144,7 @@ pipe_write_first(WritePipeTransportObject *self)
     return n;
 }
 
-/* Write with the GIL held. -> as write(2), or -errno */
+/* Write with the GIL held. -> the result of write(2), or -errno. */
 static ssize_t
 pipe_write_call(WritePipeTransportObject *self, struct iovec *iov, int count)
 {
@@ -151,7 +153,8 @@ pipe_write_call(WritePipeTransportObject *self, struct iovec *iov, int count)
     return n < 0 ? -errno : n;
 }
 
-/* The same without waiting: whether that is possible. */
+/* Write without waiting. False if the file refuses RWF_NOWAIT; else *n is the
+ * result of write(2), or -errno. */
 static inline bool
 pipe_write_nowait(WritePipeTransportObject *self, struct iovec *iov, int count,
                   ssize_t *n)
@@ -164,7 +167,7 @@ pipe_write_nowait(WritePipeTransportObject *self, struct iovec *iov, int count,
     return !self->common.must_ask;
 }
 
-/* Write from the queue once. -> as write(2), or -errno */
+/* Write from the queue once. -> the result of write(2), or -errno. */
 static ssize_t
 pipe_write_some(WritePipeTransportObject *self)
 {
@@ -184,7 +187,8 @@ pipe_write_some(WritePipeTransportObject *self)
     return n;
 }
 
-/* Write what goes at once. -> as write(2), or -errno */
+/* Write as many of the bytes as the kernel takes now. -> the result of
+ * write(2), or -errno. */
 static ssize_t
 pipe_write_now(WritePipeTransportObject *self, const char *data, size_t size)
 {
@@ -205,14 +209,15 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
 
-    /* Queued before an error or abort(), or replaced since. */
+    /* This was queued before an error or abort(), or the program has replaced
+     * our entry by add_writer(). */
     if (self->common.base.lost > 0 || self->outgoing.count == 0 ||
         !al_pipe_is_writing(&self->common))
     {
         return 0;
     }
     if (!al_transport_is_ours(&self->common.base)) {
-        return pipe_write_lose(self);
+        return pipe_write_fail_ebadf(self);
     }
     ssize_t n = pipe_write_some(self);
     if (n < 0) {
@@ -227,8 +232,8 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
                : al_fd_transport_resume_writing(&self->common.base);
 }
 
-/* al_run_fn: the other end is closed (or, of a socket, has sent something,
- * which asyncio takes for the same). */
+/* al_run_fn: the peer has closed its end. (The peer of a socket may also have
+ * sent data; asyncio treats that in the same way.) */
 static int
 pipe_write_run_closed(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
@@ -237,10 +242,10 @@ pipe_write_run_closed(al_loop_head *Py_UNUSED(loop), PyObject *op)
     PyObject *exc = NULL;
 
     if (base->lost > 0 || !al_pipe_is_reading(&self->common)) {
-        return 0; /* queued before the end, or replaced since */
+        return 0; /* queued before the end, or the entry was replaced */
     }
     if (!al_transport_is_ours(base)) {
-        return pipe_write_lose(self);
+        return pipe_write_fail_ebadf(self);
     }
     if (base->loop->is_debug) {
         al_transport_info(base, "%r was closed by peer");
@@ -256,8 +261,8 @@ pipe_write_run_closed(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return rc;
 }
 
-/* Whether a write() is for the void: 1, counted and from some on warned about;
- * 0 if there is somebody to write to. */
+/* Whether the transport is closing or lost. If so, count this write, which is
+ * ignored, and warn from AL_TRANSPORT_LOST_WRITES on. */
 static int
 pipe_write_is_lost(WritePipeTransportObject *self)
 {
@@ -274,8 +279,8 @@ pipe_write_is_lost(WritePipeTransportObject *self)
     return 1;
 }
 
-/* Write or queue `size` bytes at `data`, which are `bytes` if that is not
- * NULL. 0, or -1 with an exception set. */
+/* Write or queue `size` bytes at `data`, which are the object `bytes` if that
+ * is not NULL. 0, or -1 with an exception set. */
 static int
 pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
            size_t size)
@@ -289,7 +294,7 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
         return 0;
     }
     if (!al_transport_is_ours(&self->common.base)) {
-        return pipe_write_lose(self);
+        return pipe_write_fail_ebadf(self);
     }
     al_loop_note_event(self->common.base.loop);
     if (self->outgoing.count == 0) { /* by (2) */
@@ -306,7 +311,7 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
         }
         sent = n < 0 ? 0 : (size_t)n;
         if (al_pipe_watch_writer(&self->common, pipe_write_run) < 0) {
-            /* The rest of the bytes can not be sent: that is the end. */
+            /* The rest of the bytes cannot be sent: end the transport. */
             return PyErr_ExceptionMatches(PyExc_OSError) &&
                            pipe_write_fail(self) == 0
                        ? al_transport_raise_lost(&self->common.base)
@@ -317,15 +322,15 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
                            : al_chunks_push_copy(&self->outgoing, data + sent,
                                                  size - sent);
     if (rc < 0) {
-        return -1; /* a writer with nothing to do is harmless */
+        return -1; /* the writer entry, with nothing to send, is harmless */
     }
     return al_transport_maybe_pause(&self->common.base);
 }
 
 /* --- start and close ---------------------------------------------------- */
 
-/* Whether the descriptor becomes readable when the other end is closed, and
- * only then. */
+/* Whether the descriptor becomes readable when, and only when, the read end is
+ * closed. */
 static bool
 pipe_write_shows_end(const struct stat *status)
 {
@@ -385,11 +390,11 @@ pipe_write_close(WritePipeTransportObject *self)
         return 0;
     }
     if (self->outgoing.count > 0 && !al_transport_is_ours(base)) {
-        return pipe_write_lose(self);
+        return pipe_write_fail_ebadf(self);
     }
     base->phase = AL_TRANSPORT_CLOSING;
     if (self->outgoing.count > 0) {
-        return 0; /* pipe_write_run() will come back to it */
+        return 0; /* pipe_write_run() ends us when the queue is written */
     }
     al_pipe_unwatch_reader(&self->common.base);
     return base->lost > 0 ? 0 : al_transport_lose(base, NULL);
@@ -423,7 +428,7 @@ WritePipeTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         (size_t)PyBytes_GET_SIZE(data));
     }
     else if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
-        PyObject *text = PyObject_Repr(data); /* asyncio asserts it */
+        PyObject *text = PyObject_Repr(data); /* asyncio asserts the type */
         if (text != NULL) {
             PyErr_SetObject(PyExc_AssertionError, text);
             Py_DECREF(text);
@@ -434,8 +439,8 @@ WritePipeTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         rc = (int)length; /* < 0: a memoryview that was released */
     }
     else if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
-        /* Not contiguous: that is how asyncio treats what os.write() raises.
-         */
+        /* Not contiguous: asyncio's os.write() raises, and the transport
+         * ends. */
         rc = pipe_write_is_lost(self) ? (PyErr_Clear(), 0)
                                       : pipe_write_fail(self);
     }

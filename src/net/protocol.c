@@ -1,15 +1,15 @@
-/* protocol.c - the user's protocol, as a transport calls it.
+/* protocol.c - calls the methods of the user's protocol.
  *
  *     recv ---> sock_read ---> al_protocol ---> Protocol.data_received()
  *
- * Everything that transports of descriptors call of a protocol is here. Above TLS,
- * tls/read.c calls it.
+ * Transports of descriptors call their protocol in this file only.  With TLS
+ * it is tls/read.c that calls the user's protocol.
  *
  * Invariants
- *   (1) Every call holds a reference to the protocol: it may switch to another
- *       one or end the transport.
- *   (2) connection_made is the one of the first protocol: as in asyncio a
- *       protocol that takes over before it is called does not get the call.
+ *   (1) Every call owns a reference to the protocol: the method may set
+ *       another protocol or end the transport.
+ *   (2) connection_made is the method of the first protocol.  As in asyncio, a
+ *       protocol that replaces it before the call does not get the call.
  */
 #include "net/protocol.h"
 
@@ -53,7 +53,7 @@ al_protocol_traverse(al_protocol *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* Whether a call went well; its result does not matter. */
+/* Drop the result of a call: 0, or -1 with the call's exception set. */
 static int
 protocol_result(PyObject *result)
 {
@@ -89,7 +89,7 @@ al_protocol_connection_made(al_protocol *self, PyObject *transport)
 {
     PyObject *method = self->connection_made;
 
-    self->connection_made = NULL; /* the reference is ours now */
+    self->connection_made = NULL; /* we own its reference now */
     int rc = protocol_result(PyObject_CallOneArg(method, transport));
     Py_DECREF(method);
     return rc;
@@ -113,7 +113,7 @@ int
 al_protocol_find_reader(al_protocol *self, al_state *state,
                         al_stream_reader *reader)
 {
-    PyObject *object = Py_NewRef(self->object); /* looking may switch it */
+    PyObject *object = Py_NewRef(self->object); /* getattr may replace it */
     int rc = -1;
 
     PyObject *bound = PyObject_GetAttr(object, state->names.data_received);
@@ -142,7 +142,8 @@ al_protocol_error_received(al_protocol *self, al_state *state, PyObject *exc)
 {
     PyObject *handled = PyErr_GetHandledException();
 
-    PyErr_SetHandledException(exc); /* for the log, as in an `except` clause */
+    /* Set sys.exc_info() as an `except` clause does: the method may log it. */
+    PyErr_SetHandledException(exc);
     int rc =
         protocol_result(protocol_call(self, state->names.error_received, exc));
     PyErr_SetHandledException(handled);
@@ -150,8 +151,8 @@ al_protocol_error_received(al_protocol *self, al_state *state, PyObject *exc)
     return rc;
 }
 
-/* Call a method with a new reference to its argument, NULL after a failure to
- * make it. */
+/* Call a method with one argument, which is stolen; NULL if making the
+ * argument has failed. */
 static PyObject *
 protocol_call_steal(al_protocol *self, PyObject *name, PyObject *argument)
 {

@@ -5,36 +5,35 @@
  *                                          v
  *                      al_protocol: data_received(bytes), or
  *                                   get_buffer(), buffer_updated(n), or
- *                                   what an asyncio.StreamReader collects in
+ *                                   the buffer of an asyncio.StreamReader
  *
- * One read a turn: what is left makes the descriptor readable again, so that
- * no connection starves another.  A read that filled less than it could have
- * needs no second one to learn that there is no more.
+ * A transport reads once a turn, so that no connection starves another.  If
+ * bytes are left in the socket, the next poll finds it readable again.
  *
  * Small messages go through one buffer that all transports share and that
- * stays in the cache; the bytes object is exactly as large as the message.  A
- * connection that fills the buffer is carrying bulk: it is read straight into
- * bytes objects of about the size it delivers, which saves the copy; or into
- * the end of its StreamReader's buffer, which saves another.
+ * stays in the processor's cache.  The bytes object is exactly as large as the
+ * message.  A connection that fills the buffer carries bulk data.  It reads
+ * directly into bytes objects of about the size of its reads, which saves a
+ * copy; or into the end of its StreamReader's buffer, which saves another one.
  *
  * Invariants
  *   (1) The shared buffer is used between recv and the copy only, with no call
  *       into Python in between.
- *   (2) No protocol method is called unless al_transport_is_reading(): it may have
- *       been paused or closed after this read was queued.
+ *   (2) A protocol method is called only if al_transport_is_reading(): the
+ *       transport may have been paused or closed after this read was queued.
  */
 #include "base/errors.h"
 #include "sys/sock.h"
 #include "net/sock_transport.h"
 
-/* Whether user code that ran since has ended the transport. */
+/* Whether user code has ended the transport meanwhile. */
 static inline bool
 sock_read_is_over(const SocketTransportObject *self)
 {
     return self->base.desc.phase == AL_DESCRIPTOR_NONE;
 }
 
-/* As al_sock_recv(), of our descriptor and no other. */
+/* al_sock_recv(), if the descriptor still names our file. */
 static inline ssize_t
 sock_read_recv(SocketTransportObject *self, void *data, size_t size)
 {
@@ -66,14 +65,15 @@ sock_read_eof(SocketTransportObject *self)
             base, "Fatal error: protocol.eof_received() call failed.");
     }
     if (keep_open) {
-        /* The end of the stream stays readable: it would spin. */
+        /* At the end of the stream the socket stays readable: without this,
+         * each poll would find it. */
         al_fdwatch_clear_reader(&self->watch);
         return 0;
     }
     return al_sock_transport_close(self);
 }
 
-/* What to do when recv, which said `n`, got nothing. */
+/* Handle a result `n` of recv that is no data. */
 static int
 sock_read_nothing(SocketTransportObject *self, ssize_t n)
 {
@@ -83,7 +83,7 @@ sock_read_nothing(SocketTransportObject *self, ssize_t n)
     return al_sock_is_again(n) ? 0 : sock_read_fail(self, (int)-n);
 }
 
-/* End the transport for what data_received() has raised. */
+/* data_received() has raised: end the transport. */
 static int
 sock_read_refused(SocketTransportObject *self)
 {
@@ -93,8 +93,8 @@ sock_read_refused(SocketTransportObject *self)
 
 /* --- Protocol ----------------------------------------------------------- */
 
-/* Receive into the shared buffer. -> n as of recv; *data is a new reference,
- * NULL with an exception set if there is no memory. */
+/* Receive into the shared buffer. -> the result of recv. If it is > 0, *data
+ * is a new reference, or NULL with an exception set if there is no memory. */
 static ssize_t
 sock_read_shared(SocketTransportObject *self, PyObject **data)
 {
@@ -110,7 +110,7 @@ sock_read_shared(SocketTransportObject *self, PyObject **data)
     return n;
 }
 
-/* The same, straight into a bytes object. */
+/* The same, directly into a bytes object. */
 static ssize_t
 sock_read_straight(SocketTransportObject *self, PyObject **data)
 {
@@ -118,7 +118,7 @@ sock_read_straight(SocketTransportObject *self, PyObject **data)
 
     *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
     if (*data == NULL) {
-        return 1; /* whatever: there is no data */
+        return 1; /* > 0 with *data NULL: an exception is set */
     }
     ssize_t n = sock_read_recv(self, PyBytes_AS_STRING(*data), size);
     if (n <= 0) {
@@ -153,8 +153,8 @@ sock_read_bytes(SocketTransportObject *self)
 
 /* --- StreamReader ------------------------------------------------------- */
 
-/* Receive into the shared buffer and feed that. -> n as of recv; *rc < 0 with
- * an exception set where feeding fails. */
+/* Receive into the shared buffer and feed the reader. -> the result of recv;
+ * *rc < 0 with an exception set if feeding fails. */
 static ssize_t
 sock_read_shared_to(SocketTransportObject *self, al_stream_reader *reader,
                     int *rc)
@@ -172,7 +172,7 @@ sock_read_shared_to(SocketTransportObject *self, al_stream_reader *reader,
     return n;
 }
 
-/* The same, straight into the reader's buffer. */
+/* The same, directly into the reader's buffer. */
 static ssize_t
 sock_read_straight_to(SocketTransportObject *self, al_stream_reader *reader,
                       int *rc)
@@ -182,7 +182,7 @@ sock_read_straight_to(SocketTransportObject *self, al_stream_reader *reader,
     char *end = al_stream_reader_grow(reader, size);
     if (end == NULL) {
         *rc = -1;
-        return 1; /* whatever: there is no data */
+        return 1; /* the caller looks at *rc */
     }
     ssize_t n = sock_read_recv(self, end, size);
     if (n > 0) {
@@ -205,8 +205,8 @@ sock_read_stream(SocketTransportObject *self)
     if (AL_UNLIKELY(found < 0)) {
         return sock_read_refused(self);
     }
-    bool is_on =
-        al_transport_is_reading(&self->base); /* looking had a way to end us */
+    /* Looking up the reader may have run code that ended us. */
+    bool is_on = al_transport_is_reading(&self->base);
     if (AL_UNLIKELY(!found)) {
         return is_on ? sock_read_bytes(self) : 0;
     }
@@ -223,8 +223,8 @@ sock_read_stream(SocketTransportObject *self)
 
 /* --- BufferedProtocol --------------------------------------------------- */
 
-/* Receive into what get_buffer() gave. -> n as of recv; or, for a `*message`
- * that is not NULL, its exception is set. */
+/* Receive into the result of get_buffer(). -> the result of recv. If *message
+ * is not NULL, an exception is set instead. */
 static ssize_t
 sock_read_into(SocketTransportObject *self, PyObject *buffer,
                const char **message)
@@ -248,7 +248,7 @@ sock_read_into(SocketTransportObject *self, PyObject *buffer,
         *message = AL_SOCK_READ_FAILED;
         return 0;
     }
-    /* All that had a way to end us. */
+    /* The calls above may have run code that ended us. */
     ssize_t n = sock_read_is_over(self)
                     ? -EAGAIN
                     : sock_read_recv(self, view.buf, (size_t)view.len);
@@ -273,7 +273,7 @@ sock_read_buffered(SocketTransportObject *self)
         return al_transport_fatal_error(base, message);
     }
     if (AL_UNLIKELY(sock_read_is_over(self))) {
-        return 0; /* letting go of the buffer has ended us */
+        return 0; /* freeing the buffer has run code that ended us */
     }
     if (n <= 0) {
         return sock_read_nothing(self, n);
@@ -323,5 +323,5 @@ al_sock_read_start(TransportObject *base)
     return al_transport_is_ours(base)
                ? al_fd_transport_watch_reader(base, &self->watch,
                                               al_sock_read_run)
-               : al_transport_fatal_loss(base, AL_SOCK_READ_FAILED);
+               : al_transport_fatal_ebadf(base, AL_SOCK_READ_FAILED);
 }

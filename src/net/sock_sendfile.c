@@ -1,24 +1,24 @@
-/* sock_sendfile.c - what a socket transport does while sendfile() uses it.
+/* sock_sendfile.c - lends the descriptor of a socket transport to sendfile().
  *
- *     _make_empty_waiter() ---> all that was written before is sent
- *     _lend(future) ----------> add_writer() and os.sendfile() have the fd
- *     _reset_empty_waiter() --> as before
+ *     _make_empty_waiter() ---> a future: all queued bytes are sent
+ *     _lend(future) ----------> add_writer() and os.sendfile() use the fd
+ *     _reset_empty_waiter() --> the transport has the fd again
  *
- * The sending itself is asyncio's code (asyncloop/_sendfile.py).  Meanwhile
- * nothing can be written, so our writer entry is free for the borrower's
- * handle.  If the connection ends, the borrower learns by its future: nobody
- * will call its handle.
+ * asyncio's code does the sending (asyncloop/_sendfile.py); we call it the
+ * borrower.  Meanwhile write() raises, so the watch's writer entry is free for
+ * the borrower's handle.  If the connection ends, nobody will call that
+ * handle: we set an exception on the borrower's future.
  *
  * Invariants
  *   (1) sendfile != NULL => write() raises, so `outgoing` only shrinks.
- *   (2) watch.is_lent => sendfile != NULL and `outgoing` is empty: a writer
- *       entry is the borrower's.
+ *   (2) watch.is_lent => sendfile != NULL and `outgoing` is empty; the writer
+ *       entry, if it is set, is the borrower's.
  */
 #include "net/sock_transport.h"
 
 #include "task/future.h"
 
-/* asyncio's words, whoever closed it */
+/* asyncio's message, whichever side has closed the connection. */
 #define AL_SENDFILE_LOST "Connection is closed by peer"
 
 void
@@ -27,7 +27,7 @@ al_sock_sendfile_wake(SocketTransportObject *self)
     if (AL_LIKELY(self->sendfile == NULL)) {
         return;
     }
-    /* Anybody's future may run anything: hold it. */
+    /* The future may be of any class, and run anything: own it. */
     PyObject *future = Py_NewRef(self->sendfile);
     if (al_future_resolve(future, Py_None) < 0) {
         PyErr_WriteUnraisable((PyObject *)self);
@@ -55,7 +55,7 @@ al_sock_sendfile_end(SocketTransportObject *self)
 {
     al_loop_head *loop = self->base.loop;
 
-    /* On a closed loop nobody waits any more. */
+    /* On a closed loop no task waits. */
     if (AL_LIKELY(self->sendfile == NULL) || loop == NULL || loop->is_closed) {
         return;
     }
@@ -74,7 +74,7 @@ al_sock_sendfile_end(SocketTransportObject *self)
 
 /* --- Python: methods, for BaseEventLoop.sendfile() ----------------------- */
 
-/* A future that is done when all is sent: asyncio's name. */
+/* Return a future that is done when all queued bytes are sent. */
 PyObject *
 al_sock_sendfile_py_make_empty_waiter(PyObject *op,
                                       PyObject *Py_UNUSED(ignored))
@@ -89,7 +89,7 @@ al_sock_sendfile_py_make_empty_waiter(PyObject *op,
     if (al_transport_send_held(base) < 0) {
         return NULL;
     }
-    if (base->loop == NULL) { /* that failed, and ran anything */
+    if (base->loop == NULL) { /* sending failed and ran anything */
         PyErr_SetString(PyExc_ConnectionError, AL_SENDFILE_LOST);
         return NULL;
     }
@@ -98,7 +98,7 @@ al_sock_sendfile_py_make_empty_waiter(PyObject *op,
     if (waiter == NULL) {
         return NULL;
     }
-    if (self->sendfile != NULL) { /* asked last: that was anybody's code */
+    if (self->sendfile != NULL) { /* ask last: create_future() ran anything */
         PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
         Py_DECREF(waiter);
         return NULL;
@@ -111,7 +111,7 @@ al_sock_sendfile_py_make_empty_waiter(PyObject *op,
     return waiter;
 }
 
-/* The sending begins, and `future` tells its end. */
+/* The borrower begins to send; `future` will be done at the end. */
 PyObject *
 al_sock_sendfile_py_lend(PyObject *op, PyObject *future)
 {
@@ -138,7 +138,7 @@ al_sock_sendfile_py_reset_empty_waiter(PyObject *op,
 
     if (self->watch.is_lent) {
         self->watch.is_lent = false;
-        /* Left behind by a coroutine that was thrown away. */
+        /* The borrower's handle is still set if its coroutine was closed. */
         al_fdwatch_clear_writer(&self->watch);
     }
     Py_CLEAR(self->sendfile);

@@ -4,12 +4,11 @@
  *                                                              |
  *                                                sock_read.c, sock_write.c
  *
- * An accepted connection is a bare descriptor. The socket object that
- * get_extra_info("socket") shows is made when somebody asks, and closes the
- * descriptor from then on.
+ * An accepted connection has a descriptor only.  The socket object is made at
+ * the first get_extra_info("socket"); from then on it closes the descriptor.
  *
  * Invariant
- *   (1) The watch is out of the loop's table before the descriptor is closed.
+ *   (1) The watch leaves the loop's table before the descriptor is closed.
  */
 #include "net/sock_transport.h"
 
@@ -58,8 +57,9 @@ sock_transport_release(TransportObject *base)
     }
 }
 
-/* Make the socket object of an accepted connection. Asked for too late it is a
- * closed one, as asyncio shows it. 0, or -1 with an exception set. */
+/* Make the socket object of an accepted connection. After the end of the
+ * transport it is a closed socket, as in asyncio. 0, or -1 with an exception
+ * set. */
 static int
 sock_transport_make_sock(SocketTransportObject *self)
 {
@@ -78,8 +78,9 @@ sock_transport_make_sock(SocketTransportObject *self)
     if (sock == NULL) {
         return -1;
     }
-    /* Its __init__() is in Python: meanwhile others may have run, and have made
-     * one, too, or closed the descriptor, which may be somebody else's now. */
+    /* The socket's __init__() is Python code. Meanwhile other code may have
+     * made the object, too, or ended us, so that the number may be another
+     * file's. */
     if (desc->object != NULL || (desc->phase != AL_DESCRIPTOR_NONE) != is_open)
     {
         PyObject *gone =
@@ -91,7 +92,7 @@ sock_transport_make_sock(SocketTransportObject *self)
         Py_DECREF(gone);
         return sock_transport_make_sock(self);
     }
-    desc->object = sock; /* who closes the descriptor from now on */
+    desc->object = sock; /* it closes the descriptor from now on */
     PyObject *result =
         is_open ? PyObject_CallMethod(sock, "setblocking", "O", Py_False)
                 : PyObject_CallMethod(sock, "close", NULL);
@@ -99,8 +100,8 @@ sock_transport_make_sock(SocketTransportObject *self)
     return result == NULL ? -1 : 0;
 }
 
-/* Whether only the socket object can tell an address: it is of a family that
- * we do not know, or the socket of a class of its own. */
+/* Whether the socket object has to be asked for its addresses: we do not know
+ * the address family, or the object is of a subclass of socket.socket. */
 static bool
 sock_transport_must_ask(SocketTransportObject *self,
                         const al_sockaddr *address)
@@ -166,8 +167,8 @@ static const al_transport_kind sock_transport_kind = {
 
 /* --- start -------------------------------------------------------------- */
 
-/* Take down what the kernel knows about the connection. 0, or -1 with
- * MemoryError set. */
+/* Store the addresses of both ends, and disable Nagle's algorithm. 0, or -1
+ * with MemoryError set. */
 static int
 sock_transport_look(SocketTransportObject *self, const al_sockaddr *peername)
 {
@@ -197,7 +198,8 @@ sock_transport_look(SocketTransportObject *self, const al_sockaddr *peername)
     return 0;
 }
 
-/* 0, or -1 with an exception set; then the descriptor is not ours. */
+/* 0, or -1 with an exception set; then the caller still owns the
+ * descriptor. */
 static int
 sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
                     const al_sock_transport_parts *parts)
@@ -241,7 +243,7 @@ al_sock_transport_new(al_loop_head *loop, const al_sock_transport_parts *parts)
         sock_transport_init(self, loop, parts) < 0 ||
         al_fd_transport_start(&self->base, parts->waiter) < 0)
     {
-        /* Not begun, not ours: the caller closes it. */
+        /* The caller still owns the descriptor and closes it. */
         al_descriptor_give_back(&self->base.desc);
         Py_DECREF(self);
         return NULL;
@@ -263,15 +265,15 @@ al_sock_transport_close(SocketTransportObject *self)
         return -1;
     }
     if (!al_transport_is_open(base)) {
-        return 0; /* that failed */
+        return 0; /* sending the held bytes has ended us */
     }
     if (self->outgoing.count > 0 && !al_transport_is_ours(base)) {
-        return al_transport_fatal_loss(base, AL_SOCK_WRITE_FAILED);
+        return al_transport_fatal_ebadf(base, AL_SOCK_WRITE_FAILED);
     }
     base->phase = AL_TRANSPORT_CLOSING;
     al_fdwatch_clear_reader(&self->watch);
     if (self->outgoing.count > 0) {
-        return 0; /* sock_write.c will come back to it */
+        return 0; /* sock_write_run() ends us when the queue is sent */
     }
     al_fdwatch_clear_writer(&self->watch);
     return al_transport_lose(base, NULL);
@@ -363,8 +365,8 @@ SocketTransport_traverse(PyObject *op, visitproc visit, void *arg)
 {
     SocketTransportObject *self = SocketTransportObject_CAST(op);
 
-    /* The references of the watch's entries are the loop's, which visits
-     * them; queued bytes refer to nothing. */
+    /* The loop visits the entries of the watch. Queued bytes objects refer to
+     * nothing. */
     Py_VISIT(self->sendfile);
     return al_transport_traverse(&self->base, visit, arg);
 }
@@ -420,7 +422,7 @@ static PyType_Spec SocketTransport_spec = {
     .slots = SocketTransport_slots,
 };
 
-/* What BaseEventLoop.start_tls() and sendfile() ask the class.
+/* Set the class attributes that BaseEventLoop.start_tls() and sendfile() read.
  * 0, or -1 with an exception set. */
 static int
 sock_transport_set_abilities(PyObject *type)

@@ -1,23 +1,23 @@
 /* sock_write.c - the write side of a socket transport.
  *
- *     write(data) ---> send                       all gone: the usual case
- *                        | what the kernel did not take
+ *     write(data) ---> send                       usually takes all bytes
+ *                        | the bytes that the kernel did not take
  *                        v
  *                     outgoing ---> (fd writable) ---> sendmsg
  *
- * As in asyncio a write() is on its way when it returns, and only what the
- * kernel did not take counts as queued; so a protocol is paused by a slow
- * peer and never by its own speed.  But small writes of a step that is expected
- * to write several times are held until it returns: held.c says which.
+ * As in asyncio, write() sends at once, and only the bytes that the kernel did
+ * not take are queued.  So a slow peer pauses a protocol, but its own speed
+ * never does.  One exception: if a step is expected to write several times,
+ * its small writes are held until it returns (held.c).
  *
  * Invariants
- *   (1) outgoing is not empty => the writer entry is set, or it is held, or the
- *       connection is lost, or the loop is closed.
- *   (2) Nothing is sent past what is queued: bytes leave in order.
- *   (3) What is held is sent by one call, and is no more than the high-water
- *       mark.
- *   (4) A watch out of the loop's table while the loop is open: another
- *       transport has taken the descriptor over, from one that was closing.
+ *   (1) outgoing is not empty => the writer entry is set, or outgoing is held,
+ *       or the connection is lost, or the loop is closed.
+ *   (2) While bytes are queued, new bytes go behind them: all leave in order.
+ *   (3) Held bytes are sent by one call, and are at most the high-water mark.
+ *   (4) If the watch is not in the loop's table although the loop is open,
+ *       another transport has taken over the descriptor, while we were
+ *       closing.
  */
 #include "base/args.h"
 #include "base/errors.h"
@@ -25,7 +25,7 @@
 #include "sys/sock.h"
 #include "net/sock_transport.h"
 
-#define AL_WRITE_IOV 1024 /* what Linux takes in one call (IOV_MAX) */
+#define AL_WRITE_IOV 1024 /* the most that Linux takes in one call (IOV_MAX) */
 
 static int
 sock_write_fail(SocketTransportObject *self, int errnum)
@@ -33,7 +33,7 @@ sock_write_fail(SocketTransportObject *self, int errnum)
     PyObject *exc = NULL;
 
     al_error_set_errno(errnum);
-    if (self->sendfile != NULL) { /* it waits for what was to be sent here */
+    if (self->sendfile != NULL) { /* it waits until these bytes are sent */
         exc = PyErr_GetRaisedException();
         PyErr_SetRaisedException(Py_NewRef(exc));
     }
@@ -45,7 +45,7 @@ sock_write_fail(SocketTransportObject *self, int errnum)
     return rc;
 }
 
-/* As al_sock_send(), of our descriptor and no other. */
+/* al_sock_send(), if the descriptor still names our file. */
 static inline ssize_t
 sock_write_send(SocketTransportObject *self, const char *data, size_t size)
 {
@@ -55,7 +55,8 @@ sock_write_send(SocketTransportObject *self, const char *data, size_t size)
                : -EBADF;
 }
 
-/* What one call sends from the queue: as al_sock_sendv(). */
+/* Send from the queue by one call of al_sock_sendv(), and return its
+ * result. */
 static ssize_t
 sock_write_sendv(SocketTransportObject *self)
 {
@@ -69,7 +70,7 @@ sock_write_sendv(SocketTransportObject *self)
     return al_sock_sendv(self->base.desc.fd, iov, count);
 }
 
-/* As al_sock_shutdown_write(). */
+/* al_sock_shutdown_write(), if the descriptor still names our file. */
 static int
 sock_write_shutdown(SocketTransportObject *self)
 {
@@ -79,8 +80,8 @@ sock_write_shutdown(SocketTransportObject *self)
                : -EBADF;
 }
 
-/* Send from the queue once. 0, or -1 with an exception to be raised set; the
- * connection may be lost afterwards. */
+/* Send from the queue once. The connection may be lost afterwards. 0, or -1
+ * with an exception set that the caller returns. */
 static int
 sock_write_flush(SocketTransportObject *self)
 {
@@ -118,7 +119,7 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (AL_UNLIKELY(self->watch.loop == NULL)) {
         return al_transport_force_close(&self->base, NULL); /* by (4) */
     }
-    if (self->outgoing.count == 0) { /* there was no memory for it */
+    if (self->outgoing.count == 0) { /* sock_write_push() had no memory */
         al_fdwatch_clear_writer(&self->watch);
         return 0;
     }
@@ -131,9 +132,10 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return al_fd_transport_resume_writing(&self->base);
 }
 
-/* Make (1) hold before something is queued. 0, or -1 with an exception set; the
- * connection may be lost afterwards. A part of the bytes may have been sent: if
- * the kernel refuses to tell when the rest can be, that is the end. */
+/* Set the writer entry before bytes are queued, by (1). If the kernel refuses
+ * to watch, the connection ends: a part of the bytes may have been sent
+ * already. The connection may be lost afterwards. 0, or -1 with an exception
+ * set. */
 static int
 sock_write_watch(SocketTransportObject *self)
 {
@@ -145,17 +147,17 @@ sock_write_watch(SocketTransportObject *self)
                : rc;
 }
 
-/* al_run_fn of what is held: send it now, before anything else happens. */
+/* al_run_fn of held bytes: send them now. */
 static int
 sock_write_run_held(al_loop_head *loop, PyObject *Py_UNUSED(op))
 {
     SocketTransportObject *self =
-        SocketTransportObject_CAST(al_held_end(loop)); /* a reference */
+        SocketTransportObject_CAST(al_held_end(loop)); /* owned */
     int rc = 0;
 
     if (self->base.lost == 0) {
         rc = sock_write_flush(self);
-        /* By (3) no reason to pause the protocol. */
+        /* By (3), the protocol need not be paused. */
         if (rc == 0 && self->base.lost == 0 && self->outgoing.count > 0) {
             rc = sock_write_watch(self);
         }
@@ -164,8 +166,8 @@ sock_write_run_held(al_loop_head *loop, PyObject *Py_UNUSED(op))
     return rc;
 }
 
-/* Queue `size` bytes at `data`, which are `bytes` if that is not NULL.
- * 0, or -1 with MemoryError set. */
+/* Queue `size` bytes at `data`. If `bytes` is not NULL, they are the last ones
+ * of that object. 0, or -1 with MemoryError set. */
 static inline int
 sock_write_push(SocketTransportObject *self, PyObject *bytes, const char *data,
                 size_t size)
@@ -177,7 +179,7 @@ sock_write_push(SocketTransportObject *self, PyObject *bytes, const char *data,
     return al_chunks_push_copy(&self->outgoing, data, size);
 }
 
-/* Hold a write. 0, or -1 with MemoryError set. */
+/* Hold the first write of a step. 0, or -1 with MemoryError set. */
 static int
 sock_write_hold(SocketTransportObject *self, PyObject *bytes, const char *data,
                 size_t size)
@@ -189,7 +191,7 @@ sock_write_hold(SocketTransportObject *self, PyObject *bytes, const char *data,
     return 0;
 }
 
-/* Write behind what is held. 0, or -1 with an exception set. */
+/* Queue a write behind the held bytes. 0, or -1 with an exception set. */
 static int
 sock_write_join(SocketTransportObject *self, PyObject *bytes, const char *data,
                 size_t size)
@@ -207,8 +209,8 @@ sock_write_join(SocketTransportObject *self, PyObject *bytes, const char *data,
     return self->base.lost > 0 ? 0 : al_transport_maybe_pause(&self->base);
 }
 
-/* Whether a write() is for the void: 1, counted and from some on warned about;
- * 0 if there is somebody to write to. */
+/* Whether the connection is lost. If so, count this write, which is ignored,
+ * and warn from AL_TRANSPORT_LOST_WRITES on. */
 static int
 sock_write_is_lost(SocketTransportObject *self)
 {
@@ -224,8 +226,8 @@ sock_write_is_lost(SocketTransportObject *self)
     return 1;
 }
 
-/* Send or queue `size` bytes at `data`, which are `bytes` if that is not NULL.
- * 0, or -1 with an exception set. */
+/* Send or queue `size` bytes at `data`, which are the object `bytes` if that
+ * is not NULL. 0, or -1 with an exception set. */
 static int
 sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
            size_t size)
@@ -271,7 +273,7 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
         return al_transport_raise_lost(&self->base);
     }
     if (sock_write_push(self, bytes, data + sent, size - sent) < 0) {
-        return -1; /* a writer with nothing to do is harmless */
+        return -1; /* the writer entry, with nothing to send, is harmless */
     }
     return al_transport_maybe_pause(&self->base);
 }
@@ -348,7 +350,7 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     int rc;
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
-        /* Not contiguous: that is how asyncio treats what send() raises. */
+        /* Not contiguous: asyncio's send() raises, and the connection ends. */
         rc = sock_write_is_lost(self)
                  ? (PyErr_Clear(), 0)
                  : al_transport_fatal_error(&self->base, AL_SOCK_WRITE_FAILED);
@@ -372,11 +374,11 @@ sock_write_collect(al_chunks *batch, PyObject *data)
     if (PyBytes_Check(data)) {
         return al_chunks_push(batch, data, 0);
     }
-    int is_some = PyObject_IsTrue(data); /* asyncio skips what is false */
+    int is_some = PyObject_IsTrue(data); /* asyncio skips false objects */
     if (is_some <= 0) {
         return is_some;
     }
-    if (!PyObject_CheckBuffer(data)) { /* fails with asyncio's TypeError */
+    if (!PyObject_CheckBuffer(data)) { /* this sets asyncio's TypeError */
         Py_XDECREF(PyMemoryView_FromObject(data));
         return -1;
     }
@@ -388,8 +390,9 @@ sock_write_collect(al_chunks *batch, PyObject *data)
     return rc;
 }
 
-/* Queue `batch` and send at once what goes in one call; what was queued before
- * waits for the descriptor anyway. 0, or -1 with an exception set. */
+/* Queue `batch`, and send once if nothing but held bytes was queued before:
+ * otherwise the queue waits until the descriptor is writable. 0, or -1 with an
+ * exception set. */
 static int
 sock_write_batch(SocketTransportObject *self, al_chunks *batch)
 {
@@ -410,7 +413,7 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
     }
     al_held_note(&self->base, &self->habit);
     if (is_held) {
-        Py_DECREF(al_held_end(self->base.loop)); /* the caller has another */
+        Py_DECREF(al_held_end(self->base.loop)); /* the caller owns one, too */
     }
     if (!is_first && !al_transport_is_ours(&self->base)) {
         return sock_write_fail(self, EBADF);
@@ -428,7 +431,8 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
                                : al_transport_maybe_pause(&self->base);
 }
 
-/* As asyncio before it had a way of its own: write() all of it, joined. */
+/* writelines() of older versions of asyncio: join the list and call
+ * write(). */
 static PyObject *
 sock_write_joined(PyObject *op, PyObject *list)
 {
@@ -472,7 +476,7 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
     if (is_some == 0 || sock_write_is_lost(self)) {
         Py_RETURN_NONE;
     }
-    /* A tuple of our own: a buffer written in Python could change the list. */
+    /* Copy the list to a tuple: a buffer class in Python could change it. */
     PyObject *items = PySequence_Tuple(list);
     if (items == NULL) {
         return NULL;
@@ -504,7 +508,7 @@ al_sock_write_py_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     if (!al_transport_is_open(&self->base)) {
-        Py_RETURN_NONE; /* that failed */
+        Py_RETURN_NONE; /* sending the held bytes has ended us */
     }
     self->is_eof = true;
     if (self->outgoing.count == 0) {

@@ -1,17 +1,17 @@
-/* stream_reader.c - an asyncio.StreamReader, fed without its Python methods.
+/* stream_reader.c - feeds an asyncio.StreamReader without its Python methods.
  *
  *     data_received ---> StreamReaderProtocol -- weak --> StreamReader
  *                                                          |       |
- *                                        what has come --> buffer  waiter
+ *                                                  bytes --> buffer  waiter
  *
- * asyncio's data_received() and feed_data() are done here as long as they are
- * what would be called: neither overridden by a subclass, nor assigned on the
- * object, nor replaced in the class. Whatever is unusual about a reader is left
- * to them, with the exceptions that come of it.
+ * This file does what asyncio's data_received() and feed_data() do, but only
+ * if these would be called: no subclass overrides them, and they are assigned
+ * neither on the object nor in the class.  If a reader is unusual in any way,
+ * we call the methods, which then raise their exceptions.
  *
  * Invariants
- *   (1) From the look at a reader until its waiter is woken nothing calls into
- *       Python. A waiter whose waking would is unusual.
+ *   (1) From the check of a reader until its waiter is woken, nothing calls
+ *       into Python.  A reader whose waiter cannot be woken so is unusual.
  *   (2) The buffer is longer than its contents between grow() and fill() only.
  */
 #include "net/stream_reader.h"
@@ -34,7 +34,7 @@ stream_reader_is_stock(al_state *state, PyObject *method, PyObject *object)
            PyFunction_GET_GLOBALS(function) == state->imports.streams_globals;
 }
 
-/* Whether waking who waits is nothing but queueing, by (1). */
+/* Whether waking the waiter only queues it, by (1). */
 static bool
 stream_reader_can_wake(al_state *state, PyObject *waiter)
 {
@@ -50,7 +50,7 @@ stream_reader_can_grow(PyObject *buffer)
            ((PyByteArrayObject *)buffer)->ob_exports == 0;
 }
 
-/* Whether feed_data() would do what we do with what the reader has. */
+/* Whether feed_data() would do the same with this reader as we do. */
 static bool
 stream_reader_is_usual(al_stream_reader *self, al_state *state)
 {
@@ -61,7 +61,7 @@ stream_reader_is_usual(al_stream_reader *self, al_state *state)
            stream_reader_can_grow(self->buffer);
 }
 
-/* Take the reader that the protocol knows weakly: 1, 0 if there is none, or -1
+/* Get the reader from the protocol's weak reference: 1; 0 if there is none; -1
  * with an exception set. */
 static int
 stream_reader_take(al_stream_reader *self, al_state *state, PyObject *protocol)
@@ -79,7 +79,8 @@ stream_reader_take(al_stream_reader *self, al_state *state, PyObject *protocol)
     return rc;
 }
 
-/* Look at it: 1; 0 if anything is unusual; -1 with an exception set. */
+/* Get the reader's attributes: 1; 0 if one is unusual; -1 with an exception
+ * set. */
 static int
 stream_reader_look(al_stream_reader *self, al_state *state)
 {
@@ -155,7 +156,7 @@ stream_reader_wake(al_stream_reader *self, al_state *state)
                : al_future_set_result(self->waiter, Py_None);
 }
 
-/* Whether it has more than twice its limit. */
+/* Whether the buffer has more than twice the limit. */
 static bool
 stream_reader_is_full(al_stream_reader *self)
 {
@@ -193,12 +194,11 @@ stream_reader_pause(al_stream_reader *self, al_state *state,
     if (!PyErr_ExceptionMatches(PyExc_NotImplementedError)) {
         return -1;
     }
-    PyErr_Clear(); /* it cannot be paused: it is not asked again */
+    PyErr_Clear(); /* it cannot be paused: do not ask it again */
     return PyObject_SetAttr(self->reader, state->names._transport, Py_None);
 }
 
-/* Stop the transport of a reader that is full. 0, or -1 with an exception
- * set. */
+/* The reader is full: pause its transport. 0, or -1 with an exception set. */
 static int
 stream_reader_stop(al_stream_reader *self, al_state *state)
 {

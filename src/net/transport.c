@@ -1,7 +1,7 @@
 /* transport.c - what every transport has in common.
  *
  *     OPEN --- close(), abort(), an error ---> CLOSING
- *                                                 |  what is queued is sent
+ *                                                 |  the queue is sent
  *                                                 |  (abort, error: dropped)
  *                                     al_transport_lose(): lost > 0
  *                                                 |  next turn
@@ -74,7 +74,8 @@ al_transport_call_soon(TransportObject *self, al_run_fn run,
     if (AL_LIKELY(self->loop->is_direct)) {
         return al_ready_push(self->loop, run, (PyObject *)self);
     }
-    /* Closed, in debug mode, or call_soon() is overridden: it knows. */
+    /* The loop is closed, in debug mode, or its call_soon() is overridden:
+     * call it. */
     PyObject *result = NULL;
     PyObject *callback = PyObject_GetAttrString((PyObject *)self, method);
     if (callback != NULL) {
@@ -95,7 +96,7 @@ al_transport_leave(TransportObject *self, int rc)
     PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
 
     if (PyContext_Exit(self->context) < 0) {
-        Py_XDECREF(raised); /* somebody else's enter without exit */
+        Py_XDECREF(raised); /* the call has entered another context */
         return -1;
     }
     if (raised != NULL) {
@@ -106,10 +107,10 @@ al_transport_leave(TransportObject *self, int rc)
 
 /* --- reading ------------------------------------------------------------ */
 
-/* Bulk takes and frees blocks of up to 256 KiB all the time. glibc returns them
- * to the system, and faults them in again page by page, until a larger one was
- * freed once: from then on it keeps free memory up to twice that (mallopt(3)).
- */
+/* A transport that receives bulk data takes and frees blocks of up to 256 KiB
+ * all the time. glibc returns each block to the kernel, which then has to map
+ * it again page by page. Freeing one larger block ends that: from then on
+ * glibc keeps free memory up to twice its size (mallopt(3)). */
 static void
 transport_keep_memory(void)
 {
@@ -131,8 +132,9 @@ al_transport_recv_buffer(al_state *state)
 
 /* --- flow control ------------------------------------------------------- */
 
-/* Pause and resume alternate: is_paused is set before the call, so that a write()
- * or a change of the limits inside of it does not call again. */
+/* pause_writing() and resume_writing() alternate. is_paused is set before the
+ * call, so that a write() or a change of the limits inside the call does not
+ * make a second one. */
 
 int
 al_transport_maybe_pause(TransportObject *self)
@@ -194,21 +196,22 @@ al_transport_force_close(TransportObject *self, PyObject *exc)
     if (self->lost > 0) {
         return 0;
     }
-    /* Send held bytes first: if the peer is gone, connection_lost() is to
-     * tell of the error that asyncio would have met in write(). */
+    /* Send held bytes first: if the peer is gone, connection_lost() must
+     * report the error that asyncio would have met in write(). */
     if (al_transport_send_held(self) < 0) {
         return -1;
     }
     if (self->lost > 0) {
         return 0;
     }
-    /* stop() drops references: what that runs must find us closing. */
+    /* stop() drops references and so may run anything, which must see that we
+     * are closing. */
     self->phase = AL_TRANSPORT_CLOSING;
     self->kind->stop(self);
     return self->lost > 0 ? 0 : al_transport_lose(self, exc);
 }
 
-/* Let go of the server: 0, or -1 with an exception set. */
+/* Detach from the server: 0, or -1 with an exception set. */
 static int
 transport_detach(TransportObject *self)
 {
@@ -230,7 +233,7 @@ transport_detach(TransportObject *self)
     return 0;
 }
 
-/* What stays when connection_lost() was called, whether or not it raised. */
+/* Release everything, after connection_lost(). */
 static void
 transport_release(TransportObject *self)
 {
@@ -254,7 +257,8 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (self->phase == AL_TRANSPORT_CLOSED) {
         return 0; /* the loop was closed and the transport finalised */
     }
-    /* Held: connection_lost() may call us, and then we are CLOSED after it. */
+    /* Own the loop: connection_lost() may call this function, which sets
+     * self->loop to NULL. */
     al_loop_head *loop = al_loop_head_CAST(Py_NewRef((PyObject *)self->loop));
     PyObject *exc =
         Py_NewRef(self->lost_exc == NULL ? Py_None : self->lost_exc);
@@ -264,8 +268,8 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
                                           &self->protocol, self->state, exc));
     }
     if (rc < 0) {
-        /* Reported first, as we know the loop and the protocol no more after
-         * the release, which nothing may prevent. */
+        /* Report before the release, which drops the loop and the protocol.
+         * The release follows in any case. */
         rc = al_transport_report_callback(self, op, "_call_connection_lost",
                                           exc);
     }
@@ -323,7 +327,8 @@ al_transport_py_is_closing(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     TransportObject *self = TransportObject_CAST(op);
 
-    /* In asyncio a write() that fails has ended the connection by now. */
+    /* Send held bytes first: in asyncio, a write() that failed has ended the
+     * connection already. */
     return al_transport_send_held(self) < 0
                ? NULL
                : PyBool_FromLong(!al_transport_is_open(self));
@@ -349,8 +354,8 @@ al_transport_py_set_protocol(PyObject *op, PyObject *const *args,
     if (protocol == NULL) {
         return NULL;
     }
-    /* By (2) one that is CLOSED keeps none: nobody would call it or let go of
-     * it again. */
+    /* By (2), a CLOSED transport has no protocol: it would never call or drop
+     * it. */
     if (self->phase != AL_TRANSPORT_CLOSED &&
         al_protocol_set(&self->protocol, self->state, protocol) < 0)
     {
@@ -372,7 +377,7 @@ al_transport_ask_socket(PyObject *sock, const char *method)
     return address;
 }
 
-/* The dict of extra information, made if there is none: borrowed, or NULL. */
+/* The dict of extra information, made at the first use: borrowed, or NULL. */
 static PyObject *
 transport_extra(TransportObject *self)
 {
@@ -404,7 +409,7 @@ transport_get_extra(TransportObject *self, PyObject *name)
     return value;
 }
 
-/* Make it now. 0, or -1 with an exception set. */
+/* Make an item of it now. 0, or -1 with an exception set. */
 static int
 transport_make_extra(TransportObject *self, PyObject *name)
 {
@@ -529,7 +534,7 @@ Transport_get_low_water(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromSize_t(TransportObject_CAST(op)->flow.low);
 }
 
-/* The socket itself, which get_extra_info("socket") keeps from harm. */
+/* The socket itself; get_extra_info("socket") returns a wrapper around it. */
 static PyObject *
 Transport_get_sock(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -613,8 +618,7 @@ al_transport_traverse(TransportObject *self, visitproc visit, void *arg)
 void
 al_transport_clear(TransportObject *self)
 {
-    /* Its methods find one that is CLOSED: what is cleared after it may call
-     * them. */
+    /* Set CLOSED first: clearing may run code that calls our methods. */
     if (self->phase != AL_TRANSPORT_CLOSED) {
         self->phase = AL_TRANSPORT_CLOSED;
         self->lost += self->lost == 0;
@@ -651,8 +655,8 @@ al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
         (PyTypeObject *)(PyTuple_Check(bases) ? PyTuple_GET_ITEM(bases, 0)
                                               : bases);
 
-    /* The base is a Python class with __slots__ and nothing else, so all that
-     * lies between the object's head and its end are object pointers. */
+    /* The base is a Python class with __slots__ only. So between the object
+     * head and the end of the base there are object pointers only. */
     if (base_type->tp_basicsize >
             (Py_ssize_t)offsetof(TransportObject, dict) ||
         base_type->tp_dictoffset != 0 || base_type->tp_weaklistoffset != 0)

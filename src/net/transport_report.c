@@ -1,5 +1,5 @@
-/* transport_report.c - what a transport tells of errors: to the log, to the
- * loop's exception handler, and to its own end.
+/* transport_report.c - the errors of a transport: logs them, reports them to
+ * the loop's exception handler, ends the connection.
  */
 #include "net/transport.h"
 
@@ -56,8 +56,8 @@ al_transport_report(TransportObject *self, PyObject *message)
 {
     al_state *state = self->state;
     if (self->loop == NULL) {
-        /* A protocol method that was called outside of the loop has run the
-         * loop, and that has closed us. */
+        /* A protocol method was called outside of the loop. It has run the
+         * loop, and the loop has closed us. */
         Py_XDECREF(message);
         PyErr_WriteUnraisable((PyObject *)self);
         return 0;
@@ -95,7 +95,7 @@ al_transport_report_callback(TransportObject *self, PyObject *object,
     }
     Py_XDECREF(args);
     Py_XDECREF(callback);
-    if (message == NULL) { /* a broken repr must not hide the error */
+    if (message == NULL) { /* a repr has raised: still report the error */
         PyErr_Clear();
         message = PyUnicode_FromFormat("Exception in callback %s()", method);
     }
@@ -140,7 +140,7 @@ al_transport_refuse_start(TransportObject *self)
 }
 
 int
-al_transport_fatal_loss(TransportObject *self, const char *message)
+al_transport_fatal_ebadf(TransportObject *self, const char *message)
 {
     al_error_set_errno(EBADF);
     return al_transport_fatal_error(self, message);

@@ -10,15 +10,13 @@
  *
  * Tracking every handle for the garbage collector would cost more than the
  * rest of call_soon().  So most handles are not tracked:
- *   - While the loop runs, it is alive, and so is everything that it will run.
- *   A
- *     handle is tracked when it has run, or when the loop stops, and only if
- *     somebody besides the queue owns it by then.
+ *   - While the loop runs, it is alive, and so is everything that it will
+ *     run.  A handle is tracked when it has run, or when the loop stops, and
+ *     only if somebody besides the queue owns it by then.
  *   - While the loop does not run, a handle that the queue alone owns is a
- *   part
- *     of the queue: the loop visits the handle's references as its own.
+ *     part of the queue: the loop visits the handle's references as its own.
  *     Whether the caller of call_soon() keeps the handle is known only at the
- *     next call. So the newest handle (loop->newest_handle) is tracked. The
+ *     next call.  So the newest handle (loop->newest_handle) is tracked.  The
  *     next call untracks it if the queue alone owns it then.
  *
  * Invariants
