@@ -105,7 +105,7 @@ loop.close()
 
 
 @ours
-def test_what_a_new_socket_gets_is_not_for_the_one_that_was_closed(outcome):
+def test_bytes_of_a_new_socket_do_not_go_to_the_closed_one(outcome):
     source = """
 async def main():
     a, b = pair()

@@ -43,8 +43,8 @@ def test_each_change_is_one_call(counted):
     """)
 
 
-def test_what_is_not_watched_any_more_says_nothing(counted):
-    """It stays registered, for nothing; that the other end hangs up is found once, at the most."""
+def test_parked_descriptor_ends_no_poll(counted):
+    """It stays registered without events; its hang-up is found once at the most."""
     counted("""
         async def main():
             near, far = pair()
@@ -64,7 +64,7 @@ def test_what_is_not_watched_any_more_says_nothing(counted):
     """)
 
 
-def test_what_was_closed_while_it_was_not_watched(counted):
+def test_close_while_parked(counted):
     counted("""
         async def main():
             numbers = set()
@@ -92,7 +92,7 @@ def test_what_was_closed_while_it_was_not_watched(counted):
     """)
 
 
-def test_who_receives_again_and_again_asks_once(counted):
+def test_repeated_sock_recv_registers_once(counted):
     counted("""
         async def main():
             near, far = pair()
@@ -110,7 +110,7 @@ def test_who_receives_again_and_again_asks_once(counted):
     """)
 
 
-def test_who_has_received_for_the_last_time_is_forgotten(counted):
+def test_last_sock_recv_is_flushed_by_the_next_poll(counted):
     counted("""
         async def main():
             near, far = pair()

@@ -233,7 +233,7 @@ def test_write_eof_raises(run, loop, Recorder, how, lose):
 
 
 @every_loss
-def test_what_was_queued_is_not_for_the_stranger(run, loop, Recorder, reports, how, lose):
+def test_queued_bytes_do_not_go_to_the_new_file(run, loop, Recorder, reports, how, lose):
     """The kernel tells of the descriptor as long as a duplicate keeps the file open."""
     protocol = Recorder()
 
@@ -507,7 +507,7 @@ def test_only_what_the_program_can_reach_is_looked_at(tmp_path, client, server, 
     ],
     ids=["an audit hook", "a class in the place of socket.socket"],
 )
-def test_who_else_has_the_socket_is_noticed(tmp_path, first):
+def test_another_owner_of_the_socket_makes_it_shared(tmp_path, first):
     program = tmp_path / "program.py"
     program.write_text(
         "from asyncloop import new_event_loop as new_loop\n" + COUNTED.format(client="pass", server="pass", first=first)

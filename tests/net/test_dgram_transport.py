@@ -528,7 +528,7 @@ class TestFailures:
             ((5, 1), TypeError),
         ],
     )
-    def test_what_is_no_address_ends_it(self, endpoint, eventually, take_reports, address, error):
+    def test_wrong_address_ends_the_endpoint(self, endpoint, eventually, take_reports, address, error):
         protocol = Datagrams()
         transport = endpoint(protocol)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(error) as info:
@@ -613,13 +613,13 @@ class TestEnd:
         with pytest.raises(BlockingIOError):
             peer.recv(100)
 
-    def test_what_is_sent_to_anybody_before_connection_lost_goes_out(self, endpoint, peer):
+    def test_sendto_an_address_after_close_is_sent_until_connection_lost(self, endpoint, peer):
         transport = endpoint(Datagrams())
         transport.close()
         transport.sendto(b"x", peer.getsockname())
         assert peer.recv(100) == b"x"
 
-    def test_what_is_sent_to_anybody_after_connection_lost_is_for_the_void(self, endpoint, peer, settle, kind, caplog):
+    def test_sendto_an_address_after_connection_lost_is_ignored(self, endpoint, peer, settle, kind, caplog):
         if kind == "asyncio":
             pytest.skip("asyncio fails with AttributeError: 'NoneType' object has no attribute ...")
         transport = endpoint(Datagrams())
@@ -812,7 +812,7 @@ class TestUnix:
                 stranger.recv(1)
         assert not transport.is_closing()
 
-    def test_what_does_not_go_at_once_goes_later_in_order(self, sender, inbox, eventually):
+    def test_queued_datagrams_are_sent_in_order(self, sender, inbox, eventually):
         transport, send = sender(Datagrams())
         sent = fill(transport, send, queued=100)
         assert transport.get_write_buffer_size() == 100 * (100 + HEADER)
@@ -829,7 +829,7 @@ class TestUnix:
             sent.append(data)
         assert drain(inbox, eventually, len(sent)) == sent
 
-    def test_what_is_queued_is_a_copy(self, sender, inbox, eventually):
+    def test_queued_datagram_is_a_copy(self, sender, inbox, eventually):
         transport, send = sender(Datagrams())
         sent = fill(transport, send)
         data = bytearray(b"first")
@@ -838,7 +838,7 @@ class TestUnix:
         assert drain(inbox, eventually, len(sent) + 1)[-1] == b"first"
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__() is new in 3.12")
-    def test_what_is_queued_sends_while_it_is_copied(self, sender, inbox, eventually):
+    def test_buffer_that_sends_while_it_is_copied(self, sender, inbox, eventually):
         transport, send = sender(Datagrams())
         sent = fill(transport, send, queued=7)  # a place is left in the queue
         meanwhile = [b"first"]
@@ -944,7 +944,7 @@ class TestUnix:
             assert protocol.received == [b"in"]
 
 
-def test_what_a_datagram_has_queued_runs_before_the_next_one(loop, run, endpoint):
+def test_callbacks_of_a_datagram_run_before_the_next_datagram(loop, run, endpoint):
     seen = []
 
     def on_datagram(protocol):

@@ -90,7 +90,7 @@ def test_sockets_share_what_a_turn_has_for_further_datagrams(flooded, turn):
             assert behind in ([], ["quick"])
 
 
-def test_what_a_datagram_queues_runs_before_the_first_of_the_next_batch(loop, run, flooded):
+def test_callbacks_of_a_datagram_run_before_the_next_batch(loop, run, flooded):
     seen = []
 
     class Queueing(Counting):
@@ -174,7 +174,7 @@ def test_a_read_gets_a_few_of_a_flood_where_others_are_ready(loop, flooded, turn
 
 
 @pytest.mark.parametrize("kind", ["asyncloop"])  # in asyncio the kernel decides, which puts the flood first
-def test_what_else_a_poll_has_found_comes_before_a_flood(loop, flooded, turn):
+def test_other_ready_descriptors_run_before_a_flood(loop, flooded, turn):
     seen = []
 
     class Noting(Counting):

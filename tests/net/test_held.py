@@ -590,7 +590,7 @@ class TestNotWhereTheProgramCanReach:
 
         run(main())
 
-    def test_what_tells_no_number_is_harmless(self, made, train, turns, look, available):
+    def test_socket_methods_without_the_number_keep_it_private(self, made, train, turns, look, available):
         transport, peer = made()
         shown = transport.get_extra_info("socket")
         shown.getpeername(), shown.getsockname(), shown.family, shown.type, shown.proto
@@ -987,7 +987,7 @@ def test_the_turn_ends_and_all_is_sent(parts, turns, available):
         ),
     ],
 )
-def test_who_looks_finds_it_sent(parts, turns, available, look):
+def test_held_bytes_are_sent_before_the_program_looks(parts, turns, available, look):
     transport, peer = parts()
     seen = []
 
@@ -1026,7 +1026,7 @@ def test_connection_lost_comes_in_the_next_turn(parts, run):
     assert run(main()) == [[], [None]]
 
 
-def test_what_stops_the_loop_does_not_stop_the_bytes(parts, loop, receive):
+def test_held_bytes_are_sent_when_the_step_stops_the_loop(parts, loop, receive):
     transport, peer = parts()
 
     def write_and_leave():
@@ -1232,7 +1232,7 @@ def test_a_part_written_while_the_protocol_resumes_leaves_the_loop_idle(trailing
 
 
 @pytest.mark.parametrize("use", ["shutdown", "dup", "fileno"])
-def test_who_uses_the_socket_finds_the_parts_sent(parts, turns, available, use):
+def test_held_bytes_are_sent_before_the_program_uses_the_socket(parts, turns, available, use):
     transport, peer = parts()
     shown = transport.get_extra_info("socket")
     seen = []

@@ -115,7 +115,7 @@ async def main():
 
 @pytest.mark.parametrize("refused", [False, True], ids=["", "without RWF_NOWAIT"])
 @pytest.mark.parametrize("make", MAKERS)
-def test_what_is_queued_when_a_pipe_is_set_to_blocking(program, make, refused):
+def test_queued_bytes_of_a_pipe_that_is_set_to_blocking(program, make, refused):
     assert (
         program(
             f"""

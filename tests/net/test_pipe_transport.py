@@ -150,7 +150,7 @@ class TestKinds:
             del caught
             gc.collect()
 
-    def test_what_has_no_fileno_is_refused(self, run, loop, Recorder, monkeypatch):
+    def test_object_without_fileno_is_refused(self, run, loop, Recorder, monkeypatch):
         monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)  # what asyncio's has begun has no repr
         with pytest.raises(AttributeError):
             run(loop.connect_read_pipe(Recorder, object()))
@@ -429,7 +429,9 @@ class TestWriting:
         assert str(caught.value).startswith(repr(wrong))
         assert not transport.is_closing()
 
-    def test_what_is_not_contiguous_ends_it(self, pipe, connect_writer, Recorder, eventually, take_reports):
+    def test_buffer_that_is_not_contiguous_ends_the_pipe(
+        self, pipe, connect_writer, Recorder, eventually, take_reports
+    ):
         protocol = Recorder()
         transport = connect_writer(pipe[1], protocol)
         transport.write(memoryview(b"abcdef")[::2])

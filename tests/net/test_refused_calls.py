@@ -119,7 +119,7 @@ def test_queued_datagrams_are_sent_without_sendmmsg(refusing, error):
     """)
 
 
-def test_what_a_firewall_forbids_is_no_refusal_of_sendmmsg(refusing, kind):
+def test_error_of_a_firewall_does_not_disable_sendmmsg(refusing, kind):
     """sendto() says EPERM as well: that is reported, and sendmmsg() goes on being used."""
     refusing(f"""{SLOW_RECEIVER}
         async def main():
@@ -244,7 +244,7 @@ def test_a_send_that_a_signal_interrupts_is_made_again(refusing):
 
 
 @pytest.mark.parametrize("error", [errno.EALREADY, errno.EINPROGRESS])
-def test_what_python_calls_a_blocking_io_error_means_not_now(refusing, error):
+def test_errnos_of_blocking_io_error_mean_try_again(refusing, error):
     refusing(f"""
         async def main():
             loop = asyncio.get_running_loop()

@@ -115,7 +115,7 @@ class TestWrite:
         transport.close()
         assert receive_all(peer) == b"".join(b"%08d" % i for i in range(1000)) + b"0000"
 
-    def test_what_the_kernel_takes_at_once_is_not_buffered(self, connect, Recorder):
+    def test_bytes_that_the_kernel_takes_are_not_queued(self, connect, Recorder):
         transport, _ = connect(Recorder())
         for _ in range(10):
             transport.write(b"small")
@@ -295,7 +295,7 @@ class TestWritelines:
         with pytest.raises(RuntimeError, match=rf"Cannot call {name}\(\) after write_eof\(\)"):
             transport.writelines([b"x"])
 
-    def test_what_cannot_be_joined_is_refused_first_where_it_is_joined_first(self, connect, Recorder):
+    def test_writelines_of_none_after_write_eof_is_refused(self, connect, Recorder):
         transport, _ = connect(Recorder())
         transport.write_eof()
         with pytest.raises(TypeError if sys.version_info < (3, 12) else RuntimeError):

@@ -140,7 +140,7 @@ class TestReading:
 
         assert run(read()) == [b"one\n", b"two\n", b"end<>", b"12345"]
 
-    def test_what_comes_while_nobody_waits_is_kept(self, stream, eventually, run):
+    def test_bytes_received_while_no_task_waits_are_kept(self, stream, eventually, run):
         reader, _, peer = stream()
         for i in range(10):
             peer.sendall(b"%d" % i)

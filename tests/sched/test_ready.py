@@ -20,7 +20,7 @@ def test_first_in_first_out(loop, turn, seen):
     assert seen == list(range(10))
 
 
-def test_what_a_callback_schedules_belongs_to_the_next_turn(loop, turn, seen):
+def test_call_soon_in_a_callback_runs_in_the_next_turn(loop, turn, seen):
     def callback():
         seen.append("callback")
         loop.call_soon(seen.append, "made by it")

@@ -65,7 +65,7 @@ def test_1_000_timers_some_of_them_cancelled_in_random_order(loop, run_for, seen
 
 @pytest.mark.parametrize("disorder", [0, 0.01, 0.5])
 @pytest.mark.parametrize("cancels", [0, 0.3, 0.9])
-def test_what_is_due_in_each_turn(loop, turn, seen, disorder, cancels):
+def test_timers_due_in_each_turn(loop, turn, seen, disorder, cancels):
     """Deadlines in order, or nearly, many armed and cancelled while some fire; now and then all are gone."""
     rng = random.Random(f"{disorder} {cancels}")
     now = 0.0
