@@ -96,6 +96,14 @@ def run(program, limit):
     return FOUND if world.findings else 0
 
 
+def forget_current_task(loop):
+    """A task that the program has entered and not left: from 3.14 on, other loops of the thread could step none."""
+    asyncio._set_running_loop(loop)
+    if sys.version_info >= (3, 12):
+        asyncio.tasks._swap_current_task(loop, None)
+    asyncio._set_running_loop(None)
+
+
 def look_after(world, limit):
     """The program may have left anything but what concerns other loops."""
     left, world.left = min(world.left, 50), 0  # hooks stay away from the new loop
@@ -104,8 +112,8 @@ def look_after(world, limit):
     running = asyncio._get_running_loop()
     if running is not None and world.alarms == 0:
         world.finding(f"{running!r} is still the running loop")
-    asyncio._set_running_loop(None)
     loop = asyncloop.new_event_loop()
+    forget_current_task(loop)
     loop.call_later(limit / 2, loop.stop)
     try:
         data = loop.run_until_complete(echo())
