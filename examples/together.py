@@ -38,6 +38,8 @@ async def run_one(number, command, text):
             child.stdin.write(text)
             await child.stdin.drain()
         child.stdin.close()
+        with contextlib.suppress(ConnectionError):
+            await child.stdin.wait_closed()
         await child.wait()
         await copying
     except asyncio.CancelledError:

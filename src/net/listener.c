@@ -376,12 +376,14 @@ al_listener_start(al_loop_head *loop, const al_listener_parts *parts)
     self->context = parts->context == NULL || parts->context == Py_None
                         ? PyContext_CopyCurrent()
                         : Py_NewRef(parts->context);
-    int fd = al_listener_fileno(loop->state, parts->sock);
+    int fd = self->context == NULL
+                 ? -1
+                 : al_listener_fileno(loop->state, parts->sock);
     int rc = -1;
     if (fd >= 0) {
         al_descriptor_take(&self->desc, fd, parts->sock);
     }
-    if (self->context != NULL && fd >= 0 &&
+    if (fd >= 0 &&
         listener_number(parts->sock, "family", &self->family) == 0 &&
         listener_number(parts->sock, "type", &self->type) == 0 &&
         listener_number(parts->sock, "proto", &self->proto) == 0)

@@ -65,8 +65,8 @@ def test_what_c_stands_in_for_is_what_it_was_written_from(method, digest):
     assert hashlib.sha256(source.encode()).hexdigest()[:16] == digest, "compare with src/net/stream_reader.c"
 
 
-def test_no_python_runs_between_the_socket_and_the_waiter(loop, stream, run, kind):
-    if kind == "asyncio" or loop.get_debug():
+def test_no_python_runs_between_the_socket_and_the_waiter(loop, stream, run, kind, Task):
+    if Task is asyncio.Task or loop.get_debug():
         pytest.skip("goes through the methods")
     reader, _, peer = stream()
     called = set()

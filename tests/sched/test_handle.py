@@ -552,8 +552,8 @@ class TestValuesOfAContext:
             loop.call_soon(int)
 
         contextvars.Context().run(schedule)
-        loop.call_later(0.001, lambda: seen.append(seen[0]()), context=contextvars.Context())
-        loop.call_later(0.001, loop.stop, context=contextvars.Context())
+        loop.call_later(0.1, lambda: seen.append(seen[0]()), context=contextvars.Context())
+        loop.call_later(0.1, loop.stop, context=contextvars.Context())
         loop.run_forever()
         assert seen[1] is None
 
