@@ -1,21 +1,21 @@
-/* future_chain.c - a Future of ours follows one of an executor.
+/* future_chain.c - a Future of ours follows the future of an executor's job.
  *
- *     source (concurrent.futures.Future)          destination (our Future)
+ *     job (concurrent.futures.Future)             future (ours)
  *        | done, in a thread of the executor         | done
  *        v                                           v
- *     chain_source_done()                         chain_destination_done()
+ *     chain_job_done()                            chain_future_done()
  *        | ready queue, wake the loop                | if it was cancelled
  *        v                                           v
- *     chain_run(): destination.set_result()       source.cancel()
+ *     chain_run(): future.set_result()            job.cancel()
  *
- * It does what asyncio's wrap_future() does in some hundreds of lines of
- * bytecode.  That is called itself where anything is unusual (a subclass, an
- * override, debug mode, a source done in the loop's own thread), and so is its
- * _copy_future_state() for all but a result.
+ * It does what asyncio's wrap_future() does in Python, at a lower cost.  If
+ * anything is unusual (a subclass, an override, debug mode, a job that is done
+ * in the loop's own thread), we call wrap_future() itself.  And if the job has
+ * no result, we call asyncio's _copy_future_state().
  *
  * Invariant
- *   (1) source == NULL  <=>  destination == NULL  <=>  over (or cleared by the
- *       garbage collector). */
+ *   (1) job == NULL  <=>  future == NULL  <=>  the chain has done its work (or
+ *       the garbage collector has cleared it). */
 #include "loop/loop.h"
 
 #include "io/reactor.h"
@@ -26,23 +26,23 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *source;      /* owned, exactly a concurrent.futures.Future */
-    PyObject *destination; /* owned, exactly a Future of ours */
+    PyObject *job;    /* owned, exactly a concurrent.futures.Future */
+    PyObject *future; /* owned, exactly a Future of ours */
 } FutureChainObject;
 
 #define FutureChainObject_CAST(op) ((FutureChainObject *)(op))
 
-/* It is over. Also tp_clear. */
+/* Drop both futures: the chain has done its work. Also tp_clear. */
 static int
 FutureChain_clear(PyObject *op)
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
-    PyObject *source = self->source;
-    PyObject *destination = self->destination;
+    PyObject *job = self->job;
+    PyObject *future = self->future;
 
-    self->source = self->destination = NULL; /* by (1) at once */
-    Py_XDECREF(source);
-    Py_XDECREF(destination);
+    self->job = self->future = NULL; /* both at once, by (1) */
+    Py_XDECREF(job);
+    Py_XDECREF(future);
     return 0;
 }
 
@@ -54,19 +54,20 @@ chain_is_direct(const al_loop_head *loop)
            !(loop->overrides & AL_OVERRIDES_CALL_SOON_THREADSAFE);
 }
 
-/* --- source to destination ---------------------------------------------- */
+/* --- from the job to the future ----------------------------------------- */
 
-/* The result of a source that is done and has one. -> new reference, or NULL
- * without an exception: it failed, was cancelled, or cannot be looked at. */
+/* The result of a job that is done. -> new reference, or NULL without an
+ * exception if there is no result: it failed, was cancelled, or its attributes
+ * raise. */
 static PyObject *
-chain_result(al_state *state, PyObject *source)
+chain_result(al_state *state, PyObject *job)
 {
-    PyObject *status = PyObject_GetAttr(source, state->names._state);
-    PyObject *exc = PyObject_GetAttr(source, state->names._exception);
+    PyObject *status = PyObject_GetAttr(job, state->names._state);
+    PyObject *exc = PyObject_GetAttr(job, state->names._exception);
     PyObject *result = NULL;
 
     if (status == state->names.FINISHED && exc == Py_None) {
-        result = PyObject_GetAttr(source, state->names._result);
+        result = PyObject_GetAttr(job, state->names._result);
     }
     PyErr_Clear();
     Py_XDECREF(status);
@@ -74,12 +75,13 @@ chain_result(al_state *state, PyObject *source)
     return result;
 }
 
-/* asyncio's own way, as a callback of the loop, which reports its failure.
+/* Run asyncio's _copy_future_state() as a callback, whose exception is
+ * reported.
  * 0, or -1 with an exception set that ends the run. */
 static int
-chain_copy_state(al_loop_head *loop, PyObject *source, PyObject *destination)
+chain_copy_state(al_loop_head *loop, PyObject *job, PyObject *future)
 {
-    PyObject *args[] = {source, destination};
+    PyObject *args[] = {job, future};
     PyObject *handle = al_handle_new(
         loop, loop->state->imports.copy_future_state, args, 2, NULL);
 
@@ -102,50 +104,49 @@ chain_report(al_loop_head *loop)
         PyUnicode_FromString("Error in run_in_executor()"), items);
 }
 
-/* al_run_fn: the source is done. */
+/* al_run_fn: the job is done. */
 static int
 chain_run(al_loop_head *loop, PyObject *op)
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
-    PyObject *source = self->source;
-    PyObject *destination = self->destination;
+    PyObject *job = self->job;
+    PyObject *future = self->future;
 
-    if (source == NULL) {
+    if (job == NULL) {
         return 0;
     }
-    self->source = self->destination = NULL; /* both are ours now, by (1) */
-    PyObject *result = chain_result(loop->state, source);
+    self->job = self->future = NULL; /* we own both references now, by (1) */
+    PyObject *result = chain_result(loop->state, job);
     int rc;
-    if (AL_LIKELY(result != NULL && !al_future_is_done(destination))) {
-        rc = al_future_set_result(destination, result);
+    if (AL_LIKELY(result != NULL && !al_future_is_done(future))) {
+        rc = al_future_set_result(future, result);
         if (AL_UNLIKELY(rc < 0)) {
             rc = chain_report(loop);
         }
     }
     else {
-        rc = chain_copy_state(loop, source, destination);
+        rc = chain_copy_state(loop, job, future);
     }
     Py_XDECREF(result);
-    Py_DECREF(source);
-    Py_DECREF(destination);
+    Py_DECREF(job);
+    Py_DECREF(future);
     return rc;
 }
 
-/* Called when the source is done, in any thread. */
+/* Called when the job is done, in any thread. */
 static PyObject *
-chain_source_done(PyObject *op, PyObject *Py_UNUSED(argument))
+chain_job_done(PyObject *op, PyObject *Py_UNUSED(argument))
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
     PyObject *result = NULL;
 
-    if (self->source == NULL) {
+    if (self->job == NULL) {
         Py_RETURN_NONE;
     }
-    PyObject *source = Py_NewRef(self->source);
-    PyObject *destination = Py_NewRef(self->destination);
-    /* Its __init__ may have been called again, with any loop. */
-    al_future *future = al_future_of(destination);
-    al_loop_head *loop = al_future_our_loop(future);
+    PyObject *job = Py_NewRef(self->job);
+    PyObject *future = Py_NewRef(self->future);
+    /* Ask the future for its loop: a second __init__() may have changed it. */
+    al_loop_head *loop = al_future_our_loop(al_future_of(future));
     if (AL_LIKELY(loop != NULL && chain_is_direct(loop) &&
                   loop->thread_id != PyThread_get_thread_ident()))
     {
@@ -155,36 +156,35 @@ chain_source_done(PyObject *op, PyObject *Py_UNUSED(argument))
         }
     }
     else {
-        (void)FutureChain_clear(op); /* the source keeps its callbacks */
-        al_state *state = al_future_state_of(destination);
-        result =
-            loop != NULL && loop->is_closed
-                ? Py_NewRef(Py_None)
-                : PyObject_CallFunctionObjArgs(state->imports.chain_future,
-                                               source, destination, NULL);
+        (void)FutureChain_clear(op); /* the job keeps its callbacks */
+        al_state *state = al_future_state_of(future);
+        result = loop != NULL && loop->is_closed
+                     ? Py_NewRef(Py_None)
+                     : PyObject_CallFunctionObjArgs(
+                           state->imports.chain_future, job, future, NULL);
     }
-    Py_DECREF(source);
-    Py_DECREF(destination);
+    Py_DECREF(job);
+    Py_DECREF(future);
     return result;
 }
 
-/* --- destination to source ---------------------------------------------- */
+/* --- from the future to the job ------------------------------------------ */
 
-/* Called by the loop when the destination is done. */
+/* Called by the loop when the future is done. */
 static PyObject *
-chain_destination_done(PyObject *op, PyObject *Py_UNUSED(argument))
+chain_future_done(PyObject *op, PyObject *Py_UNUSED(argument))
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
 
-    if (self->source == NULL ||
-        al_future_of(self->destination)->state != AL_FUTURE_CANCELLED)
+    if (self->job == NULL ||
+        al_future_of(self->future)->state != AL_FUTURE_CANCELLED)
     {
         Py_RETURN_NONE;
     }
-    al_state *state = al_future_state_of(self->destination);
-    PyObject *source = Py_NewRef(self->source);
-    PyObject *result = PyObject_CallMethodNoArgs(source, state->names.cancel);
-    Py_DECREF(source);
+    al_state *state = al_future_state_of(self->future);
+    PyObject *job = Py_NewRef(self->job);
+    PyObject *result = PyObject_CallMethodNoArgs(job, state->names.cancel);
+    Py_DECREF(job);
     if (result == NULL) {
         return NULL;
     }
@@ -194,13 +194,13 @@ chain_destination_done(PyObject *op, PyObject *Py_UNUSED(argument))
 
 /* --- making ------------------------------------------------------------- */
 
-static PyMethodDef chain_source_done_def = {"source_done", chain_source_done,
+static PyMethodDef chain_job_done_def = {"job_done", chain_job_done, METH_O,
+                                         NULL};
+static PyMethodDef chain_future_done_def = {"future_done", chain_future_done,
                                             METH_O, NULL};
-static PyMethodDef chain_destination_done_def = {
-    "destination_done", chain_destination_done, METH_O, NULL};
 
 static PyObject *
-chain_new(al_state *state, PyObject *source, PyObject *destination)
+chain_new(al_state *state, PyObject *job, PyObject *future)
 {
     PyTypeObject *type = state->FutureChainType;
     FutureChainObject *self = PyObject_GC_New(FutureChainObject, type);
@@ -209,50 +209,50 @@ chain_new(al_state *state, PyObject *source, PyObject *destination)
         return NULL;
     }
     AL_COUNT(type, 1);
-    self->source = Py_NewRef(source);
-    self->destination = Py_NewRef(destination);
+    self->job = Py_NewRef(job);
+    self->future = Py_NewRef(future);
     PyObject_GC_Track((PyObject *)self);
     return (PyObject *)self;
 }
 
-/* Have the chain called when either is done: 0, or -1 with an exception. */
+/* Add the done callbacks to both futures: 0, or -1 with an exception set. */
 static int
-chain_connect(al_state *state, PyObject *chain, PyObject *source,
-              PyObject *destination)
+chain_connect(al_state *state, PyObject *chain, PyObject *job,
+              PyObject *future)
 {
     PyObject *context = NULL, *result = NULL;
-    PyObject *source_done = PyCFunction_New(&chain_source_done_def, chain);
-    PyObject *destination_done =
-        PyCFunction_New(&chain_destination_done_def, chain);
+    PyObject *job_done = PyCFunction_New(&chain_job_done_def, chain);
+    PyObject *future_done = PyCFunction_New(&chain_future_done_def, chain);
     int rc = -1;
 
-    if (source_done == NULL || destination_done == NULL) {
+    if (job_done == NULL || future_done == NULL) {
         goto done;
     }
     context = PyContext_CopyCurrent();
     if (context == NULL ||
-        al_future_add_callback(destination, destination_done, context) < 0)
+        al_future_add_callback(future, future_done, context) < 0)
     {
         goto done;
     }
-    result = PyObject_CallMethodOneArg(source, state->names.add_done_callback,
-                                       source_done);
+    result = PyObject_CallMethodOneArg(job, state->names.add_done_callback,
+                                       job_done);
     rc = result == NULL ? -1 : 0;
 
 done:
     Py_XDECREF(result);
     Py_XDECREF(context);
-    Py_XDECREF(destination_done);
-    Py_XDECREF(source_done);
+    Py_XDECREF(future_done);
+    Py_XDECREF(job_done);
     return rc;
 }
 
-/* asyncio's own, for what is not as we know it. -> new reference, or NULL. */
+/* Call asyncio's wrap_future(), for unusual cases. -> new reference, or
+ * NULL. */
 static PyObject *
-chain_wrap_stock(al_loop_head *loop, PyObject *source)
+chain_wrap_stock(al_loop_head *loop, PyObject *job)
 {
     al_state *state = loop->state;
-    PyObject *stack[] = {source, (PyObject *)loop};
+    PyObject *stack[] = {job, (PyObject *)loop};
     PyObject *kwnames = PyTuple_Pack(1, state->names.loop);
 
     if (kwnames == NULL) {
@@ -270,29 +270,26 @@ PyDoc_STRVAR(Loop__wrap_future_doc,
              "executor, as\nasyncio.wrap_future() does.");
 
 static PyObject *
-Loop__wrap_future(PyObject *op, PyObject *source)
+Loop__wrap_future(PyObject *op, PyObject *job)
 {
     al_loop_head *loop = al_loop_head_CAST(op);
     al_state *state = loop->state;
 
-    if (!Py_IS_TYPE(source,
-                    (PyTypeObject *)state->imports.concurrent_Future) ||
+    if (!Py_IS_TYPE(job, (PyTypeObject *)state->imports.concurrent_Future) ||
         state->FutureType == NULL || !chain_is_direct(loop) ||
         state->imports.chain_future == Py_None ||
         state->imports.copy_future_state == Py_None ||
         (loop->overrides & AL_OVERRIDES_CREATE_FUTURE))
     {
-        return chain_wrap_stock(loop, source);
+        return chain_wrap_stock(loop, job);
     }
-    PyObject *destination = al_future_make(loop);
-    PyObject *chain =
-        destination == NULL ? NULL : chain_new(state, source, destination);
-    if (chain == NULL || chain_connect(state, chain, source, destination) < 0)
-    {
-        Py_CLEAR(destination);
+    PyObject *future = al_future_make(loop);
+    PyObject *chain = future == NULL ? NULL : chain_new(state, job, future);
+    if (chain == NULL || chain_connect(state, chain, job, future) < 0) {
+        Py_CLEAR(future);
     }
     Py_XDECREF(chain);
-    return destination;
+    return future;
 }
 
 PyMethodDef al_loop_future_chain_methods[] = {
@@ -307,8 +304,8 @@ FutureChain_traverse(PyObject *op, visitproc visit, void *arg)
     FutureChainObject *self = FutureChainObject_CAST(op);
 
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->source);
-    Py_VISIT(self->destination);
+    Py_VISIT(self->job);
+    Py_VISIT(self->future);
     return 0;
 }
 

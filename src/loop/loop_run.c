@@ -1,37 +1,39 @@
 /* loop_run.c - one turn of the loop, and running turn after turn.
  *
  *     1  poll: may it be skipped? must it block?    io/: fds, wake-ups
- *              what is ready enters the ready queue
- *     2  timers that are due enter the ready queue
- *     3  run what is in the ready queue now, but nothing it adds; after each
- *        entry, send the bytes that it has left held (net/held.h)
+ *              ready descriptors enter the ready queue
+ *     2 timers that are due enter the ready queue 3 run the entries that are
+ *     queued now, but none that they add; after each
+ *        step, send the bytes that it left held (net/held.h)
  *
- * No user code runs inside a poll: it only fills the queue.  The GIL
- * is released around a poll that blocks. Every few milliseconds before one that
- * does not, the interpreter is let do what it was asked for: other threads, and
- * signals, must not depend on callbacks that are in Python.
+ * No user code runs inside a poll: it only fills the queue.  The GIL is
+ * released around a poll that blocks.  Before a non-blocking poll, call an
+ * empty Python function every few milliseconds, so that signals and GIL
+ * requests are handled: a loop whose callbacks are all in C would never handle
+ * them.
  *
- * A poll costs more than a short turn.  While turns keep the loop busy and
- * polls find nothing, some are skipped: few turns, few microseconds, so that
- * I/O never starves; and the first polls after anything happened
- * are never skipped, nor is one after this loop has sent something, say: the
- * other end may be here, too.  But what a poll has found is dealt with first:
- * the turn after it, in which tasks run that it woke, goes without a poll unless
- * all that took long.  They answer together, and so their peers are woken
- * together.
+ * A poll costs more than a short turn.  So while the loop is busy and polls
+ * find nothing, some are skipped: a few turns, a few microseconds, so that I/O
+ * never starves.  After a poll that found something, the next polls are not
+ * skipped.  Neither are they after this loop has sent, closed or begun to
+ * watch something: the peer may be in this process.  One exception: the turn
+ * right after a poll that found something has no poll, unless handling that
+ * took long.  In that turn the tasks run that the poll woke.  So they answer
+ * together, and their peers are woken together.
  *
- * A flood of datagrams is ready in every poll, and the kernel tells of it before
- * what became ready just now.  It comes after whatever else the poll has found.
+ * A flood of datagrams is ready in every poll, and the kernel lists it before
+ * descriptors that became ready just now.  So its entries go last among those
+ * of a poll.
  *
- * Where turns take milliseconds, what becomes ready in one would wait for the
- * rest of it, and then for all that it has queued, which is the next.  So after
- * a long turn the next one polls within, too: what is found is queued behind
- * what is queued by then.
+ * If a turn takes milliseconds, a descriptor that becomes ready would wait for
+ * the rest of the turn, and then for all entries that the turn has queued.  So
+ * after a long turn the next one polls between its entries, too.  What such a
+ * poll finds is queued behind the entries that are there by then.
  *
  * Invariant
- *   (1) head.is_blocked  <=>  the GIL is released inside a poll which nobody
- *       has ended yet (io/wakeup.h); set and cleared with the GIL held, so a
- *       thread that pushes sees the truth. */
+ *   (1) head.is_blocked <=> the loop is in a poll without the GIL, and no
+ *       thread has woken it yet (io/wakeup.h). It is set and cleared with the
+ *       GIL held, so a thread that pushes an entry reads the right value. */
 #include "loop/loop.h"
 
 #include "io/cycles.h"
@@ -45,33 +47,34 @@
 #include "sched/timers.h"
 #include "sched/turn.h"
 
-/* Polls that find nothing before any is skipped; and the most that are. */
+/* How many polls in a row must find nothing before one is skipped; the most
+ * polls that are skipped in a row. */
 #define LOOP_IDLE_POLLS 16
 #define LOOP_MOST_SKIPPED 15
 
-/* The turn after a poll that found something polls too if what was found took
- * longer than so many al_cycles_budget() to deal with. */
+/* The turn after a poll that found something polls, too, if more than this
+ * many al_cycles_budget() have passed since that poll. */
 #define LOOP_ANSWER_BUDGETS 8
 
-/* Polls in a row that keep the GIL because they need not wait, at most: other
- * threads want it, too. */
+/* The most polls in a row that keep the GIL because they need not wait: other
+ * threads want the GIL, too. */
 #define LOOP_MOST_AT_ONCE 32
 
-/* After a turn that took longer than so many al_cycles_budget(), some
- * milliseconds, the next one polls within, every so often. */
+/* A turn is long if it takes more than LOOP_LONG_BUDGETS al_cycles_budget(),
+ * some milliseconds. The next turn then polls once in LOOP_LOOK_BUDGETS. */
 #define LOOP_LONG_BUDGETS 64
 #define LOOP_LOOK_BUDGETS 16
 
-/* Or less often, where thousands of descriptors are ready: these polls are to
- * take no more than this part of the time. */
+/* If thousands of descriptors are ready, it polls less often: these polls take
+ * at most this part of the time. */
 #define LOOP_LOOK_PART 16
 
-/* So many polls after one that has found more than one entry, flooded sockets
- * still take less time (io/budget.h). */
+/* After a poll that found more than one entry, flooded sockets have a smaller
+ * budget for this many polls (io/budget.h). */
 #define LOOP_MIXED_POLLS 64
 
-/* A loop that is never idle yields after so many al_cycles_budget(): some
- * milliseconds, as the interpreter's own switch interval. */
+/* A loop that never waits yields once in this many al_cycles_budget(): some
+ * milliseconds, like the interpreter's switch interval. */
 #define LOOP_YIELD_BUDGETS 128
 
 static int
@@ -87,7 +90,8 @@ loop_check_open(LoopObject *self)
 
 /* --- the poll ------------------------------------------------------------ */
 
-/* Queue what is ready: 0, or -1 with OSError set. */
+/* Queue the entries of ready descriptors, without waiting: 0, or -1 with
+ * OSError set. */
 static inline int
 loop_look_now(al_loop_head *head)
 {
@@ -137,8 +141,8 @@ loop_plan_polls(LoopObject *self, bool waited)
     }
 }
 
-/* Whether a wait would end at once, as the last one did; then what there is was
- * found, for less than half of a wait's cost: 1, 0, or -1 with OSError set. */
+/* If the last wait ended at once, look first: a look costs less than half of a
+ * wait. 1 if it has found something; 0: wait; -1 with OSError set. */
 static int
 loop_poll_at_once(LoopObject *self)
 {
@@ -151,8 +155,8 @@ loop_poll_at_once(LoopObject *self)
     return loop_look_now(&self->head) < 0 ? -1 : self->head.events != events;
 }
 
-/* Until when a poll may wait, on the monotonic clock; HUGE_VAL: for ever; 0: not
- * at all. 0, or -1 with an exception set. */
+/* Set `until` to the time on the monotonic clock until which a poll may wait;
+ * HUGE_VAL: for ever; 0: it must not wait. 0, or -1 with an exception set. */
 static int
 loop_find_wait(LoopObject *self, double *until)
 {
@@ -166,13 +170,13 @@ loop_find_wait(LoopObject *self, double *until)
         return -1;
     }
     if (head->ready.count > 0 || head->is_stopping) {
-        *until = 0; /* an overridden time() may do anything */
+        *until = 0; /* an overridden time() may have queued or stopped */
     }
-    return loop_check_open(self); /* even that, in _run_once() */
+    return loop_check_open(self); /* or closed the loop, in _run_once() */
 }
 
-/* Before others run: no task is the current one, and no context is kept for
- * nothing. 0, or -1 with an exception set. */
+/* Before other threads run: leave the current task, and drop contexts that
+ * nobody uses. 0, or -1 with an exception set. */
 static int
 loop_leave(LoopObject *self)
 {
@@ -183,20 +187,20 @@ loop_leave(LoopObject *self)
     return 0;
 }
 
-/* Wait, if there is still nothing to do, for something to happen: 0, or -1. */
+/* Poll and wait, unless there is something to do by now: 0, or -1. */
 static int
 loop_poll_blocking(LoopObject *self)
 {
     al_loop_head *head = &self->head;
     double until;
 
-    /* Another thread may ask what runs here: nothing. */
+    /* Another thread may call current_task(loop): it has to be None. */
     if (loop_leave(self) < 0 || PyErr_CheckSignals() < 0) {
         return -1;
     }
-    /* Signal handlers and the destructors of what was left (or of what was
-     * collected) may have called anything: call_later(), stop() ... From here
-     * to the poll no code of theirs runs. */
+    /* Signal handlers, or finalisers of what loop_leave() has dropped, may
+     * have called call_later() or stop(). So find out now how long to wait:
+     * from here to the poll no such code runs. */
     if (loop_find_wait(self, &until) < 0) {
         return -1;
     }
@@ -214,11 +218,12 @@ loop_poll_blocking(LoopObject *self)
     return rc < 0 ? -1 : PyErr_CheckSignals();
 }
 
-/* Let signal handlers and other threads run, by what the interpreter does on
- * entering any function that is in Python. (To let go of the GIL and take it
- * again would starve a thread that waits for it: woken each time, and each time
- * too late, it would never come to ask for it, which it does after a whole
- * switch interval without a change.) 0, or -1 with an exception set. */
+/* Let signal handlers and other threads run: call an empty Python function, at
+ * whose beginning the interpreter handles signals and GIL requests. (Releasing
+ * and taking the GIL here would starve waiters: a waiter asks for the GIL only
+ * after a full switch interval without a hand-over, and each release restarts
+ * its wait.)
+ * 0, or -1 with an exception set. */
 static int
 loop_yield(LoopObject *self)
 {
@@ -231,7 +236,7 @@ loop_yield(LoopObject *self)
     return none == NULL ? -1 : loop_check_open(self);
 }
 
-/* Decide whether this turn polls within: where the last one took long. */
+/* Decide whether this turn polls within: it does if the last one was long. */
 static inline void
 loop_plan_looks(LoopObject *self, uint64_t now)
 {
@@ -244,8 +249,9 @@ loop_plan_looks(LoopObject *self, uint64_t now)
     self->looks_within = was_long;
 }
 
-/* Between two entries of a turn, if it is time: queue what is ready and what is
- * due by now, behind what is queued already. 0, or -1 with an exception set. */
+/* Between two entries of a turn, if it is time: queue ready descriptors and
+ * due timers behind the entries that are there. 0, or -1 with an exception
+ * set. */
 static int
 loop_look(al_loop_head *head)
 {
@@ -297,7 +303,7 @@ loop_poll(LoopObject *self)
     self->has_found = head->events != events;
     if (head->ready.count > before + 1) {
         head->mixed_polls = LOOP_MIXED_POLLS;
-        if (!head->looks_within) { /* else their numbers are known */
+        if (!head->looks_within) { /* else the watches know their numbers */
             al_ready_put_last(&head->ready, before, al_dgram_read_is_flood);
         }
     }
@@ -310,8 +316,8 @@ loop_poll(LoopObject *self)
 
 /* --- turns --------------------------------------------------------------- */
 
-/* 0, or -1 with an exception set: one that ends the run, or a failure of the
- * loop. */
+/* Run one turn: 0, or -1 with an exception set, of a step or of the loop
+ * itself, that ends the run. */
 static inline int
 loop_turn(LoopObject *self)
 {
@@ -333,8 +339,9 @@ loop_turn(LoopObject *self)
     return al_turn_run(head);
 }
 
-/* The beginning of a run. It may be a task's step that turns the loop: what it
- * has done about being the current one, it knows. -> that task, owned, or NULL */
+/* The beginning of a run. A step of a task may have called us. Such a task
+ * takes care of current_task itself, so only put it aside. -> that task,
+ * owned, or NULL. */
 static PyObject *
 loop_begin_run(LoopObject *self)
 {
@@ -343,12 +350,12 @@ loop_begin_run(LoopObject *self)
     self->head.current_task = NULL; /* moved */
     self->turns_to_skip = 0;
     self->has_found = false;
-    self->last_poll = al_cycles(); /* no turn took the time since */
+    self->last_poll = al_cycles(); /* the time before was not a turn's */
     return outer;
 }
 
-/* The end of a run: no task is the current one, or the outer one is again, whose
- * reference is taken. Keeps the exception. */
+/* The end of a run: leave the current task, and set the outer one again
+ * (stolen). Keeps the exception that is set. */
 static int
 loop_end_run(LoopObject *self, int rc, PyObject *outer)
 {

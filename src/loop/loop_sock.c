@@ -24,7 +24,7 @@ sock_check(SockOpObject *op)
 {
     al_loop_head *loop = op->loop;
 
-    if (!op->is_plain) {
+    if (!op->is_exact) {
         PyObject *checked = PyObject_CallOneArg(
             loop->state->imports.check_ssl_socket, op->sock);
         if (checked == NULL) {
@@ -70,7 +70,7 @@ sock_fileno(SockOpObject *op, int *fd)
 static int
 sock_ask_fileno(SockOpObject *op)
 {
-    if (op->is_plain) {
+    if (op->is_exact) {
         return 0;
     }
     PyObject *number =
@@ -150,7 +150,7 @@ sock_recv_retry(SockOpObject *op)
 {
     int fd;
 
-    if (!op->is_plain) {
+    if (!op->is_exact) {
         return sock_called(PyObject_CallMethodOneArg(
             op->sock, op->loop->state->names.recv, op->argument));
     }
@@ -168,7 +168,7 @@ static PyObject *
 sock_recv_begin(SockOpObject *op)
 {
     if (sock_check(op) < 0 ||
-        (op->is_plain && sock_size(op, op->argument, "recv") < 0))
+        (op->is_exact && sock_size(op, op->argument, "recv") < 0))
     {
         return NULL;
     }
@@ -202,7 +202,7 @@ sock_recv_into_retry(SockOpObject *op)
 {
     Py_buffer buffer;
 
-    if (!op->is_plain) {
+    if (!op->is_exact) {
         return sock_called(PyObject_CallMethodOneArg(
             op->sock, op->loop->state->names.recv_into, op->argument));
     }
@@ -315,7 +315,7 @@ sock_sendall_retry(SockOpObject *op)
 {
     int fd;
 
-    if (op->is_plain) {
+    if (op->is_exact) {
         if (sock_fileno(op, &fd) < 0) {
             return NULL;
         }
@@ -373,7 +373,7 @@ sock_sendall_begin(SockOpObject *op)
     if (sock_check(op) < 0) {
         return NULL;
     }
-    if (!op->is_plain) {
+    if (!op->is_exact) {
         return sock_sendall_method_begin(op);
     }
     if (PyObject_GetBuffer(op->argument, &op->buffer, PyBUF_SIMPLE) < 0) {

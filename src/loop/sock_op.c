@@ -136,7 +136,7 @@ sock_op_wait(SockOpObject *self)
     {
         goto error;
     }
-    al_fdwatch *watch = self->is_plain
+    al_fdwatch *watch = self->is_exact
                             ? al_fdwatch_get_socket(loop, self->fd, self->sock)
                             : al_fdwatch_get(loop, self->fd, number);
     if (watch == NULL) {
@@ -553,7 +553,7 @@ al_sock_op_new(al_loop_head *loop, const al_sock_call *call,
     self->fd = -1;
     self->weakrefs = NULL;
     self->is_started = self->is_running = false;
-    self->is_plain = Py_IS_TYPE(
+    self->is_exact = Py_IS_TYPE(
         args[0], (PyTypeObject *)loop->state->imports.socket_socket);
     PyObject_GC_Track(self);
     return (PyObject *)self;

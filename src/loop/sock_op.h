@@ -37,7 +37,7 @@ struct SockOpObject {
     int fd;              /* which is watched while there is a future */
     bool is_started;
     bool is_running;
-    bool is_plain; /* exactly a socket.socket: no method is overridden */
+    bool is_exact; /* exactly a socket.socket: no method is overridden */
 };
 
 #define SockOpObject_CAST(op) ((SockOpObject *)(op))
