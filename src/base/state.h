@@ -107,7 +107,7 @@ typedef struct {
      * exceptions that mean "not now", ssl.SSLError, ssl.SSLObject. */  \
     X(PyObject, tls_again)                                                       \
     X(PyObject, tls_error)                                                       \
-    X(PyObject, tls_plain_object)                                                \
+    X(PyObject, tls_SSLObject)                                                   \
     /* A set: types whose instances asyncio.iscoroutine() called coroutines. */  \
     X(PyObject, coroutine_types)                                                 \
     X(PyObject, context_kwnames) /* the tuple ("context",) */

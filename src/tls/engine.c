@@ -1,21 +1,21 @@
-/* engine.c - ciphertext <-> plaintext; knows no transport.
+/* engine.c - encrypts and decrypts; knows no transport.
  *
  *     peer ---> feed ---> incoming BIO --+               +--> read ---> user
  *                                        |-> SSLObject --|
  *     peer <--- drain <-- outgoing BIO <-+               +<-- write <-- user
  *
- * All of the cryptography is the ssl module's: here its methods are bound
- * once, called by vectorcall, and as seldom as possible.  Of a plain
- * ssl.SSLObject it is the methods of the C object inside that are called: the
- * Python ones only pass on to them.
+ * The ssl module does all of the cryptography.  We bind its methods once, call
+ * them by vectorcall, and as seldom as possible.  If the object is exactly an
+ * ssl.SSLObject, we call the methods of the C object inside it: the Python
+ * methods only call these.
  *
- * Any of the calls may run Python: callbacks of the context, a context's own
- * sslobject_class.
+ * Each of the calls may run Python code: callbacks of the context, or a
+ * subclass that is the context's sslobject_class.
  *
  * Invariant
- *   (1) A view of memory that is no object's is shown to the C objects of the
- *       ssl module alone, which forget it. A context's own sslobject_class may
- *       keep what it is given: it works on objects, which are copied.
+ *   (1) Only the C objects of the ssl module get a view of memory that no
+ *       object owns: they do not keep it.  A subclass of SSLObject might keep
+ *       it, so it gets bytes and bytearray objects, and we copy.
  */
 #include "tls/engine.h"
 
@@ -43,7 +43,7 @@ engine_import(al_state *state)
     }
     if (again != NULL) {
         Py_XSETREF(state->tls_error, Py_NewRef(error));
-        Py_XSETREF(state->tls_plain_object, Py_NewRef(plain));
+        Py_XSETREF(state->tls_SSLObject, Py_NewRef(plain));
         state->tls_again = again;
     }
     Py_XDECREF(plain);
@@ -79,7 +79,8 @@ engine_bind_methods(al_tls_engine *self, PyObject *object, PyObject *outgoing)
     return 0;
 }
 
-/* Note what the incoming BIO holds already: 0, or -1. */
+/* Count the records in the incoming BIO: take its bytes out and feed them. 0,
+ * or -1. */
 static int
 engine_recount(al_tls_engine *self)
 {
@@ -108,9 +109,8 @@ al_tls_engine_bind(al_tls_engine *self, al_state *state, PyObject *sslobject,
     if (engine_import(state) < 0) {
         return -1;
     }
-    /* Of a plain SSLObject it is the methods of the C object inside. */
-    self->is_plain = (PyObject *)Py_TYPE(sslobject) == state->tls_plain_object;
-    PyObject *object = self->is_plain
+    self->is_exact = (PyObject *)Py_TYPE(sslobject) == state->tls_SSLObject;
+    PyObject *object = self->is_exact
                            ? PyObject_GetAttrString(sslobject, "_sslobj")
                            : Py_NewRef(sslobject);
     if (object == NULL) {
@@ -160,8 +160,9 @@ al_tls_engine_feed(al_tls_engine *self, char *ciphertext, Py_ssize_t size)
     self->has_begun = true;
     al_tls_records_feed(&self->records, (unsigned char *)ciphertext,
                         (size_t)size);
-    /* A copy, not a view: to make one of those may run the garbage collector,
-     * and others use the memory then (protocol.c). */
+    /* Pass a copy, not a memoryview: making a memoryview may run the garbage
+     * collector, whose finalisers may let others use the memory
+     * (protocol.c). */
     PyObject *data = PyBytes_FromStringAndSize(ciphertext, size);
     if (data == NULL) {
         return -1;
@@ -207,8 +208,8 @@ al_tls_engine_complete(al_tls_engine *self)
 
 /* --- handshake ---------------------------------------------------------- */
 
-/* The exception now set: 0 when it only says to come again, which clears it,
- * or -1. */
+/* If the exception that is set only means "try again", clear it and return 0;
+ * else -1. */
 static int
 engine_failed(al_tls_engine *self)
 {
@@ -241,18 +242,18 @@ al_tls_engine_readable(al_tls_engine *self)
     if (pending < 0) {
         return -1;
     }
-    if (AL_UNLIKELY(!self->is_plain)) {
-        return AL_TLS_RECORD_MAX + pending; /* only its read() knows */
+    if (AL_UNLIKELY(!self->is_exact)) {
+        return AL_TLS_RECORD_MAX + pending; /* call its read() in any case */
     }
-    /* A record is longer than what it holds. */
+    /* A record's ciphertext is longer than its plaintext. */
     if (al_tls_records_complete(&self->records, (size_t)pending) > 0) {
         size += pending;
     }
     return size;
 }
 
-/* read(size, view): steals `view`, which may be NULL. -> what engine_read_once()
- * returns. */
+/* read(size, view): steals `view`, which may be NULL. -> what
+ * engine_read_once() returns. */
 static Py_ssize_t
 engine_call_read(al_tls_engine *self, PyObject *view, Py_ssize_t size)
 {
@@ -273,7 +274,7 @@ engine_call_read(al_tls_engine *self, PyObject *view, Py_ssize_t size)
     return n;
 }
 
-/* By way of memory that is an object's, by (1): as engine_read_once(). */
+/* engine_read_once() into a bytearray, by (1), and copy. */
 static Py_ssize_t
 engine_read_copy(al_tls_engine *self, char *buffer, Py_ssize_t size)
 {
@@ -296,12 +297,12 @@ engine_read_copy(al_tls_engine *self, char *buffer, Py_ssize_t size)
     return n;
 }
 
-/* Decrypt up to one record. -> the number of bytes, 0 at the peer's goodbye;
- * or -1 with an exception set. */
+/* Decrypt at most one record. -> the number of bytes, 0 after the peer's
+ * goodbye; or -1 with an exception set. */
 static Py_ssize_t
 engine_read_once(al_tls_engine *self, char *buffer, Py_ssize_t size)
 {
-    if (AL_UNLIKELY(!self->is_plain)) {
+    if (AL_UNLIKELY(!self->is_exact)) {
         return engine_read_copy(self, buffer, size);
     }
     return engine_call_read(
@@ -321,8 +322,8 @@ al_tls_engine_read(al_tls_engine *self, char *buffer, Py_ssize_t size,
             return readable < 0 ? -1 : done;
         }
         Py_ssize_t room = size - done;
-        if (!self->is_plain && room > AL_TLS_RECORD_MAX) {
-            room = AL_TLS_RECORD_MAX; /* what is copied for one record */
+        if (!self->is_exact && room > AL_TLS_RECORD_MAX) {
+            room = AL_TLS_RECORD_MAX; /* a call fills no more, and we copy */
         }
         Py_ssize_t n = engine_read_once(self, buffer + done, room);
         self->has_rest = n == room;
@@ -341,7 +342,7 @@ al_tls_engine_read(al_tls_engine *self, char *buffer, Py_ssize_t size,
 PyObject *
 al_tls_engine_rest(al_tls_engine *self, char *data, Py_ssize_t size)
 {
-    if (AL_LIKELY(self->is_plain)) {
+    if (AL_LIKELY(self->is_exact)) {
         return PyMemoryView_FromMemory(data, size, PyBUF_READ);
     }
     return PyBytes_FromStringAndSize(

@@ -1,4 +1,4 @@
-/* protocol.c - asyncio's SSLProtocol, with C where bytes flow.
+/* protocol.c - asyncio's SSLProtocol; the methods that move bytes are in C.
  *
  *     transport below
  *        | get_buffer(), buffer_updated(n)        ^ write(), writelines()
@@ -8,17 +8,17 @@
  *        v                                        |
  *     the user's protocol                      SSLTransport (transport.c)
  *
- * The state machine (handshake, goodbye, timeouts, what is logged) is the
- * running Python's own asyncio.sslproto.SSLProtocol: a Python class puts this
- * type in front of it. What it and we both know are attributes in its name and
- * fields in ours.
+ * The state machine (handshake, goodbye, timeouts, logging) is the running
+ * Python's asyncio.sslproto.SSLProtocol.  A Python class derives from this
+ * type and from it, in this order.  Its code reads and sets our fields as
+ * attributes.
  *
  * Invariant
- *   (1) The buffer that all connections share is used between the system call
- *       and al_tls_engine_feed() only. Until that has copied it nothing may
- *       run Python or let another thread run, whose loop would receive into it:
- *       no method is looked up, and before Python 3.12 no object of the garbage
- *       collector's made, for that may collect.
+ *   (1) The buffer that all transports share is used between the system call
+ *       and the copy in al_tls_engine_feed() only.  In between no Python code
+ *       and no other thread may run: another loop would receive into the
+ *       buffer.  So no method is looked up; and before Python 3.12 no tracked
+ *       object is made, because that may collect garbage.
  */
 #include "tls/protocol.h"
 
@@ -45,7 +45,7 @@ al_tls_fatal_error(SSLProtocolObject *self)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *handled = PyErr_GetHandledException();
-    PyErr_SetHandledException(exc); /* for the log */
+    PyErr_SetHandledException(exc); /* logging reads sys.exc_info() */
     PyObject *result =
         PyObject_CallMethod((PyObject *)self, "_fatal_error", "Os", exc,
                             "Fatal error on SSL protocol");
@@ -98,7 +98,7 @@ al_tls_has_backlog(SSLProtocolObject *self)
     if (self->write_backlog == NULL) {
         return false;
     }
-    /* Not by its number of bytes, which does not count what has no length. */
+    /* Do not test its number of bytes: objects without a length count 0. */
     Py_ssize_t size = PyObject_Size(self->write_backlog);
     if (size < 0) {
         PyErr_Clear();
@@ -135,10 +135,10 @@ SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
                   Py_TYPE(self->transport) == state->SocketTransportType))
     {
         char *shared = al_transport_recv_buffer(state);
-        if (shared == NULL || al_tls_bind(self) < 0) { /* now, by (1) */
+        if (shared == NULL || al_tls_bind(self) < 0) { /* bind now, by (1) */
             return NULL;
         }
-        self->lent = AL_TLS_LENT_SHARED;
+        self->last_buffer = AL_TLS_BUFFER_SHARED;
         return PyMemoryView_FromMemory(shared, AL_RECV_BUFFER, PyBUF_WRITE);
     }
     if (self->buffer == NULL) {
@@ -148,7 +148,7 @@ SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
             return NULL;
         }
     }
-    self->lent = AL_TLS_LENT_OWN;
+    self->last_buffer = AL_TLS_BUFFER_OWN;
     return PyMemoryView_FromObject(self->buffer);
 }
 
@@ -162,7 +162,7 @@ tls_do_handshake(SSLProtocolObject *self)
         return -1;
     }
     if (self->server_side == Py_True && !self->engine.has_begun) {
-        return 0; /* the client speaks first: OpenSSL would only raise */
+        return 0; /* the client sends first: OpenSSL would raise */
     }
     PyObject *exc = NULL;
     int rc = al_tls_engine_handshake(&self->engine);
@@ -186,7 +186,7 @@ tls_do_handshake(SSLProtocolObject *self)
     return 0;
 }
 
-/* Go on with what has come, as asyncio's buffer_updated() does. */
+/* Handle the received bytes, as asyncio's buffer_updated() does. */
 static int
 tls_go_on(SSLProtocolObject *self)
 {
@@ -207,27 +207,27 @@ tls_go_on(SSLProtocolObject *self)
     return 0;
 }
 
-/* The buffer that get_buffer() gave last, and its size. -> NULL, no exception:
- * it gave none. */
+/* The buffer that get_buffer() has returned last, and its size. -> NULL
+ * without an exception: it was not called. */
 static char *
-tls_lent_buffer(SSLProtocolObject *self, Py_ssize_t *room)
+tls_last_buffer(SSLProtocolObject *self, Py_ssize_t *room)
 {
-    switch (self->lent) {
-    case AL_TLS_LENT_SHARED:
+    switch (self->last_buffer) {
+    case AL_TLS_BUFFER_SHARED:
         *room = AL_RECV_BUFFER;
         return al_transport_recv_buffer(al_tls_state(self));
-    case AL_TLS_LENT_OWN:
+    case AL_TLS_BUFFER_OWN:
         *room = PyByteArray_GET_SIZE(self->buffer);
         return PyByteArray_AS_STRING(self->buffer);
-    case AL_TLS_LENT_NOTHING:
+    case AL_TLS_BUFFER_NONE:
         break;
     }
     *room = 0;
     return NULL;
 }
 
-/* Bytes of the peer -> incoming BIO. Before connection_made() has begun the
- * handshake there is no engine yet: it will find the bytes in the BIO.
+/* Put bytes of the peer into the incoming BIO. Before connection_made() has
+ * begun the handshake there is no engine; it will find the bytes in the BIO.
  * 0, or -1 with an exception set. */
 static int
 tls_feed(SSLProtocolObject *self, char *bytes, Py_ssize_t size)
@@ -254,7 +254,7 @@ SSLProtocol_buffer_updated(PyObject *op, PyObject *arg)
     if (size == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    char *buffer = tls_lent_buffer(self, &room);
+    char *buffer = tls_last_buffer(self, &room);
     if (size < 0 || size > room) {
         PyErr_SetString(PyExc_ValueError, "more than the buffer has room for");
         return NULL;
@@ -274,8 +274,8 @@ SSLProtocol__do_handshake(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* One step from state to state, which is what there mostly is; asyncio's own
- * method knows what is wrong with another. */
+/* Go on to the next state, which is the usual case. For others call asyncio's
+ * own method, which raises if the change is not allowed. */
 static PyObject *
 SSLProtocol__set_state(PyObject *op, PyObject *next)
 {
@@ -317,15 +317,15 @@ SSLProtocol__process_outgoing(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(SSLProtocol__drop_written_doc,
              "_drop_written($self, /)\n--\n\n"
-             "Forget the ciphertext that waits.");
+             "Drop the ciphertext that was not sent.");
 
 static PyObject *
 SSLProtocol__drop_written(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
-    self->held_size = 0;
-    Py_CLEAR(self->held);
+    self->unsent_size = 0;
+    Py_CLEAR(self->unsent);
     Py_RETURN_NONE;
 }
 
@@ -349,8 +349,9 @@ SSLProtocol__get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyLong_FromSsize_t(al_tls_waiting(self) + in_bio);
 }
 
-/* Asyncio has OpenSSL take the beginning of a record out of the BIO, where it
- * stays here: not counted, or reading might stop before its end has come. */
+/* Count complete records only. The beginning of a record stays in the BIO
+ * here, while in asyncio OpenSSL takes it out. If it counted, reading might be
+ * paused before the record's end has come. */
 static PyObject *
 SSLProtocol__get_read_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -407,7 +408,8 @@ SSLProtocol_get_write_backlog(PyObject *op, void *Py_UNUSED(closure))
     return Py_XNewRef(al_tls_backlog(SSLProtocolObject_CAST(op)));
 }
 
-/* An empty deque weighs as much as all the rest of us: few need one. */
+/* Do not keep an empty deque: it needs as much memory as the whole object, and
+ * few connections need it. */
 static int
 SSLProtocol_set_write_backlog(PyObject *op, PyObject *value,
                               void *Py_UNUSED(closure))
@@ -449,7 +451,7 @@ SSLProtocol_traverse(PyObject *op, visitproc visit, void *arg)
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->held);
+    Py_VISIT(self->unsent);
     Py_VISIT(self->buffer);
     Py_VISIT(self->state);
     Py_VISIT(self->sslobj);
@@ -469,8 +471,8 @@ SSLProtocol_clear(PyObject *op)
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
-    Py_CLEAR(self->held);
-    self->lent = AL_TLS_LENT_NOTHING;
+    Py_CLEAR(self->unsent);
+    self->last_buffer = AL_TLS_BUFFER_NONE;
     Py_CLEAR(self->buffer);
     Py_CLEAR(self->state);
     Py_CLEAR(self->sslobj);
@@ -500,9 +502,10 @@ SSLProtocol_dealloc(PyObject *op)
     al_state_disown(state);
 }
 
-PyDoc_STRVAR(SSLProtocol_doc,
-             "What goes in front of asyncio.sslproto.SSLProtocol: its methods "
-             "that bytes flow\nthrough.");
+PyDoc_STRVAR(
+    SSLProtocol_doc,
+    "The base class for asyncio.sslproto.SSLProtocol with its methods "
+    "that move bytes.");
 
 static PyType_Slot SSLProtocol_slots[] = {
     {Py_tp_doc, (void *)SSLProtocol_doc},

@@ -1,28 +1,28 @@
-/* protocol.h - asyncio's SSLProtocol, with C where bytes flow. */
+/* protocol.h - asyncio's SSLProtocol; the methods that move bytes are in C. */
 #ifndef AL_TLS_PROTOCOL_H
 #define AL_TLS_PROTOCOL_H
 
 #include "tls/engine.h"
 
-/* Whose buffer get_buffer() gave last. */
+/* Which buffer get_buffer() has returned last. */
 typedef enum {
-    AL_TLS_LENT_NOTHING,
-    AL_TLS_LENT_SHARED, /* the one that all connections share */
-    AL_TLS_LENT_OWN,    /* `buffer` */
-} al_tls_lent;
+    AL_TLS_BUFFER_NONE,
+    AL_TLS_BUFFER_SHARED, /* the buffer that all transports share */
+    AL_TLS_BUFFER_OWN,    /* `buffer` */
+} al_tls_buffer;
 
 typedef struct {
     PyObject_HEAD
     al_state *module_state; /* owned from tp_new to tp_dealloc */
     al_tls_engine engine;   /* bound when the first bytes of the peer come */
-    /* Bytes objects, ciphertext that the transport below does not want now;
-     * owned list, NULL <=> empty. */
-    PyObject *held;
-    Py_ssize_t held_size;
-    /* What bytes are received into when the transport below is not our own;
+    /* Ciphertext, as bytes objects, that the transport below does not take
+     * now; owned list, NULL <=> empty. */
+    PyObject *unsent;
+    Py_ssize_t unsent_size;
+    /* The buffer to receive into if the transport below is not one of ours;
      * owned bytearray, NULL until needed. */
     PyObject *buffer;
-    al_tls_lent lent; /* where buffer_updated() finds what was received */
+    al_tls_buffer last_buffer; /* buffer_updated() finds the bytes there */
     /* asyncio's attributes, which its Python code reads and assigns. */
     PyObject *state;          /* _state */
     PyObject *sslobj;         /* _sslobj */
@@ -60,55 +60,55 @@ al_tls_call(SSLProtocolObject *self, PyObject *name);
 AL_NODISCARD PyObject *
 al_tls_backlog(SSLProtocolObject *self);
 
-/* Whether there is plaintext in it, or what asyncio takes for some. */
+/* Whether the backlog is not empty, as asyncio tests it. */
 bool
 al_tls_has_backlog(SSLProtocolObject *self);
 
 /* Set RuntimeError and return -1 if SSLProtocol.__init__() was not called, or
- * somebody has deleted what it set. */
+ * the program has deleted an attribute that it set. */
 AL_NODISCARD int
 al_tls_check_init(SSLProtocolObject *self);
 
-/* Learn the methods that bytes flow through, the first time. 0, or -1 with an
- * exception set. */
+/* Bind the engine to the SSLObject and its BIOs, the first time. 0, or -1 with
+ * an exception set. */
 AL_NODISCARD int
 al_tls_bind(SSLProtocolObject *self);
 
-/* End the connection for the Exception now set, as an `except` clause does. 0,
- * or -1 with one that is more than an Exception set, or another. */
+/* End the connection because of the exception that is set, if an `except
+ * Exception` clause would catch it. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_tls_fatal_error(SSLProtocolObject *self);
 
-/* Whether a limit lies above `size`, so that nothing is to be done about it:
- * false also where that takes asyncio's own comparison. */
+/* Whether `size` is below the limit, so that flow control has nothing to do.
+ * Also false if the limit is no int: then asyncio has to compare. */
 bool
 al_tls_is_below(Py_ssize_t size, PyObject *limit);
 
 /* --- write.c ------------------------------------------------------------ */
 
-/* Ciphertext and plaintext that waits outside of the BIO, as asyncio counts
- * it. */
+/* The bytes of ciphertext and plaintext that wait outside of the BIO, as
+ * asyncio counts them. */
 static inline Py_ssize_t
 al_tls_waiting(const SSLProtocolObject *self)
 {
-    return self->held_size + self->backlog_size;
+    return self->unsent_size + self->backlog_size;
 }
 
-/* Encrypt bytes-like objects and send them on. 0, or -1 with an exception to
- * be raised set. */
+/* Encrypt bytes-like objects and send the ciphertext. 0, or -1 with an
+ * exception set that the caller returns. */
 AL_NODISCARD int
 al_tls_write(SSLProtocolObject *self, PyObject *const *items,
              Py_ssize_t count);
 
-/* Send the ciphertext that there is: asyncio's _process_outgoing(). 0, or -1
- * with an exception set. */
+/* Send all ciphertext: asyncio's _process_outgoing(). 0, or -1 with an
+ * exception set. */
 AL_NODISCARD int
 al_tls_flush(SSLProtocolObject *self);
 
 /* --- read.c ------------------------------------------------------------- */
 
-/* Hand the user what can be decrypted: asyncio's _do_read(). 0, or -1 with an
- * exception to be raised set. */
+/* Decrypt and call the user's protocol: asyncio's _do_read(). 0, or -1 with an
+ * exception set that the caller returns. */
 AL_NODISCARD int
 al_tls_read(SSLProtocolObject *self);
 

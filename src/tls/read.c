@@ -4,8 +4,8 @@
  *                                                       get_buffer(),
  *                                                       buffer_updated(n)
  *
- * Plaintext is no longer than its ciphertext, so all that has come is decrypted
- * straight into one bytes object, which is then cut to its size.
+ * Plaintext is not longer than its ciphertext.  So we make one bytes object of
+ * the ciphertext's size, decrypt directly into it and then cut it.
  */
 #include "tls/protocol.h"
 
@@ -23,8 +23,8 @@ tls_end(SSLProtocolObject *self)
     return al_tls_call(self, state->names._start_shutdown);
 }
 
-/* Decrypt all there is. -> new reference to bytes; NULL without an exception:
- * there is nothing. */
+/* Decrypt all complete records. -> new reference to bytes; NULL without an
+ * exception: there is no plaintext. */
 static PyObject *
 tls_decrypt(SSLProtocolObject *self, bool *is_closed)
 {
@@ -83,7 +83,7 @@ tls_read_bytes(SSLProtocolObject *self)
         }
     }
     else if (self->app_protocol == NULL) {
-        Py_DECREF(data); /* lost while OpenSSL let other threads run */
+        Py_DECREF(data); /* the read let other threads run, which ended us */
         return 0;
     }
     else {
@@ -108,7 +108,7 @@ tls_decrypt_into(SSLProtocolObject *self, PyObject *buffer, Py_ssize_t *wanted,
 {
     Py_buffer view;
 
-    if (PyObject_Size(buffer) < 0) { /* asyncio asks that first */
+    if (PyObject_Size(buffer) < 0) { /* asyncio calls len() first */
         return -1;
     }
     if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
@@ -123,7 +123,7 @@ tls_decrypt_into(SSLProtocolObject *self, PyObject *buffer, Py_ssize_t *wanted,
         al_tls_engine_read(&self->engine, view.buf, view.len, is_closed);
     PyBuffer_Release(&view);
     if (*wanted == 0) {
-        *is_closed = true; /* as asyncio takes it */
+        *is_closed = true; /* as in asyncio */
     }
     return n;
 }
@@ -162,8 +162,8 @@ tls_call_with_size(PyObject *protocol, PyObject *name, Py_ssize_t size)
     return result;
 }
 
-/* Fill what the user's get_buffer() gives, once; `pending` bytes of ciphertext
- * wait. 0, or -1 with an exception set. */
+/* Call the user's get_buffer() once and fill the buffer; there are `pending`
+ * bytes of ciphertext. 0, or -1 with an exception set. */
 static int
 tls_fill_buffer(SSLProtocolObject *self, PyObject *protocol,
                 Py_ssize_t pending, bool *is_closed)
@@ -214,8 +214,8 @@ tls_read_buffered(SSLProtocolObject *self)
     return is_closed ? tls_end(self) : 0;
 }
 
-/* What is decrypted no more while the user has paused must not grow without
- * bound. 0, or -1 with an exception set. */
+/* While the user has paused reading, the ciphertext must not grow without
+ * limit: pause the transport below. 0, or -1 with an exception set. */
 static int
 tls_control_reading(SSLProtocolObject *self)
 {

@@ -1,4 +1,4 @@
-/* records.c - where TLS records end in a stream of ciphertext. */
+/* records.c - finds the ends of TLS records in a stream of ciphertext. */
 #include "tls/records.h"
 
 /* The types of records: change_cipher_spec, alert, handshake,
@@ -17,17 +17,17 @@ records_feed_header(al_tls_records *self, unsigned char byte)
          (byte < AL_TLS_TYPE_FIRST || byte > AL_TLS_TYPE_LAST)) ||
         (self->header == 1 && byte != AL_TLS_MAJOR))
     {
-        self->is_lost = true;
+        self->is_unknown = true;
         return;
     }
     self->header++;
     self->partial++;
-    if (self->header > 3) { /* behind type and version */
+    if (self->header > 3) { /* the two bytes of the length */
         self->length = (self->length << 8) | byte;
     }
     if (self->header == AL_TLS_HEADER) {
         if (self->length > AL_TLS_LENGTH_MAX) {
-            self->is_lost = true; /* OpenSSL will not wait for that */
+            self->is_unknown = true; /* OpenSSL fails at once */
             return;
         }
         self->body = self->length;
@@ -43,7 +43,7 @@ void
 al_tls_records_feed(al_tls_records *self, const unsigned char *data,
                     size_t size)
 {
-    while (size > 0 && !self->is_lost) {
+    while (size > 0 && !self->is_unknown) {
         size_t n = 1;
         if (self->body == 0) {
             records_feed_header(self, *data);

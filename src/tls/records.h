@@ -1,20 +1,20 @@
-/* records.h - where TLS records end in a stream of ciphertext.
+/* records.h - finds the ends of TLS records in a stream of ciphertext.
  *
  *     | type | version | length | body ...... | type | version | length | bo
  *     |<------------- complete -------------->|<--------- partial -------->
  *
- * OpenSSL tells that a record is not complete by an error, which the ssl
- * module makes an exception of: dear, if all it says is that there is nothing
- * to read.  Following the lengths says it beforehand.
+ * If a record is not complete, OpenSSL's read fails, and the ssl module raises
+ * an exception.  That is expensive if it only means that there is nothing to
+ * read.  We follow the lengths of the records, and so know it before the call.
  *
  * Invariants
- *   (1) partial is the number of bytes, at the end of what came so far, that
- *       belong to a record which is not complete.  OpenSSL may have taken
- *       some of them already: its BIO holds at most so many if it holds no
- *       complete record.
- *   (2) is_lost <=> what came does not look like TLS (an SSLv2 hello, no TLS
- *       at all, or a header that no record has): nothing is known any more,
- *       and OpenSSL has to be asked.
+ *   (1) partial is the number of bytes at the end of the stream that belong to
+ *       an incomplete record.  OpenSSL may have taken some of them out of the
+ *       BIO already: so a BIO without a complete record has at most this many
+ *       bytes.
+ *   (2) is_unknown <=> the stream does not look like TLS (an SSLv2 hello, no
+ *       TLS at all, or a header that no record has): then the lengths are
+ *       unknown, and OpenSSL has to be called.
  */
 #ifndef AL_TLS_RECORDS_H
 #define AL_TLS_RECORDS_H
@@ -25,13 +25,13 @@
 
 #define AL_TLS_HEADER 5
 
-/* All zero is the beginning of a stream. */
+/* Zeroed: the beginning of a stream. */
 typedef struct {
     size_t partial;
-    size_t body; /* bytes that its body still lacks, once its header is in */
+    size_t body;     /* bytes of the body that are missing; 0 in a header */
     unsigned header; /* bytes of the header that have come; 0 in a body */
-    unsigned length; /* of the body, as far as it has come */
-    bool is_lost;
+    unsigned length; /* the bytes of the length field that have come */
+    bool is_unknown;
 } al_tls_records;
 
 /* Note `size` more bytes. */
@@ -39,12 +39,12 @@ void
 al_tls_records_feed(al_tls_records *self, const unsigned char *data,
                     size_t size);
 
-/* How many of the `pending` bytes of the stream that a BIO holds belong to
- * complete records, as far as is known: if none, there is nothing to read. */
+/* A BIO has `pending` bytes: how many of them belong to complete records. 0:
+ * there is nothing to read. */
 static inline size_t
 al_tls_records_complete(const al_tls_records *self, size_t pending)
 {
-    size_t partial = self->is_lost ? 0 : self->partial;
+    size_t partial = self->is_unknown ? 0 : self->partial;
 
     return pending > partial ? pending - partial : 0;
 }

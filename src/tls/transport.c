@@ -1,15 +1,16 @@
 /* transport.c - the transport that a user of TLS writes to.
  *
- * It is asyncio's own, which passes everything on to its SSLProtocol; only
- * the calls that bytes flow through are C. So there is nothing in the object
- * that asyncio's does not have.
+ * It is asyncio's own class, which calls its SSLProtocol for everything.  Only
+ * the methods that write bytes are in C.  So the object has no field that
+ * asyncio's does not have.
  */
 #include "tls/protocol.h"
 
 #include "base/args.h"
 
-/* What asyncio calls, of a protocol that is not ours: None after a second
- * close(), which fails as it does there. 0, or -1 with an exception set. */
+/* Call asyncio's method of a protocol that is not ours. The protocol is None
+ * after a second close(); the call then fails as in asyncio. 0, or -1 with an
+ * exception set. */
 static int
 tls_transport_pass_on(PyObject *protocol, PyObject *name,
                       PyObject *const *items, Py_ssize_t count)
@@ -102,7 +103,7 @@ SSLTransport_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (list == NULL) {
         return NULL;
     }
-    /* A tuple of our own: a buffer written in Python could change the list. */
+    /* Copy the list to a tuple: a buffer class in Python could change it. */
     PyObject *items = PySequence_Tuple(list);
     if (items == NULL) {
         return NULL;
@@ -132,7 +133,7 @@ static PyType_Slot SSLTransport_slots[] = {
     {0, NULL},
 };
 
-/* The rest, its lifetime too, is inherited from a Python class. */
+/* All other slots are inherited from a Python class. */
 static PyType_Spec SSLTransport_spec = {
     .name = "asyncloop._core.SSLTransport",
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,

@@ -1,26 +1,26 @@
 /* write.c - from the user to the peer: plaintext in, ciphertext out.
  *
  *     SSLTransport.write() ---> engine: write ... drain ---> transport below
- *                                           |  it does not want more now
+ *                                           |  that has paused us
  *                                           v
- *                                          held
+ *                                         unsent
  *
- * As in asyncio what is written is the transport's below when write() returns,
- * which can be ended, forked, or asked for its socket without us. It holds
- * records as it holds any other write (net/held.c). The ssl module's BIOs never shrink, so they
- * are emptied before they have grown: what cannot leave is held in bytes
- * objects.
+ * As in asyncio, the transport below has the bytes when write() returns: the
+ * program may use that transport without us.  It may hold a record as it holds
+ * any other small write (net/held.c).  The ssl module's BIOs never shrink.  So
+ * we empty them before they have grown, and keep ciphertext that cannot be
+ * sent now in bytes objects (`unsent`).
  *
  * Invariants
- *   (1) `held` leaves before what is in the outgoing BIO.
- *   (2) Plaintext waits in asyncio's backlog only while OpenSSL takes none:
- *       in a handshake.
+ *   (1) `unsent` is sent before the bytes in the outgoing BIO.
+ *   (2) Plaintext is in asyncio's backlog only while OpenSSL takes none:
+ *       during a handshake.
  */
 #include "tls/protocol.h"
 
 #include "net/sock_transport.h"
 
-#define AL_TLS_BIO_MAX ((Py_ssize_t)32 * 1024) /* bytes to let a BIO grow to */
+#define AL_TLS_BIO_MAX ((Py_ssize_t)32 * 1024) /* empty a BIO at this size */
 
 /* --- to the peer -------------------------------------------------------- */
 
@@ -46,9 +46,9 @@ tls_drain(SSLProtocolObject *self)
     return data;
 }
 
-/* Empty the BIO into `held`. 0, or -1 with an exception set. */
+/* Empty the BIO into `unsent`. 0, or -1 with an exception set. */
 static int
-tls_hold(SSLProtocolObject *self)
+tls_keep_unsent(SSLProtocolObject *self)
 {
     PyObject *data = tls_drain(self);
     if (data == NULL) {
@@ -57,19 +57,19 @@ tls_hold(SSLProtocolObject *self)
     int rc = 0;
     Py_ssize_t size = PyBytes_GET_SIZE(data);
     if (size > 0) {
-        if (self->held == NULL && (self->held = PyList_New(0)) == NULL) {
+        if (self->unsent == NULL && (self->unsent = PyList_New(0)) == NULL) {
             rc = -1;
         }
         else {
-            rc = PyList_Append(self->held, data);
+            rc = PyList_Append(self->unsent, data);
         }
-        self->held_size += rc == 0 ? size : 0;
+        self->unsent_size += rc == 0 ? size : 0;
     }
     Py_DECREF(data);
     return rc;
 }
 
-/* transport.name(data), of the one below; steals `data`. 0, or -1 with an
+/* Call name(data) of the transport below; steals `data`. 0, or -1 with an
  * exception set. */
 static int
 tls_send(SSLProtocolObject *self, PyObject *name, PyObject *data)
@@ -89,14 +89,16 @@ tls_send(SSLProtocolObject *self, PyObject *name, PyObject *data)
     return 0;
 }
 
-/* Send what was drained; steals `data`. 0, or -1 with an exception set. */
+/* Send ciphertext out of the BIO; steals `data`. 0, or -1 with an exception
+ * set. */
 static int
 tls_send_drained(SSLProtocolObject *self, PyObject *data)
 {
     al_state *state = al_tls_state(self);
     PyObject *transport = self->transport;
 
-    /* One with attributes of its own may have another write(). */
+    /* If the program has set attributes of the transport, one may be
+     * write(). */
     if (AL_LIKELY(transport != NULL &&
                   Py_IS_TYPE(transport, state->SocketTransportType) &&
                   TransportObject_CAST(transport)->dict == NULL))
@@ -112,13 +114,13 @@ tls_send_drained(SSLProtocolObject *self, PyObject *data)
 }
 
 static int
-tls_send_held(SSLProtocolObject *self)
+tls_send_unsent(SSLProtocolObject *self)
 {
-    PyObject *held = self->held;
+    PyObject *unsent = self->unsent;
 
-    self->held = NULL;
-    self->held_size = 0;
-    return tls_send(self, al_tls_state(self)->names.writelines, held);
+    self->unsent = NULL;
+    self->unsent_size = 0;
+    return tls_send(self, al_tls_state(self)->names.writelines, unsent);
 }
 
 /* Whether asyncio's _control_app_writing() would neither pause nor resume. */
@@ -134,10 +136,10 @@ al_tls_flush(SSLProtocolObject *self)
 {
     int rc = 0;
 
-    if (AL_UNLIKELY(self->held != NULL || self->down_writing_paused)) {
-        rc = tls_hold(self); /* by (1) */
-        if (rc == 0 && self->held != NULL && !self->down_writing_paused) {
-            rc = tls_send_held(self);
+    if (AL_UNLIKELY(self->unsent != NULL || self->down_writing_paused)) {
+        rc = tls_keep_unsent(self); /* by (1) */
+        if (rc == 0 && self->unsent != NULL && !self->down_writing_paused) {
+            rc = tls_send_unsent(self);
         }
     }
     else {
@@ -161,7 +163,7 @@ al_tls_flush(SSLProtocolObject *self)
     return al_tls_call(self, al_tls_state(self)->names._control_app_writing);
 }
 
-/* Let the backlog take what cannot be encrypted now. 0, or -1. */
+/* Append plaintext that cannot be encrypted now to the backlog. 0, or -1. */
 static int
 tls_postpone(SSLProtocolObject *self, const char *data, Py_ssize_t size)
 {
@@ -182,8 +184,8 @@ tls_postpone(SSLProtocolObject *self, const char *data, Py_ssize_t size)
     return 0;
 }
 
-/* Encrypt all of `size` bytes at `data`, which are `object`. 0, or -1 with an
- * exception set. */
+/* Encrypt all of the `size` bytes at `data`, which `object` owns. 0, or -1
+ * with an exception set. */
 static int
 tls_encrypt(SSLProtocolObject *self, PyObject *object, char *data,
             Py_ssize_t size)
@@ -207,7 +209,7 @@ tls_encrypt(SSLProtocolObject *self, PyObject *object, char *data,
         done += n;
         in_bio += n;
         if (in_bio >= AL_TLS_BIO_MAX && done < size) {
-            if (tls_hold(self) < 0) {
+            if (tls_keep_unsent(self) < 0) {
                 return -1;
             }
             in_bio = 0;
@@ -216,7 +218,7 @@ tls_encrypt(SSLProtocolObject *self, PyObject *object, char *data,
     return 0;
 }
 
-/* asyncio's own _write_appdata(), for what is not the usual case. */
+/* Call asyncio's own _write_appdata(), for unusual cases. */
 static int
 tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
                      Py_ssize_t count)
@@ -246,7 +248,7 @@ tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
     return 0;
 }
 
-/* Encrypt a bytes-like object. 0, 1 if that is left to asyncio, or -1 with an
+/* Encrypt a bytes-like object. 0; 1: asyncio has to do it; -1 with an
  * exception set. */
 static int
 tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
@@ -258,7 +260,7 @@ tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
                            PyBytes_GET_SIZE(object));
     }
     if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
-        PyErr_Clear(); /* it will stay in asyncio's backlog, and fail there */
+        PyErr_Clear(); /* it goes into asyncio's backlog and fails there */
         return 1;
     }
     int rc = tls_encrypt(self, object, view.buf, view.len);
@@ -277,7 +279,8 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         if (PyObject_Size(items[i]) < 0) {
-            /* It ends in asyncio's backlog, and the connection with it. */
+            /* An object without a length: it goes into asyncio's backlog,
+             * fails there and ends the connection. */
             PyErr_Clear();
             return tls_write_by_asyncio(self, items, count);
         }
@@ -285,7 +288,7 @@ al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
     Py_INCREF(self);
     int rc = 0;
     for (Py_ssize_t i = 0; i < count && rc == 0; i++) {
-        /* In order, behind what could not go. */
+        /* Keep the order: if the backlog has bytes, go behind them. */
         rc = self->backlog_size > 0 ? 1 : tls_encrypt_object(self, items[i]);
         if (rc > 0) {
             rc = tls_write_by_asyncio(self, items + i, count - i);
