@@ -151,7 +151,9 @@ async def await_odd(world, a, b, c):
             await world.make(evil.Evil, c)
         case 2:
             await world.make(evil.Coroutine, c)
-        case 3:
+        case 3 if sys.version_info >= (3, 12):
+            # 3.11 crashes where a coroutine that another awaits is closed and lets go of what keeps the other alive: it
+            # reads the stack of a frame that runs, to close what that one awaits.
             await world.pick("coro", c)
 
 
