@@ -25,7 +25,8 @@
  *       half of all.
  *   (3) No deadline fires before loop.time() has reached it, except by the
  *       clock's resolution, as in asyncio.
- *   (4) is_sorted  =>  no deadline is before the one in front of it.
+ *   (4) No deadline is before its parent.
+ *       is_sorted  =>  no deadline is before the one in front of it.
  *       !is_sorted  =>  the heap begins at the first place. */
 #include "sched/timers.h"
 
@@ -49,6 +50,43 @@ deadline_is_before(const al_deadline *a, const al_deadline *b)
     return a->when < b->when ||
            (a->when == b->when && a->sequence < b->sequence);
 }
+
+/* Whether (2) asks for a sweep. */
+static inline bool
+timers_has_many_holes(const al_timers *timers)
+{
+    return timers->holes > TIMERS_FEW_HOLES &&
+           2 * timers->holes > timers->count;
+}
+
+#ifdef AL_DEBUG
+
+static void
+timers_check(const al_timers *timers)
+{
+    static size_t skipped;
+    const al_deadline *heap = timers->heap;
+    Py_ssize_t first = heap - timers->places, holes = 0;
+
+    if (!al_check_is_time(&skipped, (size_t)timers->count)) {
+        return;
+    }
+    AL_HOLDS(4, timers->is_sorted || first == 0);
+    AL_HOLDS(4, first >= 0 && first + timers->count <= timers->capacity);
+    for (Py_ssize_t i = 0; i < timers->count; i++) {
+        Py_ssize_t parent = timers->is_sorted ? i - 1 : (i - 1) / 4;
+        const PyObject *handle = heap[i].handle;
+        AL_HOLDS(1, handle == NULL ||
+                        TimerHandleObject_CAST(handle)->index == first + i);
+        AL_HOLDS(1, handle == NULL || Py_REFCNT(handle) > 0);
+        AL_HOLDS(4, i == 0 || !deadline_is_before(&heap[i], &heap[parent]));
+        holes += handle == NULL;
+    }
+    AL_HOLDS(2, holes == timers->holes);
+    AL_HOLDS(2, !timers_has_many_holes(timers));
+}
+
+#endif
 
 static inline void
 timers_place(al_timers *timers, Py_ssize_t i, al_deadline deadline)
@@ -334,6 +372,7 @@ al_timers_arm(al_loop_head *loop, TimerHandleObject *handle)
     }
     timers->sequence++;
     Py_INCREF(handle);
+    AL_CHECK(timers_check, timers);
     return 0;
 }
 
@@ -349,10 +388,10 @@ al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle)
     handle->index = -1;
     timers->places[i].handle = NULL;
     timers->holes++;
-    if (timers->holes > TIMERS_FEW_HOLES && 2 * timers->holes > timers->count)
-    {
+    if (timers_has_many_holes(timers)) {
         timers_sweep(timers);
     }
+    AL_CHECK(timers_check, timers);
     Py_DECREF(handle); /* may run anything */
 }
 
@@ -433,11 +472,13 @@ al_timers_collect(al_loop_head *loop, al_run_fn run)
     {
         return -1;
     }
-    if (al_grow_is_spare((size_t)timers->capacity, (size_t)timers->count,
+    if (timers_has_many_holes(timers) ||
+        al_grow_is_spare((size_t)timers->capacity, (size_t)timers->count,
                          TIMERS_LEAST))
     {
-        timers_sweep(timers); /* cuts it, too */
+        timers_sweep(timers); /* by (2); cuts it, too */
     }
+    AL_CHECK(timers_check, timers);
     return 0;
 }
 
