@@ -1,6 +1,7 @@
 /* module.c - builds asyncloop._core from its layers, bottom to top. */
 #include "base/state.h"
 
+#include "breaking.h"
 #include "cpython/layout.h"
 #include "loop/loop.h"
 #include "loop/sock_op.h"
@@ -52,6 +53,7 @@ is_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef module_methods[] = {
 #ifdef AL_DEBUG
+    {"_break", al_break, METH_VARARGS, NULL},
     {"_live", al_check_live, METH_NOARGS, NULL},
 #endif
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},

@@ -1,7 +1,10 @@
-"""What a debug build (make debug) adds: it counts the objects of our C types."""
+"""What a debug build (make debug) adds: it counts the objects of our C types, and checks numbered invariants."""
 
 import asyncio
 import gc
+import signal
+import textwrap
+import time
 
 import pytest
 
@@ -81,3 +84,127 @@ class TestLive:
         assert during["Listener"] == 1
         assert during["SocketTransport"] in (1, 2)
         assert grown() == {}
+
+
+# What comes before the invariant is broken, what it is broken of, and the step that has to notice.
+LOOP = """
+    loop = new_loop()
+    def nothing():
+        pass
+"""
+PAIR = """
+    import socket
+    loop = new_loop()
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    transport, _ = loop.run_until_complete({connect})
+"""
+STREAM = PAIR.format(connect="loop.create_connection(asyncio.Protocol, sock=ours)")
+PIPE = PAIR.format(connect="loop.connect_write_pipe(asyncio.BaseProtocol, ours)")
+DATAGRAMS = """
+    import socket
+    loop = new_loop()
+    ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    transport, _ = loop.run_until_complete(loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=ours))
+    while transport.get_write_buffer_size() == 0:
+        transport.sendto(bytes(1000))
+"""
+# Steps with two writes until the next one is on trial, or, after `count` of them, held.
+IN_PARTS = """
+    import socket
+    listener = socket.create_server(("127.0.0.1", 0))
+    loop = new_loop()
+    loop._held_most = 2**64 - 1
+    transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, *listener.getsockname()))
+    def write_in_parts():
+        transport.write(b"head")
+        transport.write(b"body")
+    for _ in range({count}):
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.call_soon(write_in_parts)
+        loop.run_until_complete(asyncio.sleep(0))
+    def write_and_break():
+        transport.write(b"head")
+        _core._break(*broken, {what})
+        transport.write(b"body")
+"""
+READER = """
+    import socket
+    ours, peer = socket.socketpair()
+    loop = new_loop()
+    loop.add_reader(ours, print)
+"""
+BROKEN = [
+    ("sched/timers.c", 1, LOOP + "timer = loop.call_later(100, nothing)", "loop", "loop.call_later(200, nothing)"),
+    ("sched/timers.c", 2, LOOP + "loop.call_later(100, nothing)", "loop", "loop.call_later(200, nothing)"),
+    (
+        "sched/timers.c",
+        4,
+        LOOP + "timers = [loop.call_later(100 + i, nothing) for i in range(9)]",
+        "loop",
+        "loop.call_later(200, nothing)",
+    ),
+    ("sched/ready.c", 1, LOOP + "loop.call_soon(nothing)", "loop", "loop.call_soon(nothing)"),
+    ("io/fdwatch.c", 1, READER, "loop", "loop.add_reader(peer, print)"),
+    ("io/fdwatch.c", 2, READER, "loop", "loop.add_reader(peer, print)"),
+    ("io/fdwatch.c", 4, READER + "loop.remove_reader(ours)", "loop", "loop.add_reader(peer, print)"),
+    ("io/watch_epoll.c", 2, READER, "loop", "loop.add_writer(ours, print)"),
+    ("io/alarm.c", 1, LOOP, "loop", "loop.run_until_complete(asyncio.sleep(0.01))"),
+    ("net/held.c", 1, IN_PARTS.format(count=1, what="loop"), None, "loop.call_soon(write_and_break)"),
+    ("net/held.c", 2, IN_PARTS.format(count=1, what="loop"), None, "loop.call_soon(write_and_break)"),
+    ("net/transport.c", 1, STREAM, "transport", "transport.is_closing()"),
+    ("net/transport.c", 2, STREAM, "transport", "transport.is_closing()"),
+    ("net/sock_write.c", 1, STREAM, "transport", "transport.write(b'x')"),
+    ("net/sock_write.c", 3, IN_PARTS.format(count=40, what="transport"), None, "loop.call_soon(write_and_break)"),
+    ("base/chunks.c", 1, STREAM + "transport.write(bytes(10_000_000))", "transport", "transport.is_closing()"),
+    ("base/chunks.c", 2, STREAM + "transport.write(bytes(10_000_000))", "transport", "transport.is_closing()"),
+    ("net/dgram_write.c", 1, DATAGRAMS, "transport", "transport.is_closing()"),
+    ("net/dgram_write.c", 3, DATAGRAMS, "transport", "transport.is_closing()"),
+    ("net/pipe_transport.c", 1, PIPE, "transport", "transport.is_closing()"),
+]
+
+
+@pytest.mark.parametrize("kind", ["asyncloop"])
+@pytest.mark.parametrize(
+    ("file", "number", "before", "what", "step"), BROKEN, ids=[f"{file}-{number}" for file, number, *_ in BROKEN]
+)
+class TestBrokenInvariants:
+    """dgram_read.c (3) is not here: the entry that checks it makes it hold right before."""
+
+    def source(self, file, number, before, what, step, *, is_broken):
+        broken = f"_core._break({file!r}, {number}, {what})" if what is not None and is_broken else ""
+        return "\n".join(
+            [
+                "from asyncloop import _core",
+                f"broken = {file!r}, {number}",
+                "" if is_broken else "_core._break = lambda *args: None",
+                textwrap.dedent(before.replace("\n    ", "\n")),
+                broken,
+                step,
+                "loop.run_until_complete(asyncio.sleep(0.02))",
+            ]
+        )
+
+    def test_the_next_step_aborts(self, script, file, number, before, what, step):
+        done = script(self.source(file, number, before, what, step, is_broken=True), check=False)
+        assert done.returncode == -signal.SIGABRT, done.stderr
+        assert f"src/{file}:" in done.stderr
+        assert f"invariant ({number}) does not hold" in done.stderr
+
+    def test_else_nothing_does(self, script, file, number, before, what, step):
+        script(self.source(file, number, before, what, step, is_broken=False))
+
+
+def test_timers_that_were_due_leave_no_majority_of_holes():
+    """The C code checks that itself, with each timer that is armed."""
+    loop = asyncloop.new_event_loop()
+    for _ in range(100):
+        loop.call_later(0, int)
+    later = [loop.call_later(100 + i, int) for i in range(100)]
+    for timer in later[1:90]:
+        timer.cancel()
+    time.sleep(0.001)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.call_later(100, int)
+    loop.close()

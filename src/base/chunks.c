@@ -12,11 +12,30 @@
  */
 #include "base/chunks.h"
 
+#include "base/check.h"
 #include "base/grow.h"
 
 /* Places: of a new queue, and that a cut leaves (768 bytes a connection). */
 #define CHUNKS_FIRST 8
 #define CHUNKS_LEAST 32
+
+#ifdef AL_DEBUG
+
+void
+al_chunks_check(const al_chunks *self)
+{
+    size_t size = 0;
+
+    AL_HOLDS(1, self->head + self->count <= self->capacity);
+    for (size_t i = 0; i < self->count; i++) {
+        const al_chunk *chunk = &self->items[self->head + i];
+        AL_HOLDS(2, chunk->size > 0 && PyBytes_Check(chunk->bytes));
+        size += chunk->size;
+    }
+    AL_HOLDS(2, self->size == size);
+}
+
+#endif
 
 /* Make room for `n` more at the end: 0, or -1 with MemoryError set. */
 static int

@@ -21,6 +21,11 @@ typedef struct {
     size_t size;  /* bytes in all of them */
 } al_chunks;
 
+#ifdef AL_DEBUG
+void
+al_chunks_check(const al_chunks *self);
+#endif
+
 /* Queue `object` (bytes) without its first `skip` bytes; takes a reference.
  * What is empty then is not queued. 0, or -1 with MemoryError set. */
 AL_NODISCARD int

@@ -46,6 +46,16 @@
  * kernel refuses values that are far beyond it. */
 #define ALARM_LATEST 3e9
 
+#ifdef AL_DEBUG
+
+static void
+alarm_check(const al_alarm *self)
+{
+    AL_HOLDS(1, !self->is_rung || self->armed == Py_HUGE_VAL);
+}
+
+#endif
+
 /* --- timerfd --------------------------------------------------------------- */
 
 #ifdef __linux__
@@ -188,6 +198,7 @@ al_alarm_init(al_alarm *self)
 void
 al_alarm_set(al_alarm *self, al_watch_set *set, double when)
 {
+    AL_CHECK(alarm_check, self);
     if (when > ALARM_LATEST) {
         when = Py_HUGE_VAL;
     }

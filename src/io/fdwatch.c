@@ -180,6 +180,37 @@ fdwatch_is_idle(const al_fdwatch *watch)
     return watch->owner == NULL && fdwatch_wanted(watch) == 0;
 }
 
+#ifdef AL_DEBUG
+
+static void
+fdtable_check(const al_loop_head *loop)
+{
+    static size_t skipped;
+    const al_fdtable *table = loop->fdtable;
+    int count = 0, idle = 0;
+
+    if (table == NULL || !al_check_is_time(&skipped, (size_t)table->size)) {
+        return;
+    }
+    for (int fd = 0; fd < table->size; fd++) {
+        const al_fdwatch *watch = table->watches[fd];
+        if (watch == NULL) {
+            continue;
+        }
+        int wanted = fdwatch_wanted(watch);
+        AL_HOLDS(1, watch->loop == loop && watch->fd == fd);
+        AL_HOLDS(2, watch->events == 0 || (watch->events & wanted) == wanted);
+        AL_HOLDS(4, !fdwatch_is_idle(watch) || watch->events == 0 ||
+                        al_list_is_linked(&OwnWatch_CAST(watch)->unflushed));
+        count++;
+        idle += fdwatch_is_idle(watch);
+    }
+    AL_HOLDS(1, table->count == count);
+    AL_HOLDS(4, table->idle == idle);
+}
+
+#endif
+
 /* Whether the watch may be freed: neither the kernel nor anybody else uses
  * it. */
 static bool
@@ -471,6 +502,7 @@ al_fdwatch_open(al_fdwatch *watch, al_loop_head *loop, int fd, PyObject *owner)
         return -1;
     }
     fdtable_enter(table, watch, loop, fd, owner);
+    AL_CHECK(fdtable_check, loop);
     return 0;
 }
 
@@ -501,6 +533,7 @@ al_fdwatch_close(al_fdwatch *watch)
         PyMem_Free(watch);
     }
     fdtable_note_gone(loop->fdtable);
+    AL_CHECK(fdtable_check, loop);
     Py_XDECREF(reader); /* last: may run anything */
     Py_XDECREF(writer);
     Py_XDECREF(fileobj);
@@ -572,12 +605,14 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
     al_loop_note_event(watch->loop);
     int errnum = fdwatch_sync(watch);
     if (AL_LIKELY(errnum == 0)) {
+        AL_CHECK(fdtable_check, watch->loop);
         Py_XDECREF(
             old.object); /* last: may run anything, and free the watch */
         return 0;
     }
     *entry = old;
     watch->loop->fdtable->idle += fdwatch_is_idle(watch);
+    AL_CHECK(fdtable_check, watch->loop);
     Py_XDECREF(
         fdwatch_take_fileobj(watch)); /* the caller has a reference ... */
     Py_DECREF(object);                /* ... to both: neither is freed */
@@ -588,25 +623,27 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
 static void
 fdwatch_clear(al_fdwatch *watch, al_entry *entry, bool tell_now)
 {
+    al_loop_head *loop = watch->loop;
     PyObject *old = entry->object;
 
     if (old == NULL) {
         return;
     }
     entry->object = NULL;
-    al_loop_note_event(watch->loop);
+    al_loop_note_event(loop);
     if (tell_now || watch->owner != NULL) {
         fdwatch_relax(watch);
     }
     else if (!al_list_is_linked(&OwnWatch_CAST(watch)->unflushed)) {
-        al_list_append(&watch->loop->fdtable->unflushed,
+        al_list_append(&loop->fdtable->unflushed,
                        &OwnWatch_CAST(watch)->unflushed);
     }
     PyObject *fileobj = fdwatch_take_fileobj(watch);
     if (fdwatch_is_idle(watch)) {
-        watch->loop->fdtable->idle++;
-        fdtable_note_gone(watch->loop->fdtable); /* may free the watch */
+        loop->fdtable->idle++;
+        fdtable_note_gone(loop->fdtable); /* may free the watch */
     }
+    AL_CHECK(fdtable_check, loop);
     Py_DECREF(old); /* last: may run anything, and free the watch */
     Py_XDECREF(fileobj);
 }
@@ -658,6 +695,7 @@ al_fdwatch_flush(al_loop_head *loop)
         al_list_remove(&own->unflushed);
         fdwatch_relax(&own->base);
     }
+    AL_CHECK(fdtable_check, loop);
 }
 
 void

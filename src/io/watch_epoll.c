@@ -254,6 +254,18 @@ epollset_renew(EpollSet *self)
     return errnum;
 }
 
+#    ifdef AL_DEBUG
+
+static void
+epollset_check(const EpollSet *self, const al_fdwatch *watch)
+{
+    AL_HOLDS(2, !watch->is_parked || watch->events == 0);
+    AL_HOLDS(2, self->fd < 0 || watch->generation != 0 ||
+                    (watch->events == 0 && !watch->is_parked));
+}
+
+#    endif
+
 /* --- watches and sources -------------------------------------------------- */
 
 static int
@@ -272,6 +284,7 @@ epollset_change(al_watch_set *base, al_fdwatch *watch, int events)
 {
     EpollSet *self = EpollSet_CAST(base);
 
+    AL_CHECK(epollset_check, self, watch);
     if (events == 0) {
         if (watch->events != 0) {
             epollset_park(self, watch);
@@ -295,6 +308,7 @@ epollset_forget(al_watch_set *base, al_fdwatch *watch)
 {
     EpollSet *self = EpollSet_CAST(base);
 
+    AL_CHECK(epollset_check, self, watch);
     if (watch->events != 0 || watch->is_parked) {
         (void)epollset_ctl_watch(self, EPOLL_CTL_DEL, watch, 0);
     }

@@ -292,6 +292,18 @@ dgram_read_queue_rest(DatagramTransportObject *self)
     return 0;
 }
 
+#ifdef AL_DEBUG
+
+/* Of one whose reading is not going on. */
+static void
+dgram_read_check(const DatagramTransportObject *self)
+{
+    AL_HOLDS(3, self->in_count == 0 || self->is_rest_queued ||
+                    !al_transport_is_reading(&self->base));
+}
+
+#endif
+
 int
 al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
@@ -299,6 +311,7 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     TransportObject *base = &self->base;
     int rc = 0;
 
+    AL_CHECK(al_transport_check, base);
     if (!al_transport_is_reading(&self->base) || self->is_rest_queued) {
         return 0; /* by (2), or the rest comes first, by (3) */
     }
@@ -325,6 +338,9 @@ al_dgram_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
     if (dgram_read_queue_rest(self) < 0) {
         PyErr_WriteUnraisable(op);
+    }
+    else {
+        AL_CHECK(dgram_read_check, self);
     }
     if (raised != NULL) {
         PyErr_SetRaisedException(raised);

@@ -82,6 +82,9 @@ static const al_transport_kind dgram_transport_kind = {
     .stop = dgram_transport_stop,
     .release = dgram_transport_release,
     .make_extra = dgram_transport_make_extra,
+#ifdef AL_DEBUG
+    .check = al_dgram_write_check,
+#endif
 };
 
 int

@@ -101,6 +101,11 @@ PyObject *
 al_dgram_write_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames);
 
+#ifdef AL_DEBUG
+void
+al_dgram_write_check(TransportObject *base); /* kind->check */
+#endif
+
 /* Drop the queue. May run any code. */
 void
 al_dgram_write_clear(DatagramTransportObject *self);

@@ -95,6 +95,25 @@ dgram_out_counted(const al_dgram_out *item)
     return (size_t)PyBytes_GET_SIZE(item->data) + AL_DATAGRAM_HEADER;
 }
 
+#ifdef AL_DEBUG
+
+void
+al_dgram_write_check(TransportObject *base)
+{
+    DatagramTransportObject *self = DatagramTransportObject_CAST(base);
+    size_t size = 0;
+
+    for (size_t i = 0; i < self->out_count; i++) {
+        size += dgram_out_counted(dgram_out_at(self, i));
+    }
+    assert(self->out_size == size);
+    AL_HOLDS(1, self->out_count == 0 || self->watch.writer.object != NULL ||
+                    base->loop->is_closed || self->watch.loop == NULL);
+    AL_HOLDS(3, self->out_count == 0 || base->lost == 0);
+}
+
+#endif
+
 /* Queue a datagram; `bytes` is exactly a bytes object. Takes references. 0, or
  * -1 with MemoryError set. */
 static int
@@ -322,6 +341,7 @@ dgram_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     DatagramTransportObject *self = DatagramTransportObject_CAST(op);
     TransportObject *base = &self->base;
 
+    AL_CHECK(al_transport_check, base);
     if (base->lost > 0) {
         return 0; /* queued before an error or abort() */
     }
@@ -443,6 +463,7 @@ dgram_write(DatagramTransportObject *self, PyObject *data, PyObject *address)
     al_sockaddr storage;
     const al_sockaddr *to;
 
+    AL_CHECK(al_transport_check, base);
     if (AL_UNLIKELY(!al_transport_is_ours(base))) {
         return dgram_write_gone(self) < 0 ? -1 : 0;
     }

@@ -61,6 +61,7 @@ fd_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     TransportObject *self = TransportObject_CAST(op);
 
+    AL_CHECK(al_transport_check, self);
     /* Either the loop was closed and the transport finalised, or the program
      * has called _begin() itself. */
     if (self->phase == AL_TRANSPORT_CLOSED ||
@@ -175,6 +176,7 @@ al_fd_transport_py_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     TransportObject *self = TransportObject_CAST(op);
 
+    AL_CHECK(al_transport_check, self);
     if (al_transport_is_reading(self)) {
         self->is_paused = true;
         self->kind->stop_reading(self);
@@ -188,6 +190,7 @@ al_fd_transport_py_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     TransportObject *self = TransportObject_CAST(op);
 
+    AL_CHECK(al_transport_check, self);
     if (!al_transport_is_open(self) || !self->is_paused) {
         Py_RETURN_NONE;
     }

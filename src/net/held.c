@@ -73,6 +73,22 @@
 #define HELD_TRIALS 32
 #define HELD_MOST_TRIALS 16384
 
+#ifdef AL_DEBUG
+
+static void
+held_check(const al_loop_head *loop)
+{
+    TransportObject *transport = TransportObject_CAST(loop->held.object);
+    bool is_held = transport != NULL;
+
+    AL_HOLDS(1, !is_held || loop->is_in_turn);
+    AL_HOLDS(1, !is_held || loop->held_is_trial ||
+                    transport->kind->queued(transport) > 0);
+    AL_HOLDS(2, is_held == (al_list_is_linked(&loop->holder) != 0));
+}
+
+#endif
+
 void
 al_held_init(al_habit *habit)
 {
@@ -118,6 +134,7 @@ held_begin(TransportObject *self, al_habit *habit, al_run_fn run,
     loop->held_is_trial = is_trial;
     loop->held_since = al_cycles();
     al_list_append(&loop->state->holders, &loop->holder);
+    AL_CHECK(held_check, loop);
 }
 
 /* al_run_fn of a trial: now held bytes would be sent. */
@@ -189,6 +206,7 @@ al_held_end(al_loop_head *loop)
 {
     PyObject *op = loop->held.object;
 
+    AL_CHECK(held_check, loop);
     loop->held.object = NULL; /* the reference is the caller's now */
     loop->held_is_trial = false;
     al_list_remove(&loop->holder);

@@ -47,6 +47,16 @@ pipe_read_start(TransportObject *base)
                : 0;
 }
 
+#ifdef AL_DEBUG
+
+static void
+pipe_read_check(TransportObject *base)
+{
+    al_pipe_check(PipeTransportObject_CAST(base));
+}
+
+#endif
+
 static const al_transport_kind pipe_read_kind = {
     .name = "ReadPipeTransport",
     .read_failed = PIPE_READ_FAILED,
@@ -57,6 +67,9 @@ static const al_transport_kind pipe_read_kind = {
     .stop = al_pipe_unwatch_reader,
     .release = al_pipe_release,
     .make_extra = al_pipe_make_extra,
+#ifdef AL_DEBUG
+    .check = pipe_read_check,
+#endif
 };
 
 /* --- end of stream and errors ------------------------------------------- */
@@ -190,6 +203,7 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     TransportObject *base = &self->common.base;
     PyObject *data;
 
+    AL_CHECK(al_transport_check, base);
     /* By (1); or the program has replaced our entry by add_reader(). */
     if (!al_transport_is_reading(base) || !al_pipe_is_reading(&self->common)) {
         return 0;

@@ -46,6 +46,18 @@ al_pipe_is_writing(PipeTransportObject *self)
     return watch != NULL && watch->writer.object == (PyObject *)self;
 }
 
+#ifdef AL_DEBUG
+
+void
+al_pipe_check(PipeTransportObject *self)
+{
+    bool is_ours = self->base.desc.phase != AL_DESCRIPTOR_NONE;
+
+    AL_HOLDS(1, is_ours == (self->base.desc.object != NULL));
+}
+
+#endif
+
 /* The watch for setting an entry: borrowed, or NULL with an exception set. */
 static al_fdwatch *
 pipe_get_watch(PipeTransportObject *self)

@@ -74,6 +74,11 @@ al_pipe_release(TransportObject *base);
 PyObject *
 al_pipe_make_extra(TransportObject *base, PyObject *name);
 
+#ifdef AL_DEBUG
+void
+al_pipe_check(PipeTransportObject *self);
+#endif
+
 /* The beginning of the repr, "<asyncloop.NAME closing fd=N". -> new reference,
  * or NULL. */
 AL_NODISCARD PyObject *

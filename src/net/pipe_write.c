@@ -88,6 +88,17 @@ pipe_write_stop(TransportObject *base)
     al_chunks_clear(&self->outgoing);
 }
 
+#ifdef AL_DEBUG
+
+static void
+pipe_write_check(TransportObject *base)
+{
+    al_pipe_check(PipeTransportObject_CAST(base));
+    al_chunks_check(&WritePipeTransportObject_CAST(base)->outgoing);
+}
+
+#endif
+
 static const al_transport_kind pipe_write_kind = {
     .name = "WritePipeTransport",
     .read_failed = PIPE_WRITE_FAILED,
@@ -99,6 +110,9 @@ static const al_transport_kind pipe_write_kind = {
     .stop = pipe_write_stop,
     .release = al_pipe_release,
     .make_extra = al_pipe_make_extra,
+#ifdef AL_DEBUG
+    .check = pipe_write_check,
+#endif
 };
 
 /* --- writing ------------------------------------------------------------ */
@@ -209,6 +223,7 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     WritePipeTransportObject *self = WritePipeTransportObject_CAST(op);
 
+    AL_CHECK(al_transport_check, &self->common.base);
     /* This was queued before an error or abort(), or the program has replaced
      * our entry by add_writer(). */
     if (self->common.base.lost > 0 || self->outgoing.count == 0 ||
@@ -287,6 +302,7 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
 {
     size_t sent = 0;
 
+    AL_CHECK(al_transport_check, &self->common.base);
     if (al_transport_send_held(&self->common.base) < 0) {
         return -1;
     }

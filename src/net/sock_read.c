@@ -295,6 +295,7 @@ al_sock_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     SocketTransportObject *self = SocketTransportObject_CAST(op);
     TransportObject *base = &self->base;
 
+    AL_CHECK(al_transport_check, base);
     if (!al_transport_is_reading(&self->base)) {
         return 0; /* by (2) */
     }

@@ -163,6 +163,9 @@ static const al_transport_kind sock_transport_kind = {
     .stop = sock_transport_stop,
     .release = sock_transport_release,
     .make_extra = sock_transport_make_extra,
+#ifdef AL_DEBUG
+    .check = al_sock_write_check,
+#endif
 };
 
 /* --- start -------------------------------------------------------------- */
@@ -258,6 +261,7 @@ al_sock_transport_close(SocketTransportObject *self)
 {
     TransportObject *base = &self->base;
 
+    AL_CHECK(al_transport_check, base);
     if (!al_transport_is_open(base)) {
         return 0;
     }

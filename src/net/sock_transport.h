@@ -80,6 +80,11 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
 PyObject *
 al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
 
+#ifdef AL_DEBUG
+void
+al_sock_write_check(TransportObject *base); /* kind->check */
+#endif
+
 /* For TLS: write(bytes). 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_sock_write_bytes(SocketTransportObject *self, PyObject *bytes);

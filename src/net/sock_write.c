@@ -25,6 +25,25 @@
 #include "sys/sock.h"
 #include "net/sock_transport.h"
 
+#ifdef AL_DEBUG
+
+void
+al_sock_write_check(TransportObject *base)
+{
+    const SocketTransportObject *self = SocketTransportObject_CAST(base);
+    const al_fdwatch *watch = &self->watch;
+    bool is_held = al_held_is_of(base->loop, self);
+
+    al_chunks_check(&self->outgoing);
+    AL_HOLDS(1, self->outgoing.count == 0 || watch->writer.object != NULL ||
+                    is_held || base->lost > 0 || base->loop->is_closed ||
+                    watch->loop == NULL);
+    AL_HOLDS(3, !is_held || (self->outgoing.size <= base->flow.high &&
+                             watch->writer.object == NULL));
+}
+
+#endif
+
 #define AL_WRITE_IOV 1024 /* the most that Linux takes in one call (IOV_MAX) */
 
 static int
@@ -113,6 +132,7 @@ sock_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 {
     SocketTransportObject *self = SocketTransportObject_CAST(op);
 
+    AL_CHECK(al_transport_check, &self->base);
     if (self->base.lost > 0) {
         return 0; /* queued before an error */
     }
@@ -234,6 +254,7 @@ sock_write(SocketTransportObject *self, PyObject *bytes, const char *data,
 {
     size_t sent = 0;
 
+    AL_CHECK(al_transport_check, &self->base);
     if (size == 0) {
         return 0;
     }
@@ -398,6 +419,7 @@ sock_write_batch(SocketTransportObject *self, al_chunks *batch)
 {
     bool is_held = al_held_is_of(self->base.loop, self);
 
+    AL_CHECK(al_transport_check, &self->base);
     if (batch->count == 0) {
         return 0;
     }
@@ -501,6 +523,7 @@ al_sock_write_py_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     SocketTransportObject *self = SocketTransportObject_CAST(op);
 
+    AL_CHECK(al_transport_check, &self->base);
     if (!al_transport_is_open(&self->base) || self->is_eof) {
         Py_RETURN_NONE;
     }

@@ -19,6 +19,29 @@
 #include "sched/ready.h"
 #include "sched/report.h"
 
+#ifdef AL_DEBUG
+
+void
+al_transport_check(TransportObject *self)
+{
+    AL_HOLDS(1, self->lost == 0 || self->phase != AL_TRANSPORT_OPEN);
+    if (self->phase != AL_TRANSPORT_CLOSED) {
+        AL_HOLDS(2, self->loop != NULL && self->protocol.object != NULL);
+        self->kind->check(self);
+    }
+}
+
+/* Of one that is CLOSED, and not by the garbage collector. */
+static void
+transport_check_closed(const TransportObject *self)
+{
+    AL_HOLDS(1, self->lost > 0);
+    AL_HOLDS(2, self->phase == AL_TRANSPORT_CLOSED);
+    AL_HOLDS(2, self->loop == NULL && self->protocol.object == NULL);
+}
+
+#endif
+
 int
 al_transport_init(TransportObject *self, const al_transport_kind *kind,
                   al_loop_head *loop, PyObject *protocol, PyObject *extra,
@@ -95,6 +118,7 @@ al_transport_leave(TransportObject *self, int rc)
 {
     PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
 
+    AL_CHECK(al_transport_check, self);
     if (PyContext_Exit(self->context) < 0) {
         Py_XDECREF(raised); /* the call has entered another context */
         return -1;
@@ -183,6 +207,7 @@ int
 al_transport_lose(TransportObject *self, PyObject *exc)
 {
     assert(self->lost == 0);
+    AL_CHECK(al_transport_check, self);
     self->phase = AL_TRANSPORT_CLOSING;
     self->lost = 1;
     Py_XSETREF(self->lost_exc, Py_XNewRef(exc == Py_None ? NULL : exc));
@@ -246,6 +271,7 @@ transport_release(TransportObject *self)
     al_protocol_clear(&self->protocol);
     Py_CLEAR(self->lost_exc);
     Py_CLEAR(self->loop);
+    AL_CHECK(transport_check_closed, self);
 }
 
 int
@@ -254,6 +280,7 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
     TransportObject *self = TransportObject_CAST(op);
     int rc;
 
+    AL_CHECK(al_transport_check, self);
     if (self->phase == AL_TRANSPORT_CLOSED) {
         return 0; /* the loop was closed and the transport finalised */
     }
@@ -297,6 +324,7 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
 PyObject *
 al_transport_py_abort(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    AL_CHECK(al_transport_check, TransportObject_CAST(op));
     if (al_transport_force_close(TransportObject_CAST(op), NULL) < 0) {
         return NULL;
     }
@@ -306,6 +334,7 @@ al_transport_py_abort(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyObject *
 al_transport_py_force_close(PyObject *op, PyObject *exc)
 {
+    AL_CHECK(al_transport_check, TransportObject_CAST(op));
     if (al_transport_force_close(TransportObject_CAST(op), exc) < 0) {
         return NULL;
     }
@@ -327,6 +356,7 @@ al_transport_py_is_closing(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     TransportObject *self = TransportObject_CAST(op);
 
+    AL_CHECK(al_transport_check, self);
     /* Send held bytes first: in asyncio, a write() that failed has ended the
      * connection already. */
     return al_transport_send_held(self) < 0
@@ -452,6 +482,7 @@ al_transport_py_get_write_buffer_size(PyObject *op,
 {
     TransportObject *self = TransportObject_CAST(op);
 
+    AL_CHECK(al_transport_check, self);
     return al_transport_send_held(self) < 0
                ? NULL
                : PyLong_FromSize_t(self->kind->pending(self));

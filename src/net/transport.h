@@ -51,6 +51,9 @@ typedef struct {
     /* Make an item of extra information that is first asked for now. -> new
      * reference; NULL without an exception: there is no item of that name. */
     PyObject *(*make_extra)(TransportObject *self, PyObject *name);
+#ifdef AL_DEBUG
+    void (*check)(TransportObject *self); /* of its own invariants */
+#endif
 } al_transport_kind;
 
 struct TransportObject {
@@ -76,6 +79,12 @@ struct TransportObject {
 };
 
 #define TransportObject_CAST(op) ((TransportObject *)(op))
+
+#ifdef AL_DEBUG
+/* Where a method or an entry begins, and where it has called the protocol. */
+void
+al_transport_check(TransportObject *self);
+#endif
 
 /* Fill the common fields of a new, zeroed object. `extra` is a dict that the
  * transport keeps and uses, or NULL or None. If `context` is NULL, it is a

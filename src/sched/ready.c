@@ -3,8 +3,8 @@
  *     call_soon, woken tasks, fds, due timers ---> ring ---> run(object)
  *
  * Invariant
- *   (1) The entries are ring[(head + i) & (capacity - 1)] for 0 <= i < count.
- */
+ *   (1) The entries are ring[(head + i) & (capacity - 1)] for 0 <= i < count,
+ *       each with a function and an object. */
 #include "sched/ready.h"
 
 #include "base/grow.h"
@@ -15,6 +15,29 @@
 
 /* al_ready_put_last() moves at most this many entries. */
 #define READY_MOST_MOVED 8
+
+#ifdef AL_DEBUG
+
+void
+al_ready_check(const al_ready *ready)
+{
+    static size_t skipped;
+
+    if (!al_check_is_time(&skipped, ready->count)) {
+        return;
+    }
+    AL_HOLDS(1, (ready->capacity & (ready->capacity - 1)) == 0);
+    AL_HOLDS(1, ready->count <= ready->capacity);
+    AL_HOLDS(1, ready->capacity == 0 || ready->head < ready->capacity);
+    for (size_t i = 0; i < ready->count; i++) {
+        const al_entry *entry =
+            &ready->ring[(ready->head + i) & (ready->capacity - 1)];
+        AL_HOLDS(1, entry->run != NULL && entry->object != NULL &&
+                        Py_REFCNT(entry->object) > 0);
+    }
+}
+
+#endif
 
 /* 0, or -1 (no exception) with nothing changed. */
 static int
@@ -72,6 +95,7 @@ al_ready_put_last(al_ready *ready, size_t from,
     for (size_t i = 0; i < count; i++) {
         ready->ring[(ready->head + to + i) & mask] = moved[i];
     }
+    AL_CHECK(al_ready_check, ready);
 }
 
 static inline al_loop_head *

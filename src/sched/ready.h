@@ -4,6 +4,11 @@
 
 #include "sched/loop_head.h"
 
+#ifdef AL_DEBUG
+void
+al_ready_check(const al_ready *ready);
+#endif
+
 /* Make room for one more entry. 0, or -1 with MemoryError set. */
 AL_NODISCARD int
 al_ready_grow(al_ready *ready);
@@ -28,6 +33,7 @@ al_ready_append(al_ready *ready, al_run_fn run, PyObject *object)
     entry->run = run;
     entry->object = Py_NewRef(object);
     ready->count++;
+    AL_CHECK(al_ready_check, ready);
     return 0;
 }
 
@@ -48,6 +54,7 @@ al_ready_pop(al_loop_head *loop, al_ready *ready)
     loop->newest_handle = NULL; /* it may be this entry's: handle.c (3) */
     ready->head = (ready->head + 1) & (ready->capacity - 1);
     ready->count--;
+    AL_CHECK(al_ready_check, ready);
     return entry;
 }
 

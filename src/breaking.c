@@ -1,0 +1,212 @@
+/* breaking.c - breaks invariants on purpose, in a debug build: so a test sees
+ * that the check of each finds it (tests/test_debug_build.py). */
+#include "base/check.h"
+
+#ifdef AL_DEBUG
+
+#    include "breaking.h"
+
+#    include "io/fdwatch.h"
+#    include "io/reactor.h"
+#    include "net/dgram_transport.h"
+#    include "net/pipe_transport.h"
+#    include "net/sock_transport.h"
+#    include "sched/timers.h"
+
+/* --- of a loop ------------------------------------------------------------ */
+
+static void
+break_timers_places(PyObject *op)
+{
+    PyObject *handle = al_loop_head_CAST(op)->timers.heap[0].handle;
+
+    TimerHandleObject_CAST(handle)->index++;
+}
+
+static void
+break_timers_holes(PyObject *op)
+{
+    al_loop_head_CAST(op)->timers.holes++;
+}
+
+static void
+break_timers_order(PyObject *op)
+{
+    al_timers *timers = &al_loop_head_CAST(op)->timers;
+
+    timers->heap[0].when = timers->heap[timers->count - 1].when + 1;
+}
+
+static void
+break_ready(PyObject *op)
+{
+    al_ready *ready = &al_loop_head_CAST(op)->ready;
+
+    ready->ring[(ready->head + ready->count - 1) & (ready->capacity - 1)].run =
+        NULL;
+}
+
+/* The only watch of the loop, where it has one of a descriptor. */
+static al_fdwatch *
+break_find_watch(PyObject *op)
+{
+    return al_fdwatch_next(al_loop_head_CAST(op), 0);
+}
+
+static void
+break_fdwatch_number(PyObject *op)
+{
+    break_find_watch(op)->fd++;
+}
+
+static void
+break_fdwatch_events(PyObject *op)
+{
+    break_find_watch(op)->events ^= EV_READ | EV_WRITE;
+}
+
+static void
+break_fdwatch_idle(PyObject *op)
+{
+    break_find_watch(op)->events = EV_READ;
+}
+
+static void
+break_epoll_parked(PyObject *op)
+{
+    break_find_watch(op)->is_parked = true;
+}
+
+static void
+break_alarm(PyObject *op)
+{
+    al_alarm *alarm = &al_loop_head_CAST(op)->reactor->alarm;
+
+    alarm->armed = 1;
+    alarm->is_rung = true;
+}
+
+static void
+break_held_step(PyObject *op)
+{
+    al_loop_head_CAST(op)->is_in_turn = false;
+}
+
+static void
+break_held_list(PyObject *op)
+{
+    al_list_remove(&al_loop_head_CAST(op)->holder);
+}
+
+/* --- of a transport ------------------------------------------------------- */
+
+static void
+break_transport_lost(PyObject *op)
+{
+    TransportObject_CAST(op)->lost = 1;
+}
+
+static void
+break_transport_protocol(PyObject *op)
+{
+    TransportObject_CAST(op)->protocol.object = NULL;
+}
+
+static void
+break_sock_queue(PyObject *op)
+{
+    al_chunks *outgoing = &SocketTransportObject_CAST(op)->outgoing;
+
+    if (al_chunks_push_copy(outgoing, "x", 1) < 0) {
+        PyErr_WriteUnraisable(op);
+    }
+}
+
+static void
+break_sock_held(PyObject *op)
+{
+    TransportObject_CAST(op)->flow.high = 0;
+}
+
+static void
+break_chunks_places(PyObject *op)
+{
+    SocketTransportObject_CAST(op)->outgoing.capacity = 0;
+}
+
+static void
+break_chunks_size(PyObject *op)
+{
+    SocketTransportObject_CAST(op)->outgoing.size++;
+}
+
+static void
+break_dgram_writer(PyObject *op)
+{
+    al_fdwatch_clear_writer(&DatagramTransportObject_CAST(op)->watch);
+}
+
+static void
+break_dgram_lost(PyObject *op)
+{
+    TransportObject_CAST(op)->phase = AL_TRANSPORT_CLOSING;
+    TransportObject_CAST(op)->lost = 1;
+}
+
+static void
+break_pipe(PyObject *op)
+{
+    TransportObject_CAST(op)->desc.object = NULL;
+}
+
+/* --- for Python ----------------------------------------------------------- */
+
+static const struct {
+    const char *file;
+    int number;
+    void (*break_it)(PyObject *op);
+} breaks[] = {
+    {"sched/timers.c", 1, break_timers_places},
+    {"sched/timers.c", 2, break_timers_holes},
+    {"sched/timers.c", 4, break_timers_order},
+    {"sched/ready.c", 1, break_ready},
+    {"io/fdwatch.c", 1, break_fdwatch_number},
+    {"io/fdwatch.c", 2, break_fdwatch_events},
+    {"io/fdwatch.c", 4, break_fdwatch_idle},
+    {"io/watch_epoll.c", 2, break_epoll_parked},
+    {"io/alarm.c", 1, break_alarm},
+    {"net/held.c", 1, break_held_step},
+    {"net/held.c", 2, break_held_list},
+    {"net/transport.c", 1, break_transport_lost},
+    {"net/transport.c", 2, break_transport_protocol},
+    {"net/sock_write.c", 1, break_sock_queue},
+    {"net/sock_write.c", 3, break_sock_held},
+    {"base/chunks.c", 1, break_chunks_places},
+    {"base/chunks.c", 2, break_chunks_size},
+    {"net/dgram_write.c", 1, break_dgram_writer},
+    {"net/dgram_write.c", 3, break_dgram_lost},
+    {"net/pipe_transport.c", 1, break_pipe},
+};
+
+PyObject *
+al_break(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *file;
+    int number;
+    PyObject *op;
+
+    if (!PyArg_ParseTuple(args, "siO", &file, &number, &op)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(breaks); i++) {
+        if (strcmp(breaks[i].file, file) == 0 && breaks[i].number == number) {
+            breaks[i].break_it(op);
+            Py_RETURN_NONE;
+        }
+    }
+    PyErr_Format(PyExc_ValueError, "nothing breaks invariant (%d) of %s",
+                 number, file);
+    return NULL;
+}
+
+#endif
