@@ -1,4 +1,4 @@
-/* chunks.c - outgoing bytes: a queue of bytes objects, read as an iovec.
+/* chunks.c - a queue of bytes objects to send, read as an iovec.
  *
  *     write(data) ---> | chunk | chunk | chunk | ---> sendmsg(iovec)
  *
@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "base/grow.h"
 
-/* Places: of a new queue, and that a cut leaves (768 bytes a connection). */
+/* Places of a new queue; the fewest that a cut leaves (768 bytes). */
 #define CHUNKS_FIRST 8
 #define CHUNKS_LEAST 32
 
@@ -37,15 +37,15 @@ al_chunks_check(const al_chunks *self)
 
 #endif
 
-/* Make room for `n` more at the end: 0, or -1 with MemoryError set. */
+/* Make room for `n` more chunks: 0, or -1 with MemoryError set. */
 static int
 chunks_reserve(al_chunks *self, size_t n)
 {
     if (self->head + self->count + n <= self->capacity) {
         return 0;
     }
-    /* Moving down is worth it only if it frees half: else each push could
-     * move everything again. */
+    /* Move the chunks to the front only if that frees half of the places:
+     * otherwise each push could move them again. */
     if (self->head > self->capacity / 2 && n <= self->head) {
         memmove(self->items, self->items + self->head,
                 self->count * sizeof(al_chunk));
@@ -65,7 +65,7 @@ chunks_reserve(al_chunks *self, size_t n)
     return 0;
 }
 
-/* Give back places. */
+/* Make the queue shorter if it has far too many places. */
 static void
 chunks_cut(al_chunks *self)
 {
@@ -80,7 +80,7 @@ chunks_cut(al_chunks *self)
     size_t capacity = al_grow_cut(self->capacity, self->count, CHUNKS_LEAST);
     al_chunk *items = self->items;
     PyMem_Resize(items, al_chunk, capacity);
-    if (items != NULL) { /* else it stays as long as it is */
+    if (items != NULL) { /* else there is no memory: it stays long */
         self->items = items;
         self->capacity = capacity;
     }
@@ -172,7 +172,7 @@ al_chunks_consume(al_chunks *self, size_t size)
         self->size -= first->size;
         self->count--;
         self->head = self->count == 0 ? 0 : self->head + 1;
-        Py_DECREF(bytes); /* last: of a subclass of bytes it may run code */
+        Py_DECREF(bytes); /* last: a subclass of bytes may run code */
     }
     chunks_cut(self);
 }

@@ -1,4 +1,4 @@
-/* chunks.h - outgoing bytes: a queue of bytes objects, read as an iovec. */
+/* chunks.h - a queue of bytes objects to send, read as an iovec. */
 #ifndef AL_BASE_CHUNKS_H
 #define AL_BASE_CHUNKS_H
 
@@ -8,11 +8,11 @@
 
 typedef struct {
     PyObject *bytes;  /* owned bytes object */
-    const char *data; /* what of it is still to go, never empty */
-    size_t size;
+    const char *data; /* the bytes of it that are not sent yet */
+    size_t size;      /* > 0 */
 } al_chunk;
 
-/* All zero is an empty queue. */
+/* Zeroed: an empty queue. */
 typedef struct {
     al_chunk *items; /* owned, NULL <=> capacity is 0 */
     size_t capacity;
@@ -27,7 +27,7 @@ al_chunks_check(const al_chunks *self);
 #endif
 
 /* Queue `object` (bytes) without its first `skip` bytes; takes a reference.
- * What is empty then is not queued. 0, or -1 with MemoryError set. */
+ * If no bytes are left, nothing is queued. 0, or -1 with MemoryError set. */
 AL_NODISCARD int
 al_chunks_push(al_chunks *self, PyObject *object, size_t skip);
 
@@ -35,21 +35,21 @@ al_chunks_push(al_chunks *self, PyObject *object, size_t skip);
 AL_NODISCARD int
 al_chunks_push_copy(al_chunks *self, const void *data, size_t size);
 
-/* Move everything from `other` to the end, which leaves `other` empty. 0, or
- * -1 with MemoryError set and nothing moved. */
+/* Move all chunks of `other` to the end. 0, or -1 with MemoryError set and
+ * nothing moved. */
 AL_NODISCARD int
 al_chunks_take(al_chunks *self, al_chunks *other);
 
-/* Describe the first chunks, `max` of them at most, as an iovec, valid until
- * the queue changes. -> how many are described. */
+/* Fill an iovec with the first chunks, at most `max`. It is valid until the
+ * queue changes. -> how many chunks. */
 int
 al_chunks_iovec(const al_chunks *self, struct iovec *iov, int max);
 
-/* Take `size` bytes off the front; there are as many. */
+/* Remove the first `size` bytes; the queue has at least so many. */
 void
 al_chunks_consume(al_chunks *self, size_t size);
 
-/* Drop everything. */
+/* Drop all chunks. */
 void
 al_chunks_clear(al_chunks *self);
 

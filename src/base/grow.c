@@ -1,10 +1,10 @@
-/* grow.c - how long an array is that grows and shrinks: rings. */
+/* grow.c - makes rings longer and shorter. */
 #include "base/grow.h"
 
 #include <string.h>
 
-/* Longer in place, which moves no more than the entries that had come around to
- * the front. */
+/* Make the ring longer in place. This moves only the items that had wrapped
+ * around to the front. */
 static int
 ring_extend(al_ring *ring, size_t size, size_t count, size_t capacity)
 {
@@ -27,7 +27,7 @@ ring_extend(al_ring *ring, size_t size, size_t count, size_t capacity)
     return 0;
 }
 
-/* Shorter, which begins at the first place. */
+/* Make the ring shorter, in new memory. It then begins at the first place. */
 static int
 ring_cut(al_ring *ring, size_t size, size_t count, size_t capacity)
 {

@@ -1,15 +1,16 @@
-/* grow.h - how long an array is that grows and shrinks.
+/* grow.h - the length of arrays that grow and shrink.
  *
- *     no room for one more ---------> twice as long
+ *     no room for one more item ----> twice as long
  *     a quarter in use, or less ----> half as long, and again
- *     never shorter than what its owner calls the least
+ *     never shorter than `least`, which its owner chooses
  *
- * After a growth, and after a cut, about half of it is free: as many entries as
- * half of those that are in it have to come or go before it is moved again. So
- * an entry pays for few moves, however the number of entries goes up and down.
- * Below the least nothing is cut: the bursts of every day cost nothing.
+ * After a growth and after a cut about half of the array is free.  So many
+ * items have to come or go before it is moved again, and each item pays for
+ * few moves.  An array of `least` places or fewer is never cut: everyday
+ * bursts cost nothing.
  *
- * An array is cut where it has been emptied, not at each entry taken out. */
+ * An array is cut after it was emptied, not after each item that is
+ * removed. */
 #ifndef AL_BASE_GROW_H
 #define AL_BASE_GROW_H
 
@@ -18,8 +19,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The capacity for `wanted` entries of an array that has fewer places; `first`
- * is that of its first allocation. */
+/* The capacity for `wanted` items of an array that has fewer places; `first`
+ * is the capacity of the first allocation. */
 static inline size_t
 al_grow_capacity(size_t capacity, size_t wanted, size_t first)
 {
@@ -30,14 +31,14 @@ al_grow_capacity(size_t capacity, size_t wanted, size_t first)
     return capacity;
 }
 
-/* Whether an array has so many places to spare that it is to be cut. */
+/* Whether an array has so many free places that it should be cut. */
 static inline bool
 al_grow_is_spare(size_t capacity, size_t used, size_t least)
 {
     return AL_UNLIKELY(capacity > least) && used <= capacity / 4;
 }
 
-/* The capacity that it is to be cut to. */
+/* The capacity after the cut. */
 static inline size_t
 al_grow_cut(size_t capacity, size_t used, size_t least)
 {
@@ -47,7 +48,7 @@ al_grow_cut(size_t capacity, size_t used, size_t least)
     return capacity;
 }
 
-/* A ring: its entries are items[(head + i) & (capacity - 1)] for
+/* A ring: its items are items[(head + i) & (capacity - 1)] for
  * 0 <= i < count. */
 typedef struct {
     void *items;     /* owned, NULL <=> capacity is 0 */
@@ -55,8 +56,8 @@ typedef struct {
     size_t head;
 } al_ring;
 
-/* Have places for `capacity` entries of `size` bytes in a ring with `count` of
- * them: at least twice as many as there were, or fewer.
+/* Change the capacity of a ring with `count` items of `size` bytes: at least
+ * twice as many places as before, or fewer.
  * 0, or -1 (no exception) with nothing changed. */
 AL_NODISCARD int
 al_grow_ring(al_ring *ring, size_t size, size_t count, size_t capacity);

@@ -10,8 +10,8 @@
 #include "base/list.h"
 #include "base/names.h"
 
-/* Objects of one type that wait to be used again, linked through their first
- * pointer field: dead to Python, not tracked by the garbage collector. */
+/* Memory of freed objects of one type, to be used again: a list that is linked
+ * through their first pointer field. */
 typedef struct {
     void *head; /* owned memory, NULL <=> empty */
     int size;
@@ -21,8 +21,8 @@ typedef struct {
 
 #define AL_RECV_BUFFER ((size_t)64 * 1024)
 
-/* What asyncio and the standard library lend us, each fetched once at import:
- * X(field, module, attribute). */
+/* The objects of asyncio and the standard library that we use, fetched once at
+ * import: X(field, module, attribute). */
 #define AL_IMPORTS(X)                                                         \
     X(CancelledError, "asyncio.exceptions", "CancelledError")                 \
     X(InvalidStateError, "asyncio.exceptions", "InvalidStateError")           \
@@ -50,8 +50,8 @@ typedef struct {
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")
 
-/* The same of what asyncio does not document, and what takes its place where it
- * is not there: X(field, module, attribute, module, attribute). */
+/* The same for private objects of asyncio, each with another one that is used if
+ * it is missing: X(field, module, attribute, module, attribute). */
 #define AL_PRIVATE_IMPORTS(X)                                                 \
     X(asyncio_Future, "_asyncio", "Future", "asyncio.futures", "Future")      \
     X(asyncio_Task, "_asyncio", "Task", "asyncio.tasks", "Task")              \
@@ -71,7 +71,7 @@ typedef struct {
     X(copy_future_state, "asyncio.futures", "_copy_future_state", "builtins", \
       "None")
 
-/* What else is owned and may be seen by Python: X(type, field). */
+/* Other objects that the state owns and the collector visits: X(type, field). */
 #define AL_OWNED(X)                                                              \
     /* Our types. */                                                             \
     X(PyTypeObject, FutureType)                                                  \
@@ -112,16 +112,16 @@ typedef struct {
     X(PyObject, coroutine_types)                                                 \
     X(PyObject, context_kwnames) /* the tuple ("context",) */
 
-/* System calls that an old kernel or a sandbox refuses: learned at the first
- * refusal, and not made again. sys/sock.c does without them. */
+/* System calls that an old kernel or a sandbox refuses. After the first refusal
+ * sys/sock.c uses older calls. */
 typedef struct {
     bool accept4;
     bool recvmmsg;
     bool sendmmsg;
 } al_refusals;
 
-/* What is known of the parts of this CPython that it has no API for. All of it
- * is learned in cpython/layout.c; zero means: unknown, do without. */
+/* The parts of this CPython that have no API, as cpython/layout.c has learned
+ * them. Zero: unknown, do without. */
 typedef struct {
     bool futures; /* asyncio's Future and Task are as in cpython/layout.h */
     Py_ssize_t thread_tasks; /* offset of al_thread_tasks in a thread state */
@@ -131,10 +131,10 @@ typedef struct {
     uint64_t own_task_counter;
 } al_layout;
 
-/* It lives until the module and the last object that uses it are gone. In the
- * interpreter's last collections the module and the types may be cleared before
- * the objects are: whoever uses the state owns it, or owns an object that does
- * (a handle its loop). */
+/* The state lives until the module and the last object that uses it are freed.
+ * At the end of the interpreter the module and the types may be cleared before
+ * the objects. So an object that uses the state owns it, or owns an object that
+ * does (a handle owns its loop). */
 typedef struct al_state {
     size_t owners;
 
@@ -152,8 +152,8 @@ typedef struct al_state {
 
     al_list holders; /* heads the loops that hold bytes now: net/held.h */
 
-    char *recv_buffer; /* owned, net/transport.h: filled, copied, forgotten */
-    char *datagram_buffer; /* owned, net/dgram_read.c, in the same way */
+    char *recv_buffer;     /* owned: al_transport_recv_buffer() */
+    char *datagram_buffer; /* owned: net/dgram_read.c (1) */
 
     al_freelist handles;
     al_freelist timer_handles;

@@ -1,9 +1,10 @@
 /* loop.c - the type: new, attributes, lifetime, table of methods.
  *
- * asyncloop.Loop is `class Loop(_core.Loop, ..., asyncio.BaseEventLoop)`: what
- * is hot or does I/O is here, what is cold is inherited from asyncio.  The
- * attributes of BaseEventLoop that C code works with are data descriptors of
- * this type (Loop_getset), the others are left to Python; none is both. */
+ * asyncloop.Loop is `class Loop(_core.Loop, ..., asyncio.BaseEventLoop)`.
+ * This type has the methods that are called often or do I/O; the others are
+ * inherited from asyncio.  An attribute of BaseEventLoop that C code uses is a
+ * data descriptor of this type (Loop_getset).  The others are Python
+ * attributes; none is both. */
 #include "loop/loop.h"
 
 #include <string.h>
@@ -18,9 +19,10 @@
 
 /* --- overrides ----------------------------------------------------------- */
 
-/* The public methods that C code bypasses, and the flag of each. */
+/* The public methods that fast paths in C do not call, and the flag of
+ * each. */
 static const struct {
-    size_t name; /* where in al_state: an interned str */
+    size_t name; /* offset in al_state of an interned str */
     uint32_t flag;
 } loop_bypassed[] = {
     {offsetof(al_state, names.call_soon), AL_OVERRIDES_CALL_SOON},
@@ -38,7 +40,8 @@ loop_bypassed_name(al_state *state, size_t i)
     return *(PyObject **)((char *)state + loop_bypassed[i].name);
 }
 
-/* Find whether a Python subclass has defined the i-th: 0, or -1. */
+/* Set the flag of the i-th method if a Python subclass overrides it: 0, or
+ * -1. */
 static int
 loop_find_override(al_loop_head *head, PyTypeObject *type, size_t i)
 {
@@ -82,7 +85,7 @@ al_loop_setattro(PyObject *op, PyObject *name, PyObject *value)
             if (value != NULL) {
                 head->overrides |= loop_bypassed[i].flag;
             }
-            else { /* deleted: what the class says holds again */
+            else { /* deleted: the class decides again */
                 rc = loop_find_override(head, Py_TYPE(op), i);
             }
             al_loop_update_direct(head);
@@ -106,7 +109,7 @@ Loop_get__debug(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(al_loop_head_CAST(op)->is_debug);
 }
 
-/* A flag from Python: 0, or -1 with an exception set. */
+/* Convert a Python object to a flag: 0, or -1 with an exception set. */
 static int
 loop_set_flag(PyObject *op, PyObject *value, bool *flag)
 {
@@ -209,8 +212,9 @@ Loop_set__current_handle(PyObject *op, PyObject *value,
     return 0;
 }
 
-/* BaseEventLoop keeps its queues in these; ours are C. Who looks sees what they
- * hold, and BaseEventLoop.__init__() may set them in vain. */
+/* BaseEventLoop has its queues in these attributes. Ours are in C: reading
+ * them shows their objects, and setting them does nothing, because
+ * BaseEventLoop.__init__() sets them. */
 
 static PyObject *
 Loop_get__ready(PyObject *op, void *Py_UNUSED(closure))
@@ -411,7 +415,7 @@ static PyMethodDef loop_own_methods[] = {
     {"get_debug", Loop_get_debug, METH_NOARGS, Loop_get_debug_doc},
     {NULL, NULL, 0, NULL}};
 
-/* The methods of each topic's file. */
+/* The methods of each file. */
 static PyMethodDef *const loop_topics[] = {
     al_loop_run_methods,          al_loop_sched_methods, al_loop_fds_methods,
     al_loop_sock_methods,         al_loop_net_methods,   al_loop_pipe_methods,

@@ -6,23 +6,23 @@
 
 typedef struct {
     al_loop_head head;
-    /* A poll is a system call: how many turns may pass without one. */
+    /* How many turns go without a poll: loop_run.c. */
     uint32_t turns_skipped; /* since the last poll */
-    uint32_t turns_to_skip; /* until the next poll */
-    uint32_t idle_polls;    /* in a row, without an event before or in them */
+    uint32_t turns_to_skip; /* the most before the next poll */
+    uint32_t idle_polls;    /* polls in a row without any event */
     uint32_t events_polled; /* head.events when the last poll was over */
-    bool has_found; /* the last poll did, and no turn went without one since */
-    uint32_t polls_at_once; /* before the next that waits without the GIL */
-    uint64_t last_poll;     /* that of a turn, in al_cycles() */
-    uint64_t last_look;     /* that one, or a later one within the turn */
-    uint64_t look_after;    /* so many al_cycles() from then on */
-    bool looks_within;      /* this turn does, as the last one took long */
-    uint64_t last_yield;    /* to others, loop_yield(), in al_cycles() */
+    bool has_found; /* the last poll found something, and no turn came since */
+    uint32_t polls_at_once; /* looks that are left before a wait comes first */
+    uint64_t last_poll;     /* al_cycles() of the last poll before a turn */
+    uint64_t last_look;     /* the same, or of a later poll within the turn */
+    uint64_t look_after;    /* al_cycles() from last_look to the next look */
+    bool looks_within;      /* this turn polls within: the last one was long */
+    uint64_t last_yield;    /* al_cycles() of the last loop_yield() or wait */
 } LoopObject;
 
 #define LoopObject_CAST(op) ((LoopObject *)(op))
 
-/* The methods of one topic, entered into the type by loop.c. */
+/* The methods of one file each; loop.c adds them to the type. */
 extern PyMethodDef al_loop_run_methods[];
 extern PyMethodDef al_loop_sched_methods[];
 extern PyMethodDef al_loop_fds_methods[];
@@ -31,7 +31,7 @@ extern PyMethodDef al_loop_net_methods[];
 extern PyMethodDef al_loop_pipe_methods[];
 extern PyMethodDef al_loop_future_chain_methods[];
 
-/* loop_run.c: close, drop everything. May be called twice. */
+/* loop_run.c: close the loop and drop everything. May be called twice. */
 void
 al_loop_release(LoopObject *self);
 
@@ -39,7 +39,7 @@ al_loop_release(LoopObject *self);
 AL_NODISCARD int
 al_loop_init_type(PyObject *module);
 
-/* future_chain.c: likewise. */
+/* future_chain.c: the same. */
 AL_NODISCARD int
 al_future_chain_init_type(PyObject *module);
 

@@ -1,10 +1,10 @@
-/* loop_fds.c - add_reader(), add_writer() and their removal.
+/* loop_fds.c - add_reader(), add_writer(), remove_reader(), remove_writer().
  *
  *     add_reader(fd, callback) ---> Handle ---> al_fdwatch ---> ready queue
  *
- * One Handle is queued each time the descriptor is ready.  It is cancelled
- * when it is replaced or removed, so that it does not run if it is in the
- * queue at that moment.
+ * One Handle is queued each time the descriptor is ready.  When it is replaced
+ * or removed, it is cancelled: so it does not run even if it is queued
+ * already.
  */
 #include "loop/loop_fds.h"
 
@@ -18,9 +18,9 @@
 /* --- descriptors -------------------------------------------------------- */
 
 #define AL_FDS_NEGATIVE (-1)
-#define AL_FDS_TOO_LARGE (-2) /* for an int: none has such a number */
+#define AL_FDS_TOO_LARGE (-2) /* a number that is too large for an int */
 
-/* The descriptor of an int or an object with fileno(), maybe one of the above.
+/* The descriptor of an int or an object with fileno(), or a constant above.
  * 0, or -1 with ValueError set. */
 static int
 fds_fileno(al_state *state, PyObject *fileobj, int *fd)
@@ -60,7 +60,7 @@ fds_fileno(al_state *state, PyObject *fileobj, int *fd)
     return 0;
 }
 
-/* The same, of a descriptor that no transport has claimed. */
+/* The same, and check that no open transport has the descriptor. */
 static int
 fds_free_fileno(al_loop_head *loop, PyObject *fileobj, int *fd)
 {
@@ -92,16 +92,17 @@ static int
 fds_run(al_loop_head *loop, PyObject *handle)
 {
     if (HandleObject_CAST(handle)->is_cancelled) {
-        /* By whoever got it from _add_reader(): or it would come for ever. */
+        /* The program has cancelled the handle that _add_reader() returned.
+         * Clear the entry, or each poll would queue it. */
         al_fdwatch_clear_object(loop, handle);
         return 0;
     }
     return al_handle_run(loop, handle);
 }
 
-/* What was replaced or removed (stolen, may be NULL) must not run even if it
- * is queued: 0 or -1. A waiting sock_* operation sees by itself that it has
- * lost its place. */
+/* Cancel a handle that was replaced or removed (stolen, may be NULL): it must
+ * not run even if it is queued. 0, or -1 with an exception set. A sock_*
+ * operation notices by itself that it was replaced. */
 static int
 fds_cancel(al_state *state, PyObject *object)
 {
@@ -129,15 +130,14 @@ al_loop_fds_set(al_fdwatch *watch, int event, al_run_fn run, PyObject *object)
         replaced = Py_XNewRef(watch->writer.object);
         rc = al_fdwatch_set_writer(watch, run, object);
     }
-    if (rc < 0) { /* it has kept its place */
+    if (rc < 0) { /* the old entry is still there */
         Py_XDECREF(replaced);
         return -1;
     }
     return fds_cancel(state, replaced);
 }
 
-/* Take whatever is there out: 1, 0 if there was nothing, -1 with an exception
- * set. */
+/* Clear the entry: 1; 0 if it was not set; -1 with an exception set. */
 static int
 fds_clear(al_fdwatch *watch, int event)
 {
@@ -182,7 +182,8 @@ fds_add(al_loop_head *loop, int fd, int event, PyObject *const *args,
     return handle;
 }
 
-/* Whether there was something to remove: 1 or 0, -1 with an exception set. */
+/* Whether there was an entry to remove: 1 or 0, or -1 with an exception
+ * set. */
 static int
 fds_remove(al_loop_head *loop, int fd, int event, PyObject *fileobj)
 {
@@ -195,7 +196,7 @@ fds_remove(al_loop_head *loop, int fd, int event, PyObject *fileobj)
         watch = al_fdwatch_find(loop, fd);
     }
     else {
-        /* Closed first and removed then: it does not know its number now. */
+        /* The program has closed the file first: fileno() fails now. */
         watch = al_fdwatch_find_object(loop, fileobj);
         if (watch == NULL) {
             fds_set_invalid(fd, fileobj);
@@ -207,8 +208,9 @@ fds_remove(al_loop_head *loop, int fd, int event, PyObject *fileobj)
 
 /* --- Python: methods ---------------------------------------------------- */
 
-/* Parse (fd, callback, *args): 0, or -1 with TypeError set. With keywords the
- * two are put into `out`, which *args and *nargs then mean. */
+/* Parse (fd, callback, *args): 0, or -1 with TypeError set. If there are
+ * keywords, fd and callback are put into `out`, and *args and *nargs are
+ * changed to it. */
 static int
 fds_parse_add(const al_signature *signature, PyObject *const **args,
               Py_ssize_t *nargs, PyObject *kwnames, PyObject **out)
@@ -224,7 +226,7 @@ fds_parse_add(const al_signature *signature, PyObject *const **args,
     return 0;
 }
 
-/* The four methods that add; `is_public`: not on a transport's descriptor. */
+/* The four methods that add. `is_public`: refuse a transport's descriptor. */
 static PyObject *
 fds_add_method(const al_signature *signature, PyObject *op, int event,
                bool is_public, PyObject *const *args, Py_ssize_t nargs,
@@ -346,8 +348,8 @@ Loop_remove_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                              kwnames);
 }
 
-/* The private four of asyncio's selector loop: some libraries use them to get
- * at a descriptor that belongs to a transport. */
+/* The four private methods of asyncio's selector loop. Some libraries use them
+ * for a descriptor that a transport has. */
 
 PyDoc_STRVAR(Loop__add_reader_doc,
              "_add_reader($self, fd, callback, *args)\n--\n\n"

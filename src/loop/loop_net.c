@@ -1,5 +1,5 @@
-/* loop_net.c - what BaseEventLoop's create_connection() and create_server()
- * call to get C objects: the hooks it keeps for its subclasses. */
+/* loop_net.c - the hooks that BaseEventLoop calls in its subclasses to make
+ * transports and listeners: for create_connection() and create_server(). */
 #include "loop/loop.h"
 
 #include "base/args.h"
@@ -91,7 +91,8 @@ PyDoc_STRVAR(Loop__start_serving_doc,
              "Accept connections on a listening socket, up to `backlog` of "
              "them in a turn.");
 
-/* The arguments of _start_serving(), in their order; borrowed, NULL: not given. */
+/* The arguments of _start_serving() in their order; borrowed, NULL: not
+ * given. */
 typedef union {
     struct {
         PyObject *protocol_factory;
@@ -112,8 +113,8 @@ net_or_none(PyObject *argument)
     return argument == NULL ? Py_None : argument;
 }
 
-/* What makes a protocol for a connection: the factory that was given, or around
- * it one that speaks TLS. -> new reference, or NULL with an exception set. */
+/* The protocol factory for connections: the given one, or one that puts TLS
+ * around it. -> new reference, or NULL with an exception set. */
 static PyObject *
 net_make_factory(PyObject *loop, const net_serving *given)
 {

@@ -1,5 +1,5 @@
-/* loop_pipe.c - what BaseEventLoop's connect_read_pipe() and
- * connect_write_pipe() call to get C objects. */
+/* loop_pipe.c - the hooks that BaseEventLoop calls in its subclasses to make
+ * transports: for connect_read_pipe() and connect_write_pipe(). */
 #include "loop/loop.h"
 
 #include "base/args.h"

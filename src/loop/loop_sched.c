@@ -1,5 +1,5 @@
-/* loop_sched.c - what to run and when: call_soon() and its like, futures and
- * tasks, the clock. */
+/* loop_sched.c - the methods that schedule: call_soon(), call_later() and so
+ * on, create_future(), create_task(), time(). */
 #include "loop/loop.h"
 
 #include "base/args.h"
@@ -11,9 +11,10 @@
 
 /* --- arguments ----------------------------------------------------------- */
 
-/* ([number,] callback, *args, context=None) as these methods are given it. */
+/* The arguments of these methods: ([number,] callback, *args,
+ * context=None). */
 typedef struct {
-    PyObject *number;      /* borrowed delay or deadline, if there is one */
+    PyObject *number;      /* borrowed delay or deadline, or NULL */
     PyObject *callback;    /* borrowed */
     PyObject *const *args; /* borrowed */
     Py_ssize_t nargs;
@@ -88,8 +89,8 @@ sched_parse(const char *function, const char *number_name,
     return 0;
 }
 
-/* What debug mode checks of a method that is to be given a callback, in the
- * loop's thread unless `any_thread`. 0, or -1 with an exception set. */
+/* Debug mode checks the callback, and unless `any_thread` that we are in the
+ * loop's thread. 0, or -1 with an exception set. */
 static int
 sched_check_debug(al_loop_head *head, PyObject *callback, const char *method,
                   bool any_thread)
@@ -111,7 +112,8 @@ sched_check_debug(al_loop_head *head, PyObject *callback, const char *method,
     return result == NULL ? -1 : 0;
 }
 
-/* The loop is open, and debug mode has no objection: 0, or -1. */
+/* Check that the loop is open, and in debug mode the callback: 0, or -1 with
+ * an exception set. */
 static inline int
 sched_check(al_loop_head *head, PyObject *callback, const char *method,
             bool any_thread)
@@ -194,7 +196,7 @@ sched_call_at(al_loop_head *head, double when, const sched_call *call)
                              call->nargs, call->context);
 }
 
-/* Seconds from a number: 0, or -1 with TypeError set. */
+/* Convert a number to seconds: 0, or -1 with TypeError set. */
 static inline int
 sched_seconds(PyObject *number, const char *if_none, double *seconds)
 {
@@ -206,7 +208,8 @@ sched_seconds(PyObject *number, const char *if_none, double *seconds)
     return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* now + delay: what that is, is the number's business. 0, or -1. */
+/* Compute now + delay by Python's `+`: `delay` may be of any class. 0, or -1
+ * with an exception set. */
 static inline int
 sched_deadline(PyObject *delay, double now, double *when)
 {
@@ -250,7 +253,7 @@ Loop_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return sched_call_at(al_loop_head_CAST(op), when, &call);
 }
 
-/* self.call_at(when, ...), which is overridden. */
+/* Call self.call_at(when, ...), which is overridden. */
 static PyObject *
 sched_call_at_overridden(al_loop_head *head, double when,
                          const sched_call *call)
@@ -327,7 +330,7 @@ Loop_create_future(PyObject *op, PyObject *Py_UNUSED(ignored))
     return al_future_make(al_loop_head_CAST(op));
 }
 
-/* What create_task() is given, each borrowed, NULL <=> not given. */
+/* The arguments of create_task(), each borrowed, NULL <=> not given. */
 typedef struct {
     PyObject *coro;
     PyObject *name;
@@ -335,9 +338,9 @@ typedef struct {
     PyObject *eager_start;
 } sched_task;
 
-/* Whether Task() of this Python is given what create_task() got: 1 and the
- * value of each argument; 0 where asyncio's own create_task() is to decide
- * (a factory, asyncio's Task, arguments it must complain about). */
+/* Whether create_task() only has to call Task(): 1 and the value of each
+ * argument. 0: call asyncio's own create_task(), because there is a factory,
+ * our Task is asyncio's, or an argument is wrong. */
 static inline int
 sched_task_arguments(al_loop_head *head, PyObject *const *args,
                      Py_ssize_t nargs, PyObject *kwnames, sched_task *call)
@@ -372,9 +375,9 @@ sched_task_arguments(al_loop_head *head, PyObject *const *args,
     return call->coro != NULL;
 }
 
-/* BaseEventLoop.create_task(self, ...) as the running Python has it. Whatever
- * a factory makes, its first step may be made here: it begins and ends as any
- * other step does. */
+/* Call BaseEventLoop.create_task(self, ...) of the running Python. The
+ * factory's task may make its first step here: treat that as a step of its
+ * own. */
 static PyObject *
 sched_create_task_as_base(al_loop_head *head, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *kwnames)

@@ -1,9 +1,10 @@
-/* loop_sock.c - sock_recv() and its like: system calls that are awaited.
+/* loop_sock.c - the sock_* methods: system calls that are awaited.
  *
- * Each method makes a SockOp (sock_op.h); here stands what the methods do when
- * they are awaited and when the descriptor is ready.  Receiving and sending on
- * a plain socket.socket is one system call; what carries addresses, and every
- * other kind of socket, goes through the socket's own methods.
+ * Each method makes a SockOp (sock_op.h).  This file has the functions that
+ * run when it is awaited and when the descriptor is ready.  On an exact
+ * socket.socket, receiving and sending is one system call.  Calls with
+ * addresses, and other classes of sockets, use the methods of the socket
+ * object.
  */
 #include "loop/loop.h"
 
@@ -12,13 +13,13 @@
 #include "loop/sock_op.h"
 #include "sys/sock.h"
 
-/* What is received on the stack before the bytes object is made, whose size
- * is then exact; more is received straight into an object. */
+/* Up to this size, receive on the stack and make a bytes object of the exact
+ * size; above it, receive directly into a bytes object. */
 #define AL_SOCK_STACK_SIZE 16384
 
 /* --- common to all ------------------------------------------------------ */
 
-/* Look at the socket as asyncio does: 0, or -1 with an exception set. */
+/* Check the socket as asyncio does: 0, or -1 with an exception set. */
 static int
 sock_check(SockOpObject *op)
 {
@@ -50,7 +51,7 @@ sock_check(SockOpObject *op)
     return is_blocking == 0 ? 0 : -1;
 }
 
-/* The descriptor of a plain socket, -1 once it is closed.
+/* The descriptor of an exact socket.socket; -1 if it is closed.
  * 0, or -1 with an exception set. */
 static int
 sock_fileno(SockOpObject *op, int *fd)
@@ -65,8 +66,8 @@ sock_fileno(SockOpObject *op, int *fd)
     return *fd == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* Some calls of asyncio ask for the descriptor before they do anything: an object
- * of another kind may raise. 0, or -1 with an exception set. */
+/* Some methods of asyncio call fileno() first, which may raise if the socket
+ * is of another class: call it, too. 0, or -1 with an exception set. */
 static int
 sock_ask_fileno(SockOpObject *op)
 {
@@ -79,15 +80,16 @@ sock_ask_fileno(SockOpObject *op)
     return number == NULL ? -1 : 0;
 }
 
-/* The failure of a system call: NULL, without an exception for "not yet". */
+/* A system call has failed: returns NULL, without an exception if the
+ * descriptor was not ready. */
 static PyObject *
 sock_failed(ssize_t n)
 {
     return al_sock_is_again(n) ? NULL : al_error_set_errno((int)-n);
 }
 
-/* What a method of the socket returned: `result` is handed on, NULL without an
- * exception says "not yet". */
+/* A method of the socket has returned `result`: return it; or NULL, without an
+ * exception if it raised because the descriptor was not ready. */
 static PyObject *
 sock_called(PyObject *result)
 {
@@ -99,7 +101,8 @@ sock_called(PyObject *result)
     return result;
 }
 
-/* An argument that says how many bytes: 0, or -1 with an exception set. */
+/* Convert an argument that is a number of bytes: 0, or -1 with an exception
+ * set. */
 static int
 sock_size(SockOpObject *op, PyObject *argument, const char *method)
 {
@@ -117,7 +120,7 @@ sock_size(SockOpObject *op, PyObject *argument, const char *method)
 
 /* --- sock_recv ---------------------------------------------------------- */
 
-/* -> what recv() gave as exact bytes; NULL as sock_failed() does */
+/* Receive. -> new bytes object; or NULL as sock_failed() returns it. */
 static PyObject *
 sock_recv_little(int fd, Py_ssize_t size)
 {
@@ -154,7 +157,7 @@ sock_recv_retry(SockOpObject *op)
         return sock_called(PyObject_CallMethodOneArg(
             op->sock, op->loop->state->names.recv, op->argument));
     }
-    if (AL_UNLIKELY(op->size == 0)) { /* asks nobody, as socket.recv() */
+    if (AL_UNLIKELY(op->size == 0)) { /* no system call, as socket.recv() */
         return PyBytes_FromStringAndSize(NULL, 0);
     }
     if (sock_fileno(op, &fd) < 0) {
@@ -195,8 +198,8 @@ sock_recv_into_buffer(SockOpObject *op, Py_buffer *buffer)
     return n < 0 ? sock_failed(n) : PyLong_FromSsize_t(n);
 }
 
-/* The buffer is held for the system call only: while it waits, its owner may
- * change its size. */
+/* Hold the buffer during the system call only: while we wait, its owner may
+ * resize it. */
 static PyObject *
 sock_recv_into_retry(SockOpObject *op)
 {
@@ -285,8 +288,8 @@ static const al_sock_call sock_recvfrom_into = {
 
 /* --- sock_sendall ------------------------------------------------------- */
 
-/* Send what is left through the socket's method: the number of bytes, 0 also
- * for "not yet"; -1 with an exception set. */
+/* Send the rest by the socket's method: the number of bytes; 0 if the
+ * descriptor was not ready; -1 with an exception set. */
 static Py_ssize_t
 sock_send_method(SockOpObject *op)
 {
@@ -336,8 +339,8 @@ sock_sendall_retry(SockOpObject *op)
     return op->size < op->buffer.len ? NULL : Py_NewRef(Py_None);
 }
 
-/* Somebody else's socket gets the data themselves first, as in asyncio, and it
- * is for it to say what is wrong with them. */
+/* A socket of another class first gets the data object itself, as in asyncio:
+ * it raises if the object is wrong. */
 static PyObject *
 sock_sendall_method_begin(SockOpObject *op)
 {
@@ -364,7 +367,7 @@ sock_sendall_method_begin(SockOpObject *op)
     }
     op->size = n;
     (void)PyObject_GetBuffer(op->argument, &op->buffer, PyBUF_SIMPLE);
-    return NULL; /* failed, or the rest is for when it is writable */
+    return NULL; /* it failed, or the rest waits until it is writable */
 }
 
 static PyObject *
@@ -406,8 +409,8 @@ static const al_sock_call sock_sendto = {
 
 /* --- sock_connect ------------------------------------------------------- */
 
-/* An address that needs no resolver: a tuple in the form that the socket
- * module shows for the family, with a numeric host (the empty one is none). */
+/* Whether an address needs no resolver: it is a tuple in the socket module's
+ * form for the family, with a numeric host that is not empty. */
 static bool
 sock_is_numeric(int family, PyObject *address)
 {
@@ -424,7 +427,7 @@ sock_is_numeric(int family, PyObject *address)
     }
     int rc = al_sockaddr_from_python(&ignored, family, address);
     if (rc < 0) {
-        PyErr_Clear(); /* asyncio's resolving finds the right words */
+        PyErr_Clear(); /* asyncio's resolver raises the right exception */
     }
     return rc == 0;
 }
@@ -498,7 +501,7 @@ sock_connect_begin(SockOpObject *op)
     if (attribute == NULL) {
         return NULL;
     }
-    /* Whatever is no number is no family that has to be resolved. */
+    /* A family that is no int is none that has to be resolved. */
     long family = PyLong_Check(attribute) ? PyLong_AsLong(attribute) : 0;
     if (family == -1 && PyErr_Occurred()) {
         goto error;
@@ -525,7 +528,7 @@ error:
     return NULL;
 }
 
-/* `infos` is what getaddrinfo() gives: the first will do. */
+/* `infos` is the result of getaddrinfo(): use the first address. */
 static PyObject *
 sock_connect_resolved(SockOpObject *op, PyObject *infos)
 {

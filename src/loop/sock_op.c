@@ -3,27 +3,29 @@
  *     await loop.sock_recv(s, 100)
  *        |  send()     ^ result
  *        v             |
- *     begin: recv() ---+ at once, mostly
- *        | would block
+ *     begin: recv() ---+ usually succeeds
+ *        | EAGAIN
  *        v
  *     a future, yielded as `await future` does
  *        ^
  *        | result
  *     retry: recv() <--- ready queue <--- al_fdwatch <--- the kernel
  *
- * While it waits the operation is the reader (writer) of its descriptor in
- * the loop's table, replacing another one as add_reader() does; so it is
- * replaced itself without notice, and looks before it acts whether it still
- * has its place.
+ * While the operation waits, it is the reader (writer) entry of its
+ * descriptor.  It replaces another entry, as add_reader() does.  In the same
+ * way another call may replace it without telling it.  So before it acts, it
+ * checks that it still is the entry.
  *
- * The watch stays until the waiting task has the result, one turn after the
- * future has, and the kernel is told of its end with the next poll: if the task
- * goes on receiving, it need not be told a thing.
+ * The entry stays until the waiting task has the result, which is one turn
+ * after the future has it.  The next poll tells the kernel that the entry was
+ * cleared.  So if the task goes on receiving, the kernel need not be told
+ * anything.
  *
  * Invariants
- *   (1) sock == NULL <=> over (returned, failed, closed): nothing is owned.
- *   (2) future != NULL => is_started, sock != NULL, and the watch of fd holds
- *       us unless somebody else took our place.
+ *   (1) sock == NULL <=> the call is over (returned, failed, closed): then we
+ *       own nothing.
+ *   (2) future != NULL => is_started, sock != NULL, and we are the entry in
+ *       the watch of fd, unless another call has replaced us.
  */
 #include "loop/sock_op.h"
 
@@ -35,7 +37,7 @@
 
 /* --- waiting ------------------------------------------------------------ */
 
-/* Whether the watch of our descriptor is (still) ours. -> it, or NULL */
+/* The watch of our descriptor if we are its entry, else NULL. */
 static al_fdwatch *
 sock_op_watch(SockOpObject *self)
 {
@@ -49,7 +51,7 @@ sock_op_watch(SockOpObject *self)
     return holder == (PyObject *)self ? watch : NULL;
 }
 
-/* Whether the future waits for its result: 1 or 0, -1 with an exception. */
+/* Whether the future is pending: 1 or 0, or -1 with an exception set. */
 static int
 sock_op_is_pending(al_state *state, PyObject *future)
 {
@@ -62,8 +64,9 @@ sock_op_is_pending(al_state *state, PyObject *future)
     return is_done < 0 ? -1 : !is_done;
 }
 
-/* Try again, and give what comes of it to the future (which is pending).
- * 0, or -1 with an exception set, that of retry() only if it is fatal. */
+/* Call retry() and set its result or exception on the future, which is
+ * pending.
+ * 0, or -1 with an exception set; that of retry() only if it is fatal. */
 static int
 sock_op_retry(SockOpObject *self, PyObject *future)
 {
@@ -94,8 +97,9 @@ sock_op_run(al_loop_head *loop, PyObject *op)
     SockOpObject *self = SockOpObject_CAST(op);
     PyObject *future = self->future;
 
-    /* Since this was queued it may have been replaced, cancelled, or have got
-     * its result already (then its task is about to run). */
+    /* After this was queued, the operation may have been replaced or
+     * cancelled. Or it has its result already, and its task is about to
+     * run. */
     if (future == NULL || self->is_running || sock_op_watch(self) == NULL) {
         return 0;
     }
@@ -152,7 +156,8 @@ error:
     return -1;
 }
 
-/* The owner of the buffer may be told of the release, and end us once more. */
+/* Releasing the buffer may run code of its owner, which may end us once more:
+ * take the buffer out first. */
 static void
 sock_op_release_buffer(SockOpObject *self)
 {
@@ -162,11 +167,11 @@ sock_op_release_buffer(SockOpObject *self)
     PyBuffer_Release(&buffer);
 }
 
-/* It is over: stop watching, let go of everything. */
+/* The call is over: clear the entry, drop everything. */
 static void
 sock_op_finish(SockOpObject *self)
 {
-    PyObject *op = Py_NewRef(self); /* the watch may hold the last one */
+    PyObject *op = Py_NewRef(self); /* the entry may be our last owner */
     al_fdwatch *watch = self->future != NULL ? sock_op_watch(self) : NULL;
 
     if (watch != NULL && self->call->event == EV_READ) {
@@ -186,7 +191,7 @@ sock_op_finish(SockOpObject *self)
 
 /* --- stepping ----------------------------------------------------------- */
 
-/* Return a result (stolen), or fail with the exception set. */
+/* Return a result (stolen), or the exception that is set. */
 static PySendResult
 sock_op_return(SockOpObject *self, PyObject *value, PyObject **result)
 {
@@ -203,7 +208,7 @@ sock_op_return(SockOpObject *self, PyObject *value, PyObject **result)
 static PySendResult
 sock_op_delegate(SockOpObject *self, PyObject *sent, PyObject **result);
 
-/* A step has been made: return, fail or wait. */
+/* A function of the method has returned: return, fail or wait. */
 static PySendResult
 sock_op_proceed(SockOpObject *self, PyObject *value, PyObject **result)
 {
@@ -221,7 +226,8 @@ sock_op_proceed(SockOpObject *self, PyObject *value, PyObject **result)
         *result = Py_NewRef(self->future);
         return PYGEN_NEXT;
     }
-    /* An override of create_future() made it: await it the long way. */
+    /* An overridden create_future() has made the future: call its
+     * __await__(). */
     self->iterator = PyObject_CallMethodNoArgs(
         self->future, self->loop->state->names.__await__);
     if (self->iterator == NULL) {
@@ -230,7 +236,7 @@ sock_op_proceed(SockOpObject *self, PyObject *value, PyObject **result)
     return sock_op_delegate(self, Py_None, result);
 }
 
-/* What we delegate to has made a step: go on with what it returned. */
+/* The iterator has made a step: go on with its result. */
 static PySendResult
 sock_op_delegated(SockOpObject *self, PySendResult step, PyObject **result)
 {
@@ -254,7 +260,8 @@ sock_op_delegate(SockOpObject *self, PyObject *sent, PyObject **result)
                              result);
 }
 
-/* The future is done, or somebody sends too early: as in `await future`. */
+/* The future is done, or send() was called too early, which fails as in `await
+ * future`. */
 static PySendResult
 sock_op_resume(SockOpObject *self, PyObject **result)
 {
@@ -271,7 +278,8 @@ sock_op_resume(SockOpObject *self, PyObject **result)
     return sock_op_return(self, outcome, result);
 }
 
-/* Whether send() or throw() make sense now: 0, or -1 with an exception. */
+/* Check that send() or throw() is allowed now: 0, or -1 with an exception
+ * set. */
 static int
 sock_op_check(SockOpObject *self)
 {
@@ -303,7 +311,7 @@ SockOp_am_send(PyObject *op, PyObject *sent, PyObject **result)
                         "coroutine");
         return PYGEN_ERROR;
     }
-    /* Whatever runs may let go of us, and must not step us meanwhile. */
+    /* User code may run: it may drop us, and must not step us meanwhile. */
     Py_INCREF(op);
     self->is_running = true;
     if (!self->is_started) {
@@ -324,8 +332,8 @@ SockOp_am_send(PyObject *op, PyObject *sent, PyObject **result)
     return step;
 }
 
-/* What tp_iternext returns for the outcome of a step; NULL without an
- * exception says: returned None. */
+/* Convert the outcome of a step to the result of tp_iternext. NULL without an
+ * exception means that the call has returned None. */
 static PyObject *
 sock_op_step_value(PySendResult step, PyObject *result)
 {
@@ -421,7 +429,7 @@ SockOp_send(PyObject *op, PyObject *value)
     return result;
 }
 
-/* Throw into what we delegate to. */
+/* Throw into the iterator. */
 static PySendResult
 sock_op_throw_on(SockOpObject *self, PyObject *exc, PyObject **result)
 {
@@ -435,7 +443,7 @@ sock_op_throw_on(SockOpObject *self, PyObject *exc, PyObject **result)
             value = PyObject_GetAttr(stop, self->loop->state->names.value);
             Py_DECREF(stop);
         }
-        else { /* it could not be made */
+        else { /* making the exception has failed */
             PyErr_SetRaisedException(stop);
         }
         step = value != NULL ? PYGEN_RETURN : PYGEN_ERROR;

@@ -6,19 +6,20 @@
 
 typedef struct SockOpObject SockOpObject;
 
-/* What one method does. Each step returns
+/* The functions of one method. Each returns
  *     a new reference: the result of the call;
- *     NULL with an exception set: its failure;
- *     NULL without one: not yet. Then it waits for op->iterator if the step
- *     has set it, else for the descriptor. */
+ *     NULL with an exception set: the call has failed;
+ *     NULL without an exception: wait for op->iterator if the function has set
+ *     it, else for the descriptor. */
 typedef struct {
     const char *name;
-    int event; /* EV_READ or EV_WRITE: which readiness it waits for */
-    /* When awaited: look at the arguments, try at once. */
+    int event; /* EV_READ or EV_WRITE: the readiness that it waits for */
+    /* The call is awaited: check the arguments and make the system call. */
     PyObject *(*begin)(SockOpObject *op);
-    /* The descriptor is ready. */
+    /* The descriptor is ready: make the system call again. */
     PyObject *(*retry)(SockOpObject *op);
-    /* op->iterator returned `value` (borrowed). NULL <=> sets no iterator. */
+    /* op->iterator has returned `value` (borrowed). NULL <=> the method never
+     * sets op->iterator. */
     PyObject *(*resolved)(SockOpObject *op, PyObject *value);
 } al_sock_call;
 
@@ -26,15 +27,15 @@ struct SockOpObject {
     PyObject_HEAD
     const al_sock_call *call;
     al_loop_head *loop;  /* owned */
-    PyObject *sock;      /* owned; NULL <=> over */
-    PyObject *argument;  /* owned, what follows the socket; may be NULL */
-    PyObject *argument2; /* owned, what follows that; may be NULL */
-    Py_buffer buffer;    /* what is sent, held till then; obj NULL <=> none */
-    Py_ssize_t size;     /* bytes to receive at most, or sent so far */
+    PyObject *sock;      /* owned; NULL <=> the call is over */
+    PyObject *argument;  /* owned: the argument after the socket, or NULL */
+    PyObject *argument2; /* owned: the argument after that, or NULL */
+    Py_buffer buffer;    /* the bytes to send; obj NULL <=> none */
+    Py_ssize_t size;     /* the most bytes to receive; or bytes sent so far */
     PyObject *future;    /* owned; NULL <=> not waiting for the descriptor */
-    PyObject *iterator;  /* owned, what it delegates to; mostly NULL */
+    PyObject *iterator;  /* owned: it waits for this (yield from), or NULL */
     PyObject *weakrefs;  /* the interpreter's list */
-    int fd;              /* which is watched while there is a future */
+    int fd;              /* watched while there is a future */
     bool is_started;
     bool is_running;
     bool is_exact; /* exactly a socket.socket: no method is overridden */
@@ -42,8 +43,10 @@ struct SockOpObject {
 
 #define SockOpObject_CAST(op) ((SockOpObject *)(op))
 
-/* Begin nothing yet: args[0] is the socket, args[1] and args[2] (borrowed,
- * each may be NULL) the arguments. -> new reference, or NULL. */
+/* Make an operation, which begins when it is awaited. args[0] is the socket,
+ * args[1] and args[2] are its arguments (all borrowed, the last two may be
+ * NULL).
+ * -> new reference, or NULL. */
 AL_NODISCARD PyObject *
 al_sock_op_new(al_loop_head *loop, const al_sock_call *call,
                PyObject *const *args, int nargs);
