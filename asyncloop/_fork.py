@@ -1,9 +1,10 @@
 """What a child process does with the loops that it inherits.
 
-A child shares the open files of its parent, and so the epoll set and the wake-up of each loop: what one of the two
-registers or reads there, the other loses. So right after a fork the child lets go of them, and each loop makes its own
-when it is used. The child may drop, close and even go on running an inherited loop, and the parent notices nothing.
-What a transport of the parent holds is sent before the fork, else both would send it.
+A child shares the open files of its parent, and so the epoll set and the wake-up pipe of each loop. If one of the two
+changed or read them, the other would miss events. So right after a fork the child closes its copies, and each loop
+makes new ones when it is used. The child may drop, close and even run an inherited loop without any effect on the
+parent.
+Held bytes of the parent are sent before the fork, because otherwise both processes would send them.
 """
 
 import os
@@ -19,7 +20,7 @@ _loops: "weakref.WeakSet[Loop]" = weakref.WeakSet()
 
 
 def remember(loop: "Loop") -> None:
-    """Have a loop taken care of in child processes, for as long as it lives."""
+    """Register a loop, so that child processes close its descriptors; it is forgotten when it is freed."""
     _loops.add(loop)
 
 

@@ -1,8 +1,8 @@
-"""The event loop: C where it is hot or does I/O (_core.Loop), asyncio's own code where it is cold.
+"""The event loop: methods that are called often or do I/O are in C (_core.Loop), the others are asyncio's own code.
 
-What BaseEventLoop does through hooks that it keeps for its subclasses is inherited: name resolution, happy eyeballs,
-create_connection(), create_server(), connect_read_pipe(), subprocess_exec(), run_until_complete(), executors,
-asynchronous generators, exception handlers. So a parameter that a new Python adds arrives by itself.
+Inherited are: name resolution, happy eyeballs, create_connection(), create_server(), connect_read_pipe(),
+subprocess_exec(), run_until_complete(), executors, asynchronous generators, exception handlers. BaseEventLoop calls our
+C code through the hooks that it has for its subclasses. So we get the parameters that a new Python adds.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from ._unix import UnixSockets
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-# What we rely on in BaseEventLoop beyond its public methods; tests/loop/test_hooks.py holds each Python against it.
+# The private attributes of BaseEventLoop that we rely on; tests/loop/test_hooks.py checks them on each Python.
 INHERITED_HOOKS = (
     "_check_closed",
     "_check_running",
@@ -48,7 +48,7 @@ INHERITED_HOOKS = (
     "_sock_sendfile_native",
 )
 
-# The attributes that BaseEventLoop keeps in its instances and _core.Loop has not.
+# The attributes that BaseEventLoop sets on its instances and that _core.Loop does not have.
 BASE_ATTRIBUTES = (
     "_timer_cancelled_count",
     "_default_executor",
@@ -68,13 +68,13 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
     """An asyncio event loop, whose create_future() and create_task() make asyncloop's Future and Task.
 
     backend: how it waits for descriptors: "epoll", or one of libev's ("poll", "select", "kqueue" ...); None: the best.
-    hold_writes: whether small writes that a step of a task makes to one connection may leave together when it returns.
+    hold_writes: whether the small writes of one step to one connection may be sent together when the step returns.
 
-    Raises ValueError for a backend that there is not here, OSError when the system lacks the means.
+    Raises ValueError for a backend that this system does not have, OSError if descriptors or memory are used up.
     """
 
-    # A loop has a __dict__ from the day somebody stores an attribute of theirs; the interpreter finds methods faster
-    # while there is none.
+    # A loop gets a __dict__ when the program sets an attribute of its own; without one the interpreter finds methods
+    # faster.
     __slots__ = (*BASE_ATTRIBUTES, "_unix_server_sockets", "_signal_handlers", "_signal_wakeup", "_pidfds")
 
     if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         self._check_running()
         self._set_coroutine_origin_tracking(self._debug)
         old_hooks = sys.get_asyncgen_hooks()
-        # A warning of what dies in a step names this frame. The interpreter crashes where there is no memory for an
-        # object of it, so have one.
+        # A warning of a finaliser that runs in a step names this frame. If there is no memory for a frame object then,
+        # the interpreter crashes: so make the frame object now.
         sys._getframe()
         try:
             self._thread_id = threading.get_ident()
@@ -126,18 +126,18 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
     shutdown_default_executor = after_writes(BaseEventLoop.shutdown_default_executor)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tell the exception handler, or the log if there is none, of an error that nobody could be told of.
+        """Call the exception handler, or log if there is none, for an error that no code can catch.
 
-        context: what is known of it, "message" at least; set_exception_handler() has the other keys.
+        context: describes the error; it has at least "message". set_exception_handler() documents the other keys.
         """
         self._send_held()
         BaseEventLoop.call_exception_handler(self, context)
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
-        """Call func(*args) in a thread or process of an executor, None for the loop's own threads.
+        """Call func(*args) in a thread or process of an executor; None: in the loop's own threads.
 
-        Returns a future of its result. Raises RuntimeError if the loop is closed or its executor has been shut down; in
-        debug mode TypeError if func is no plain callable.
+        Returns a future for the result. Raises RuntimeError if the loop is closed or its executor was shut down; in
+        debug mode TypeError if func is a coroutine function or is not callable.
         """
         self._send_held()
         chosen = self._default_executor if executor is None else executor
@@ -146,10 +146,10 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         return self._wrap_future(chosen.submit(func, *args))
 
     def close(self) -> None:
-        """Close the event loop: drop what is scheduled and watched, shut the default executor down without waiting.
+        """Close the event loop: drop all handles and watches, shut down the default executor without waiting.
 
-        Closing it twice does nothing. Raises RuntimeError while it is running; outside of the main thread ValueError if
-        it handles signals, but then it is closed all the same.
+        Closing it twice does nothing. Raises RuntimeError while the loop is running. Outside of the main thread it
+        raises ValueError if the loop handles signals, but closes the loop.
         """
         if self.is_closed() and not self.is_running():
             return

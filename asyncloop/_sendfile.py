@@ -16,7 +16,7 @@ _TransportSocket: Any = trsock.TransportSocket
 
 
 class _LentSocket(_TransportSocket):  # type: ignore[misc]
-    """The socket of a transport, for as long as sendfile() has it."""
+    """The socket of a transport, during a sendfile()."""
 
     __slots__ = ("transport",)
 
@@ -25,12 +25,12 @@ class _LentSocket(_TransportSocket):  # type: ignore[misc]
         self.transport = transport
 
     def fileno(self) -> int:
-        """The number, -1 once the descriptor is closed, by the transport or behind its back."""
+        """The number; -1 if the transport or the program has closed the descriptor."""
         return self.transport._own_number()  # type: ignore[no-any-return]
 
 
 class Sendfile(asyncio.AbstractEventLoop):
-    """What Loop inherits for BaseEventLoop's sendfile() and sock_sendfile() to have a native way."""
+    """A base class of Loop, with the native implementations for BaseEventLoop's sendfile() and sock_sendfile()."""
 
     _sock_sendfile_native = _stock._sock_sendfile_native
     _sock_sendfile_update_filepos = _stock._sock_sendfile_update_filepos

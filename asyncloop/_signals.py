@@ -2,9 +2,9 @@
 
     kernel ---> CPython's C handler ---> the loop's wake-up pipe ---> ready queue ---> Handle
 
-CPython's handler writes the number of each signal into the pipe that also wakes the loop for other threads; so a
-callback runs in the loop like any other, and KeyboardInterrupt and handlers of signal.signal() go on working as they do
-without a loop.
+CPython's handler writes the number of each signal into the pipe by which other threads wake the loop, too. So a
+callback runs in the loop like any other. KeyboardInterrupt and handlers of signal.signal() work as they do without a
+loop.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ _iscoroutinefunction = getattr(coroutines, "_iscoroutinefunction", None) or asyn
 
 
 def checkpoint() -> None:
-    """Do nothing; entering it, as any function in Python, the interpreter runs what signals and threads wait for."""
+    """Do nothing: at the beginning of any Python function the interpreter handles signals and GIL requests."""
 
 
 def _ignore(signum: int, frame: FrameType | None) -> None:
-    """Stand as the Python handler of a signal that a loop handles: without one CPython would not tell us of it."""
+    """Do nothing. A signal that a loop handles needs a Python handler: else CPython would not write its number."""
 
 
 def _run(handle: asyncio.Handle) -> None:
@@ -66,7 +66,7 @@ class _Wakeup:
         self.previous = -1
 
     def start(self, fd: int) -> None:
-        """Have CPython write to `fd`, if it does not yet. Raises ValueError outside of the main thread."""
+        """Make CPython write to `fd`. Raises ValueError outside of the main thread."""
         previous = signal.set_wakeup_fd(fd)
         self.fd = fd
         if previous != fd and self not in self.in_use:
@@ -74,7 +74,7 @@ class _Wakeup:
             self.in_use.append(self)
 
     def move(self, fd: int) -> None:
-        """Have CPython write to `fd`, if it still writes here."""
+        """Make CPython write to `fd`, if it still writes to our descriptor."""
         closed, self.fd = self.fd, fd
         for other in self.in_use:
             if other.previous == closed:
@@ -86,10 +86,10 @@ class _Wakeup:
             logger.info("set_wakeup_fd(%d) failed: %s", fd, exc)
 
     def stop(self) -> bool:
-        """Have CPython write where it did before.
+        """Make CPython write to the descriptor that it wrote to before.
 
-        Outside of the main thread it goes on writing here, and this returns False: then the descriptor stays open, else
-        the numbers of signals would go to whoever gets it.
+        Outside of the main thread that is impossible: then return False, and the descriptor must stay open. Otherwise
+        another file might get its number, and CPython would write to that file.
         """
         if self not in self.in_use:
             return True
@@ -102,7 +102,7 @@ class _Wakeup:
         for other in self.in_use:
             if other.previous == self.fd:
                 other.previous = self.previous
-        # Somebody else may have set one since: that one stays.
+        # Other code may have set a descriptor since then: that one stays.
         wanted = self.previous if current == self.fd else current
         try:
             if wanted != -1:
@@ -113,9 +113,9 @@ class _Wakeup:
 
 
 def forget_wakeups() -> None:
-    """In a child process: have no signal written to the pipes of the parent's loops.
+    """In a child process: make CPython write no signal to the pipes of the parent's loops.
 
-    As from Python 3.12 with asyncio's loops, the handlers that they had are not called in the child.
+    The handlers of these loops are not called in the child, as with asyncio's loops from Python 3.12 on.
     """
     inherited = [wakeup.fd for wakeup in _Wakeup.in_use]
     _Wakeup.in_use.clear()
@@ -140,7 +140,7 @@ class SignalHandling(asyncio.AbstractEventLoop):
         def _release_signal_fd(self) -> None: ...
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
-        """Call callback(*args) in the loop whenever a signal arrives; a handler that it has is replaced.
+        """Call callback(*args) in the loop whenever a signal arrives. This replaces an older handler of the signal.
 
         sig: the number of the signal.
         callback: a plain function, called in the context of this call.
@@ -163,7 +163,7 @@ class SignalHandling(asyncio.AbstractEventLoop):
             _raise_uncatchable(sig, exc)
 
     def remove_signal_handler(self, sig: int) -> bool:
-        """Give a signal back: SIGINT to KeyboardInterrupt, others to the system's default action.
+        """Remove the handler: SIGINT raises KeyboardInterrupt again, other signals have their default action.
 
         sig: the number of the signal.
 
@@ -224,7 +224,7 @@ class SignalHandling(asyncio.AbstractEventLoop):
             self.call_soon(_run, handle)
 
     def _close_signals(self) -> None:
-        """Give all signals back; the loop is closed already, or about to be."""
+        """Remove all handlers; the loop is closed or will be closed at once."""
         if not sys.is_finalizing():
             try:
                 for sig in list(self._signal_handlers):

@@ -1,10 +1,10 @@
-"""The sockets of transports and servers: which of them the program can reach, and when others can see them.
+"""The sockets of transports and servers: notice when the program gets them, and send held bytes before it uses them.
 
-A transport looks at its descriptor before each use when the program may have closed it behind its back. It need not do
-so for a socket that the loop has made itself, until the program asks for its number.
+If the program may have closed a descriptor, the transport checks it before each use. For a socket that the loop has
+made itself this is not needed until the program asks for its number.
 
-What a socket is bound to and that it listens is there for others to see: it comes after what the loop holds
-(net/held.c). So do its options, which say how bytes are sent.
+Others can see that a socket is bound or listens. So the loop sends its held bytes before that (net/held.c). It also
+sends them before an option of the socket is set, as options change how bytes are sent.
 """
 
 import functools
@@ -28,24 +28,24 @@ strays: list[Any] = []
 
 
 class TransportSocket(_StockSocket):  # type: ignore[misc]
-    """What get_extra_info("socket") returns: whoever gets the socket or its number from it, is known to have it."""
+    """What get_extra_info("socket") returns; it tells the transport when the program gets the socket or its number."""
 
     __slots__ = ("_hidden", "_transport")
 
     def __init__(self, sock: Any, transport: Any) -> None:
-        self._transport = weakref.ref(transport)  # which has us in its extra information
+        self._transport = weakref.ref(transport)  # weak: the transport's extra information owns us
         self._hidden = sock
 
     @property
     def _sock(self) -> Any:
-        """The socket itself, for fileno(), dup(), shutdown() and whatever else asyncio's class has."""
+        """The socket itself, for fileno(), dup(), shutdown() and the other methods of asyncio's class."""
         transport = self._transport()
         if transport is not None:
             transport._show_number()
         return self._hidden
 
     def _after_writes(self) -> Any:
-        """The socket itself, for what shows no number, when all is on its way that was written before."""
+        """The socket itself, for methods that do not give the number away; sends held bytes first."""
         transport = self._transport()
         loop = None if transport is None else transport._loop
         if loop is not None:
@@ -80,7 +80,7 @@ class TransportSocket(_StockSocket):  # type: ignore[misc]
 
 
 def after_writes(method: _C) -> _C:
-    """Have a method of the loop begin when all is on its way that was written before."""
+    """Decorate a method of the loop: send held bytes first."""
     signature = inspect.signature(method)
 
     async def begin(self: Any, args: Any, kwargs: Any) -> Any:
@@ -96,7 +96,7 @@ def after_writes(method: _C) -> _C:
 
 
 def trusts_own_socket(method: _C) -> _C:
-    """Have a method that makes a transport tell it that its socket is the loop's own, if none was given as `sock`."""
+    """Decorate a method that makes a transport: without a `sock` argument, the transport's socket is private."""
 
     @functools.wraps(method)
     async def wrapper(self: Any, *args: Any, sock: Any = None, **kwargs: Any) -> Any:
@@ -113,7 +113,7 @@ def trusts_own_socket(method: _C) -> _C:
 
 
 class Server(_StockServer):  # type: ignore[misc]
-    """asyncio's server, which begins to listen when all is on its way that was written before."""
+    """asyncio's server, which sends held bytes before it begins to listen."""
 
     __slots__ = ()
 
@@ -123,7 +123,7 @@ class Server(_StockServer):  # type: ignore[misc]
 
 
 def makes_server(method: _C) -> _C:
-    """Have a method that makes an asyncio.Server make ours."""
+    """Decorate a method that makes an asyncio.Server: make it one of ours."""
 
     @after_writes
     @functools.wraps(method)

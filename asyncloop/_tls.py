@@ -1,4 +1,4 @@
-"""TLS connections: what flows is C, what happens once in a connection's life is asyncio's own SSLProtocol.
+"""TLS connections: C code moves the bytes; asyncio's own SSLProtocol does the handshake and the end.
 
 socket <---> SocketTransport <---> SSLProtocol <---> SSLTransport <---> the user's protocol
 """
@@ -19,7 +19,7 @@ _SSLProtocol: Any = sslproto.SSLProtocol
 
 
 class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
-    """The state machine of the running Python's SSLProtocol, which moves bytes by C."""
+    """The running Python's SSLProtocol, with the methods that move bytes replaced by C."""
 
     _app_transport: Any
     _app_transport_created: bool
@@ -138,9 +138,9 @@ class TLS(asyncio.AbstractEventLoop):
             ssl_shutdown_timeout=ssl_shutdown_timeout,
             call_connection_made=False,
         )
-        lower.pause_reading()  # nothing is for the new protocol before its connection_made()
+        lower.pause_reading()  # the new protocol must get no data before its connection_made()
         if server_side and isinstance(protocol, asyncio.StreamReaderProtocol):
-            # The hello of a client that has not waited is in the stream already, and no plaintext is to stay there.
+            # A client that has not waited has sent its hello already: it is in the StreamReader's buffer. Take it out.
             reader = getattr(protocol, "_stream_reader", None)
             if reader is not None and reader._buffer:
                 ssl_protocol._incoming.write(reader._buffer)
@@ -154,7 +154,7 @@ class TLS(asyncio.AbstractEventLoop):
             lower.close()
             begin.cancel()
             resume.cancel()
-            del waiter  # which has the exception, which has this frame
+            del waiter  # break the cycle: the waiter has the exception, which has this frame
             raise
         upper: asyncio.Transport = ssl_protocol._app_transport
         return upper
@@ -190,7 +190,7 @@ class TLS(asyncio.AbstractEventLoop):
     def _report_handshake(
         self, waiter: asyncio.Future[None], protocol: asyncio.BaseProtocol, transport: _core.SSLTransport
     ) -> None:
-        """Tell of a handshake that failed, which asyncio does in debug mode only."""
+        """Report a handshake that failed; as in asyncio, in debug mode only."""
         if waiter.cancelled() or (exc := waiter.exception()) is None:
             return
         transport.close()

@@ -1,7 +1,6 @@
-"""Unix sockets: asyncio's own code, which reaches the loop through its public methods and hooks alone.
+"""Unix sockets: asyncio's own code, which uses only the loop's public methods and hooks.
 
-So it is that of the running Python, with its parameters and its messages. What is written here is the part that
-belongs to the end of a server.
+So it has the parameters and messages of the running Python. Only the end of a server is written here.
 """
 
 import asyncio
@@ -33,7 +32,7 @@ class UnixSockets(asyncio.AbstractEventLoop):
         return sock.getsockname(), self._unix_server_sockets.pop(sock)
 
     def _remove_unix_path(self, path: str | bytes, inode: int) -> None:
-        """Remove the path of a server that was closed, unless somebody has put another file there."""
+        """Remove the path of a server that was closed, unless it names another file by now."""
         try:
             if os.stat(path).st_ino == inode:
                 os.unlink(path)
