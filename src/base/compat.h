@@ -1,10 +1,9 @@
-/* compat.h - where CPython 3.11 to 3.15 differ, and nowhere else.
+/* compat.h - the differences between CPython 3.11 to 3.15.
  *
- * Two kinds of things live here: shims that give an older CPython the API of
- * a newer one, and constants that name a change of asyncio's own behaviour,
- * so that the code which follows it reads `if (AL_UNCANCEL_CLEARS)` and not a
- * version number.  (How the interpreter keeps tasks differs so much that it
- * has files of its own, cpython/layout.h and task/registry.c.) */
+ * There are two kinds.  Shims give an older CPython the API of a newer one.
+ * Constants name a change of asyncio's behaviour: so other code has
+ * `if (AL_UNCANCEL_CLEARS)` and no version number.  (How the interpreter keeps
+ * tasks is in cpython/layout.h and task/registry.c.) */
 #ifndef AL_BASE_COMPAT_H
 #define AL_BASE_COMPAT_H
 
@@ -26,73 +25,75 @@
 
 /* --- asyncio's behaviour by version --------------------------------------
  *
- * What a patch release changed is asked of the interpreter that runs us
- * (Py_Version), which may be another one than we were compiled for. */
+ * If a patch release made the change, test the version of the running
+ * interpreter (Py_Version), which may differ from the one that we were
+ * compiled for. */
 
 /* throw(type, value, traceback) is deprecated. */
 #define AL_THROW_TRIPLE_IS_DEPRECATED (PY_VERSION_HEX >= 0x030C0000)
 /* Task() knows eager_start, Task.get_coro() may be None. */
 #define AL_HAS_EAGER_START (PY_VERSION_HEX >= 0x030C0000)
-/* uncancel() to zero takes back a cancellation not delivered yet. */
+/* uncancel() to zero revokes a cancellation that was not delivered yet. */
 #define AL_UNCANCEL_CLEARS (PY_VERSION_HEX >= 0x030D0000)
 /* Futures know who awaits them (call graphs), and the interpreter keeps a list
  * of tasks in the thread state. */
 #define AL_HAS_AWAITED_BY (PY_VERSION_HEX >= 0x030E0000)
-/* The name of a task that was given none is made when it is asked for. */
+/* The default name of a task is made when get_name() is called. */
 #define AL_TASK_NAMES_ARE_LATE (PY_VERSION_HEX >= 0x030C0000)
 /* Task.get_coro() may be called where __init__ has not run. */
 #define AL_GET_CORO_CHECKS (PY_VERSION_HEX >= 0x030C0000)
-/* create_task() hands any keyword argument on to the factory or the Task. */
+/* create_task() passes any keyword argument to the factory or to Task(). */
 #define AL_CREATE_TASK_KWARGS (Py_Version >= 0x030D0300)
 /* format_helpers._format_callback_source() takes debug=. */
 #define AL_FORMAT_CALLBACK_TAKES_DEBUG (PY_VERSION_HEX >= 0x030D0000)
-/* Future() and Task() refuse to be initialised again, and Task() a context that
- * is none. */
+/* A second __init__() of Future and Task raises; Task() checks the type of its
+ * context. */
 #define AL_INITIALISES_ONCE (PY_VERSION_HEX >= 0x030F0000)
 #define AL_TASK_CHECKS_CONTEXT (PY_VERSION_HEX >= 0x030F0000)
 /* cancel() of a handle of call_soon_threadsafe() waits while it is running. */
 #define AL_HAS_THREADSAFE_HANDLE (PY_VERSION_HEX >= 0x030E0000)
 #define AL_THREADSAFE_HANDLE                                                  \
     (AL_HAS_THREADSAFE_HANDLE ? "_ThreadSafeHandle" : "Handle")
-/* A timer is due by the clock's resolution too early, or by that of its float
- * where that is coarser. */
+/* A timer may fire early by the clock's resolution, or by that of its float if
+ * it is coarser. */
 #define AL_TIMERS_KNOW_ULP (PY_VERSION_HEX >= 0x030F0000)
-/* Server._attach() and _detach() are told which transport it is about. */
+/* Server._attach() and _detach() have the transport as argument. */
 #define AL_SERVER_KNOWS_TRANSPORTS (PY_VERSION_HEX >= 0x030D0000)
-/* Transport.writelines() is a method of its own and no write() of all. */
+/* Transport.writelines() has its own code, and does not join and call
+ * write(). */
 #define AL_HAS_WRITELINES (PY_VERSION_HEX >= 0x030C0000)
-/* DatagramTransport.sendto() sends empty datagrams too, and flow control
- * counts so many bytes for the header of each. */
+/* DatagramTransport.sendto() sends empty datagrams, too, and flow control
+ * counts AL_DATAGRAM_HEADER bytes for the header of each datagram. */
 #define AL_SENDS_EMPTY_DATAGRAMS (PY_VERSION_HEX >= 0x030D0000)
 #define AL_DATAGRAM_HEADER (PY_VERSION_HEX >= 0x030D0000 ? 8 : 0)
-/* What Transport.write() says it wants. */
+/* A part of the TypeError of Transport.write(). */
 #if PY_VERSION_HEX >= 0x030E0000
 #    define AL_WRITE_WANTS "a bytes, bytearray, or memoryview object"
 #else
 #    define AL_WRITE_WANTS "a bytes-like object"
 #endif
-/* What InvalidStateError of a task's step calls it. */
+/* The method name in the InvalidStateError of a task's step. */
 #if PY_VERSION_HEX >= 0x030E0000
 #    define AL_STEP_NAME "__step"
 #else
 #    define AL_STEP_NAME "_step"
 #endif
-/* What `await future` iterates still has the future at its end, and returns its
- * result again if it is asked again. */
+/* The iterator of `await future` keeps the future at its end, and returns the
+ * result again at each further send(). */
 #define AL_ITERATES_AGAIN (PY_VERSION_HEX >= 0x030E0000)
-/* A heap type's instances own their type through the base's dealloc: from
- * 3.12 _asyncio.Future is a heap type itself, before it is static. */
+/* _asyncio.Future is a heap type from 3.12 on, and static before: only a heap
+ * type's dealloc drops the reference to the type. */
 #define AL_FUTURE_BASE_IS_HEAP (PY_VERSION_HEX >= 0x030C0000)
 
-/* _asyncio's types and variables are static: one for the whole process. */
+/* _asyncio's types and variables are static: one of each in the process. */
 #define AL_ASYNCIO_IS_STATIC (PY_VERSION_HEX < 0x030C0000)
 
 /* --- API shims ---------------------------------------------------------- */
 
 #if PY_VERSION_HEX < 0x030C0000
 
-/* The exception set, as one normalised object with its traceback; clears it.
- * -> new reference, or NULL when none is set. */
+/* Fetch and clear the exception, as one normalised object with its traceback.
+ * -> new reference, or NULL if none is set. */
 static inline PyObject *
 PyErr_GetRaisedException(void)
 {
@@ -111,7 +112,7 @@ PyErr_GetRaisedException(void)
     return value;
 }
 
-/* Set the exception again; steals `exc`, which may be NULL. */
+/* Set the exception again. Steals `exc`, which may be NULL. */
 static inline void
 PyErr_SetRaisedException(PyObject *exc)
 {
@@ -172,7 +173,7 @@ PyUnicode_EqualToUTF8(PyObject *unicode, const char *string)
 
 #endif
 
-/* From 3.14 the interpreter's own dealloc guards against deep recursion. */
+/* From 3.14 on the interpreter guards every dealloc against deep recursion. */
 #define AL_DEALLOC_IS_GUARDED (PY_VERSION_HEX >= 0x030E0000)
 
 #if !AL_DEALLOC_IS_GUARDED

@@ -1,16 +1,17 @@
-/* state.c - making, visiting and freeing the module's state.
+/* state.c - makes, visits and frees the module's state.
  *
  *     module ---> state <--- loops, futures, transports, iterators ...
  *       ^           |
  *       +-- types <-+
  *
- * The module alone visits what the state owns, for the garbage collector, and
- * has no m_clear: the circle of module, state and types is cut where the types
- * are cleared, which lets go of the module.
+ * Only the module visits the objects of the state for the garbage collector.
+ * It has no m_clear: clearing the types drops their references to the module,
+ * and that breaks the cycle of module, state and types.
  *
  * Invariants
- *   (1) Everything in al_state that Python can see is in AL_OWNED, in the lists
- *       of imports or in AL_NAMES; a free list holds memory, never references.
+ *   (1) Everything in al_state that Python can see is in AL_OWNED, in the
+ *       lists of imports or in AL_NAMES; a free list holds memory, never
+ *       references.
  *   (2) An object goes to a free list only while it, or its loop, owns the
  *       state: so none goes there after the lists are freed. */
 #include "base/state.h"
@@ -104,8 +105,8 @@ al_state_add_methods(PyTypeObject *type, PyTypeObject *receiver,
 al_state *
 al_state_find(PyTypeObject *type)
 {
-    /* A type that was cleared has no order of look-up any more, which the
-     * interpreter's function does not expect. */
+    /* A type that the collector has cleared has no MRO, which
+     * PyType_GetModuleByDef() does not expect. */
     if (type->tp_mro == NULL) {
         return NULL;
     }

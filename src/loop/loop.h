@@ -11,7 +11,7 @@ typedef struct {
     uint32_t turns_to_skip; /* the most before the next poll */
     uint32_t idle_polls;    /* polls in a row without any event */
     uint32_t events_polled; /* head.events when the last poll was over */
-    bool has_found; /* the last poll found something, and no turn came since */
+    bool has_found; /* the last poll found something: skip the next one */
     uint32_t polls_at_once; /* looks that are left before a wait comes first */
     uint64_t last_poll;     /* al_cycles() of the last poll before a turn */
     uint64_t last_look;     /* the same, or of a later poll within the turn */

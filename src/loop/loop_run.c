@@ -468,7 +468,7 @@ Loop__release(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(Loop__before_fork_doc,
              "_before_fork($self, /)\n--\n\n"
-             "Send what is held now: a child process would send it too.");
+             "Send held bytes now: a child process would send them, too.");
 
 static PyObject *
 Loop__before_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -478,8 +478,8 @@ Loop__before_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (head->held.object == NULL) {
         Py_RETURN_NONE;
     }
-    /* It may be another thread that forks, which call_soon() refuses in debug
-     * mode: a connection that fails now would never be lost. */
+    /* If another thread forks, call_soon() raises in debug mode, and a
+     * connection that fails now would never be lost: so bypass it. */
     head->is_direct = true;
     int rc = al_loop_send_held(head);
     al_loop_update_direct(head);
@@ -491,8 +491,8 @@ Loop__before_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(Loop__send_held_doc,
              "_send_held($self, /)\n--\n\n"
-             "Send what the loops of this thread hold, before something that "
-             "others can see.");
+             "Send the bytes that the loops of this thread hold, before an "
+             "action that the\noutside sees.");
 
 static PyObject *
 Loop__send_held(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -505,8 +505,8 @@ Loop__send_held(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(Loop__after_fork_doc,
              "_after_fork($self, /)\n--\n\n"
-             "In a child process: have reactor state of its own, which the "
-             "parent does not see.");
+             "In a child process: drop the parent's epoll set and pipe; the "
+             "next poll makes\nnew ones.");
 
 static PyObject *
 Loop__after_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -566,16 +566,16 @@ al_loop_release(LoopObject *self)
 
     head->is_closed = true;
     al_loop_update_direct(head);
-    /* Each may run destructors, which find a closed loop. One that is closed
-     * already may have got a handle all the same, when what closed it was
-     * collected while the handle was made. */
+    /* Each of these calls may run finalisers, which find a closed loop. A loop
+     * that is closed already may still have got a handle: making the handle
+     * may have run the finaliser that closed the loop. */
     if (head->held.object != NULL) {
-        Py_DECREF(al_held_end(head)); /* whoever closes a loop in a step */
+        Py_DECREF(al_held_end(head)); /* a step has closed the loop */
     }
     al_ready_clear(head, &head->ready);
     al_timers_clear(head);
     al_fdwatch_close_all(head);
-    al_ready_clear(head, &head->ready); /* what they pushed all the same */
+    al_ready_clear(head, &head->ready); /* finalisers may have pushed */
     Py_CLEAR(head->current_task);
     Py_CLEAR(head->snapshot);
     Py_CLEAR(head->scratch);
