@@ -12,6 +12,7 @@
 #    include "net/pipe_transport.h"
 #    include "net/sock_transport.h"
 #    include "sched/timers.h"
+#    include "task/task.h"
 
 /* --- of a loop ------------------------------------------------------------ */
 
@@ -159,6 +160,22 @@ break_pipe(PyObject *op)
     TransportObject_CAST(op)->desc.object = NULL;
 }
 
+/* --- of a future or a task ------------------------------------------------ */
+
+static void
+break_future(PyObject *op)
+{
+    al_future_of(op)->state = AL_FUTURE_FINISHED;
+}
+
+/* Have it wait for a future that does not know. */
+static void
+break_task(PyObject *op)
+{
+    al_task_of(op)->fut_waiter =
+        al_future_new(al_loop_head_CAST(al_future_of(op)->loop));
+}
+
 /* --- for Python ----------------------------------------------------------- */
 
 static const struct {
@@ -181,6 +198,8 @@ static const struct {
     {"net/transport.c", 2, break_transport_protocol},
     {"net/sock_write.c", 1, break_sock_queue},
     {"net/sock_write.c", 3, break_sock_held},
+    {"task/future.c", 1, break_future},
+    {"task/task.c", 2, break_task},
     {"base/chunks.c", 1, break_chunks_places},
     {"base/chunks.c", 2, break_chunks_size},
     {"net/dgram_write.c", 1, break_dgram_writer},

@@ -134,6 +134,19 @@ READER = """
     loop = new_loop()
     loop.add_reader(ours, print)
 """
+FUTURE = """
+    loop = new_loop()
+    future = loop.create_future()
+    future.add_done_callback(print)
+    async def awaits():
+        return await future
+"""
+TASK = """
+    loop = new_loop()
+    async def step():
+        _core._break(*broken, asyncio.current_task())
+        await asyncio.sleep(0)
+"""
 BROKEN = [
     ("sched/timers.c", 1, LOOP + "timer = loop.call_later(100, nothing)", "loop", "loop.call_later(200, nothing)"),
     ("sched/timers.c", 2, LOOP + "loop.call_later(100, nothing)", "loop", "loop.call_later(200, nothing)"),
@@ -156,6 +169,14 @@ BROKEN = [
     ("net/transport.c", 2, STREAM, "transport", "transport.is_closing()"),
     ("net/sock_write.c", 1, STREAM, "transport", "transport.write(b'x')"),
     ("net/sock_write.c", 3, IN_PARTS.format(count=40, what="transport"), None, "loop.call_soon(write_and_break)"),
+    (
+        "task/future.c",
+        1,
+        FUTURE,
+        "future",
+        "future.done() or future.set_result(1); loop.run_until_complete(awaits())",
+    ),
+    ("task/task.c", 2, TASK, None, "loop.create_task(step())"),
     ("base/chunks.c", 1, STREAM + "transport.write(bytes(10_000_000))", "transport", "transport.is_closing()"),
     ("base/chunks.c", 2, STREAM + "transport.write(bytes(10_000_000))", "transport", "transport.is_closing()"),
     ("net/dgram_write.c", 1, DATAGRAMS, "transport", "transport.is_closing()"),

@@ -23,6 +23,17 @@
 #include "sched/handle.h"
 #include "sched/ready.h"
 
+#ifdef AL_DEBUG
+
+static void
+future_check(const al_future *self)
+{
+    AL_HOLDS(1, self->state == AL_FUTURE_PENDING ||
+                    (self->callback0 == NULL && self->callbacks == NULL));
+}
+
+#endif
+
 /* --- scheduling those who wait ------------------------------------------ */
 
 /* loop.call_soon(function, argument, context=context). -> new reference to
@@ -351,6 +362,7 @@ al_future_take(PyObject *op, PyObject **outcome)
 {
     al_future *self = al_future_of(op);
 
+    AL_CHECK(future_check, self);
     switch ((al_future_state)self->state) {
     case AL_FUTURE_FINISHED:
         if (AL_LIKELY(self->exception == NULL)) {

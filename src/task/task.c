@@ -14,6 +14,44 @@
 #include "task/registry.h"
 #include "task/type.h"
 
+#ifdef AL_DEBUG
+
+/* Whether a pending future of ours has a callback that wakes the task. */
+static bool
+task_is_awaiting(PyObject *op, const al_state *state, const al_future *future)
+{
+    PyObject *callback = future->callback0;
+    PyObject *others = future->callbacks;
+
+    if (callback != NULL && al_future_iter_task(callback, state) == op) {
+        return true;
+    }
+    for (Py_ssize_t i = 0; others != NULL && i < PyList_GET_SIZE(others); i++)
+    {
+        callback = PyTuple_GET_ITEM(PyList_GET_ITEM(others, i), 0);
+        if (al_future_iter_task(callback, state) == op) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+al_task_check(PyObject *op, al_state *state)
+{
+    const al_task *self = al_task_of(op);
+    PyObject *waiter = self->fut_waiter;
+
+    AL_HOLDS(2, waiter == NULL || self->future.state == AL_FUTURE_PENDING);
+    if (waiter != NULL && al_future_check_exact(state, waiter) &&
+        al_future_of(waiter)->state == AL_FUTURE_PENDING)
+    {
+        AL_HOLDS(2, task_is_awaiting(op, state, al_future_of(waiter)));
+    }
+}
+
+#endif
+
 /* --- making ------------------------------------------------------------- */
 
 /* Whether `coro` is a coroutine to asyncio: 1, 0, or -1. */

@@ -47,4 +47,10 @@ al_task_wakeup(PyObject *task, PyObject *future);
 AL_NODISCARD int
 al_task_init_type(PyObject *module);
 
+#ifdef AL_DEBUG
+/* After a step. */
+void
+al_task_check(PyObject *op, al_state *state);
+#endif
+
 #endif

@@ -570,6 +570,9 @@ al_task_run(al_loop_head *loop, PyObject *op)
             rc = -1;
         }
     }
+    if (rc == 0) {
+        AL_CHECK(al_task_check, op, loop->state);
+    }
     Py_DECREF(context);
     return AL_LIKELY(rc == 0) ? 0 : task_report(loop, op);
 }
