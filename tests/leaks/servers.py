@@ -48,7 +48,7 @@ async def clients():
     for _ in range(3):
         transport, protocol = await loop.create_connection(_Client, *address)
         transport.write(b"hello")
-        while len(protocol.received) < 5:
+        while len(protocol.received) < 5 and not protocol.lost.done():
             await asyncio.sleep(0)
         transport.close()
         await protocol.lost

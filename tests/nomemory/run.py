@@ -36,6 +36,7 @@ import gc
 import importlib.util
 import inspect
 import json
+import logging
 import os
 import pathlib
 import re
@@ -167,11 +168,19 @@ class Attempt:
         limit(0)
         if hook.in_a_row > 1:  # there may have been no memory to tell anybody
             return seen, failed, self.use(loop)
+        if is_stuck:
+            self.ask_futures()
         if "SystemError" in self.told:
             return seen, failed, "error"
         if is_stuck and "MemoryError" not in self.told and not raised:
             return seen, failed, "lost"
         return seen, failed, self.use(loop)
+
+    def ask_futures(self):
+        """Those that are done keep their exception for somebody who would ask if the scenario went on."""
+        for future in gc.get_objects():
+            if isinstance(future, asyncio.Future) and future.done() and not future.cancelled():
+                self.tell(future.exception())
 
     def use(self, loop):
         """What is wrong with the loop after all that, or None."""
@@ -237,6 +246,18 @@ def is_near(frames):
     return False
 
 
+class Telling(logging.Handler):
+    """Hears of exceptions what the exception handler of a loop that a scenario has made itself logs."""
+
+    def __init__(self, attempt):
+        super().__init__()
+        self.attempt = attempt
+
+    def emit(self, record):
+        if record.exc_info:
+            self.attempt.tell(record.exc_info[1])
+
+
 def child(function, kind, hook, point, traced, patience, pipe):
     """Write to the pipe a line of JSON with {"seen", "failed", "fault", "told"}."""
     os.dup2(pipe, 2)
@@ -245,6 +266,7 @@ def child(function, kind, hook, point, traced, patience, pipe):
     signal.signal(signal.SIGALRM, on_alarm)
     attempt = Attempt(function, kind)
     sys.unraisablehook = lambda unraisable: attempt.tell(unraisable.exc_value)
+    logging.getLogger("asyncio").addHandler(Telling(attempt))
     try:
         seen, failed, fault = attempt.fail(hook, point, traced, patience)
     except BaseException:
