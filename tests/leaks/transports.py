@@ -122,6 +122,7 @@ async def many_small_writes():
             transport.write(b"x")
         transport.writelines([b"x"] * 100)
         await asyncio.sleep(0)
+        peer.recv(1000)  # a Unix socket with so many messages is not writable, even if it would take more
         transport.close()
 
 
