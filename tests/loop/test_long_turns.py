@@ -57,7 +57,7 @@ PLACES = [COUNT * TURNS + i for i in (3, COUNT // 2, COUNT - 3)]
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_was_received(loop, run, pair, most, place):
+def test_readable_descriptor_is_found_within_a_long_turn(loop, run, pair, most, place):
     near, far = pair
 
     async def main():
@@ -73,7 +73,7 @@ def test_what_was_received(loop, run, pair, most, place):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_can_be_sent(loop, run, pair, most, place):
+def test_writable_descriptor_is_found_within_a_long_turn(loop, run, pair, most, place):
     near, far = pair
     sent = 0
     try:
@@ -232,7 +232,7 @@ def test_stop_lets_the_turn_end_and_no_more(loop):
     assert busy.ran == COUNT * (TURNS + 2)
 
 
-def test_what_ends_a_run_leaves_the_rest_queued(loop):
+def test_exception_that_ends_a_run_leaves_the_rest_queued(loop):
     def leave():
         raise SystemExit
 

@@ -108,7 +108,7 @@ async def sent(loop):
 
 
 @pytest.mark.parametrize("way", [written, written_eof, closed, datagram, piped, watched, sent])
-def test_what_the_loop_does_is_found_soon(loop, run, way):
+def test_event_after_an_action_of_the_loop_is_found_soon(loop, run, way):
     async def main():
         for _ in range(10):
             pairs = way(loop)
@@ -123,7 +123,7 @@ def test_what_the_loop_does_is_found_soon(loop, run, way):
     run(main())
 
 
-def test_what_others_send_is_found_within_some_turns(loop, run):
+def test_event_from_outside_is_found_within_some_turns(loop, run):
     """No more than a few turns go without a poll, however busy the loop is."""
 
     async def main():
@@ -141,7 +141,7 @@ def test_what_others_send_is_found_within_some_turns(loop, run):
     run(main())
 
 
-def test_what_comes_while_events_are_dealt_with_is_found_soon(loop, run):
+def test_event_during_another_one_is_found_soon(loop, run):
     """The turn after a poll that found something may go without one, but not two."""
 
     async def main():

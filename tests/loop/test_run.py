@@ -412,7 +412,7 @@ class TestClose:
             loop.run_until_complete(coro)
         coro.close()
 
-    def test_what_a_closed_loop_still_does(self, loop):
+    def test_methods_that_work_on_a_closed_loop(self, loop):
         loop.close()
         assert loop.time() > 0
         assert not loop.create_future().done()

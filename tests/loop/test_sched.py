@@ -193,7 +193,7 @@ class TestArguments:
         assert seen == [(1, 2)]
 
     @pytest.mark.parametrize("bad", [42, None, "text"])
-    def test_what_is_not_callable_fails_when_it_is_called(self, schedule, loop, turn, reports, bad):
+    def test_object_that_is_not_callable_fails_when_it_is_called(self, schedule, loop, turn, reports, bad):
         loop.set_debug(False)
         schedule(bad)
         turn()

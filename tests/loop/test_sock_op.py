@@ -116,7 +116,7 @@ def test_returns_by_stop_iteration(loop, pair):
 
 @pytest.mark.parametrize("started", [False, True])
 @pytest.mark.parametrize("thrown", [KeyError, KeyError("k")])
-def test_what_is_thrown_in_comes_out(loop, pair, call, started, thrown):
+def test_thrown_exception_comes_out(loop, pair, call, started, thrown):
     if started:
         call.send(None)
     with pytest.raises(KeyError):
