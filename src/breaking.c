@@ -8,6 +8,7 @@
 
 #    include "io/fdwatch.h"
 #    include "io/reactor.h"
+#    include "loop/sock_op.h"
 #    include "net/dgram_transport.h"
 #    include "net/pipe_transport.h"
 #    include "net/sock_transport.h"
@@ -176,6 +177,27 @@ break_task(PyObject *op)
         al_future_new(al_loop_head_CAST(al_future_of(op)->loop));
 }
 
+/* --- of a handle, or a call of a sock_* method ------------------------------ */
+
+static void
+break_handle(PyObject *op)
+{
+    HandleObject_CAST(op)->callback = NULL;
+}
+
+static void
+break_sock_op_end(PyObject *op)
+{
+    SockOpObject_CAST(op)->sock = NULL;
+    SockOpObject_CAST(op)->future = NULL;
+}
+
+static void
+break_sock_op_start(PyObject *op)
+{
+    SockOpObject_CAST(op)->is_started = false;
+}
+
 /* --- for Python ----------------------------------------------------------- */
 
 static const struct {
@@ -198,6 +220,9 @@ static const struct {
     {"net/transport.c", 2, break_transport_protocol},
     {"net/sock_write.c", 1, break_sock_queue},
     {"net/sock_write.c", 3, break_sock_held},
+    {"sched/handle.c", 1, break_handle},
+    {"loop/sock_op.c", 1, break_sock_op_end},
+    {"loop/sock_op.c", 2, break_sock_op_start},
     {"task/future.c", 1, break_future},
     {"task/task.c", 2, break_task},
     {"base/chunks.c", 1, break_chunks_places},

@@ -4,7 +4,7 @@
 
 #include "base/compat.h"
 
-/* _core._break(file, number, object): the object, a loop, transport, future or task, no
+/* _core._break(file, number, object): the object, a loop, transport, task or the like, no
  * longer has the invariant. What comes next is to abort the process. */
 PyObject *
 al_break(PyObject *module, PyObject *args);

@@ -141,6 +141,15 @@ FUTURE = """
     async def awaits():
         return await future
 """
+CALL = """
+    import socket
+    loop = new_loop()
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    call = loop.sock_recv_into(ours, bytearray(10))
+    task = loop.create_task(call)
+    loop.run_until_complete(asyncio.sleep(0))
+"""
 TASK = """
     loop = new_loop()
     async def step():
@@ -176,6 +185,9 @@ BROKEN = [
         "future",
         "future.done() or future.set_result(1); loop.run_until_complete(awaits())",
     ),
+    ("sched/handle.c", 1, LOOP + "handle = loop.call_soon(nothing)", "handle", ""),
+    ("loop/sock_op.c", 1, CALL, "call", "peer.send(b'x')"),
+    ("loop/sock_op.c", 2, CALL, "call", "peer.send(b'x')"),
     ("task/task.c", 2, TASK, None, "loop.create_task(step())"),
     ("base/chunks.c", 1, STREAM + "transport.write(bytes(10_000_000))", "transport", "transport.is_closing()"),
     ("base/chunks.c", 2, STREAM + "transport.write(bytes(10_000_000))", "transport", "transport.is_closing()"),

@@ -35,6 +35,20 @@
 #include "sched/report.h"
 #include "task/future.h"
 
+#ifdef AL_DEBUG
+
+static void
+sock_op_check_fields(const SockOpObject *self)
+{
+    AL_HOLDS(1, self->sock != NULL ||
+                    (self->argument == NULL && self->argument2 == NULL &&
+                     self->buffer.obj == NULL && self->iterator == NULL));
+    AL_HOLDS(2,
+             self->future == NULL || (self->is_started && self->sock != NULL));
+}
+
+#endif
+
 /* --- waiting ------------------------------------------------------------ */
 
 /* The watch of our descriptor if we are its entry, else NULL. */
@@ -97,6 +111,7 @@ sock_op_run(al_loop_head *loop, PyObject *op)
     SockOpObject *self = SockOpObject_CAST(op);
     PyObject *future = self->future;
 
+    AL_CHECK(sock_op_check_fields, self);
     /* After this was queued, the operation may have been replaced or
      * cancelled. Or it has its result already, and its task is about to
      * run. */

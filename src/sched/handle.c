@@ -37,6 +37,18 @@
 #include "sched/report.h"
 #include "sched/timers.h"
 
+#ifdef AL_DEBUG
+
+/* Of one that is in a queue, which the garbage collector does not clear. */
+static void
+handle_check(const HandleObject *self)
+{
+    AL_HOLDS(1, self->callback != NULL || self->is_cancelled);
+    AL_HOLDS(1, self->callback != NULL || self->count == 0);
+}
+
+#endif
+
 /* --- garbage collection ------------------------------------------------- */
 
 static inline void
@@ -517,6 +529,7 @@ al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
     HandleObject *self = HandleObject_CAST(handle);
     int rc = 0;
 
+    AL_CHECK(handle_check, self);
     PyObject *result = handle_call_in_context(self);
     if (AL_UNLIKELY(result == NULL)) {
         rc = handle_report(self);
