@@ -6,12 +6,13 @@ it was to show (src/cpython/layout.c).
 
 import _asyncio
 import asyncio
+import contextlib
 import contextvars
 import gc
 import sys
 import weakref
 from asyncio import events
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 _HAS_AWAITED_BY = sys.version_info >= (3, 14)
@@ -54,12 +55,11 @@ def _referent(op: object, kind: type) -> Any:
     return found
 
 
-def _exceptions() -> Iterator[Exception]:
-    """Give one that was raised. A generator's frame does not know, and so keep, that of its caller."""
+def _exception() -> Exception:
     try:
         raise ValueError("asyncloop learns where it is kept")
     except ValueError as exc:
-        yield exc
+        return exc
 
 
 def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
@@ -71,7 +71,7 @@ def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
     pending.add_done_callback(hash, context=other)
     result = object()
     finished.set_result(result)
-    (exc,) = _exceptions()
+    exc = _exception()
     failed.set_exception(exc)
     message = "asyncloop learns where a message is kept"
     cancelled.cancel(message)
@@ -146,6 +146,13 @@ def drop_specimens(specimens: list[tuple[Any, dict[str, Any]]]) -> None:
         specimen.cancel()
     for specimen, _ in specimens:
         specimen.get_loop().run()
+    for specimen, fields in specimens:  # tracebacks know our frames, which know specimens: each is let go of
+        if specimen.cancelled():
+            specimen._make_cancelled_error()
+        elif "exception" in fields:
+            with contextlib.suppress(ValueError):
+                specimen.result()
+            fields["exception"].__traceback__ = None
 
 
 def make_contexts() -> tuple[contextvars.Context, contextvars.Context, contextvars.Context]:

@@ -93,7 +93,10 @@ typedef struct {
 typedef struct {
     PyObject *loop; /* owned: the running one, or NULL */
     PyObject *task; /* owned: its current task, or NULL */
-    al_list tasks;  /* the head of the list of tasks, by their `node` */
+#    if PY_VERSION_HEX >= 0x030F0000
+    int generator_return_kind; /* not asyncio's */
+#    endif
+    al_list tasks; /* the head of the list of tasks, by their `node` */
 } al_thread_tasks;
 
 /* That of this thread, or NULL where it is not known. */

@@ -246,6 +246,16 @@ def is_near(frames):
     return False
 
 
+def is_near_crash(lines):
+    """Whether asyncloop's code has crashed, or what it has called with no code in Python between."""
+    for line in lines[:FEW_FRAMES]:
+        if "_core: " in line:
+            return True
+        if any(f"({name}+" in line for name in CALLS):
+            return False
+    return False
+
+
 class Telling(logging.Handler):
     """Hears of exceptions what the exception handler of a loop that a scenario has made itself logs."""
 
@@ -319,7 +329,7 @@ def try_once(function, kind, hook, point, traced, patience):
     what = "hang" if not has_ended else "crash"
     number = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "exit"
     text = re.sub(r"^(\S+_core\.\S+)\(\+(0x\w+)\).*", lambda m: locate(m[1], None, int(m[2], 16)), text, flags=re.M)
-    near = any("_core: " in line for line in text.splitlines()[:FEW_FRAMES])
+    near = is_near_crash(text.splitlines())
     return {"seen": point, "failed": 1, "fault": f"{what} {number}\n{text}", "told": [], "near": near}
 
 
