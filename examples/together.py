@@ -39,7 +39,7 @@ async def run_one(number, command, text):
             await child.stdin.drain()
         child.stdin.close()
         with contextlib.suppress(ConnectionError):
-            await child.stdin.wait_closed()
+            await asyncio.shield(child.stdin.wait_closed())  # Ctrl-C is not to cancel what the transport waits for
         await child.wait()
         await copying
     except asyncio.CancelledError:
