@@ -74,6 +74,8 @@ class Program(transport_programs.Program):
 
     def op_look(self):
         size = self.transport.get_write_buffer_size()
+        if self.is_lost:
+            size = 0  # stock goes on counting what abort() has dropped
         return self.transport.is_closing(), size if stock.DATAGRAMS_COUNT else size > 0
 
     # What the peer does.

@@ -180,6 +180,8 @@ class Program:
         self.transport.write(content(SIZES[size], seed))
 
     def op_writelines(self, sizes):
+        if self.transport.is_closing() and self.transport.get_write_buffer_size() == 0:
+            return  # from resume_writing(): stock's calls connection_lost() at once, and its caller has lost the loop
         if stock.WRITELINES_PAUSES and (stock.WRITELINES_OF_CLOSED or not self.transport.is_closing()):
             sizes = [size for size in sizes if SIZES[size] or stock.WRITELINES_DRAINS]
             self.transport.writelines([content(SIZES[size], size) for size in sizes])

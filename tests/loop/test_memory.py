@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 
 import pytest
+import stock
 
 LITTLE = 150_000  # bytes: free lists, and what is not worth giving back
 
@@ -333,7 +334,7 @@ def many(kind):
 
 
 async def drained(transport):
-    while transport.get_write_buffer_size():
+    while stock.unsent(transport):
         await asyncio.sleep(0.001)
     await asyncio.sleep(0.001)
 

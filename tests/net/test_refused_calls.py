@@ -14,7 +14,7 @@ REFUSALS = [errno.ENOSYS, errno.EPERM]
 PRELUDE = f"""
 import asyncio, errno, os, socket, sys
 sys.path[:] = [{os.path.dirname(failing.__file__)!r}, *{sys.path!r}]
-import failing
+import failing, stock
 
 class Datagrams(asyncio.DatagramProtocol):
     def __init__(self):
@@ -134,7 +134,7 @@ def test_error_of_a_firewall_does_not_disable_sendmmsg(refusing, kind):
                     read()
                     await asyncio.sleep(0.001)
             failing.begin()
-            while transport.get_write_buffer_size():
+            while stock.unsent(transport):
                 read()
                 await asyncio.sleep(0.001)
             read()

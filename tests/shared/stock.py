@@ -50,6 +50,13 @@ DATAGRAMS_COUNT = "_buffer_size +=" in inspect.getsource(selector_events._Select
 Before, it forgot what could not be sent in the second try, and 3.13 added 8 for each datagram and took nothing off.
 """
 
+
+def unsent(transport):
+    """Whether something of a transport waits to be sent, whatever get_write_buffer_size() says."""
+    buffer = getattr(transport, "_buffer", None)
+    return transport.get_write_buffer_size() > 0 if buffer is None else len(buffer) > 0
+
+
 # --- The loop -------------------------------------------------------------------------------------------------------
 
 SPOILS_THE_OUTER_RUN = "try:\n            self._run_forever_setup()" in inspect.getsource(
