@@ -40,8 +40,10 @@
 #define AL_HAS_AWAITED_BY (PY_VERSION_HEX >= 0x030E0000)
 /* The default name of a task is made when get_name() is called. */
 #define AL_TASK_NAMES_ARE_LATE (PY_VERSION_HEX >= 0x030C0000)
-/* Task.get_coro() may be called where __init__ has not run. */
-#define AL_GET_CORO_CHECKS (PY_VERSION_HEX >= 0x030C0000)
+/* Task.get_context(); and that and get_coro() may be called, in each release,
+ * where __init__ has not run. */
+#define AL_TASK_HAS_GET_CONTEXT (PY_VERSION_HEX >= 0x030C0000)
+#define AL_TASK_GETTERS_CHECK (PY_VERSION_HEX >= 0x030E0000)
 /* create_task() passes any keyword argument to the factory or to Task(). */
 #define AL_CREATE_TASK_KWARGS (Py_Version >= 0x030D0300)
 /* format_helpers._format_callback_source() takes debug=. */

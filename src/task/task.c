@@ -416,12 +416,13 @@ Task_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return rc < 0 ? NULL : PyBool_FromLong(rc);
 }
 
-#if !AL_GET_CORO_CHECKS
+#if !AL_TASK_GETTERS_CHECK
+
+/* asyncio's crash where __init__ has not run. */
 
 PyDoc_STRVAR(Task_get_coro_doc, "get_coro($self, /)\n--\n\n"
                                 "Return the coroutine.");
 
-/* asyncio's crashes where __init__ has not run. */
 static PyObject *
 Task_get_coro(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -430,6 +431,20 @@ Task_get_coro(PyObject *op, PyObject *Py_UNUSED(ignored))
     return Py_NewRef(coro != NULL ? coro : Py_None);
 }
 
+#    if AL_TASK_HAS_GET_CONTEXT
+
+PyDoc_STRVAR(Task_get_context_doc, "get_context($self, /)\n--\n\n"
+                                   "Return the context that it runs in.");
+
+static PyObject *
+Task_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *context = al_task_of(op)->context;
+
+    return Py_NewRef(context != NULL ? context : Py_None);
+}
+
+#    endif
 #endif
 
 /* --- type --------------------------------------------------------------- */
@@ -437,8 +452,11 @@ Task_get_coro(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyMethodDef Task_methods[] = {
     {"cancel", (PyCFunction)(void (*)(void))Task_cancel,
      METH_FASTCALL | METH_KEYWORDS, Task_cancel_doc},
-#if !AL_GET_CORO_CHECKS
+#if !AL_TASK_GETTERS_CHECK
     {"get_coro", Task_get_coro, METH_NOARGS, Task_get_coro_doc},
+#    if AL_TASK_HAS_GET_CONTEXT
+    {"get_context", Task_get_context, METH_NOARGS, Task_get_context_doc},
+#    endif
 #endif
     {NULL, NULL, 0, NULL}};
 

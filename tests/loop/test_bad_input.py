@@ -96,6 +96,7 @@ TASK_METHODS = [
     "get_name",
     "set_name",
     "get_stack",
+    *(["get_context"] if sys.version_info >= (3, 12) else []),
 ]
 
 
