@@ -81,7 +81,8 @@ class TestTransports:
             await asyncio.sleep(0.001)
 
         run(main())
-        assert seen == ["creator", *(["made"] * 3 if is_ours else ["creator", "resumer", "closer"])]
+        has_one = is_ours or sys.version_info >= (3, 15)
+        assert seen == ["creator", *(["made"] * 3 if has_one else ["creator", "resumer", "closer"])]
 
     def test_methods_of_a_socket_class_are_not_called(self, run, loop, pair, is_ours):
         called = set()

@@ -5,6 +5,7 @@ allocator, whoever then uses what was freed crashes.
 """
 
 import asyncio
+import sys
 import textwrap
 
 import pytest
@@ -195,7 +196,9 @@ def ends(script):
 
 
 @pytest.mark.parametrize("objects", OBJECTS)
-def test_with(ends, objects):
+def test_with(ends, objects, kind):
+    if (kind, objects) == ("asyncio", "iterators") and sys.version_info[:2] == (3, 12):
+        pytest.skip("asyncio's own iterator crashes the collector at the end of 3.12")
     ends(OBJECTS[objects], KEPT_BY["a coroutine's class"])
 
 
