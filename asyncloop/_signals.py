@@ -74,7 +74,7 @@ class _Wakeup:
             self.in_use.append(self)
 
     def move(self, fd: int) -> None:
-        """Make CPython write to `fd`, if it still writes to our descriptor."""
+        """Make CPython write to `fd`, unless other code has set a descriptor since."""
         closed, self.fd = self.fd, fd
         for other in self.in_use:
             if other.previous == closed:

@@ -23,6 +23,13 @@
 #define AL_COLD __attribute__((noinline, cold)) /* a function seldom called */
 #define AL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* What Python sees of a field or an argument that may be NULL: borrowed. */
+static inline PyObject *
+al_or_none(PyObject *op)
+{
+    return op == NULL ? Py_None : op;
+}
+
 /* --- asyncio's behaviour by version --------------------------------------
  *
  * If a patch release made the change, test the version of the running

@@ -35,13 +35,3 @@ al_error_set_errno_message(int errnum, const char *format, ...)
     }
     return NULL;
 }
-
-void
-al_error_set_from(PyObject *cause, PyObject *type, const char *message)
-{
-    PyErr_SetString(type, message);
-    PyObject *exc = PyErr_GetRaisedException();
-    PyException_SetCause(exc, Py_NewRef(cause)); /* steals */
-    PyException_SetContext(exc, cause);          /* steals */
-    PyErr_SetRaisedException(exc);
-}

@@ -28,9 +28,4 @@ al_error_set_errno(int errnum);
 PyObject *
 al_error_set_errno_message(int errnum, const char *format, ...);
 
-/* Set RuntimeError, TypeError ... from the exception `exc` as its cause and
- * context, as `raise type(message) from exc` does; steals `exc`. */
-void
-al_error_set_from(PyObject *exc, PyObject *type, const char *message);
-
 #endif

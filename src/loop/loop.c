@@ -184,7 +184,7 @@ Loop_get__task_factory(PyObject *op, void *Py_UNUSED(closure))
 {
     PyObject *factory = al_loop_head_CAST(op)->task_factory;
 
-    return Py_NewRef(factory != NULL ? factory : Py_None);
+    return Py_NewRef(al_or_none(factory));
 }
 
 static int
@@ -200,7 +200,7 @@ Loop_get__current_handle(PyObject *op, void *Py_UNUSED(closure))
 {
     PyObject *handle = al_loop_head_CAST(op)->current_handle;
 
-    return Py_NewRef(handle != NULL ? handle : Py_None);
+    return Py_NewRef(al_or_none(handle));
 }
 
 static int

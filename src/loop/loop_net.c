@@ -107,18 +107,12 @@ typedef union {
     PyObject *all[8];
 } net_serving;
 
-static inline PyObject *
-net_or_none(PyObject *argument)
-{
-    return argument == NULL ? Py_None : argument;
-}
-
 /* The protocol factory for connections: the given one, or one that puts TLS
  * around it. -> new reference, or NULL with an exception set. */
 static PyObject *
 net_make_factory(PyObject *loop, const net_serving *given)
 {
-    int is_tls = PyObject_IsTrue(net_or_none(given->sslcontext));
+    int is_tls = PyObject_IsTrue(al_or_none(given->sslcontext));
 
     if (is_tls < 0) {
         return NULL;
@@ -128,8 +122,8 @@ net_make_factory(PyObject *loop, const net_serving *given)
     }
     return PyObject_CallMethod(loop, "_tls_factory", "OOOO",
                                given->protocol_factory, given->sslcontext,
-                               net_or_none(given->ssl_handshake_timeout),
-                               net_or_none(given->ssl_shutdown_timeout));
+                               al_or_none(given->ssl_handshake_timeout),
+                               al_or_none(given->ssl_shutdown_timeout));
 }
 
 static PyObject *

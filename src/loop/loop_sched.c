@@ -273,7 +273,7 @@ sched_call_at_overridden(al_loop_head *head, double when,
         for (Py_ssize_t i = 0; i < call->nargs; i++) {
             stack[total++] = call->args[i];
         }
-        stack[total] = call->context != NULL ? call->context : Py_None;
+        stack[total] = al_or_none(call->context);
         handle =
             PyObject_VectorcallMethod(head->state->names.call_at, stack, total,
                                       head->state->context_kwnames);

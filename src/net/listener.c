@@ -161,10 +161,10 @@ listener_log(ListenerObject *self, PyObject *transport)
     PyObject *address = PyObject_CallMethod(transport, "get_extra_info", "O",
                                             state->names.peername);
     if (address != NULL) {
-        result = PyObject_CallMethod(
-            state->imports.logger, "debug", "sOOO",
-            "%r got a new connection from %r: %r",
-            self->server == NULL ? Py_None : self->server, address, transport);
+        result =
+            PyObject_CallMethod(state->imports.logger, "debug", "sOOO",
+                                "%r got a new connection from %r: %r",
+                                al_or_none(self->server), address, transport);
         Py_DECREF(address);
     }
     if (result == NULL) {

@@ -287,8 +287,7 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
     /* Own the loop: connection_lost() may call this function, which sets
      * self->loop to NULL. */
     al_loop_head *loop = al_loop_head_CAST(Py_NewRef((PyObject *)self->loop));
-    PyObject *exc =
-        Py_NewRef(self->lost_exc == NULL ? Py_None : self->lost_exc);
+    PyObject *exc = Py_NewRef(al_or_none(self->lost_exc));
     rc = al_transport_enter(self);
     if (rc == 0) {
         rc = al_transport_leave(self, al_protocol_connection_lost(
@@ -369,7 +368,7 @@ al_transport_py_get_protocol(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     PyObject *protocol = TransportObject_CAST(op)->protocol.object;
 
-    return Py_NewRef(protocol == NULL ? Py_None : protocol);
+    return Py_NewRef(al_or_none(protocol));
 }
 
 PyObject *
@@ -524,7 +523,7 @@ Transport_get_loop(PyObject *op, void *Py_UNUSED(closure))
 {
     PyObject *loop = (PyObject *)TransportObject_CAST(op)->loop;
 
-    return Py_NewRef(loop == NULL ? Py_None : loop);
+    return Py_NewRef(al_or_none(loop));
 }
 
 static PyObject *

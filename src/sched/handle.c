@@ -330,8 +330,7 @@ static PyObject *
 handle_failure_message(HandleObject *self)
 {
     al_state *state = self->loop->state;
-    PyObject *callback =
-        Py_NewRef(self->callback != NULL ? self->callback : Py_None);
+    PyObject *callback = Py_NewRef(al_or_none(self->callback));
     PyObject *arguments = al_handle_arguments(self);
     if (arguments == NULL) {
         Py_DECREF(callback);

@@ -205,7 +205,7 @@ Handle_get__callback(PyObject *op, void *Py_UNUSED(closure))
 {
     PyObject *callback = HandleObject_CAST(op)->callback;
 
-    return Py_NewRef(callback != NULL ? callback : Py_None);
+    return Py_NewRef(al_or_none(callback));
 }
 
 static PyObject *

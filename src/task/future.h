@@ -90,7 +90,7 @@ al_future_cancel_msg(PyObject *op)
 {
     PyObject *message = al_future_of(op)->cancel_msg;
 
-    return Py_NewRef(message != NULL ? message : Py_None);
+    return Py_NewRef(al_or_none(message));
 }
 
 /* Replace it; `message` is borrowed. */

@@ -275,7 +275,7 @@ FutureIter_get_self(PyObject *op, void *Py_UNUSED(closure))
 {
     PyObject *task = FutureIterObject_CAST(op)->task;
 
-    return Py_NewRef(task != NULL ? task : Py_None);
+    return Py_NewRef(al_or_none(task));
 }
 
 /* --- Python: lifetime --------------------------------------------------- */

@@ -65,7 +65,7 @@ Future_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     {
         return NULL;
     }
-    int rc = al_future_cancel(op, message != NULL ? message : Py_None, NULL);
+    int rc = al_future_cancel(op, al_or_none(message), NULL);
     return rc < 0 ? NULL : PyBool_FromLong(rc);
 }
 

@@ -112,7 +112,7 @@ registry_find(al_state *state, PyObject *loop)
 AL_COLD static PyObject *
 registry_swap(al_state *state, PyObject *loop, PyObject *task)
 {
-    PyObject *stack[2] = {loop, task != NULL ? task : Py_None};
+    PyObject *stack[2] = {loop, al_or_none(task)};
 
     return PyObject_Vectorcall(state->swap_current_task, stack, 2, NULL);
 }
@@ -250,7 +250,7 @@ al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
     if (registry_get(place, state, loop, &previous) < 0) {
         return NULL;
     }
-    previous = Py_NewRef(previous != NULL ? previous : Py_None);
+    previous = Py_NewRef(al_or_none(previous));
     if (registry_set(place, state, loop, task != Py_None ? task : NULL) < 0) {
         Py_CLEAR(previous);
     }
@@ -368,7 +368,7 @@ registry_leave(al_loop_head *loop, PyObject **task)
     int rc = registry_replace(loop, *task, NULL, &current);
     if (AL_UNLIKELY(rc == 0)) {
         PyErr_Format(PyExc_RuntimeError, REGISTRY_REFUSES_TO_LEAVE, *task,
-                     current != NULL ? current : Py_None);
+                     al_or_none(current));
     }
     return rc > 0 ? 0 : -1;
 }

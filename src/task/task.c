@@ -412,7 +412,7 @@ Task_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     {
         return NULL;
     }
-    int rc = al_task_cancel(op, message != NULL ? message : Py_None);
+    int rc = al_task_cancel(op, al_or_none(message));
     return rc < 0 ? NULL : PyBool_FromLong(rc);
 }
 
@@ -428,7 +428,7 @@ Task_get_coro(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     PyObject *coro = al_task_of(op)->coro;
 
-    return Py_NewRef(coro != NULL ? coro : Py_None);
+    return Py_NewRef(al_or_none(coro));
 }
 
 #    if AL_TASK_HAS_GET_CONTEXT
@@ -441,7 +441,7 @@ Task_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     PyObject *context = al_task_of(op)->context;
 
-    return Py_NewRef(context != NULL ? context : Py_None);
+    return Py_NewRef(al_or_none(context));
 }
 
 #    endif

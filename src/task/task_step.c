@@ -330,7 +330,7 @@ task_throw(al_state *state, PyObject *coro, PyObject *exc, PyObject **result)
         return PYGEN_ERROR;
     }
     PyObject *value = ((PyStopIterationObject *)stop)->value;
-    *result = Py_NewRef(value != NULL ? value : Py_None);
+    *result = Py_NewRef(al_or_none(value));
     Py_DECREF(stop);
     return PYGEN_RETURN;
 }
@@ -348,7 +348,7 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
     if (AL_UNLIKELY(self->future.state != AL_FUTURE_PENDING)) {
         PyErr_Format(state->imports.InvalidStateError,
                      AL_STEP_NAME "(): already done: %R %R", op,
-                     exc != NULL ? exc : Py_None);
+                     al_or_none(exc));
         Py_XDECREF(exc);
         return -1;
     }

@@ -177,7 +177,7 @@ tls_do_handshake(SSLProtocolObject *self)
     }
     PyObject *result = PyObject_CallMethodOneArg(
         (PyObject *)self, state->names._on_handshake_complete,
-        exc == NULL ? Py_None : exc);
+        al_or_none(exc));
     Py_XDECREF(exc);
     if (result == NULL) {
         return -1;
