@@ -1,25 +1,25 @@
-/* future.c - the state of a Future: its outcome and who waits for it.
+/* future.c - the state of a Future: its outcome and its callbacks.
  *
  *     set_result() -----> FINISHED --+
- *     set_exception() --> FINISHED --+-> future_schedule(): each callback by
- *     cancel() ---------> CANCELLED -+   call_soon, each waiting Task as itself
+ *     set_exception() --> FINISHED --+-> future_schedule(): call_soon() of
+ *     cancel() ---------> CANCELLED -+   callbacks, push of waiting Tasks
  *
  * Invariants
- *   (1) Those who wait are taken out in the moment the state changes, and only
- *       then scheduled, as that may run anything.
- *   (2) A waiting Task is a callback: the iterator that it awaits with
- *       (future_iter.c). To asyncio that is a callable as others are; here the
- *       Task itself goes to the ready queue.
- *   (3) The state and the other fields change together, and only by
- *       future_end() and al_future_init(), or by asyncio's own code. Neither
- *       drops a reference before all fields are right: a finaliser that runs
- *       then may use the future, even call __init__ on it, and nothing that it
- *       does is undone afterwards.
- *   (4) Any call into Python may call __init__ on the future again. Whoever
- *       makes such a call holds what it uses, and reads the future's fields
- *       anew afterwards. */
+ *   (1) Only a pending future has callbacks. They are taken out when the state
+ *       changes, and scheduled after that: scheduling may run anything.
+ *   (2) The callback of a waiting Task is the iterator that the Task awaits
+ *       with (future_iter.c). asyncio's code calls it like any callable. We
+ *       push the Task itself to the ready queue instead.
+ *   (3) The state and the other fields change together, in future_end(), in
+ *       al_future_init() and in asyncio's own code. Old references are dropped
+ *       after that. So a finaliser may use the future, and even call __init__
+ *       on it, and nothing that it does is undone.
+ *   (4) Any call into Python may call __init__ on the future again. So a
+ *       function that makes such a call owns what it uses, and reads the
+ *       fields again afterwards. */
 #include "task/future.h"
 
+#include "base/call.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 
@@ -34,13 +34,13 @@ future_check(const al_future *self)
 
 #endif
 
-/* --- scheduling those who wait ------------------------------------------ */
+/* --- scheduling callbacks ------------------------------------------------ */
 
-/* loop.call_soon(function, argument, context=context). -> new reference to
- * what it returns, or NULL with an exception set. */
+/* Call loop.call_soon(function, argument, context=context). -> new reference,
+ * or NULL with an exception set. */
 static PyObject *
-future_call_method_soon(PyObject *op, PyObject *function, PyObject *argument,
-                        PyObject *context)
+future_call_call_soon(PyObject *op, PyObject *function, PyObject *argument,
+                      PyObject *context)
 {
     al_state *state = al_future_state_of(op);
 
@@ -48,12 +48,9 @@ future_call_method_soon(PyObject *op, PyObject *function, PyObject *argument,
         return NULL;
     }
     PyObject *loop = Py_NewRef(al_future_of(op)->loop); /* by (4) */
-    PyObject *stack[4] = {loop, function, argument, Py_NewRef(context)};
-    size_t nargs = 3;
-    if (argument == NULL) {
-        stack[2] = context;
-        nargs = 2;
-    }
+    PyObject *stack[4] = {loop, function, argument, NULL};
+    size_t nargs = argument == NULL ? 2 : 3;
+    stack[nargs] = Py_NewRef(context);
     PyObject *handle = PyObject_VectorcallMethod(
         state->names.call_soon, stack, nargs, state->context_kwnames);
     Py_DECREF(context);
@@ -66,29 +63,21 @@ al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
                     PyObject *context)
 {
     al_loop_head *loop = al_future_direct_loop(al_future_of(op));
-    PyObject *handle;
 
-    if (AL_LIKELY(loop != NULL)) {
-        /* Before 3.12 making a handle may collect garbage: by (4). */
-        Py_INCREF(loop);
-        /* As in call_soon(), None is a copy of the context of this moment. */
-        handle =
-            al_handle_call_soon(loop, function, &argument, argument != NULL,
-                                context != Py_None ? context : NULL);
-        Py_DECREF(loop);
+    if (AL_UNLIKELY(loop == NULL)) {
+        return al_call_finish(
+            future_call_call_soon(op, function, argument, context));
     }
-    else {
-        handle = future_call_method_soon(op, function, argument, context);
-    }
-    if (handle == NULL) {
-        return -1;
-    }
-    Py_DECREF(handle);
-    return 0;
+    Py_INCREF(loop); /* by (4): before 3.12 this may collect garbage */
+    /* As in call_soon(), None means a copy of the current context. */
+    PyObject *handle =
+        al_handle_call_soon(loop, function, &argument, argument != NULL,
+                            context != Py_None ? context : NULL);
+    Py_DECREF(loop);
+    return al_call_finish(handle);
 }
 
-/* Schedule one callback, a Task by (2) as itself: 0, or -1 with an exception
- * set. */
+/* Schedule one callback, or by (2) a Task. 0, or -1 with an exception set. */
 static inline int
 future_schedule_one(PyObject *op, PyObject *callback, PyObject *context)
 {
@@ -96,7 +85,7 @@ future_schedule_one(PyObject *op, PyObject *callback, PyObject *context)
 
     if (AL_LIKELY(loop != NULL)) {
         PyObject *task = al_future_iter_task(callback, loop->state);
-        /* By (4) it may be another loop than the task's now. */
+        /* By (4) the future may have another loop than the task now. */
         if (AL_LIKELY(task != NULL &&
                       al_future_of(task)->loop == (PyObject *)loop))
         {
@@ -106,50 +95,51 @@ future_schedule_one(PyObject *op, PyObject *callback, PyObject *context)
     return al_future_call_soon(op, callback, op, context);
 }
 
-/* Those who waited for a future that is done: its fields, owned. */
+/* The callbacks that a future had, with all references of the three fields. */
 typedef struct {
     PyObject *callback0;
     PyObject *context0;
     PyObject *callbacks;
-} future_waiters;
+} future_callbacks;
 
-static inline future_waiters
-future_waiters_of(const al_future *self)
+static inline future_callbacks
+future_callbacks_of(const al_future *self)
 {
-    return (future_waiters){self->callback0, self->context0, self->callbacks};
+    return (future_callbacks){self->callback0, self->context0,
+                              self->callbacks};
 }
 
 static void
-future_drop_waiters(const future_waiters *waiters)
+future_drop_callbacks(const future_callbacks *old)
 {
-    Py_XDECREF(waiters->callback0);
-    Py_XDECREF(waiters->context0);
-    Py_XDECREF(waiters->callbacks);
+    Py_XDECREF(old->callback0);
+    Py_XDECREF(old->context0);
+    Py_XDECREF(old->callbacks);
 }
 
-/* As in asyncio, a call_soon() that raises drops the rest, and so does one that
- * initialises the future again: nobody waits for the new one. */
+/* Stop, as asyncio does, when a call_soon() raises. Stop also when one has
+ * called __init__ on the future: the rest was added before that. */
 static int
-future_schedule_all(PyObject *op, const future_waiters *waiters)
+future_schedule_all(PyObject *op, const future_callbacks *old)
 {
     al_future *self = al_future_of(op);
 
     if (AL_UNLIKELY(self->state == AL_FUTURE_PENDING)) {
         return 0; /* by (4) */
     }
-    if (waiters->callback0 != NULL &&
-        future_schedule_one(op, waiters->callback0, waiters->context0) < 0)
+    if (old->callback0 != NULL &&
+        future_schedule_one(op, old->callback0, old->context0) < 0)
     {
         return -1;
     }
-    if (AL_LIKELY(waiters->callbacks == NULL)) {
+    if (AL_LIKELY(old->callbacks == NULL)) {
         return 0;
     }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(waiters->callbacks); i++) {
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(old->callbacks); i++) {
         if (AL_UNLIKELY(self->state == AL_FUTURE_PENDING)) {
             return 0;
         }
-        PyObject *pair = PyList_GET_ITEM(waiters->callbacks, i);
+        PyObject *pair = PyList_GET_ITEM(old->callbacks, i);
         if (future_schedule_one(op, PyTuple_GET_ITEM(pair, 0),
                                 PyTuple_GET_ITEM(pair, 1)) < 0)
         {
@@ -159,51 +149,47 @@ future_schedule_all(PyObject *op, const future_waiters *waiters)
     return 0;
 }
 
-/* Schedule everybody, in the order they came. Takes their references. */
+/* Schedule the callbacks (stolen) in the order in which they were added. */
 static inline int
-future_schedule(PyObject *op, future_waiters waiters)
+future_schedule(PyObject *op, future_callbacks old)
 {
-    if (waiters.callback0 == NULL && waiters.callbacks == NULL) {
+    if (old.callback0 == NULL && old.callbacks == NULL) {
         return 0;
     }
-    int rc = future_schedule_all(op, &waiters);
-    future_drop_waiters(&waiters);
+    int rc = future_schedule_all(op, &old);
+    future_drop_callbacks(&old);
     return rc;
 }
 
-/* --- becoming done ------------------------------------------------------ */
+/* --- setting the outcome ------------------------------------------------- */
 
-/* PENDING -> `state`; the caller has set, or sets at once, the outcome.
- * -> those who waited, to be handed to future_schedule(). */
-static inline future_waiters
+/* PENDING -> `state`; the caller has set the outcome, or sets it at once.
+ * -> the callbacks, for future_schedule(). */
+static inline future_callbacks
 future_end(al_future *self, al_future_state state)
 {
-    future_waiters waiters = future_waiters_of(self);
+    future_callbacks old = future_callbacks_of(self);
 
     assert(self->state == AL_FUTURE_PENDING);
     self->state = state;
     self->callback0 = self->context0 = self->callbacks = NULL;
-    return waiters; /* (1) */
+    return old; /* (1) */
 }
 
-/* asyncio.Future.<name>(op[, argument]), which does what is rare and raises what
- * is wrong. 0, or -1 with an exception set. */
+/* Call asyncio.Future.<name>(op[, argument]), in rare cases and to raise the
+ * errors that asyncio raises. 0, or -1 with an exception set. */
 static int
 future_call_stock(PyObject *op, const char *name, PyObject *argument)
 {
     al_state *state = al_future_state_of(op);
 
-    if (state == NULL) {
-        return -1;
-    }
-    PyObject *result =
-        PyObject_CallMethod(state->imports.asyncio_Future, name,
-                            argument != NULL ? "OO" : "O", op, argument);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return state == NULL ? -1
+                         : al_call_finish(PyObject_CallMethod(
+                               state->imports.asyncio_Future, name,
+                               argument != NULL ? "OO" : "O", op, argument));
 }
 
-/* Whether it waits for its outcome, and __init__ has run. */
+/* Whether the outcome may be set: it is not yet, and __init__ has run. */
 static inline bool
 future_is_pending(const al_future *self)
 {
@@ -218,11 +204,11 @@ al_future_set_result(PyObject *op, PyObject *result)
     if (!future_is_pending(self)) {
         return future_call_stock(op, "set_result", result);
     }
-    PyObject *old = self->result; /* NULL, but for what asyncio's code left */
+    PyObject *old = self->result; /* asyncio's code may have left one here */
     self->result = Py_NewRef(result);
-    future_waiters waiters = future_end(self, AL_FUTURE_FINISHED);
+    future_callbacks callbacks = future_end(self, AL_FUTURE_FINISHED);
     Py_XDECREF(old);
-    return future_schedule(op, waiters);
+    return future_schedule(op, callbacks);
 }
 
 int
@@ -230,7 +216,8 @@ al_future_set_exception(PyObject *op, PyObject *exception)
 {
     al_future *self = al_future_of(op);
 
-    /* StopIteration would end the coroutine that awaits. */
+    /* asyncio replaces or refuses StopIteration: it would end the coroutine
+     * that awaits. */
     if (!future_is_pending(self) || !PyExceptionInstance_Check(exception) ||
         AL_UNLIKELY(
             PyErr_GivenExceptionMatches(exception, PyExc_StopIteration)))
@@ -242,8 +229,9 @@ al_future_set_exception(PyObject *op, PyObject *exception)
     if (future_schedule(op, future_end(self, AL_FUTURE_FINISHED)) < 0) {
         return -1;
     }
-    /* __init__ may have come again. */
-    self->log_tb = al_future_has_failed(self);
+    /* By (4) the future may be pending again, or have a result. */
+    self->log_tb =
+        self->state == AL_FUTURE_FINISHED && self->exception != NULL;
     return 0;
 }
 
@@ -264,33 +252,28 @@ al_future_cancel(PyObject *op, PyObject *message, PyObject *exc)
         old_exc = self->cancelled_exc;
         self->cancelled_exc = exc;
     }
-    future_waiters waiters = future_end(self, AL_FUTURE_CANCELLED);
+    future_callbacks callbacks = future_end(self, AL_FUTURE_CANCELLED);
     Py_XDECREF(old_message);
     Py_XDECREF(old_exc);
-    return future_schedule(op, waiters) < 0 ? -1 : 1;
+    return future_schedule(op, callbacks) < 0 ? -1 : 1;
 }
 
-/* --- the same for futures of any make ----------------------------------- */
+/* --- the same for futures of any type ------------------------------------ */
 
 /* Call future.<method>(value) unless future.done(): 0, or -1. */
 static int
-future_settle_foreign(PyObject *future, const char *method, PyObject *value)
+future_set_foreign_outcome(PyObject *future, const char *method,
+                           PyObject *value)
 {
-    PyObject *done = PyObject_CallMethod(future, "done", NULL);
-    if (done == NULL) {
-        return -1;
-    }
-    int is_done = PyObject_IsTrue(done);
-    Py_DECREF(done);
+    int is_done = al_call_is_true(PyObject_CallMethod(future, "done", NULL));
+
     if (is_done != 0) {
         return is_done < 0 ? -1 : 0;
     }
-    PyObject *result = PyObject_CallMethod(future, method, "(O)", value);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return al_call_finish(PyObject_CallMethod(future, method, "(O)", value));
 }
 
-/* Whether `op`, an object of any type, is exactly a Future or Task of ours. */
+/* Whether `op`, an object of any type, is exactly our Future or Task. */
 static bool
 future_is_ours(PyObject *op)
 {
@@ -303,7 +286,7 @@ int
 al_future_resolve(PyObject *op, PyObject *result)
 {
     if (AL_UNLIKELY(!future_is_ours(op))) {
-        return future_settle_foreign(op, "set_result", result);
+        return future_set_foreign_outcome(op, "set_result", result);
     }
     return al_future_is_done(op) ? 0 : al_future_set_result(op, result);
 }
@@ -312,12 +295,12 @@ int
 al_future_fail(PyObject *op, PyObject *exception)
 {
     if (AL_UNLIKELY(!future_is_ours(op))) {
-        return future_settle_foreign(op, "set_exception", exception);
+        return future_set_foreign_outcome(op, "set_exception", exception);
     }
     return al_future_is_done(op) ? 0 : al_future_set_exception(op, exception);
 }
 
-/* --- taking the outcome ------------------------------------------------- */
+/* --- getting the outcome ------------------------------------------------- */
 
 PyObject *
 al_future_make_cancelled_error(PyObject *op)
@@ -343,8 +326,8 @@ al_future_make_cancelled_error(PyObject *op)
     return exc;
 }
 
-/* The traceback is given to the first who takes the exception: from then on
- * each raise begins a new one, instead of adding to one that grows. */
+/* Give the exception its traceback when the outcome is got for the first time.
+ * Later there is none, or each raise would make the same traceback longer. */
 static int
 future_restore_traceback(al_future *self)
 {
@@ -385,9 +368,9 @@ al_future_take(PyObject *op, PyObject **outcome)
     return future_call_stock(op, "result", NULL);
 }
 
-/* --- who waits ---------------------------------------------------------- */
+/* --- adding a callback --------------------------------------------------- */
 
-/* The second, and whoever comes to a future that is done. */
+/* Add a callback by asyncio's own method: its second, or to a done future. */
 static int
 future_add_callback_as_stock(PyObject *op, PyObject *callback,
                              PyObject *context)
@@ -398,10 +381,8 @@ future_add_callback_as_stock(PyObject *op, PyObject *callback,
         return -1;
     }
     PyObject *stack[] = {state->imports.asyncio_Future, op, callback, context};
-    PyObject *result = PyObject_VectorcallMethod(
-        state->names.add_done_callback, stack, 3, state->context_kwnames);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return al_call_finish(PyObject_VectorcallMethod(
+        state->names.add_done_callback, stack, 3, state->context_kwnames));
 }
 
 int
@@ -419,7 +400,7 @@ al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context)
     return 0;
 }
 
-/* --- beginning and end -------------------------------------------------- */
+/* --- making and initialising --------------------------------------------- */
 
 PyObject *
 al_future_new(al_loop_head *loop)
@@ -448,13 +429,13 @@ al_future_make(al_loop_head *loop)
     return op;
 }
 
-/* Let go of all that a future had. */
+/* Drop all references that a future had. */
 static void
 future_drop(const al_future *old)
 {
-    const future_waiters waiters = future_waiters_of(old);
+    const future_callbacks callbacks = future_callbacks_of(old);
 
-    future_drop_waiters(&waiters);
+    future_drop_callbacks(&callbacks);
     Py_XDECREF(old->exception);
     Py_XDECREF(old->exception_tb);
     Py_XDECREF(old->result);
@@ -464,13 +445,10 @@ future_drop(const al_future *old)
     Py_XDECREF(old->loop);
 }
 
-/* Put `fields` in the place of what a future has; NULL: as before __init__. */
+/* Copy the fields that __init__ sets. */
 static void
-future_replace(al_future *self, const al_future *fields)
+future_copy_fields(al_future *self, const al_future *from)
 {
-    static const al_future nothing = {.state = AL_FUTURE_PENDING};
-    const al_future *from = fields != NULL ? fields : &nothing;
-
     self->loop = from->loop;
     self->callback0 = from->callback0;
     self->context0 = from->context0;
@@ -486,22 +464,23 @@ future_replace(al_future *self, const al_future *fields)
     self->blocking = from->blocking;
 }
 
-/* asyncio's own __init__ drops what the future had one by one, and crashes if
- * finalisers initialise it again meanwhile. So it gets an empty one. */
+/* asyncio's __init__ drops the fields one by one, and crashes if a finaliser
+ * calls __init__ meanwhile. So the fields are emptied first. */
 int
 al_future_init(PyObject *op, PyObject *args, PyObject *kwargs, al_state *state)
 {
     PyTypeObject *base = (PyTypeObject *)state->imports.asyncio_Future;
     al_future *self = al_future_of(op);
     const al_future old = *self;
+    static const al_future empty = {.state = AL_FUTURE_PENDING};
 
     if (AL_INITIALISES_ONCE || AL_LIKELY(old.loop == NULL)) {
         return base->tp_init(op, args, kwargs);
     }
-    future_replace(self, NULL);
+    future_copy_fields(self, &empty);
     int rc = base->tp_init(op, args, kwargs);
     if (rc < 0 && self->loop == NULL) {
-        future_replace(self, &old); /* nothing has come of it */
+        future_copy_fields(self, &old); /* __init__ has set nothing */
     }
     else {
         future_drop(&old);

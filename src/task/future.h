@@ -1,7 +1,7 @@
 /* future.h - asyncloop.Future, and the part of a Task that is a Future.
  *
- * Both keep their state in the fields of asyncio's own classes (task/type.c) and
- * inherit what is not here: attributes, repr(), finalisers. What is here is what
+ * Both keep their state in asyncio's own structs (cpython/layout.h), and
+ * inherit attributes, repr() and finalisers (type.c). This file declares what
  * has to be fast, and what wakes a task without a handle. */
 #ifndef AL_TASK_FUTURE_H
 #define AL_TASK_FUTURE_H
@@ -15,8 +15,8 @@ al_future_of(PyObject *op)
     return (al_future *)op;
 }
 
-/* Whether `op` is exactly our Future or Task, whose methods nobody has
- * overridden: C code may work on its state. */
+/* Whether `op` is exactly our Future or Task, not an object of a subclass:
+ * then C code may work on its state instead of calling its methods. */
 static inline bool
 al_future_check_exact(const al_state *state, PyObject *op)
 {
@@ -32,16 +32,16 @@ al_future_check(const al_state *state, PyObject *op)
             PyObject_TypeCheck(op, state->FutureType));
 }
 
-/* What loop.create_future() makes, through an override of it if there is one.
+/* Call loop.create_future() if it is overridden, else al_future_make().
  * -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_future_new(al_loop_head *loop);
 
-/* The body of loop.create_future(). -> new reference, or NULL. */
+/* What loop.create_future() does. -> new reference, or NULL. */
 AL_NODISCARD PyObject *
 al_future_make(al_loop_head *loop);
 
-/* The following take any future of ours (al_future_check). */
+/* The functions below need al_future_check(op), unless they say otherwise. */
 
 static inline bool
 al_future_is_done(PyObject *op)
@@ -49,79 +49,65 @@ al_future_is_done(PyObject *op)
     return al_future_of(op)->state != AL_FUTURE_PENDING;
 }
 
-/* Whether it is done and has neither a result nor was cancelled. */
-static inline bool
-al_future_has_failed(const al_future *self)
-{
-    return self->state == AL_FUTURE_FINISHED && self->exception != NULL;
-}
-
-/* As `await` does before it yields the future. */
+/* Say that the future is yielded by `await`, as a Task requires it. */
 static inline void
 al_future_set_blocking(PyObject *op)
 {
     al_future_of(op)->blocking = true;
 }
 
-/* set_result() and set_exception().
- * 0, or -1 with an exception set. */
+/* set_result() and set_exception(). 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_future_set_result(PyObject *op, PyObject *result);
 AL_NODISCARD int
 al_future_set_exception(PyObject *op, PyObject *exception);
 
-/* The same for a future that may be done (cancelled) already: then nothing
- * happens. Works for foreign futures that create_future() made, too. */
+/* The same, but nothing happens if the future is done (cancelled). `op` is of
+ * any type, because create_future() may be overridden. */
 AL_NODISCARD int
 al_future_resolve(PyObject *op, PyObject *result);
 AL_NODISCARD int
 al_future_fail(PyObject *op, PyObject *exception);
 
-/* Cancel as Future.cancel() does: 1 if it was pending, else 0; -1 with an
- * exception set. `message` is borrowed and may be NULL; `exc` is stolen: the
- * CancelledError that a task's coroutine has raised, for who awaits the task, or
- * NULL. */
+/* Future.cancel(): 1 if the future was pending, else 0; -1 with an exception
+ * set. `message` is borrowed and may be NULL. `exc` is stolen and may be NULL:
+ * the CancelledError that a task's coroutine has raised, for those who await
+ * it. */
 AL_NODISCARD int
 al_future_cancel(PyObject *op, PyObject *message, PyObject *exc);
 
-/* The message of the last cancel(). -> new reference, None for none. */
+/* The message of the last cancel(). -> new reference to it, or to None. */
 static inline PyObject *
-al_future_cancel_msg(PyObject *op)
+al_future_cancel_message(PyObject *op)
 {
     PyObject *message = al_future_of(op)->cancel_msg;
 
     return Py_NewRef(al_or_none(message));
 }
 
-/* Replace it; `message` is borrowed. */
-static inline void
-al_future_set_cancel_message(PyObject *op, PyObject *message)
-{
-    Py_XSETREF(al_future_of(op)->cancel_msg, Py_NewRef(message));
-}
-
-/* The CancelledError to raise, once. -> new reference, or NULL. */
+/* The CancelledError to raise: the one that al_future_cancel() was given, for
+ * the first caller, then a new one. -> new reference, or NULL. */
 AL_NODISCARD PyObject *
 al_future_make_cancelled_error(PyObject *op);
 
-/* Take the outcome: 0 and a new reference to the result; 1 and a new reference
- * to the exception to be raised, with its traceback; -1 with another exception
- * set (InvalidStateError while pending). Counts as retrieved. */
+/* Get the outcome, which counts as retrieved: 0 and a new reference to the
+ * result; 1 and a new reference to the exception to raise; -1 with another
+ * exception set (InvalidStateError while the future is pending). */
 AL_NODISCARD int
 al_future_take(PyObject *op, PyObject **outcome);
 
-/* Let callback(op) be called in `context` when done (both borrowed).
- * 0, or -1 with an exception set. */
+/* Have callback(op) called in `context` when the future is done. Both are
+ * borrowed. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context);
 
-/* Schedule function(argument) in `context` on the future's loop, whosever it
- * is. `argument` may be NULL. 0, or -1 with an exception set. */
+/* Schedule function(argument) in `context` on the future's loop, which may be
+ * of any type. `argument` may be NULL. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_future_call_soon(PyObject *op, PyObject *function, PyObject *argument,
                     PyObject *context);
 
-/* Its loop if that is one of ours, else NULL. Borrowed. */
+/* Its loop if that is ours, else NULL. Borrowed. */
 static inline al_loop_head *
 al_future_our_loop(const al_future *self)
 {
@@ -131,7 +117,7 @@ al_future_our_loop(const al_future *self)
 }
 
 /* The module state, borrowed from the loop or the type; NULL with RuntimeError
- * set if neither has it any more. */
+ * set if the garbage collector has cleared both. */
 static inline al_state *
 al_future_state_of(PyObject *op)
 {
@@ -141,8 +127,8 @@ al_future_state_of(PyObject *op)
                                    : al_state_from_type(Py_TYPE(op));
 }
 
-/* Its loop if that takes an entry without going through call_soon(), else
- * NULL. Borrowed. */
+/* Its loop if entries may be pushed without loop.call_soon(), else NULL.
+ * Borrowed. */
 static inline al_loop_head *
 al_future_direct_loop(const al_future *self)
 {
@@ -151,7 +137,7 @@ al_future_direct_loop(const al_future *self)
     return AL_LIKELY(loop != NULL && loop->is_direct) ? loop : NULL;
 }
 
-/* Set RuntimeError and return -1 where __init__ has not run, else 0. */
+/* Set RuntimeError and return -1 if __init__ has not run, else 0. */
 static inline int
 al_future_check_init(PyObject *op)
 {
@@ -165,7 +151,8 @@ al_future_check_init(PyObject *op)
 
 /* --- what Task shares --------------------------------------------------- */
 
-/* __init__(), perhaps again: asyncio's own. 0, or -1 with an exception set. */
+/* Call asyncio.Future.__init__(), perhaps not for the first time. 0, or -1
+ * with an exception set. */
 AL_NODISCARD int
 al_future_init(PyObject *op, PyObject *args, PyObject *kwargs,
                al_state *state);
@@ -174,7 +161,7 @@ al_future_init(PyObject *op, PyObject *args, PyObject *kwargs,
 AL_NODISCARD int
 al_future_init_on(PyObject *op, PyObject *loop, al_state *state);
 
-/* The same for a new object, on a loop of ours. */
+/* __init__(loop=loop) of a new object on a loop of ours. */
 AL_NODISCARD static inline int
 al_future_begin(PyObject *op, al_loop_head *loop)
 {
@@ -196,22 +183,22 @@ al_future_init_type(PyObject *module);
 typedef struct {
     PyObject_HEAD
     PyObject *future; /* owned; NULL <=> closed, or exhausted (before 3.14) */
-    PyObject *task;   /* owned: what a call wakes; NULL <=> nothing */
-    al_state *module_state; /* owned: the future may be gone */
+    PyObject *task;   /* owned: the task that waits; NULL <=> none */
+    al_state *module_state; /* owned, as `future` may be NULL */
 } al_future_iter;
 
-/* What `await op` iterates. -> new reference, or NULL. */
+/* future.__await__(). -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_future_iter_new(PyObject *op);
 
-/* Have `task` woken when op, a future of ours that it awaits, is done. The
- * iterator that has yielded op is the callback, if it is at hand: so waiting
- * costs no memory. 0, or -1 with an exception set. */
+/* Have `task` woken when `op` is done, a future of ours that it awaits. The
+ * callback is the iterator that has yielded the future, if that was the last
+ * one to yield: so waiting costs no memory. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_future_iter_wait(PyObject *op, PyObject *task, al_state *state);
 
-/* If `callback` is such a callback, the task that it wakes: borrowed, else
- * NULL. */
+/* The task that `callback` wakes if it is such an iterator, else NULL.
+ * Borrowed. */
 static inline PyObject *
 al_future_iter_task(PyObject *callback, const al_state *state)
 {

@@ -1,20 +1,20 @@
-/* future_iter.c - what `await future` iterates: yields the future once, then
+/* future_iter.c - the iterator of `await future`: it yields the future, then
  * returns its result. In between it is the callback that wakes the task.
  *
  *     coroutine --> iterator --> future      await: the iterator yields future
  *                      |  ^        |
  *         task <-------+  +--------+         al_future_iter_wait()
  *
- * A Task that waits has to be a callable of the future that it waits for, so
- * that asyncio's code, too, can wake it. The iterator is at hand, and nobody
- * else uses it until the task steps again.
+ * A future's callback has to be a callable, so that asyncio's code can wake
+ * the task, too. The iterator exists already, and nobody else uses it until
+ * the task steps again.
  *
  * The interpreter's SEND calls am_send on some versions and tp_iternext on
- * others; both are filled and neither builds a StopIteration it can avoid.
+ * others. Both are filled, and make a StopIteration only if they must.
  *
  * Invariant
- *   (1) state->yielded is the iterator that has yielded last, if it was not
- *       freed since. */
+ *   (1) state->yielded is the last iterator that has yielded, or NULL if that
+ *       was freed. */
 #include "task/future.h"
 
 #include "task/task.h"
@@ -25,21 +25,21 @@
 static PyObject *
 future_iter_make(PyObject *future, PyObject *task, al_state *state)
 {
-    PyObject *op =
-        al_freelist_pop(&state->future_iters, state->FutureIterType);
-    if (op == NULL) {
-        op =
-            (PyObject *)PyObject_GC_New(al_future_iter, state->FutureIterType);
-        if (op == NULL) {
+    al_future_iter *self = (al_future_iter *)al_freelist_pop(
+        &state->future_iters, state->FutureIterType);
+
+    if (self == NULL) {
+        self = PyObject_GC_New(al_future_iter, state->FutureIterType);
+        if (self == NULL) {
             return NULL;
         }
     }
     AL_COUNT(state->FutureIterType, 1);
-    FutureIterObject_CAST(op)->future = Py_NewRef(future);
-    FutureIterObject_CAST(op)->task = Py_XNewRef(task);
-    FutureIterObject_CAST(op)->module_state = al_state_own(state);
-    PyObject_GC_Track(op);
-    return op;
+    self->future = Py_NewRef(future);
+    self->task = Py_XNewRef(task);
+    self->module_state = al_state_own(state);
+    PyObject_GC_Track((PyObject *)self);
+    return (PyObject *)self;
 }
 
 PyObject *
@@ -63,7 +63,7 @@ al_future_iter_wait(PyObject *future, PyObject *task, al_state *state)
         FutureIterObject_CAST(op)->task = Py_NewRef(task);
         Py_INCREF(op);
     }
-    else { /* somebody else has yielded the future */
+    else { /* another object has yielded the future */
         op = future_iter_make(future, task, state);
         if (op == NULL) {
             return -1;
@@ -97,10 +97,10 @@ FutureIter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
         return PYGEN_NEXT;
     }
     if (AL_ITERATES_AGAIN) {
-        Py_INCREF(future); /* close() may come meanwhile */
+        Py_INCREF(future); /* close() may be called meanwhile */
     }
     else {
-        FutureIterObject_CAST(op)->future = NULL; /* moved to here */
+        FutureIterObject_CAST(op)->future = NULL; /* moved to `future` */
     }
     int rc = al_future_take(future, result);
     Py_DECREF(future);
@@ -142,8 +142,8 @@ FutureIter_iternext(PyObject *op)
 static PyObject *
 FutureIter_send(PyObject *op, PyObject *Py_UNUSED(value))
 {
-    /* Like a generator that ignores what is sent; its end is always told by
-     * StopIteration, even for None. */
+    /* Like a generator that ignores the sent value. It ends by StopIteration,
+     * for the result None as well. */
     PyObject *result = FutureIter_iternext(op);
 
     if (result == NULL && !PyErr_Occurred()) {
@@ -152,18 +152,18 @@ FutureIter_send(PyObject *op, PyObject *Py_UNUSED(value))
     return result;
 }
 
-/* The exception that (type, value) mean, or the one that making it raised: a new
- * reference. PyErr_SetObject() would chain it to what is handled around the
- * one who throws, which it has nothing to do with. */
+/* The exception that throw(type, value) means, or the one that making it
+ * raised: a new reference. PyErr_SetObject() would set its __context__ to an
+ * exception that the caller of throw() handles. */
 static PyObject *
-iter_normalize(PyObject *type, PyObject *value)
+future_iter_normalize(PyObject *type, PyObject *value)
 {
     PyObject *traceback = NULL;
 
     Py_INCREF(type);
     Py_XINCREF(value);
     PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL) { /* of the one that making it raised */
+    if (traceback != NULL) { /* making the exception raised another one */
         (void)PyException_SetTraceback(value, traceback);
         Py_DECREF(traceback);
     }
@@ -214,7 +214,7 @@ FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
                         "or instances of such a class");
         return NULL;
     }
-    PyObject *exc = iter_normalize(type, value);
+    PyObject *exc = future_iter_normalize(type, value);
     if (traceback != NULL) {
         (void)PyException_SetTraceback(exc, traceback);
     }
@@ -230,9 +230,9 @@ FutureIter_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* --- as a callback ------------------------------------------------------ */
+/* --- the iterator as a callback ------------------------------------------ */
 
-/* What asyncio's code calls when the future is done. */
+/* asyncio's code calls it when the future is done. */
 static PyObject *
 FutureIter_call(PyObject *op, PyObject *args, PyObject *kwargs)
 {
@@ -248,7 +248,7 @@ FutureIter_call(PyObject *op, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (task == NULL) {
-        Py_RETURN_NONE; /* nobody waits, or was collected */
+        Py_RETURN_NONE; /* no task waits, or it was collected */
     }
     Py_INCREF(task);
     PyObject *result = al_task_wakeup(task, future);
@@ -256,7 +256,7 @@ FutureIter_call(PyObject *op, PyObject *args, PyObject *kwargs)
     return result;
 }
 
-/* As the name of what wakes a stock task: repr(future) shows it. */
+/* The name of the callable that wakes a stock task: repr(future) shows it. */
 static PyObject *
 FutureIter_get_qualname(PyObject *op, void *Py_UNUSED(closure))
 {

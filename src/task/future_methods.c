@@ -1,13 +1,13 @@
-/* future_methods.c - Future to Python: the methods that are ours, the type. */
+/* future_methods.c - the type Future: methods that are not asyncio's. */
 #include "base/args.h"
 #include "task/type.h"
 
-PyDoc_STRVAR(
-    Future_doc,
-    "Future(*, loop=None)\n--\n\n"
-    "An awaitable whose result somebody else sets: asyncio.Future.\n\n"
-    "`loop` is the event loop it belongs to, by default the current "
-    "one.");
+PyDoc_STRVAR(Future_doc,
+             "Future(*, loop=None)\n--\n\n"
+             "A result that will be set later, and can be awaited: "
+             "asyncio.Future.\n\n"
+             "`loop` is the event loop it belongs to, by default the current "
+             "one.");
 
 static int
 Future_init(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -35,8 +35,8 @@ PyDoc_STRVAR(Future_set_exception_doc,
              "set_exception($self, exception, /)\n--\n\n"
              "Mark the future done and set an exception (a class or an "
              "instance).\n\n"
-             "Raises InvalidStateError if it is done already, TypeError for "
-             "what is no\nexception.");
+             "Raises InvalidStateError if it is done already, TypeError if "
+             "`exception` is not\nan exception.");
 
 static PyObject *
 Future_set_exception(PyObject *op, PyObject *exception)
@@ -74,8 +74,7 @@ Future_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 static PyMethodDef Future_methods[] = {
     {"set_result", Future_set_result, METH_O, Future_set_result_doc},
     {"set_exception", Future_set_exception, METH_O, Future_set_exception_doc},
-    {"cancel", (PyCFunction)(void (*)(void))Future_cancel,
-     METH_FASTCALL | METH_KEYWORDS, Future_cancel_doc},
+    {"cancel", AL_KEYWORDS(Future_cancel), Future_cancel_doc},
     {NULL, NULL, 0, NULL}};
 
 static const PyType_Slot Future_slots[] = {{Py_tp_doc, (void *)Future_doc},

@@ -1,59 +1,55 @@
-/* registry.c - which task runs and which are pending, for the interpreter.
+/* registry.c - tells the interpreter which task is current, and which tasks
+ * are pending.
  *
  *                      current_task()                    all_tasks()
  *     3.11 - 3.13      dict _asyncio._current_tasks      our list (*)
  *     3.14 -           thread state (**)                 its list (**)
  *
- * (*) asyncio's set of tasks costs more per task than all the rest of making
- * one.  Ours are in a list of the module state instead, and the set object of
- * asyncio.tasks is given an __iter__ that walks the list, too
+ * (*) To add a task to asyncio's set costs more than all else in making it. So
+ * our tasks are in a list of the module state, and the set object of
+ * asyncio.tasks gets an __iter__ that walks this list, too
  * (asyncloop/_registry.py).
  *
- * (**) Both are kept by asyncio's functions, _swap_current_task() and
- * _register_task(), or right here where it is known how asyncio keeps them
- * (cpython/layout.h): the call costs more than the work.
+ * (**) If the layout is known (cpython/layout.h), we write there directly,
+ * because calls of asyncio's _swap_current_task() and _register_task() cost
+ * more than what they do. Otherwise we call them.
  *
  * Leaving is lazy: when a step ends, its task stays the current one until
- * something else runs (sched/turn.c), the loop blocks or it stops.  So a task
- * that steps again, or another of ours that follows, costs one call, not two.
+ * something else runs (sched/turn.c), or the loop blocks or stops. So if our
+ * tasks step one after the other, each costs one change, not two.
  *
- * A step may change the current task (_leave_task(), _swap_current_task()), and
- * has to change it back: in asyncio the step of a task fails if it is not the
- * current one at its end. Here that shows when the next one enters, or nobody
- * does.
+ * A step may change the current task (_leave_task(), _swap_current_task()),
+ * but must restore it, or in asyncio the step fails. Here we notice it when
+ * the next task is entered, or when the task is left.
  *
  * Invariants
- *   (1) loop->current_task == T  <=>  we have made T the current task of loop,
- *       and it is for us to take it out.
- *   (2) A node is in the list  =>  its task is pending; the list borrows. Of a
- *       Python class derived from ours it may be half deallocated: its slots
- *       go, or the trashcan has it, before its dealloc takes it out. */
+ *   (1) loop->current_task == T  <=>  we have made T the current task of the
+ *       loop, and have to leave it.
+ *   (2) A node is in the list  =>  its task is pending. The list borrows it.
+ *       An object of a Python subclass may have no references any more: the
+ *       subclass frees its slots, or the trashcan delays it, before our
+ *       dealloc removes the node. */
 #include "task/registry.h"
 
+#include "base/call.h"
 #include "sched/report.h"
 
 int
 al_registry_call(PyObject *function, PyObject *one, PyObject *other)
 {
     PyObject *stack[2] = {one, other};
-    PyObject *result = PyObject_Vectorcall(function, stack, 2, NULL);
 
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return al_call_finish(PyObject_Vectorcall(function, stack, 2, NULL));
 }
 
 int
 al_registry_add_as_stock(al_state *state, PyObject *task)
 {
-    PyObject *result = PyObject_CallOneArg(state->register_task, task);
-
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return al_call_finish(PyObject_CallOneArg(state->register_task, task));
 }
 
 /* --- pending tasks ------------------------------------------------------ */
 
-/* The task that a node of our list belongs to. */
 static PyObject *
 registry_task_of(al_list *node)
 {
@@ -66,7 +62,7 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
     al_list *head = &al_state_from_module(module)->pending_tasks;
     Py_ssize_t count = 0;
 
-    /* Two passes, as allocating the list may collect garbage: tasks. */
+    /* Count first, because making a list may collect garbage: tasks. */
     for (al_list *node = head->next; node != head; node = node->next) {
         count += Py_REFCNT(registry_task_of(node)) > 0; /* by (2) */
     }
@@ -90,7 +86,7 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
     return tasks;
 }
 
-/* --- where the current task of a loop is --------------------------------- */
+/* --- where the current task of a loop is kept --------------------------- */
 
 #if AL_HAS_AWAITED_BY
 
@@ -99,8 +95,8 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
 
 typedef al_thread_tasks registry_place;
 
-/* The place, or NULL: ask asyncio's function. That raises RuntimeError where
- * the loop does not run in this thread. */
+/* The place, or NULL if asyncio's function must be called. That raises
+ * RuntimeError if the loop does not run in this thread. */
 static inline registry_place *
 registry_find(al_state *state, PyObject *loop)
 {
@@ -110,7 +106,7 @@ registry_find(al_state *state, PyObject *loop)
 }
 
 AL_COLD static PyObject *
-registry_swap(al_state *state, PyObject *loop, PyObject *task)
+registry_swap_as_stock(al_state *state, PyObject *loop, PyObject *task)
 {
     PyObject *stack[2] = {loop, al_or_none(task)};
 
@@ -118,52 +114,48 @@ registry_swap(al_state *state, PyObject *loop, PyObject *task)
 }
 
 AL_COLD static int
-registry_ask(al_state *state, PyObject *loop, PyObject **task)
+registry_set_as_stock(al_state *state, PyObject *loop, PyObject *task)
 {
-    PyObject *current = registry_swap(state, loop, NULL);
-    PyObject *none =
-        current == NULL ? NULL : registry_swap(state, loop, current);
-
-    *task = current == Py_None ? NULL : current;
-    Py_XDECREF(current); /* the thread state has it */
-    Py_XDECREF(none);
-    return none == NULL ? -1 : 0;
+    return al_call_finish(registry_swap_as_stock(state, loop, task));
 }
 
 AL_COLD static int
-registry_tell(al_state *state, PyObject *loop, PyObject *task)
+registry_get_as_stock(al_state *state, PyObject *loop, PyObject **task)
 {
-    PyObject *previous = registry_swap(state, loop, task);
+    PyObject *current = registry_swap_as_stock(state, loop, NULL);
 
-    Py_XDECREF(previous);
-    return previous == NULL ? -1 : 0;
+    *task = current == Py_None ? NULL : current;
+    int rc =
+        current == NULL ? -1 : registry_set_as_stock(state, loop, current);
+    Py_XDECREF(current); /* the thread state owns it */
+    return rc;
 }
 
-/* Tell the current task: borrowed, NULL for none. 0, or -1. */
+/* Set *task to the current task, borrowed, or to NULL. 0, or -1. */
 static inline int
 registry_get(registry_place *place, al_state *state, PyObject *loop,
              PyObject **task)
 {
     if (AL_UNLIKELY(place == NULL)) {
-        return registry_ask(state, loop, task);
+        return registry_get_as_stock(state, loop, task);
     }
     *task = place->task;
     return 0;
 }
 
-/* Make `task` the current one; NULL: there is none. 0, or -1. */
+/* Make `task`, or none if it is NULL, the current one. 0, or -1. */
 static inline int
 registry_set(registry_place *place, al_state *state, PyObject *loop,
              PyObject *task)
 {
     if (AL_UNLIKELY(place == NULL)) {
-        return registry_tell(state, loop, task);
+        return registry_set_as_stock(state, loop, task);
     }
     Py_XSETREF(place->task, Py_XNewRef(task));
     return 0;
 }
 
-/* Whether it is plain to see that `task` is the current one; else ask. */
+/* Whether `task` certainly is the current one. If not, registry_get() says. */
 static inline bool
 registry_is_current(registry_place *place, const al_loop_head *Py_UNUSED(loop),
                     PyObject *task)
@@ -171,10 +163,10 @@ registry_is_current(registry_place *place, const al_loop_head *Py_UNUSED(loop),
     return place != NULL && place->task == task;
 }
 
-/* We have set the current task. */
+/* Call this after each registry_set() of our loops. */
 static inline void
-registry_note(registry_place *Py_UNUSED(place),
-              const al_loop_head *Py_UNUSED(loop))
+registry_note_version(registry_place *Py_UNUSED(place),
+                      const al_loop_head *Py_UNUSED(loop))
 {
 }
 
@@ -207,7 +199,7 @@ registry_set(registry_place *place, al_state *Py_UNUSED(state), PyObject *loop,
     if (task != NULL) {
         return PyDict_SetItem(place, loop, task);
     }
-    if (PyDict_DelItem(place, loop) < 0) { /* there was none */
+    if (PyDict_DelItem(place, loop) < 0) { /* no task was current */
         if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
             return -1;
         }
@@ -216,7 +208,7 @@ registry_set(registry_place *place, al_state *Py_UNUSED(state), PyObject *loop,
     return 0;
 }
 
-/* Changes whenever somebody has changed the current task of a loop. */
+/* It changes with each change of the current task of any loop. */
 static inline uint64_t
 registry_version(registry_place *place)
 {
@@ -234,7 +226,7 @@ registry_is_current(registry_place *place, const al_loop_head *loop,
 }
 
 static inline void
-registry_note(registry_place *place, al_loop_head *loop)
+registry_note_version(registry_place *place, al_loop_head *loop)
 {
     loop->tasks_version = registry_version(place);
 }
@@ -259,16 +251,16 @@ al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
 
 /* --- entering and leaving ----------------------------------------------- */
 
-/* Make `next` the current task of the loop in the place of loop->current_task,
- * or none if it is NULL. 1; 0 if that was not the current one (`*current` is,
- * borrowed), and nothing has changed; -1 with an exception set. */
+/* Make `next` the current task of the loop instead of `task`; each may be
+ * NULL: none. 1; or 0 if another task is current, *current (borrowed), which
+ * stays so; or -1 with an exception set. */
 static inline int
 registry_replace(al_loop_head *loop, PyObject *task, PyObject *next,
                  PyObject **current)
 {
     registry_place *place = registry_find(loop->state, (PyObject *)loop);
 
-    if (AL_UNLIKELY(!registry_is_current(place, loop, task))) {
+    if (task == NULL || AL_UNLIKELY(!registry_is_current(place, loop, task))) {
         if (registry_get(place, loop->state, (PyObject *)loop, current) < 0) {
             return -1;
         }
@@ -281,32 +273,8 @@ registry_replace(al_loop_head *loop, PyObject *task, PyObject *next,
     {
         return -1;
     }
-    registry_note(place, loop);
+    registry_note_version(place, loop);
     return 1;
-}
-
-/* There must not be a current task yet. 0, or -1 with an exception set. */
-static inline int
-registry_enter_first(al_loop_head *loop, PyObject *task)
-{
-    registry_place *place = registry_find(loop->state, (PyObject *)loop);
-    PyObject *current;
-
-    if (registry_get(place, loop->state, (PyObject *)loop, &current) < 0) {
-        return -1;
-    }
-    if (AL_UNLIKELY(current != NULL)) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "Cannot enter into task %R while another task %R is "
-                     "being executed.",
-                     task, current);
-        return -1;
-    }
-    if (registry_set(place, loop->state, (PyObject *)loop, task) < 0) {
-        return -1;
-    }
-    registry_note(place, loop);
-    return 0;
 }
 
 int
@@ -314,9 +282,10 @@ al_registry_enter(al_loop_head *loop, PyObject *task)
 {
     PyObject *previous = loop->current_task;
     PyObject *current;
+    int rc;
 
     if (previous != NULL) {
-        int rc = registry_replace(loop, previous, task, &current);
+        rc = registry_replace(loop, previous, task, &current);
         if (AL_LIKELY(rc > 0)) {
             if (previous != task) {
                 loop->current_task = Py_NewRef(task); /* (1) */
@@ -324,21 +293,27 @@ al_registry_enter(al_loop_head *loop, PyObject *task)
             }
             return 0;
         }
-        if (rc < 0 || al_registry_leave(loop) < 0) { /* which reports it */
+        if (rc < 0 || al_registry_leave(loop) < 0) { /* reports the failure */
             return -1;
         }
     }
-    if (registry_enter_first(loop, task) < 0) {
-        return -1;
+    rc = registry_replace(loop, NULL, task, &current);
+    if (AL_LIKELY(rc > 0)) {
+        Py_XSETREF(loop->current_task, Py_NewRef(task)); /* (1) */
+        return 0;
     }
-    Py_XSETREF(loop->current_task, Py_NewRef(task)); /* (1) */
-    return 0;
+    if (rc == 0) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "Cannot enter into task %R while another task %R is "
+                     "being executed.",
+                     task, current);
+    }
+    return -1;
 }
 
-/* Somebody has meddled with what the interpreter knows of a task that is to be
- * left, as by _leave_task() or _set_running_loop(None). In asyncio its step
- * fails of it: tell the exception handler. 0, or -1 with a fatal exception set.
- */
+/* `task` could not be left: the program has changed the current task or the
+ * running loop, and has not restored it. In asyncio the step of the task would
+ * fail: tell the exception handler. 0, or -1 with a fatal exception set. */
 static int
 registry_report(al_loop_head *loop, PyObject *task)
 {
@@ -353,15 +328,15 @@ registry_report(al_loop_head *loop, PyObject *task)
     return al_report_exception((PyObject *)loop, loop->state, message, items);
 }
 
-/* Leave the current task. `*task` is the one that was left, a new reference,
- * or NULL. 0, or -1 with an exception set. */
+/* Leave the current task. *task is that task, a new reference, or NULL. 0, or
+ * -1 with an exception set. */
 static int
 registry_leave(al_loop_head *loop, PyObject **task)
 {
     PyObject *current;
 
     *task = loop->current_task;
-    loop->current_task = NULL; /* moved, before anything runs */
+    loop->current_task = NULL; /* moved to *task */
     if (*task == NULL) {
         return 0;
     }
@@ -386,9 +361,9 @@ al_registry_leave(al_loop_head *loop)
     return rc;
 }
 
-/* --- for the step of a callable ------------------------------------------ */
+/* --- while a callable steps a task -------------------------------------- */
 
-/* Call one of asyncio's own functions, for a loop that is not ours. */
+/* Call _asyncio.<name>(loop, task), for a loop that is not ours. */
 static int
 registry_call_stock(const char *name, PyObject *loop, PyObject *task)
 {
@@ -403,7 +378,7 @@ registry_call_stock(const char *name, PyObject *loop, PyObject *task)
 }
 
 int
-al_registry_enter_alone(PyObject *loop, PyObject *task, PyObject **outer)
+al_registry_enter_for_call(PyObject *loop, PyObject *task, PyObject **outer)
 {
     *outer = NULL;
     if (AL_UNLIKELY(!al_loop_is_ours(loop))) {
@@ -420,7 +395,7 @@ al_registry_enter_alone(PyObject *loop, PyObject *task, PyObject **outer)
 }
 
 int
-al_registry_leave_alone(PyObject *loop, PyObject *task, PyObject *outer)
+al_registry_leave_after_call(PyObject *loop, PyObject *task, PyObject *outer)
 {
     PyObject *left;
 

@@ -1,26 +1,26 @@
-/* registry.h - which task runs and which are pending, for the interpreter.
- *
- * asyncio.current_task() and asyncio.all_tasks() tell it. How it is kept differs
- * so much between versions of CPython that what is different stands here alone. */
+/* registry.h - tells the interpreter which task is current, which tasks are
+ * pending and which task awaits which future: asyncio.current_task(),
+ * all_tasks(), call graphs. Versions of CPython keep that in different places.
+ */
 #ifndef AL_TASK_REGISTRY_H
 #define AL_TASK_REGISTRY_H
 
 #include "task/task_object.h"
 
-/* The same as al_registry_add() by asyncio's function. 0, or -1. */
+/* al_registry_add() by asyncio's own function. 0, or -1. */
 AL_NODISCARD int
 al_registry_add_as_stock(al_state *state, PyObject *task);
 
-/* Enter a new task among the pending ones: 0, or -1 with an exception set. */
+/* Add a new task to the pending ones. 0, or -1 with an exception set. */
 AL_NODISCARD static inline int
 al_registry_add(al_state *state, PyObject *task)
 {
 #if AL_HAS_AWAITED_BY
-    al_thread_tasks *place = al_layout_thread_tasks(state);
-    if (AL_UNLIKELY(place == NULL)) {
+    al_thread_tasks *thread = al_layout_thread_tasks(state);
+    if (AL_UNLIKELY(thread == NULL)) {
         return al_registry_add_as_stock(state, task);
     }
-    al_list *tasks = &place->tasks;
+    al_list *tasks = &thread->tasks;
 #else
     al_list *tasks = &state->pending_tasks;
 #endif
@@ -30,46 +30,46 @@ al_registry_add(al_state *state, PyObject *task)
     return 0;
 }
 
-/* Take a done or dying one out. */
+/* Remove a task that is done or being freed. */
 static inline void
 al_registry_remove(PyObject *task)
 {
     al_list_remove(al_task_node(task));
 }
 
-/* Make `task` the current task of its loop, in the place of the one that
- * loop->current_task says, if any. 0, or -1 with an exception set. */
+/* Make `task` the current task of its loop, instead of loop->current_task if
+ * that is not NULL. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_registry_enter(al_loop_head *loop, PyObject *task);
 
-/* Make no task the current one: loop->leave_task. Its failure is reported.
- * 0, or -1 with an exception of the handler set that ends the run. */
+/* loop->leave_task: make no task the current one. A failure is reported. 0, or
+ * -1 with an exception of the exception handler set that ends the run. */
 AL_NODISCARD int
 al_registry_leave(al_loop_head *loop);
 
-/* Make `task` the current one for the step of a callable, on a loop that may be
- * anybody's: no task must be current, not even the same. If another task's step
- * calls it, that has to have seen to this: `*outer` is that task, owned, or
- * NULL, for al_registry_leave_alone(). 0, or -1 with an exception set. */
+/* Make `task` the current one while a callable of it steps it, on a loop of
+ * any type. No task may be current, not even this one: if the callable is
+ * called in a step of another task, the caller must have left that. `*outer`
+ * is that task, owned, or NULL. 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_registry_enter_alone(PyObject *loop, PyObject *task, PyObject **outer);
+al_registry_enter_for_call(PyObject *loop, PyObject *task, PyObject **outer);
 
-/* Make none the current one after it: failing is an exception of the step. 0, or
- * -1 with it set. Takes the reference to `outer`. */
+/* Make no task the current one after that call, and steal `outer`. 0, or -1
+ * with an exception set, which the callable has to raise. */
 AL_NODISCARD int
-al_registry_leave_alone(PyObject *loop, PyObject *task, PyObject *outer);
+al_registry_leave_after_call(PyObject *loop, PyObject *task, PyObject *outer);
 
-/* Make `task` current on a loop that may be anybody's, whatever was current
- * there, and back. `task` None: none. -> new reference to the one before (or
- * None), or NULL with an exception set. */
+/* Make `task`, or none if it is None, the current one of a loop of any type,
+ * whichever task is current. -> new reference to that one, or to None; or NULL
+ * with an exception set. */
 AL_NODISCARD PyObject *
 al_registry_swap(al_state *state, PyObject *loop, PyObject *task);
 
-/* function(one, other), a function of asyncio's. 0, or -1. */
+/* Call function(one, other), a function of asyncio. 0, or -1. */
 AL_NODISCARD int
 al_registry_call(PyObject *function, PyObject *one, PyObject *other);
 
-/* `task` begins to wait for `future`: 0, or -1 with an exception set. */
+/* Note that `task` awaits `future` now. 0, or -1 with an exception set. */
 AL_NODISCARD static inline int
 al_registry_begin_await(al_state *state, PyObject *future, PyObject *task)
 {
@@ -88,7 +88,8 @@ al_registry_begin_await(al_state *state, PyObject *future, PyObject *task)
 #endif
 }
 
-/* It waits no more; the caller holds both. 0, or -1 with an exception set. */
+/* Note that it awaits it no longer. The caller owns references to both. 0, or
+ * -1 with an exception set. */
 AL_NODISCARD static inline int
 al_registry_end_await(al_state *state, PyObject *future, PyObject *task)
 {
@@ -111,7 +112,7 @@ al_registry_end_await(al_state *state, PyObject *future, PyObject *task)
 #endif
 }
 
-/* _core._pending_tasks(): a list of all pending tasks of ours. */
+/* _core._pending_tasks(): the list of our pending tasks. */
 PyObject *
 al_registry_pending_tasks(PyObject *module, PyObject *ignored);
 

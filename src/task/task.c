@@ -1,22 +1,23 @@
-/* task.c - Task: making, cancelling, naming; its type.
+/* task.c - makes and cancels tasks; the type Task.
  *
  *     Task(coro) ---> al_task_step_soon() ... task_step.c ... done
- *        cancel() ---> down the chain of tasks that wait for tasks,
+ *        cancel() ---> along the chain of tasks that wait for tasks,
  *                      to the future at its end
  *
  * Invariants
- *   (1) While a task is pending it is in exactly one of three states: it waits
- *       for fut_waiter; or it is queued; or its step runs.
- *   (2) fut_waiter != NULL  =>  fut_waiter will wake us. */
+ *   (1) A pending task waits for fut_waiter, or is queued, or its step runs:
+ *       exactly one of them.
+ *   (2) fut_waiter != NULL  =>  the task is pending; fut_waiter wakes it. */
 #include "task/task.h"
 
 #include "base/args.h"
+#include "base/call.h"
 #include "task/registry.h"
 #include "task/type.h"
 
 #ifdef AL_DEBUG
 
-/* Whether a pending future of ours has a callback that wakes the task. */
+/* Whether one of our futures, which is pending, will wake the task. */
 static bool
 task_is_awaiting(PyObject *op, const al_state *state, const al_future *future)
 {
@@ -54,7 +55,7 @@ al_task_check(PyObject *op, al_state *state)
 
 /* --- making ------------------------------------------------------------- */
 
-/* Whether `coro` is a coroutine to asyncio: 1, 0, or -1. */
+/* asyncio.iscoroutine(coro): 1, 0, or -1. */
 static int
 task_is_coroutine(al_state *state, PyObject *coro)
 {
@@ -66,13 +67,9 @@ task_is_coroutine(al_state *state, PyObject *coro)
     if (known != 0) {
         return known;
     }
-    PyObject *answer = PyObject_CallOneArg(state->imports.iscoroutine, coro);
-    if (answer == NULL) {
-        return -1;
-    }
-    int is_coroutine = PyObject_IsTrue(answer);
-    Py_DECREF(answer);
-    /* Remember the types, but not of a program that makes ever new ones. */
+    int is_coroutine =
+        al_call_is_true(PyObject_CallOneArg(state->imports.iscoroutine, coro));
+    /* The limit is for programs that make new types all the time. */
     if (is_coroutine > 0 && PySet_GET_SIZE(state->coroutine_types) < 100 &&
         PySet_Add(state->coroutine_types, type) < 0)
     {
@@ -96,8 +93,8 @@ task_check_coroutine(al_state *state, al_task *self, PyObject *coro)
     return -1;
 }
 
-/* The context as given, or a copy of the current one. -> new reference, or
- * NULL with an exception set. */
+/* The given context, or a copy of the current one. -> new reference, or NULL
+ * with an exception set. */
 static PyObject *
 task_choose_context(al_task *self, PyObject *context)
 {
@@ -115,7 +112,7 @@ task_choose_context(al_task *self, PyObject *context)
 
 #if AL_TASK_NAMES_ARE_LATE
 
-/* The name of a task that was given none: its number. -> new reference. */
+/* The default name: the number of the task. -> new reference, or NULL. */
 static inline PyObject *
 task_next_name(al_state *state)
 {
@@ -124,7 +121,7 @@ task_next_name(al_state *state)
 
 #else
 
-/* The name of a task that was given none. -> new reference. */
+/* The default name: "Task-<number>". -> new reference, or NULL. */
 static PyObject *
 task_next_name(al_state *state)
 {
@@ -149,7 +146,7 @@ task_next_name(al_state *state)
 
 #endif
 
-/* The name as given, or the next one. -> new reference, or NULL with an
+/* The given name, or the default one. -> new reference, or NULL with an
  * exception set. */
 static PyObject *
 task_make_name(al_state *state, PyObject *name)
@@ -160,22 +157,11 @@ task_make_name(al_state *state, PyObject *name)
     return PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
 }
 
-/* Let go of what a task had before __init__ came again. */
-static void
-task_drop(const al_task *old)
-{
-    Py_XDECREF(old->fut_waiter);
-    Py_XDECREF(old->coro);
-    Py_XDECREF(old->context);
-    Py_XDECREF(old->name);
-}
-
-/* Fill a task whose future part is made, but do not start it. 0, or -1. As in
- * future.c, all fields change before anything is dropped: the old coroutine may
- * have finalisers that know the task. */
+/* Set the fields of a task whose future is initialised. 0, or -1. As in
+ * future.c (3), the old references are dropped after that. */
 static int
-task_fill(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
-          PyObject *context)
+task_set_fields(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
+                PyObject *context)
 {
     al_task *self = al_task_of(op);
 
@@ -202,35 +188,25 @@ task_fill(PyObject *op, al_state *state, PyObject *coro, PyObject *name,
 #if AL_HAS_AWAITED_BY
     self->future.is_task = 1;
 #endif
-    if (AL_UNLIKELY(old.name != NULL)) {
-        task_drop(&old);
+    if (AL_UNLIKELY(old.name != NULL)) { /* __init__ is called again */
+        Py_XDECREF(old.fut_waiter);
+        Py_XDECREF(old.coro);
+        Py_XDECREF(old.context);
+        Py_XDECREF(old.name);
     }
     return 0;
 }
 
-/* Whether `loop`, anybody's, runs in whatever thread: 1, 0, or -1. */
-static int
-task_loop_is_running(al_state *state, PyObject *loop)
-{
-    PyObject *result =
-        PyObject_CallMethodNoArgs(loop, state->names.is_running);
-    if (result == NULL) {
-        return -1;
-    }
-    int is_running = PyObject_IsTrue(result);
-    Py_DECREF(result);
-    return is_running;
-}
-
-/* 0, or -1 with an exception set. */
+/* Queue or run the first step. 0, or -1 with an exception set. */
 static int
 task_start(PyObject *op, al_state *state, bool eager_start)
 {
     if (eager_start) {
         PyObject *loop = Py_NewRef(al_task_of(op)->future.loop);
-        int is_running = task_loop_is_running(state, loop);
+        int is_running = al_call_is_true(
+            PyObject_CallMethodNoArgs(loop, state->names.is_running));
         Py_DECREF(loop);
-        if (is_running != 0) { /* if not in this thread, that fails (3.14) */
+        if (is_running != 0) { /* from 3.14 it must run in this thread */
             return is_running < 0 ? -1 : al_task_start_eagerly(op);
         }
     }
@@ -248,7 +224,7 @@ al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
         return NULL;
     }
     if (al_future_begin(op, loop) < 0 ||
-        task_fill(op, state, coro, name, context) < 0 ||
+        task_set_fields(op, state, coro, name, context) < 0 ||
         task_start(op, state, eager_start) < 0)
     {
         Py_DECREF(op);
@@ -294,7 +270,7 @@ Task_init(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     int eager_start = given[4] == NULL ? 0 : PyObject_IsTrue(given[4]);
     if (eager_start < 0 || al_future_init_on(op, given[1], state) < 0 ||
-        task_fill(op, state, given[0], given[2], given[3]) < 0)
+        task_set_fields(op, state, given[0], given[2], given[3]) < 0)
     {
         return -1;
     }
@@ -303,9 +279,9 @@ Task_init(PyObject *op, PyObject *args, PyObject *kwargs)
 
 /* --- cancelling --------------------------------------------------------- */
 
-/* Whether C code may cancel `op` as a Task of ours. */
+/* Whether `op` is exactly our Task, and nobody has overridden a cancel(). */
 static inline bool
-task_is_plain(al_state *state, PyObject *op)
+task_has_our_cancel(al_state *state, PyObject *op)
 {
     return Py_IS_TYPE(op, state->TaskType) && !state->cancel_is_overridden;
 }
@@ -313,47 +289,51 @@ task_is_plain(al_state *state, PyObject *op)
 int
 al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message)
 {
-    if (task_is_plain(state, waiter)) {
+    if (task_has_our_cancel(state, waiter)) {
         return al_task_cancel(waiter, message);
     }
     if (Py_IS_TYPE(waiter, state->FutureType) && !state->cancel_is_overridden)
     {
         return al_future_cancel(waiter, message, NULL);
     }
-    /* By position, as asyncio's C Task: not every cancel() calls it "msg". */
-    PyObject *result =
-        PyObject_CallMethodOneArg(waiter, state->names.cancel, message);
-    if (result == NULL) {
-        return -1;
-    }
-    int is_cancelled = PyObject_IsTrue(result);
-    Py_DECREF(result);
-    return is_cancelled;
+    /* By position, as asyncio does it: some cancel() have no name "msg". */
+    return al_call_is_true(
+        PyObject_CallMethodOneArg(waiter, state->names.cancel, message));
+}
+
+/* Throw CancelledError at the next step. `message` is borrowed. */
+static inline void
+task_cancel_later(PyObject *op, PyObject *message)
+{
+    al_task *self = al_task_of(op);
+
+    AL_TASK_FLAGS(self)->must_cancel = true;
+    Py_XSETREF(self->future.cancel_msg, Py_NewRef(message));
 }
 
 int
 al_task_cancel(PyObject *op, PyObject *message)
 {
     al_state *state = al_future_state_of(op);
-    PyObject *task = op;     /* borrowed: each is held by the one before */
-    PyObject *outer = NULL;  /* borrowed: the one that waits for `task` */
+    PyObject *task = op;     /* borrowed: `outer` owns it */
+    PyObject *outer = NULL;  /* borrowed: the task that waits for `task` */
     PyObject *landmark = op; /* of Brent's search for a cycle */
     size_t steps = 0, limit = 2;
 
     if (state == NULL) {
         return -1;
     }
-    /* asyncio recurses; a chain of tasks may be longer than the stack. */
+    /* asyncio recurses, but a chain of tasks may be longer than the stack. */
     for (;;) {
         al_task *self = al_task_of(task);
         self->future.log_tb = false;
         if (self->future.state != AL_FUTURE_PENDING) {
-            break; /* cannot be cancelled: the outer task has to be told */
+            break; /* cannot be cancelled, but `outer` can */
         }
         self->cancel_requests++;
         outer = task;
         if (self->fut_waiter == NULL ||
-            !task_is_plain(state, self->fut_waiter))
+            !task_has_our_cancel(state, self->fut_waiter))
         {
             break;
         }
@@ -375,20 +355,17 @@ al_task_cancel(PyObject *op, PyObject *message)
     }
     al_task *self = al_task_of(outer);
     if (outer == task && self->fut_waiter != NULL) {
-        /* Whose cancel() may be user code and drop everything. */
-        Py_INCREF(outer);
+        Py_INCREF(outer); /* cancel() may be user code, and drop it */
         PyObject *waiter = Py_NewRef(self->fut_waiter);
         int rc = al_task_cancel_waiter(state, waiter, message);
         Py_DECREF(waiter);
         if (rc == 0) {
-            AL_TASK_FLAGS(self)->must_cancel = true;
-            al_future_set_cancel_message(outer, message);
+            task_cancel_later(outer, message);
         }
         Py_DECREF(outer);
         return rc < 0 ? -1 : 1;
     }
-    AL_TASK_FLAGS(self)->must_cancel = true;
-    al_future_set_cancel_message(outer, message);
+    task_cancel_later(outer, message);
     return 1;
 }
 
@@ -418,7 +395,7 @@ Task_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 #if !AL_TASK_GETTERS_CHECK
 
-/* asyncio's crash where __init__ has not run. */
+/* asyncio's methods crash if __init__ has not run. */
 
 PyDoc_STRVAR(Task_get_coro_doc, "get_coro($self, /)\n--\n\n"
                                 "Return the coroutine.");
@@ -450,8 +427,7 @@ Task_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
 /* --- type --------------------------------------------------------------- */
 
 static PyMethodDef Task_methods[] = {
-    {"cancel", (PyCFunction)(void (*)(void))Task_cancel,
-     METH_FASTCALL | METH_KEYWORDS, Task_cancel_doc},
+    {"cancel", AL_KEYWORDS(Task_cancel), Task_cancel_doc},
 #if !AL_TASK_GETTERS_CHECK
     {"get_coro", Task_get_coro, METH_NOARGS, Task_get_coro_doc},
 #    if AL_TASK_HAS_GET_CONTEXT

@@ -1,45 +1,45 @@
-/* task.h - asyncloop.Task: a coroutine that a loop steps. */
+/* task.h - asyncloop.Task: a coroutine that a loop steps, and its future. */
 #ifndef AL_TASK_TASK_H
 #define AL_TASK_TASK_H
 
 #include "task/task_object.h"
 
-/* What asyncio calls the callable that wakes a task. */
+/* asyncio's name of the callable that wakes a task. */
 #define AL_WAKEUP_NAME "task_wakeup"
 
-/* What loop.create_task() makes when there is no factory: `name` and
- * `context` may be NULL or None, `eager_start` says what was passed.
- * -> new reference, or NULL with an exception set. */
+/* The task that loop.create_task() makes when there is no factory. `name` and
+ * `context` may be NULL or None. -> new reference, or NULL with an exception
+ * set. */
 AL_NODISCARD PyObject *
 al_task_new(al_loop_head *loop, PyObject *coro, PyObject *name,
             PyObject *context, bool eager_start);
 
-/* Request cancellation: 1, 0 if it is done already; -1 with an exception set.
- * `message` is borrowed, None for none. */
+/* Task.cancel(): 1, or 0 if the task is done; -1 with an exception set.
+ * `message` is borrowed, and may be None. */
 AL_NODISCARD int
 al_task_cancel(PyObject *op, PyObject *message);
 
-/* Cancel what a task waits for, a future of any make: 1 if that did it, 0 if
- * it was done already; -1 with an exception set. */
+/* Cancel the future, of any type, that a task waits for: 1, or 0 if it
+ * refuses, because it is done; -1 with an exception set. */
 AL_NODISCARD int
 al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message);
 
 /* --- task_step.c -------------------------------------------------------- */
 
-/* al_run_fn of tasks: run the coroutine to its next await. */
+/* al_run_fn of tasks: one step. */
 AL_NODISCARD int
 al_task_run(al_loop_head *loop, PyObject *task);
 
-/* Queue the first step, or the next. 0, or -1 with an exception set. */
+/* Queue a step. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_task_step_soon(PyObject *task);
 
-/* Run the first step now. 0, or -1 with an exception set. */
+/* Run the first step at once. 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_task_start_eagerly(PyObject *task);
 
-/* The future that the task waits for is done: step. -> None, or NULL with an
- * exception set. */
+/* Step a task when the future that it waits for is done. -> None, or NULL with
+ * an exception set. */
 AL_NODISCARD PyObject *
 al_task_wakeup(PyObject *task, PyObject *future);
 
@@ -48,7 +48,6 @@ AL_NODISCARD int
 al_task_init_type(PyObject *module);
 
 #ifdef AL_DEBUG
-/* After a step. */
 void
 al_task_check(PyObject *op, al_state *state);
 #endif

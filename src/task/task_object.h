@@ -1,4 +1,4 @@
-/* task_object.h - what a Task consists of, and its place among the pending ones. */
+/* task_object.h - the struct of a Task and its node in a list of tasks. */
 #ifndef AL_TASK_TASK_OBJECT_H
 #define AL_TASK_TASK_OBJECT_H
 
@@ -11,8 +11,8 @@ al_task_of(PyObject *op)
     return (al_task *)op;
 }
 
-/* In a list of tasks while it is pending (registry.c): before 3.14 one of ours,
- * whose node follows asyncio's struct. */
+/* A pending task is in a list (registry.c): from 3.14 in the interpreter's,
+ * before that in ours, whose node follows asyncio's struct. */
 #if AL_HAS_AWAITED_BY
 #    define AL_TASK_SIZE sizeof(al_task)
 #else

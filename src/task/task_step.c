@@ -1,46 +1,46 @@
-/* task_step.c - one step of a task: resume the coroutine, look at what it
- * yields.
+/* task_step.c - one step of a task: resumes the coroutine, and does what it
+ * asks for.
  *
  *     ready queue --> al_task_run --> in its context, as the current task:
- *         send(None) or throw(exception of what it waited for)
- *             returns     -> result         raises  -> exception, cancelled
- *             a future    -> wait for it    None    -> queue again
- *             else        -> RuntimeError is thrown into it, one turn later
+ *         send(None), or throw(exception of the awaited future)
+ *             returns       -> result          raises -> exception, cancelled
+ *             yields future -> wait for it     yields None -> queue again
+ *             yields others -> throw RuntimeError into it, one turn later
  *
- * The short way serves our futures on our loops: the Task itself is what the
- * ready queue holds and what the future wakes.  In debug mode, on a loop whose
- * call_soon() is overridden, on anybody else's loop and with anybody else's
- * futures everything goes through the public methods, with callables bound to
- * the task, as asyncio does it.
+ * The short way is for our futures on our loops: the Task itself is in the
+ * ready queue, and the future pushes it there. In debug mode, on a loop whose
+ * call_soon() is overridden, and with loops and futures of other types, we
+ * call the public methods with callables bound to the task, as asyncio does.
  *
  * Invariants
- *   (1) While a step runs nobody else holds the only reference to the task:
- *       its caller has one.
- *   (2) While it runs, or a method of the loop or of somebody else's future is
- *       looked up, __init__ may come again and drop loop, context and coroutine
- *       of the task: who uses them during or after it holds them. */
+ *   (1) While a step runs, its caller owns a reference to the task.
+ *   (2) A step, and a method of the loop or of a future of another type, may
+ *       call __init__ on the task, which drops its loop, context and
+ *       coroutine. So a function that needs them meanwhile or afterwards owns
+ *       them. */
 #include "task/task.h"
 
+#include "base/call.h"
 #include "base/errors.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/report.h"
 #include "task/registry.h"
 
-/* --- the callables that stand for a task --------------------------------- */
+/* --- the callables that step a task -------------------------------------- */
 
 static PyObject *
 Task_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs);
 
 static PyMethodDef task_step_method = {
     "TaskStepMethWrapper", (PyCFunction)(void (*)(void))Task_step,
-    METH_FASTCALL, "The next step of a task, an exception to throw at most."};
+    METH_FASTCALL, "Run one step of a task, or throw an exception into it."};
 
 static PyMethodDef task_wakeup_method = {
     AL_WAKEUP_NAME, al_task_wakeup, METH_O,
-    "Tells a task that a future is done."};
+    "Run one step of a task, as the future that it awaits is done."};
 
-/* Schedule a step by call_soon(): with `exc` to throw, if not NULL. */
+/* Schedule a step by call_soon(). It throws `exc`, which may be NULL. */
 static int
 task_call_step_soon(PyObject *op, PyObject *exc)
 {
@@ -64,9 +64,9 @@ al_task_step_soon(PyObject *op)
                                    : task_call_step_soon(op, NULL);
 }
 
-/* --- what the coroutine yielded ------------------------------------------ */
+/* --- the coroutine yields ----------------------------------------------- */
 
-/* Something that it must not: throw RuntimeError into it, with a text as of
+/* It must not yield this: throw RuntimeError into it, with a text as for
  * PyErr_Format(). 0, or -1 with an exception set. */
 static int
 task_fail_soon(PyObject *op, const char *format, ...)
@@ -103,12 +103,12 @@ task_fail_not_awaited(PyObject *op, PyObject *future)
         future);
 }
 
-/* A cancellation came while the coroutine ran: pass it on to the future that
- * the task now waits for, if that takes it. 0, or -1 with an exception set. */
+/* The task was cancelled while the coroutine ran: cancel the future that it
+ * now waits for. 0, or -1 with an exception set. */
 static int
-task_hand_on_cancel(PyObject *op, al_state *state, PyObject *future)
+task_cancel_awaited(PyObject *op, al_state *state, PyObject *future)
 {
-    PyObject *message = al_future_cancel_msg(op);
+    PyObject *message = al_future_cancel_message(op);
     int cancelled = al_task_cancel_waiter(state, future, message);
 
     Py_DECREF(message);
@@ -118,7 +118,22 @@ task_hand_on_cancel(PyObject *op, al_state *state, PyObject *future)
     return cancelled < 0 ? -1 : 0;
 }
 
-/* Wait for a future of ours: 0, or -1 with an exception set. */
+/* Wait for a future that wakes the task. 0, or -1 with an exception set. */
+static inline int
+task_begin_wait(PyObject *op, al_state *state, PyObject *future)
+{
+    al_task *self = al_task_of(op);
+
+    Py_XSETREF(self->fut_waiter, Py_NewRef(future));
+    if (al_registry_begin_await(state, future, op) < 0) {
+        return -1;
+    }
+    return AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel)
+               ? task_cancel_awaited(op, state, future)
+               : 0;
+}
+
+/* Wait for one of our futures. 0, or -1 with an exception set. */
 static inline int
 task_wait(PyObject *op, al_state *state, PyObject *future)
 {
@@ -132,20 +147,12 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
         return task_fail_not_awaited(op, future);
     }
     awaited->blocking = false;
-    if (al_future_iter_wait(future, op, state) < 0) {
-        return -1;
-    }
-    Py_XSETREF(self->fut_waiter, Py_NewRef(future));
-    if (al_registry_begin_await(state, future, op) < 0) {
-        return -1;
-    }
-    if (AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel)) {
-        return task_hand_on_cancel(op, state, future);
-    }
-    return 0;
+    return al_future_iter_wait(future, op, state) < 0
+               ? -1
+               : task_begin_wait(op, state, future);
 }
 
-/* The loop of a future of any make. -> new reference, or NULL. */
+/* The loop of a future of any type. -> new reference, or NULL. */
 static PyObject *
 task_loop_of(al_state *state, PyObject *future)
 {
@@ -163,9 +170,9 @@ task_loop_of(al_state *state, PyObject *future)
     return loop;
 }
 
-/* future.add_done_callback(wakeup, context=self.context): 0, or -1. */
+/* Call future.add_done_callback(wakeup, context=self.context): 0, or -1. */
 static int
-task_add_to_foreign(PyObject *op, al_state *state, PyObject *future)
+task_add_wakeup(PyObject *op, al_state *state, PyObject *future)
 {
     PyObject *wakeup = PyCFunction_New(&task_wakeup_method, op);
     if (wakeup == NULL) {
@@ -177,23 +184,21 @@ task_add_to_foreign(PyObject *op, al_state *state, PyObject *future)
         state->names.add_done_callback, stack, 2, state->context_kwnames);
     Py_DECREF(context);
     Py_DECREF(wakeup);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return al_call_finish(result);
 }
 
-/* Wait for a future of another make. `blocking` is its
- * _asyncio_future_blocking. 0, or -1 with an exception set. */
+/* Wait for a future of another type, whose _asyncio_future_blocking is
+ * `blocking`. 0, or -1 with an exception set. */
 static int
 task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
                   PyObject *blocking)
 {
-    al_task *self = al_task_of(op);
     PyObject *loop = task_loop_of(state, future);
     if (loop == NULL) {
         return -1;
     }
     Py_DECREF(loop); /* only compared */
-    if (loop != self->future.loop) {
+    if (loop != al_task_of(op)->future.loop) {
         return task_fail_foreign_loop(op, future);
     }
     int is_blocking = PyObject_IsTrue(blocking);
@@ -202,20 +207,14 @@ task_wait_foreign(PyObject *op, al_state *state, PyObject *future,
     }
     if (PyObject_SetAttr(future, state->names._asyncio_future_blocking,
                          Py_False) < 0 ||
-        task_add_to_foreign(op, state, future) < 0)
+        task_add_wakeup(op, state, future) < 0)
     {
         return -1;
     }
-    Py_XSETREF(self->fut_waiter, Py_NewRef(future));
-    if (al_registry_begin_await(state, future, op) < 0) {
-        return -1;
-    }
-    return AL_TASK_FLAGS(self)->must_cancel
-               ? task_hand_on_cancel(op, state, future)
-               : 0;
+    return task_begin_wait(op, state, future);
 }
 
-/* 0, or -1 with an exception set. */
+/* Wait for `result`, if it may be awaited. 0, or -1 with an exception set. */
 static int
 task_yielded(PyObject *op, al_state *state, PyObject *result)
 {
@@ -227,7 +226,7 @@ task_yielded(PyObject *op, al_state *state, PyObject *result)
     if (AL_LIKELY(al_future_check_exact(state, result))) {
         return task_wait(op, state, result);
     }
-    if (result == Py_None) { /* a bare yield: let the others run */
+    if (result == Py_None) { /* a bare yield lets other entries run */
         return al_task_step_soon(op);
     }
     if (PyObject_GetOptionalAttr(result, state->names._asyncio_future_blocking,
@@ -250,7 +249,7 @@ task_yielded(PyObject *op, al_state *state, PyObject *result)
     return task_fail_soon(op, "Task got bad yield: %R", result);
 }
 
-/* --- how the coroutine ended --------------------------------------------- */
+/* --- the coroutine ends ------------------------------------------------- */
 
 static int
 task_returned(PyObject *op, PyObject *result)
@@ -259,9 +258,9 @@ task_returned(PyObject *op, PyObject *result)
 
     al_registry_remove(op);
     if (AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel)) {
-        /* Cancelled in its last step: nothing was there to throw it into. */
+        /* Cancelled in its last step: there is no await to throw it into. */
         AL_TASK_FLAGS(self)->must_cancel = false;
-        PyObject *message = al_future_cancel_msg(op);
+        PyObject *message = al_future_cancel_message(op);
         int rc = al_future_cancel(op, message, NULL);
         Py_DECREF(message);
         return rc < 0 ? -1 : 0;
@@ -269,7 +268,8 @@ task_returned(PyObject *op, PyObject *result)
     return al_future_set_result(op, result);
 }
 
-/* The coroutine raised what is now set: 0, or -1 with an exception set. */
+/* The coroutine raised the exception that is set. 0, or -1 with an exception
+ * set that the step raises. */
 static int
 task_raised(PyObject *op, al_state *state)
 {
@@ -296,10 +296,10 @@ task_raised(PyObject *op, al_state *state)
 
 /* --- the step ------------------------------------------------------------ */
 
-/* What to throw: `exc` (stolen, may be NULL), or a CancelledError if one is
- * due. 0, or -1 with an exception set. */
+/* The task has to be cancelled: set *exc, the exception to throw or NULL, to a
+ * CancelledError unless it is one. 0, or -1 with an exception set. */
 static int
-task_choose_exception(PyObject *op, al_state *state, PyObject **exc)
+task_make_cancelled_error(PyObject *op, al_state *state, PyObject **exc)
 {
     al_task *self = al_task_of(op);
 
@@ -313,7 +313,7 @@ task_choose_exception(PyObject *op, al_state *state, PyObject **exc)
     return *exc == NULL ? -1 : 0;
 }
 
-/* coro.throw(exc): as PyIter_Send(). */
+/* Call coro.throw(exc). Sets and returns what PyIter_Send() does. */
 static PySendResult
 task_throw(al_state *state, PyObject *coro, PyObject *exc, PyObject **result)
 {
@@ -326,7 +326,7 @@ task_throw(al_state *state, PyObject *coro, PyObject *exc, PyObject **result)
     }
     PyObject *stop = PyErr_GetRaisedException();
     if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
-        PyErr_SetRaisedException(stop); /* it could not be made */
+        PyErr_SetRaisedException(stop); /* making the StopIteration failed */
         return PYGEN_ERROR;
     }
     PyObject *value = ((PyStopIterationObject *)stop)->value;
@@ -335,8 +335,9 @@ task_throw(al_state *state, PyObject *coro, PyObject *exc, PyObject **result)
     return PYGEN_RETURN;
 }
 
-/* Resume the coroutine, with `exc` (stolen) if not NULL; the context is
- * entered, the task is the current one. 0, or -1 with an exception set. */
+/* Resume the coroutine, or throw `exc` (stolen) into it if not NULL. The task
+ * is the current one, its context is entered. 0, or -1 with an exception set.
+ */
 static int
 task_step(PyObject *op, al_state *state, PyObject *exc)
 {
@@ -352,13 +353,13 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
         Py_XDECREF(exc);
         return -1;
     }
-    if (AL_UNLIKELY(self->coro == NULL)) { /* an __init__ has failed since */
+    if (AL_UNLIKELY(self->coro == NULL)) { /* a later __init__ has failed */
         PyErr_SetString(PyExc_RuntimeError, "uninitialized Task object");
         Py_XDECREF(exc);
         return -1;
     }
     if (AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel) &&
-        task_choose_exception(op, state, &exc) < 0)
+        task_make_cancelled_error(op, state, &exc) < 0)
     {
         return -1;
     }
@@ -366,14 +367,13 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
     PyObject *coro = Py_NewRef(self->coro);
     self->fut_waiter = NULL;
     if (waiter != NULL) {
-        rc = al_registry_end_await(state, waiter, op);
+        int ended = al_registry_end_await(state, waiter, op);
         Py_DECREF(waiter);
-        if (rc < 0) {
+        if (ended < 0) {
             Py_DECREF(coro);
             Py_XDECREF(exc);
             return -1;
         }
-        rc = -1;
     }
     if (AL_LIKELY(exc == NULL)) {
         sent = PyIter_Send(coro, Py_None, &result);
@@ -399,11 +399,11 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
     return rc;
 }
 
-/* The step of a callable, as the current task; the context is entered. `exc` is
- * stolen. A loop of ours has left whatever task stepped last before it runs a
- * callable: if there is a current one now, it is that one which calls. */
+/* One step when a callable of the task is called, in the task's context. `exc`
+ * is stolen. Our loops leave the current task before they run a callback. So
+ * if a task is current now, its step has called the callable. */
 static int
-task_step_as_current(PyObject *op, PyObject *exc)
+task_step_in_call(PyObject *op, PyObject *exc)
 {
     al_future *self = &al_task_of(op)->future;
     al_state *state = al_future_state_of(op);
@@ -414,16 +414,16 @@ task_step_as_current(PyObject *op, PyObject *exc)
         return -1;
     }
     PyObject *loop = Py_NewRef(self->loop); /* by (2) */
-    int rc = al_registry_enter_alone(loop, op, &outer);
+    int rc = al_registry_enter_for_call(loop, op, &outer);
     if (rc < 0) {
         Py_XDECREF(exc);
     }
     else {
         rc = task_step(op, state, exc);
         PyObject *raised = PyErr_GetRaisedException();
-        if (al_registry_leave_alone(loop, op, outer) < 0) {
+        if (al_registry_leave_after_call(loop, op, outer) < 0) {
             rc = -1;
-            if (raised != NULL) { /* what the step raised is its context */
+            if (raised != NULL) { /* it becomes the __context__ */
                 PyObject *failure = PyErr_GetRaisedException();
                 PyException_SetContext(failure, raised); /* steals */
                 raised = failure;
@@ -437,8 +437,8 @@ task_step_as_current(PyObject *op, PyObject *exc)
     return rc;
 }
 
-/* The handle that the step would have had in the queue of asyncio's loop, for
- * an exception handler to see. -> new reference, or NULL. */
+/* A handle for the exception handler, as asyncio would have in its queue for
+ * the step. -> new reference, or NULL with an exception set. */
 static PyObject *
 task_make_handle(al_loop_head *loop, PyObject *op)
 {
@@ -455,9 +455,9 @@ task_make_handle(al_loop_head *loop, PyObject *op)
     return handle;
 }
 
-/* The step itself failed, or SystemExit came: report it to the loop that has
- * run it (the task's own may be another by now) as asyncio reports the failure
- * of the callback. 0, or -1 with a fatal exception set. */
+/* The step raised: report it to the loop that has run it, as asyncio reports
+ * the failure of the callback. (By (2) the task may have another loop now.) 0,
+ * or -1 with a fatal exception set. */
 static int
 task_report(al_loop_head *loop, PyObject *op)
 {
@@ -467,7 +467,7 @@ task_report(al_loop_head *loop, PyObject *op)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    if (al_loop_leave_task(loop) < 0) { /* it is the loop that reports */
+    if (al_loop_leave_task(loop) < 0) { /* the loop reports, not a task */
         Py_DECREF(exc);
         return -1;
     }
@@ -487,10 +487,10 @@ task_report(al_loop_head *loop, PyObject *op)
     return rc;
 }
 
-/* What a future of any make raises, to be thrown: a new reference, or NULL. A
- * cancelled future raises its error, as result() would, so that this knows what
- * is being handled around the loop; the exception of a failed one is passed on
- * as it is. */
+/* The exception that result() of a future of any type raises: a new reference,
+ * or NULL. A CancelledError is raised, and so gets a __context__: the
+ * exception that the caller of the loop handles. Others are returned as they
+ * are. */
 static PyObject *
 task_exception_of(al_state *state, PyObject *future)
 {
@@ -515,8 +515,8 @@ task_exception_of(al_state *state, PyObject *future)
     return PyErr_GetRaisedException();
 }
 
-/* The exception of the future of ours that woke the task, if it failed: a new
- * reference, or NULL. */
+/* The exception of our future that woke the task: a new reference, or NULL if
+ * it has none, or the future is of another type. */
 static inline PyObject *
 task_waiter_exception(al_task *self, al_state *state)
 {
@@ -529,17 +529,17 @@ task_waiter_exception(al_task *self, al_state *state)
     {
         return NULL;
     }
-    Py_INCREF(waiter); /* by (2): a traceback goes, which may run anything */
+    Py_INCREF(waiter); /* by (2): dropping a traceback may run anything */
     PyObject *exc = task_exception_of(state, waiter);
     Py_DECREF(waiter);
     return exc;
 }
 
-/* A task could not be entered. If what is to end the run came from reports about
- * the one that was left, its step is still to come. 0, or -1 with an exception
- * set. */
+/* The task could not be entered. If the exception is fatal, it came from
+ * reports about the task that was left: queue the step again. 0, or -1 with a
+ * fatal exception set. */
 static int
-task_put_off(al_loop_head *loop, PyObject *op)
+task_report_or_requeue(al_loop_head *loop, PyObject *op)
 {
     if (!al_error_is_fatal()) {
         return task_report(loop, op);
@@ -561,7 +561,7 @@ al_task_run(al_loop_head *loop, PyObject *op)
 
     if (AL_UNLIKELY(al_registry_enter(loop, op) < 0)) {
         Py_DECREF(context);
-        return task_put_off(loop, op);
+        return task_report_or_requeue(loop, op);
     }
     if (PyContext_Enter(context) == 0) {
         PyObject *exc = task_waiter_exception(self, loop->state);
@@ -587,18 +587,15 @@ al_task_start_eagerly(PyObject *op)
     }
     PyObject *loop = Py_NewRef(self->future.loop); /* by (2) */
     al_loop_head *ours = al_future_our_loop(&self->future);
-    /* A step of its own begins. */
-    if (ours != NULL && al_loop_send_held(ours) < 0) {
-        Py_DECREF(loop);
-        return -1;
-    }
-    PyObject *previous = al_registry_swap(state, loop, op);
+    /* What the outer step wrote is sent first, as this is another step. */
+    bool is_sent = ours == NULL || al_loop_send_held(ours) == 0;
+    PyObject *previous = is_sent ? al_registry_swap(state, loop, op) : NULL;
     if (previous == NULL) {
         Py_DECREF(loop);
         return -1;
     }
-    /* The current task is the same again when we return, so loop->current_task
-     * needs no change. */
+    /* `previous` is current again when we return, so loop->current_task does
+     * not change. */
     PyObject *context = Py_NewRef(self->context);
     int rc = -1;
     if (al_registry_add(state, op) == 0 && PyContext_Enter(context) == 0) {
@@ -609,7 +606,7 @@ al_task_start_eagerly(PyObject *op)
     }
     Py_DECREF(context);
     PyObject *raised = PyErr_GetRaisedException();
-    if (ours != NULL && al_loop_send_held(ours) < 0) { /* it is over */
+    if (ours != NULL && al_loop_send_held(ours) < 0) { /* the step ends */
         Py_XSETREF(raised, PyErr_GetRaisedException());
         rc = -1;
     }
@@ -628,7 +625,7 @@ al_task_start_eagerly(PyObject *op)
     return rc;
 }
 
-/* --- Python: the callables ----------------------------------------------- */
+/* --- Python: the callables ---------------------------------------------- */
 
 static PyObject *
 Task_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
@@ -639,7 +636,7 @@ Task_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     PyObject *exc = nargs == 1 ? Py_NewRef(args[0]) : NULL;
-    if (task_step_as_current(op, exc) < 0) {
+    if (task_step_in_call(op, exc) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -651,7 +648,7 @@ al_task_wakeup(PyObject *op, PyObject *future)
     al_state *state = al_future_state_of(op);
 
     if (state == NULL ||
-        task_step_as_current(op, task_exception_of(state, future)) < 0)
+        task_step_in_call(op, task_exception_of(state, future)) < 0)
     {
         return NULL;
     }

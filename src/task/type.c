@@ -1,18 +1,17 @@
-/* type.c - what the types Future and Task have in common: how an object of them
- * ends, and how they are made.
+/* type.c - makes the types Future and Task, and frees objects of them.
  *
  *     Future --> _asyncio.Future            the same struct: cpython/layout.h
  *     Task ----> _asyncio.Task, Future
  *
- * From 3.12 visiting and clearing are inherited; the static classes that are
- * asyncio's before do not visit their subclass. */
+ * From 3.12 tp_traverse and tp_clear are inherited. Before that asyncio's
+ * types are static, and do not visit a heap type that derives from them. */
 #include "task/type.h"
 
 static void
 type_dealloc(PyObject *op);
 
-/* The class of asyncio's that our Future or Task derives from, for an object of
- * it or of a Python class derived from it. -> borrowed */
+/* asyncio's class that our type derives from. `op` is an object of our type,
+ * or of a Python class that derives from it. -> borrowed */
 static inline PyTypeObject *
 type_stock(PyObject *op)
 {
@@ -26,7 +25,7 @@ type_stock(PyObject *op)
 
 /* --- slots --------------------------------------------------------------- */
 
-/* Notices overrides. */
+/* Note that cancel() is overridden on an object. */
 static int
 type_setattro(PyObject *op, PyObject *name, PyObject *value)
 {
@@ -45,7 +44,7 @@ type_setattro(PyObject *op, PyObject *name, PyObject *value)
 static void
 type_finalize(PyObject *op)
 {
-    /* asyncio's needs a loop and a type, which tp_clear takes away. */
+    /* asyncio's finaliser needs a loop and a type that were not cleared. */
     if (al_future_of(op)->loop != NULL && Py_TYPE(op)->tp_mro != NULL) {
         type_stock(op)->tp_finalize(op);
     }
@@ -57,9 +56,9 @@ type_is_task(const PyTypeObject *stock)
     return stock->tp_basicsize == sizeof(al_task);
 }
 
-/* Whether its finaliser has something to tell. */
+/* Whether the finaliser will report something. */
 static inline bool
-type_has_last_words(PyObject *op, const PyTypeObject *stock)
+type_will_report(PyObject *op, const PyTypeObject *stock)
 {
     const al_future *self = al_future_of(op);
 
@@ -74,9 +73,8 @@ type_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyTypeObject *stock = type_stock(op);
 
-    /* After the finaliser the object may have been initialised again, and be
-     * pending. */
-    if (AL_UNLIKELY(type_has_last_words(op, stock)) &&
+    /* The finaliser may call __init__ again: then the object is pending. */
+    if (AL_UNLIKELY(type_will_report(op, stock)) &&
         PyObject_CallFinalizerFromDealloc(op) < 0)
     {
         return; /* resurrected */
@@ -120,9 +118,9 @@ static const PyType_Slot type_slots[] = {
 
 /* --- making a type ------------------------------------------------------- */
 
-/* Give `type` copies of the methods of asyncio's class that it has none of its
- * own for: calls of those are as fast as with asyncio's class. (Of those with a
- * defining class they are not.) 0, or -1 with an exception set. */
+/* Copy to `type` the methods of asyncio's class that it does not have: the
+ * interpreter specialises calls of a type's own methods alone. (Methods with a
+ * defining class cannot be copied.) 0, or -1 with an exception set. */
 static int
 type_copy_methods(PyTypeObject *type, PyTypeObject *stock)
 {
