@@ -1,7 +1,7 @@
-"""Makes stock futures, tasks and contexts in known states, by which the C code checks where CPython keeps their fields.
+"""Makes stock futures, tasks and contexts in known states: the C code learns from them where their fields are.
 
-It is imported by asyncloop._core while that is being made, and must not import it. What raises here leaves unknown what
-it was to show (src/cpython/layout.c).
+asyncloop._core imports this module while it is being made, so this must not import asyncloop._core. If a function here
+raises, the part of the layout that it is for stays unknown (src/cpython/layout.c).
 """
 
 import _asyncio
@@ -21,7 +21,7 @@ _WEAKREFS = {"weakrefs": ...} if sys.version_info < (3, 13) else {}  # asyncio's
 
 
 class _Loop:
-    """As much of a loop as a stock future asks for."""
+    """The methods of a loop that stock futures and tasks call."""
 
     def __init__(self, *, debug: bool = False) -> None:
         self.debug = debug
@@ -34,7 +34,7 @@ class _Loop:
         self.queue.append((callback, args, context))
 
     def run(self) -> None:
-        """Run what is queued, as the loop that runs in this thread; then let the one that did so before go on."""
+        """Run the queued callbacks, as the running loop of this thread. Then the loop that was running is so again."""
         running = events._get_running_loop()
         events._set_running_loop(self)  # type: ignore[arg-type]
         swap = getattr(_asyncio, "_swap_current_task", None) if _HAS_AWAITED_BY else None
@@ -43,14 +43,14 @@ class _Loop:
             for callback, args, context in self.queue:
                 context.run(callback, *args)
         finally:
-            self.queue.clear()  # it has tasks, which have this loop
+            self.queue.clear()  # it has tasks, which have this loop: a cycle
             if swap:
                 swap(self, task)
             events._set_running_loop(running)
 
 
 def _referent(op: object, kind: type) -> Any:
-    """The one object of this kind among those that `op` refers to."""
+    """Return the one object of this kind that `op` refers to."""
     (found,) = (item for item in gc.get_referents(op) if isinstance(item, kind))
     return found
 
@@ -63,7 +63,7 @@ def _exception() -> Exception:
 
 
 def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
-    """Futures in all states, with what their fields hold."""
+    """Make futures in all states, each with its fields."""
     futures: list[asyncio.Future[Any]] = [_asyncio.Future(loop=loop) for _ in range(5)]
     pending, finished, failed, cancelled, awaited = futures
     context, other = contextvars.Context(), contextvars.Context()
@@ -89,14 +89,14 @@ def _futures(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
 
 
 def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
-    """Tasks that wait, are to be cancelled, were cancelled; and the future waited for."""
+    """Make a cancelled task, a waiting one and one to be cancelled, and the awaited future, each with its fields."""
     awaited: asyncio.Future[Any] = _asyncio.Future(loop=loop)
 
     async def waits() -> None:
         await awaited
 
     async def ends() -> None:
-        error: Any = awaited  # in a subinterpreter of 3.11, asyncio knows the main interpreter's CancelledError
+        error: Any = awaited  # in a subinterpreter of 3.11, asyncio raises the main interpreter's CancelledError
         raise error._make_cancelled_error()
 
     def make(function: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
@@ -123,7 +123,7 @@ def _tasks(loop: Any) -> list[tuple[Any, dict[str, Any]]]:
 
 
 def set_of_tasks() -> weakref.WeakSet[Any]:
-    """Return the set that, up to 3.13, asyncio keeps tasks in which are not of its own types."""
+    """Return the set that has, up to 3.13, the tasks that are not of asyncio's own types."""
     name = "_all_tasks" if sys.version_info < (3, 12) else "_scheduled_tasks"
     tasks: weakref.WeakSet[Any] = getattr(_asyncio, name)
     if not isinstance(vars(tasks)["data"], set):  # in a subinterpreter of 3.11 it is of another's WeakSet
@@ -134,19 +134,19 @@ def set_of_tasks() -> weakref.WeakSet[Any]:
 def make_specimens() -> list[tuple[Any, dict[str, Any]]]:
     """Return pairs of a stock future or task and its fields, by their names in src/cpython/layout.h."""
     if not _HAS_AWAITED_BY:
-        set_of_tasks()  # without it, all_tasks() could not find ours
+        set_of_tasks()  # if it raises, all_tasks() could not find our tasks
     loop = _Loop()
     return [*_futures(loop), *_tasks(loop)]
 
 
 def drop_specimens(specimens: list[tuple[Any, dict[str, Any]]]) -> None:
-    """Let them end without a word, so that nothing of them stays in a cycle."""
+    """End all specimens without a report, and leave no cycle of references."""
     for specimen, _ in specimens:
         specimen._log_traceback = False
         specimen.cancel()
     for specimen, _ in specimens:
         specimen.get_loop().run()
-    for specimen, fields in specimens:  # tracebacks know our frames, which know specimens: each is let go of
+    for specimen, fields in specimens:  # drop tracebacks, which own frames of this module, which own specimens
         if specimen.cancelled():
             specimen._make_cancelled_error()
         elif "exception" in fields:
@@ -156,7 +156,7 @@ def drop_specimens(specimens: list[tuple[Any, dict[str, Any]]]) -> None:
 
 
 def make_contexts() -> tuple[contextvars.Context, contextvars.Context, contextvars.Context]:
-    """Return an empty context, one with a variable, and a copy of that."""
+    """Return an empty context, a context with a variable, and a copy of it."""
     variable: contextvars.ContextVar[None] = contextvars.ContextVar("variable")
     context = contextvars.Context()
     context.run(variable.set, None)
@@ -177,15 +177,15 @@ def make_task() -> int:
     return int(task.get_name().removeprefix("Task-"))
 
 
-def show_current_task(look: Callable[[Any, asyncio.Task[None]], None]) -> None:
-    """Call look(loop, task) with the running loop of this thread, and its current task, which was made last."""
+def show_current_task(locate: Callable[[Any, asyncio.Task[None]], None]) -> None:
+    """Call locate(loop, task) with the running loop of this thread, and its current task, which was made last."""
     loop, coro = _Loop(), _nothing()
     task: Any = _asyncio.Task(coro, loop=loop, name="asyncloop learns of it")  # type: ignore[arg-type]
     swap: Any = vars(_asyncio)["_swap_current_task"]
 
     def show() -> None:
         swap(loop, task)
-        look(loop, task)
+        locate(loop, task)
         swap(loop, None)
 
     loop.queue = [(show, (), contextvars.Context())]
@@ -197,5 +197,5 @@ def show_current_task(look: Callable[[Any, asyncio.Task[None]], None]) -> None:
 
 
 def describe_callback(callback: Any, args: tuple[Any, ...], *, debug: bool = False) -> str:
-    """Take the place of asyncio's function for the text of a report, where that is not there."""
+    """Describe a callback for a report, if asyncio's own function for that is missing."""
     return f"{callback!r}{args!r}" if debug else repr(callback)

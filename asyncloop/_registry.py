@@ -1,11 +1,11 @@
-"""Makes asyncio.all_tasks() see our pending tasks, which up to 3.13 asyncio's own set of tasks does not hold.
+"""Makes asyncio.all_tasks() return our pending tasks, too. Up to 3.13 they are not in asyncio's set of tasks.
 
-That set costs more per task than all the rest of making one, so the C code keeps a list instead
-(src/task/registry.c). all_tasks() finds it because the set object itself is given an __iter__ that walks the list
-too; thereby it holds for code that imported all_tasks() or the set before us, as well.
+To add a task to that set costs more than all else in making it. So the C code has a list of our tasks instead
+(src/task/registry.c). The set object gets a class whose __iter__ walks this list, too. So code that imported
+all_tasks() or the set before asyncloop was imported sees our tasks as well.
 
-Python 3.11 has one set for the whole process. A subinterpreter leaves that alone, because it would go on having a class
-of an interpreter that has ended. It has a set of its own on the same data, which takes the place of the set in asyncio.
+Python 3.11 has one set for the whole process. A subinterpreter does not change its class, because the set would keep
+this class after the interpreter has ended. It makes a set of its own on the same data, and puts it into asyncio.
 """
 
 import _asyncio
@@ -19,10 +19,9 @@ from . import _core, _layout
 
 
 def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
-    """The class of asyncio's set of tasks, with ours. `kind` is more than a WeakSet if we are imported again.
+    """Make the class of the set of all tasks. `kind` is a class of an earlier import of asyncloop, or WeakSet.
 
-    Who reads `data`, as profilers do, finds weak references to all of them there; what the set itself holds is under
-    that name in its __dict__.
+    Profilers read `data`: it has weak references to all tasks. Those to asyncio's tasks alone are in __dict__["data"].
     """
     unregistered: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -58,7 +57,7 @@ def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
         def copy(self) -> weakref.WeakSet[Any]:
             return weakref.WeakSet(self)
 
-        # What asyncio._register_task() and _unregister_task() call, of which the C code knows nothing.
+        # asyncio._register_task() and _unregister_task() call these. The C code does not see their changes.
 
         def add(self, task: Any) -> None:
             tasks = vars(self)["data"]
@@ -82,7 +81,7 @@ def _replace_in_this_interpreter(tasks: weakref.WeakSet[Any]) -> None:
 
 
 def extend_all_tasks() -> None:
-    """Have asyncio's set of tasks answer for ours, too. From 3.14 ours are where asyncio's own are."""
+    """Make asyncio's set of tasks have ours, too. From 3.14 our tasks are in asyncio's own list."""
     if _core.Task is asyncio.Task or sys.version_info >= (3, 14):
         return
     tasks = _layout.set_of_tasks()

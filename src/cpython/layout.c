@@ -1,24 +1,24 @@
-/* layout.c - learning whether this CPython is as layout.h has it.
+/* layout.c - learns whether the structs in layout.h are those of this CPython.
  *
  *     asyncloop/_layout.py --> specimens: futures, tasks, contexts
  *                                  | compared, byte for byte
  *     layout.h's structs ----------+----> state->layout
  *
- * The Python code makes stock futures and tasks in known states, and says for
- * each what its fields hold. Each is compared with an image that layout.h's
- * struct makes of that: so a field that has moved is found, and one that is new
- * as well, once it is not zero.
+ * The Python code makes stock futures and tasks in known states, and says what
+ * the fields of each contain. We write that into an empty struct of layout.h,
+ * the image, and compare it with the specimen. So we notice a field that has
+ * moved, and a new field if it is not zero.
  *
- * What a field means cannot be compared. So nothing is learned but on the minor
+ * The meaning of a field cannot be compared. So we only learn on the minor
  * versions whose source was read.
  *
- * Each step has its own fallback: it fails without an exception, and what it
- * would have learned stays unknown. */
+ * Each step of learning may fail, without an exception. Then its part stays
+ * unknown, and the next steps go on. */
 #include "cpython/layout.h"
 
 #include "cpython/task_counter.h"
 
-/* The versions that layout.h was written for. */
+/* Whether layout.h was written for this version. */
 #ifdef Py_GIL_DISABLED
 #    define LAYOUT_IS_LISTED false
 #else
@@ -26,7 +26,7 @@
         (PY_VERSION_HEX < 0x03100000 && sizeof(void *) == 8)
 #endif
 
-/* The fields that are objects. */
+/* The fields of an image that are objects. */
 static const struct {
     const char *name;
     size_t offset;
@@ -53,7 +53,7 @@ static const struct {
     {"context", offsetof(al_task, context)},
 };
 
-/* Set a field that is a number. Whether there is one of this name. */
+/* Set a field that is a number. -> whether there is one of this name */
 static bool
 layout_set_number(al_task *image, const char *name, long value)
 {
@@ -76,8 +76,8 @@ layout_set_number(al_task *image, const char *name, long value)
     return false;
 }
 
-/* Set a field of the image to `value`; Ellipsis: to what `op` has there, if
- * that is something. Whether there is a field of this name. */
+/* Set a field of the image to `value`. Ellipsis means the object that `op` has
+ * there, which must not be NULL. -> whether there is a field of this name */
 static bool
 layout_set(al_task *image, PyObject *op, const char *name, PyObject *value)
 {
@@ -95,8 +95,8 @@ layout_set(al_task *image, PyObject *op, const char *name, PyObject *value)
            layout_set_number(image, name, PyLong_AsLong(value));
 }
 
-/* Link the image as `op` should be, with the task `other` right before or right
- * after it in the list. Whether `op` is. */
+/* Copy the node of `op` to the image. -> whether the task `other` is right
+ * "before" or "after" it (`name`) in the list of tasks */
 static bool
 layout_set_node(al_task *image, PyObject *op, const char *name,
                 PyObject *other)
@@ -121,7 +121,7 @@ layout_is_node(const char *name)
     return strcmp(name, "before") == 0 || strcmp(name, "after") == 0;
 }
 
-/* Whether `op` has what the dict `fields` says, and no byte besides. */
+/* Whether `op` has the fields of the dict, and its other bytes are zero. */
 static bool
 layout_matches(PyObject *op, PyObject *fields)
 {
@@ -144,7 +144,7 @@ layout_matches(PyObject *op, PyObject *fields)
                   Py_TYPE(op)->tp_basicsize - head) == 0;
 }
 
-/* Whether all specimens, a list of tuples (object, fields), are as expected. */
+/* Whether all specimens match: a list of tuples (object, fields). */
 static bool
 layout_matches_all(PyObject *specimens)
 {
@@ -189,9 +189,9 @@ layout_check_specimens(PyObject *helper)
     return done != NULL && matches;
 }
 
-/* Fetch what task/registry.c needs of _asyncio. Whether all is there. */
+/* Get what task/registry.c needs of _asyncio. -> whether all of it exists */
 static bool
-layout_fetch(al_state *state, PyObject *asyncio)
+layout_get_private(al_state *state, PyObject *asyncio)
 {
 #if AL_HAS_AWAITED_BY
     const struct {
@@ -218,8 +218,8 @@ layout_fetch(al_state *state, PyObject *asyncio)
 #endif
 }
 
-/* The variables are the one word that a copy shares with the context, and an
- * empty context has not. */
+/* Find the variables of a context: the one word that a context has in common
+ * with its copy, but not with an empty context. */
 static void
 layout_learn_context(al_state *state, PyObject *helper)
 {
@@ -243,7 +243,7 @@ layout_learn_context(al_state *state, PyObject *helper)
         if (WORD(one) != NULL && WORD(one) == WORD(copy) &&
             WORD(one) != WORD(empty))
         {
-            if (found != 0) { /* twice: nothing we know */
+            if (found != 0) { /* two words: neither is certain */
                 found = 0;
                 break;
             }
@@ -257,11 +257,11 @@ layout_learn_context(al_state *state, PyObject *helper)
 
 #if AL_HAS_AWAITED_BY
 
-/* look(loop, task): while `loop` runs here, and `task` is its current one and
- * the last of the list, find where the thread state says so, by the end of the
- * list. */
+/* locate(loop, task): find al_thread_tasks in the thread state. `loop` is the
+ * running one, `task` its current task and the last in the list of tasks, so
+ * the next node is the head of the list. */
 static PyObject *
-layout_look(PyObject *module, PyObject *args)
+layout_locate(PyObject *module, PyObject *args)
 {
     al_state *state = al_state_from_module(module);
     PyObject *loop, *task;
@@ -284,19 +284,19 @@ layout_look(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef layout_look_method = {"look", layout_look, METH_VARARGS,
-                                         NULL};
+static PyMethodDef layout_locate_method = {"locate", layout_locate,
+                                           METH_VARARGS, NULL};
 
 static void
 layout_learn_thread_state(PyObject *module, PyObject *helper)
 {
-    PyObject *look = PyCFunction_New(&layout_look_method, module);
+    PyObject *locate = PyCFunction_New(&layout_locate_method, module);
     PyObject *done =
-        look == NULL
+        locate == NULL
             ? NULL
-            : PyObject_CallMethod(helper, "show_current_task", "(O)", look);
+            : PyObject_CallMethod(helper, "show_current_task", "(O)", locate);
 
-    Py_XDECREF(look);
+    Py_XDECREF(locate);
     Py_XDECREF(done);
 }
 
@@ -310,7 +310,7 @@ layout_learn_thread_state(PyObject *Py_UNUSED(module),
 
 #endif
 
-/* Learn all there is to learn. May leave any exception set. */
+/* Run all steps of learning. May leave an exception set. */
 static void
 layout_learn(PyObject *module, al_state *state)
 {
@@ -323,10 +323,10 @@ layout_learn(PyObject *module, al_state *state)
         PyErr_Clear();
         state->layout.futures = layout_check_sizes(state) &&
                                 layout_check_specimens(helper) &&
-                                layout_fetch(state, asyncio);
+                                layout_get_private(state, asyncio);
         PyErr_Clear();
     }
-    if (state->layout.futures) { /* only our own tasks need the rest */
+    if (state->layout.futures) { /* only our tasks need the other parts */
         layout_learn_thread_state(module, helper);
         PyErr_Clear();
         al_task_counter_learn(state, helper);

@@ -1,45 +1,45 @@
-/* layout.h - what is private to CPython, by version.
+/* layout.h - structs that are private to CPython, by version.
  *
- * CPython has no API for some of what we need. What stands here is what its
- * releases have; at import it is compared with what asyncio itself writes there
- * (layout.c), and state->layout says what was found to be so. docs/cpython.md
- * lists what is done where it is not.
+ * CPython has no API for these fields. The structs here are those of its
+ * releases. At import layout.c compares them with what asyncio writes there,
+ * and state->layout tells which of them are right. docs/cpython.md says what
+ * happens for those that are not.
  *
- * Our Future and Task keep their state in the fields of asyncio's own, so that
- * asyncio's code, the interpreter's tools and ours work on one state. Where
+ * Our Future and Task keep their state in asyncio's own structs. So asyncio's
+ * code, the interpreter's tools and our code work on one state. If
  * state->layout.futures is false, asyncloop.Future and asyncloop.Task are
- * asyncio's classes, and no code of ours touches these structs. */
+ * asyncio's classes, and our code does not use these structs. */
 #ifndef AL_CPYTHON_LAYOUT_H
 #define AL_CPYTHON_LAYOUT_H
 
 #include "base/state.h"
 
-/* What al_future.state says. */
+/* The values of al_future.state. */
 typedef enum {
     AL_FUTURE_PENDING,
     AL_FUTURE_CANCELLED,
-    AL_FUTURE_FINISHED, /* has a result, or an exception if that is not NULL */
+    AL_FUTURE_FINISHED, /* has an exception, or if that is NULL a result */
 } al_future_state;
 
 #define AL_TASK_FLAGS_IN_FUTURE (PY_VERSION_HEX >= 0x030D0000)
 
-/* The state of a Future, and the first part of a Task's. Each object is owned
- * and may be NULL. */
+/* A Future, and the first part of a Task. All objects are owned, and may be
+ * NULL. */
 typedef struct {
     PyObject_HEAD
     PyObject *loop; /* NULL <=> __init__ has not run */
-    /* Those who wait, while it is pending: the first, and a list of tuples
-     * (callback, context) of the others. */
+    /* Its callbacks while it is pending: the first one, and a list of tuples
+     * (callback, context) with the others. */
     PyObject *callback0;
     PyObject *context0; /* NULL <=> callback0 is NULL */
     PyObject *callbacks;
     PyObject *exception;
-    PyObject *exception_tb; /* for the first who asks for the exception */
+    PyObject *exception_tb; /* until the exception is got, then NULL */
     PyObject *result;
     PyObject *source_tb; /* debug mode only */
     PyObject *cancel_msg;
 #if AL_TASK_FLAGS_IN_FUTURE
-    PyObject *cancelled_exc; /* for the first who asks for the result */
+    PyObject *cancelled_exc; /* until the outcome is got, then NULL */
 #    if AL_HAS_AWAITED_BY
     PyObject *awaited_by; /* a task, or a set of tasks */
 #    endif
@@ -48,9 +48,9 @@ typedef struct {
     char is_task;
     char awaited_by_is_set;
 #    endif
-    unsigned char log_tb : 1;      /* the exception was not asked for yet */
-    unsigned char blocking : 1;    /* _asyncio_future_blocking */
-    unsigned char must_cancel : 1; /* of a Task: see there */
+    unsigned char log_tb : 1;              /* the exception was not got yet */
+    unsigned char blocking : 1;            /* _asyncio_future_blocking */
+    unsigned char must_cancel : 1;         /* of a Task: see al_task */
     unsigned char log_destroy_pending : 1; /* of a Task */
 #else
     int state;
@@ -67,8 +67,8 @@ typedef struct {
 #if AL_TASK_FLAGS_IN_FUTURE
     int cancel_requests; /* cancel() minus uncancel() */
 #endif
-    PyObject *fut_waiter; /* what it waits for */
-    PyObject *coro;       /* NULL: an eager start finished it, or no init */
+    PyObject *fut_waiter; /* the future that it waits for */
+    PyObject *coro;       /* NULL: its first step ended it, or no __init__ */
     PyObject *name;       /* str; an int is the number of "Task-<number>" */
     PyObject *context;
 #if !AL_TASK_FLAGS_IN_FUTURE
@@ -80,7 +80,7 @@ typedef struct {
 #endif
 } al_task;
 
-/* What has must_cancel and log_destroy_pending of a task. */
+/* The struct with must_cancel and log_destroy_pending of a task. */
 #if AL_TASK_FLAGS_IN_FUTURE
 #    define AL_TASK_FLAGS(task) (&(task)->future)
 #else
@@ -89,17 +89,17 @@ typedef struct {
 
 #if AL_HAS_AWAITED_BY
 
-/* What the thread state has for asyncio. */
+/* The fields of a thread state that are asyncio's. */
 typedef struct {
-    PyObject *loop; /* owned: the running one, or NULL */
+    PyObject *loop; /* owned: the running loop, or NULL */
     PyObject *task; /* owned: its current task, or NULL */
 #    if PY_VERSION_HEX >= 0x030F0000
     int generator_return_kind; /* not asyncio's */
 #    endif
-    al_list tasks; /* the head of the list of tasks, by their `node` */
+    al_list tasks; /* head of the list of tasks, linked by al_task.node */
 } al_thread_tasks;
 
-/* That of this thread, or NULL where it is not known. */
+/* Those of this thread, or NULL if their place is unknown. */
 static inline al_thread_tasks *
 al_layout_thread_tasks(const al_state *state)
 {
@@ -112,28 +112,29 @@ al_layout_thread_tasks(const al_state *state)
 
 #endif
 
-/* The number in the name of a task that was given none. */
+/* The number of the next task that is given no name: "Task-<number>". */
 static inline uint64_t
 al_layout_next_task_number(al_state *state)
 {
     return ++*state->layout.task_counter;
 }
 
-/* The variables of a context: contexts with the same variables share them. */
+/* The object with the variables of a context, borrowed. Contexts that have the
+ * same one have the same variables. */
 static inline PyObject *
 al_layout_context_vars(const al_state *state, PyObject *context)
 {
     return *(PyObject **)((char *)context + state->layout.context_vars);
 }
 
-/* Fill state->layout, and fetch what else we need of _asyncio. All of it stays
- * unknown where the environment variable ASYNCLOOP_LAYOUT is "unknown". 0, or -1
- * with an ImportWarning set that is an error. */
+/* Fill state->layout, and get the private functions of _asyncio that we need.
+ * All stays unknown if the environment variable ASYNCLOOP_LAYOUT is "unknown".
+ * 0, or -1 if an ImportWarning is an error. */
 AL_NODISCARD int
 al_layout_init(PyObject *module);
 
-/* _core._layout(): a dict that tells, for reports of faults, which private parts
- * of this CPython are known. */
+/* _core._layout(): a dict for bug reports, with the parts of this CPython that
+ * are known. */
 PyObject *
 al_layout_show(PyObject *module, PyObject *ignored);
 

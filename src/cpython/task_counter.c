@@ -1,37 +1,39 @@
-/* task_counter.c - finding asyncio's counter of the tasks that are given no name.
+/* task_counter.c - finds asyncio's counter of tasks without a name.
  *
  *     asyncio.Task() ---> +---------+
  *                         | counter | ---> "Task-<number>"
  *     Task() -----------> +---------+
  *
- * asyncio's C code has a counter of its own. Ours would give some names twice in
- * a program with tasks of both kinds, so we look for that one at import: a few
- * stock tasks are made, and it is the word in _asyncio's memory that has the
- * number of each. Then it is set back, as if they had not been. If there is no
- * such word, or more than one, we have a counter of our own. */
+ * asyncio's C code has a counter of its own. With a second one, a program with
+ * tasks of both kinds would have some names twice. So we find asyncio's at
+ * import: we make a few stock tasks, and look for the word in _asyncio's
+ * memory that has the number of each. Then we set it back, as if there had
+ * been no tasks. If there is no such word, or more than one, we use a counter
+ * of our own. */
 #include "cpython/task_counter.h"
 
 #include <link.h>
 
-/* Several, as a word may have a number by chance. */
+/* More than one, because a word may have the number by chance. */
 #define COUNTER_ROUNDS 4
 
-/* Where to look. */
+/* The memory to search. */
 typedef struct {
-    uint64_t *words; /* borrowed, NULL <=> nowhere */
+    uint64_t *words; /* borrowed, NULL <=> count is 0 */
     size_t count;
 } counter_memory;
 
-/* --- _asyncio's memory, up to 3.11: static ------------------------------- */
+/* --- up to 3.11: the static variables of _asyncio ------------------------ */
 
 typedef struct {
-    uintptr_t address; /* of something that is part of it */
+    uintptr_t address; /* of one of these variables */
     counter_memory found;
 } counter_search;
 
+/* Called for each shared object in memory. 1 ends the search. */
 static int
-counter_look_at_object(struct dl_phdr_info *object, size_t Py_UNUSED(size),
-                       void *arg)
+counter_search_object(struct dl_phdr_info *object, size_t Py_UNUSED(size),
+                      void *arg)
 {
     counter_search *search = arg;
 
@@ -51,19 +53,19 @@ counter_look_at_object(struct dl_phdr_info *object, size_t Py_UNUSED(size),
     return 0;
 }
 
-/* The data segment that `type` is in. */
+/* The data segment that contains `type`. */
 static counter_memory
 counter_find_segment(PyTypeObject *type)
 {
     counter_search search = {(uintptr_t)type, {NULL, 0}};
 
-    (void)dl_iterate_phdr(counter_look_at_object, &search);
+    (void)dl_iterate_phdr(counter_search_object, &search);
     return search.found;
 }
 
-/* --- from 3.12: the module's state --------------------------------------- */
+/* --- from 3.12: the state of _asyncio ------------------------------------ */
 
-/* That of the module that `type` is of, which we own from here on. */
+/* The state of the module that defines `type`, which we own from now on. */
 static counter_memory
 counter_find_module_state(al_state *state, PyTypeObject *type)
 {
@@ -81,7 +83,7 @@ counter_find_module_state(al_state *state, PyTypeObject *type)
 
 /* --- the search ---------------------------------------------------------- */
 
-/* The number of a stock task that is made now; 0 with an exception set. */
+/* Make a stock task. -> its number; 0 with an exception set */
 static uint64_t
 counter_make_task(PyObject *helper)
 {
@@ -92,9 +94,9 @@ counter_make_task(PyObject *helper)
     return PyErr_Occurred() ? 0 : number;
 }
 
-/* Keep those of `places` that have `number` now. -> how many */
+/* Keep the places whose word is `number` now. -> how many */
 __attribute__((no_sanitize("address"))) static size_t
-counter_sift(uint64_t **places, size_t count, uint64_t number)
+counter_keep_equal(uint64_t **places, size_t count, uint64_t number)
 {
     size_t kept = 0;
 
@@ -124,12 +126,12 @@ counter_search_memory(counter_memory memory, uint64_t **places,
         }
         first = round == 0 ? number : first;
         last = number;
-        count = counter_sift(places, count, number);
+        count = counter_keep_equal(places, count, number);
     }
     if (count != 1) {
         return NULL;
     }
-    if (last - first == COUNTER_ROUNDS - 1) { /* else others took some */
+    if (last - first == COUNTER_ROUNDS - 1) { /* only we made tasks */
         *places[0] = first - 1;
     }
     return places[0];

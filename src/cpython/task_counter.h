@@ -1,12 +1,12 @@
-/* task_counter.h - asyncio's counter of the tasks that are given no name. */
+/* task_counter.h - finds asyncio's counter of tasks without a name. */
 #ifndef AL_CPYTHON_TASK_COUNTER_H
 #define AL_CPYTHON_TASK_COUNTER_H
 
 #include "base/state.h"
 
-/* Find it, for state->layout.task_counter, with the help of asyncloop._layout:
- * its make_task() makes a stock task without a name and returns its number. No
- * exception is set where it is not found. */
+/* Set state->layout.task_counter if the counter is found. `helper` is the
+ * module asyncloop._layout: its make_task() makes a stock task without a name
+ * and returns its number. Sets no exception. */
 void
 al_task_counter_learn(al_state *state, PyObject *helper);
 
