@@ -1,4 +1,4 @@
-"""Event loop policies, deprecated from Python 3.14: all of it stands here, so that it can be deleted one day."""
+"""Event loop policies, which Python 3.14 deprecates. All of it is in this file, so that it can be deleted one day."""
 
 import asyncio
 import sys
@@ -7,7 +7,7 @@ import warnings
 from ._loop import Loop
 
 try:
-    # From 3.14 the public name warns as soon as it is read, which merely importing this must not do.
+    # From 3.14 reading the public name warns, but importing this module must not warn.
     if sys.version_info >= (3, 14):
         from asyncio.unix_events import _DefaultEventLoopPolicy as _BasePolicy
     else:
@@ -23,14 +23,14 @@ class EventLoopPolicy(_BasePolicy):
     """asyncio's own policy, whose new loops are asyncloop.Loop."""
 
     def new_event_loop(self) -> Loop:
-        """Return a new event loop, which is nobody's current loop yet."""
+        """Return a new event loop, which is not set as the current one."""
         return Loop()
 
 
 def install(stacklevel: int) -> None:
     """Make EventLoopPolicy the policy, with a DeprecationWarning from Python 3.14.
 
-    stacklevel: how many callers up the warning points at; 1 is the caller of this function.
+    stacklevel: the caller that the warning points at; 1 is the caller of this function.
     """
     if sys.version_info >= (3, 14):
         warnings.warn(
@@ -42,7 +42,7 @@ def install(stacklevel: int) -> None:
 
 
 def install_silently() -> None:
-    """Make EventLoopPolicy the policy, without a word."""
+    """Make EventLoopPolicy the policy, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         asyncio.set_event_loop_policy(EventLoopPolicy())

@@ -1,10 +1,10 @@
-"""Subprocesses of a loop, in whatever thread it runs.
+"""Subprocesses of a loop, which may run in any thread.
 
     Popen ---> pidfd ---> reader ---> waitpid ---> SubprocessTransport._process_exited()
 
-The transport is asyncio's own; bytes flow through the C transports of its pipes. The child is watched through a
-descriptor of its process: neither SIGCHLD nor asyncio's child watchers nor the main thread have a part in it; but for a
-child watcher that the program has chosen, before Python 3.14.
+The transport is asyncio's own. The transports of its pipes are ours, in C. The loop watches the descriptor of the child
+process (pidfd), so it needs neither SIGCHLD nor the main thread nor asyncio's child watchers. If the program has set a
+child watcher (before Python 3.14), the loop uses that.
 """
 
 import asyncio
@@ -19,41 +19,42 @@ from asyncio.log import logger
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-# asyncio's own, which typeshed does not show: BaseSubprocessTransport with the _start() of the running Python.
+# A private class of asyncio, which typeshed does not have: BaseSubprocessTransport with a _start().
 _StockTransport: Any = vars(unix_events)["_UnixSubprocessTransport"]
 
 _thread_numbers = itertools.count()
 
-# What asyncio logs when it is not the one who learns the exit status, by the way in which it watches the child.
+# asyncio's messages when other code has got the exit status: of its watcher by pidfd, and of that by threads.
 _READ_ALREADY = "child process pid %d exit status already read:  will report returncode 255"
 _UNKNOWN = "Unknown child process pid %d, will report returncode 255"
 
 
 def _returncode(status: int) -> int:
-    """The returncode that Popen would have for a status of waitpid()."""
+    """Return the returncode that Popen has for a status of waitpid()."""
     try:
         return os.waitstatus_to_exitcode(status)
     except ValueError:
-        return status  # stopped or unheard-of: asyncio hands it on
+        return status  # stopped, or an unknown status: asyncio does the same
 
 
 def _chosen_watcher() -> Any:
-    """The child watcher that the program has set, which may be one that reaps every child; else None.
+    """Return the child watcher that the program has set, or None. It may be one that reaps all children.
 
-    None, too, for those that come of themselves or watch one child each: we do what they do.
+    Return None also for the watchers that asyncio makes by default, and for those that watch one child each: the loop
+    does what they do.
     """
     if sys.version_info >= (3, 14):
-        return None  # there are none any more
+        return None  # asyncio has no watchers any more
     watcher = getattr(asyncio.get_event_loop_policy(), "_watcher", None)
     known = (asyncio.ThreadedChildWatcher, asyncio.PidfdChildWatcher, asyncio.SafeChildWatcher)
     return None if type(watcher) in known else watcher
 
 
 class _UnixSubprocessTransport(_StockTransport):  # type: ignore[misc]
-    """asyncio's, of a loop that may hold what was written before a signal to the child."""
+    """asyncio's transport. Bytes that the loop holds are sent before a signal to the child."""
 
     def _send_held(self) -> None:
-        if self._loop is not None:  # else the child has ended
+        if self._loop is not None:  # it is None after the child has ended
             self._loop._send_held()
 
     def _check_proc(self) -> None:
@@ -66,13 +67,13 @@ class _UnixSubprocessTransport(_StockTransport):  # type: ignore[misc]
 
 
 class ChildProcesses(asyncio.AbstractEventLoop):
-    """What Loop inherits for subprocess_exec() and subprocess_shell(); its close() calls _close_children()."""
+    """The part of Loop for subprocess_exec() and subprocess_shell(). Loop.close() calls _close_children()."""
 
-    _pidfds: set[int] | None  # of the children that run, None <=> there was none yet
+    _pidfds: set[int] | None  # of the running children; None <=> there was no child yet
     _pidfds_are_refused = not hasattr(os, "pidfd_open")
 
     if TYPE_CHECKING:
-        # Of the C type.
+        # Methods of the C type.
         def _add_reader(self, fd: int, callback: Callable[..., object], /, *args: Any) -> asyncio.Handle: ...
         def _remove_reader(self, fd: int) -> bool: ...
         def _send_held(self) -> None: ...
@@ -89,7 +90,7 @@ class ChildProcesses(asyncio.AbstractEventLoop):
         extra: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> asyncio.SubprocessTransport:
-        """Start a process and return its transport, when its pipes are connected."""
+        """Start a process, wait until its pipes are connected, and return its transport."""
         self._send_held()
         watcher = _chosen_watcher()
         with contextlib.nullcontext() if watcher is None else watcher:
@@ -119,25 +120,25 @@ class ChildProcesses(asyncio.AbstractEventLoop):
             raise
 
     def _child_watcher_callback(self, pid: int, returncode: int, transport: Any) -> None:
-        """What a child watcher calls, in whatever thread."""
+        """Tell the transport that the child has ended. A child watcher calls this, in any thread."""
         if sys.version_info >= (3, 12):
             self.call_soon_threadsafe(transport._process_exited, returncode)
         else:
             self.call_soon_threadsafe(self.call_soon, transport._process_exited, returncode)
 
     def _open_pidfd(self, pid: int) -> int | None:
-        """A descriptor that is readable when the process has ended; None where the system gives none."""
+        """Open a descriptor that is readable when the process has ended. Return None if the system refuses."""
         if self._pidfds_are_refused:
             return None
         try:
             return os.pidfd_open(pid)
-        except OSError as exc:  # too many are open, or the process was reaped already
+        except OSError as exc:  # too many descriptors are open, or the process was reaped already
             if exc.errno in (errno.ENOSYS, errno.EPERM, errno.EACCES):  # an old kernel, a sandbox
                 self._pidfds_are_refused = True
             return None
 
     def _watch_child(self, transport: Any) -> None:
-        """Have the transport told of the end of its process, once."""
+        """Tell the transport when its process has ended, once."""
         pidfd = self._open_pidfd(transport.get_pid())
         if pidfd is None:
             self._watch_child_by_thread(transport)
@@ -163,8 +164,8 @@ class ChildProcesses(asyncio.AbstractEventLoop):
         pid = transport.get_pid()
 
         def wait() -> None:
-            # Only looks: the loop's thread reaps the child and tells the transport in one go, so that it never sends
-            # a signal to a process that is not there any more.
+            # Do not reap the child here (WNOWAIT): the loop's thread reaps it and tells the transport at once. So the
+            # transport never sends a signal to a process that does not exist any more.
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             try:
@@ -181,14 +182,14 @@ class ChildProcesses(asyncio.AbstractEventLoop):
         try:
             _, status = os.waitpid(pid, 0)
         except ChildProcessError:
-            # Its own Popen may have got it, when the transport was closed before we were told.
+            # If the transport was closed before, its Popen may have got the status.
             returncode = transport._proc.returncode
             if returncode is None:
                 returncode = 255
                 logger.warning(message, pid)
         else:
             returncode = _returncode(status)
-        # As many turns later as in asyncio, for what the pipes still have to say.
+        # As many turns later as in asyncio: bytes that are still in the pipes come first.
         if sys.version_info >= (3, 14):
             transport._process_exited(returncode)
         elif sys.version_info >= (3, 12):
@@ -197,7 +198,7 @@ class ChildProcesses(asyncio.AbstractEventLoop):
             self.call_soon(self.call_soon, transport._process_exited, returncode)
 
     def _close_children(self) -> None:
-        """Watch no child any more."""
+        """Stop watching all children."""
         pidfds, self._pidfds = self._pidfds, None
         for pidfd in pidfds or ():
             self._remove_reader(pidfd)

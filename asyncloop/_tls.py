@@ -1,4 +1,4 @@
-"""TLS connections: C code moves the bytes; asyncio's own SSLProtocol does the handshake and the end.
+"""TLS connections. asyncio's own SSLProtocol does the handshake and the end of a connection, C code moves the bytes.
 
 socket <---> SocketTransport <---> SSLProtocol <---> SSLTransport <---> the user's protocol
 """
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 
-# Any: typeshed takes what is optional there for required.
+# Any, because typeshed requires arguments that are optional.
 _SSLProtocol: Any = sslproto.SSLProtocol
 
 
 class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
-    """The running Python's SSLProtocol, with the methods that move bytes replaced by C."""
+    """The SSLProtocol of the running Python. C code replaces the methods that move bytes."""
 
     _app_transport: Any
     _app_transport_created: bool
 
-    max_size = 0  # of a receive buffer for each connection: the C part has a better one
+    max_size = 0  # of asyncio's receive buffer, which each connection has: the C code has one for all
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,10 +45,10 @@ class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
 
 
 class TLS(asyncio.AbstractEventLoop):
-    """What Loop inherits for connections and servers with an SSLContext."""
+    """The part of Loop for connections and servers with an SSLContext."""
 
     if TYPE_CHECKING:
-        # Of the C type.
+        # Attributes of the C type.
         _debug: bool
 
         def _make_socket_transport(
@@ -77,13 +77,13 @@ class TLS(asyncio.AbstractEventLoop):
         ssl_shutdown_timeout: float | None = None,
         context: Context | None = None,
     ) -> asyncio.Transport:
-        """Return a TLS transport for a connected stream socket, which it owns.
+        """Return a TLS transport for a connected stream socket. The transport owns the socket.
 
-        The handshake begins in the next turn. Once it is done, connection_made() is called, then the waiter gets its
-        result; the waiter gets the exception of a handshake that fails. Timeouts are in seconds, None for asyncio's.
+        The handshake begins in the next turn. After it connection_made() is called, then the waiter's result is set.
+        If the handshake fails, the waiter's exception is set. Timeouts are in seconds; None means asyncio's.
 
-        Raises ValueError for a timeout that is not positive and for a server without a context, RuntimeError for a
-        descriptor that a transport has already.
+        Raises ValueError if a timeout is not positive, or if a server has no context, and RuntimeError if another
+        transport has the descriptor.
         """
         ssl_protocol = SSLProtocol(
             self,
@@ -99,7 +99,7 @@ class TLS(asyncio.AbstractEventLoop):
         try:
             self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, context=context)
         except BaseException:
-            transport.abort()  # else it would warn that nobody has closed it
+            transport.abort()  # else its finaliser would warn that it was not closed
             raise
         return transport
 
@@ -114,12 +114,12 @@ class TLS(asyncio.AbstractEventLoop):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> asyncio.Transport | None:
-        """Put TLS on top of a connection that is in use; return the transport to use from now on.
+        """Put TLS on top of a connection that is in use. Return the transport to use from now on.
 
-        Timeouts are in seconds, None for asyncio's. Implements AbstractEventLoop.start_tls().
+        Timeouts are in seconds; None means asyncio's. Implements AbstractEventLoop.start_tls().
 
-        Raises TypeError for a transport that cannot be upgraded and for what is no SSLContext, and what makes the
-        handshake fail: ssl.SSLError, ConnectionError.
+        Raises TypeError if the transport cannot be upgraded, or if sslcontext is not an SSLContext, and ssl.SSLError or
+        ConnectionError if the handshake fails.
         """
         if not isinstance(sslcontext, ssl.SSLContext):
             raise TypeError(f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}")
@@ -140,7 +140,7 @@ class TLS(asyncio.AbstractEventLoop):
         )
         lower.pause_reading()  # the new protocol must get no data before its connection_made()
         if server_side and isinstance(protocol, asyncio.StreamReaderProtocol):
-            # A client that has not waited has sent its hello already: it is in the StreamReader's buffer. Take it out.
+            # The client may have sent its hello already. Then it is in the StreamReader's buffer: take it out.
             reader = getattr(protocol, "_stream_reader", None)
             if reader is not None and reader._buffer:
                 ssl_protocol._incoming.write(reader._buffer)
@@ -166,7 +166,7 @@ class TLS(asyncio.AbstractEventLoop):
         handshake_timeout: float | None,
         shutdown_timeout: float | None,
     ) -> Callable[[], SSLProtocol]:
-        """Return what a TLS server makes for each connection that it accepts: TLS around the user's protocol."""
+        """Return a factory for a TLS server: it makes an SSLProtocol around the user's protocol for each connection."""
 
         def make() -> SSLProtocol:
             protocol = protocol_factory()
@@ -190,7 +190,7 @@ class TLS(asyncio.AbstractEventLoop):
     def _report_handshake(
         self, waiter: asyncio.Future[None], protocol: asyncio.BaseProtocol, transport: _core.SSLTransport
     ) -> None:
-        """Report a handshake that failed; as in asyncio, in debug mode only."""
+        """Report that the handshake failed. As in asyncio, this is called in debug mode only."""
         if waiter.cancelled() or (exc := waiter.exception()) is None:
             return
         transport.close()

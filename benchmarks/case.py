@@ -1,6 +1,6 @@
-"""What a benchmark case is, and how the small ones are timed.
+"""Defines what a benchmark case is, and times the small cases.
 
-A case module defines cases; MODULES names those modules in the order of the tables:
+A module of cases looks like this. MODULES names these modules, in the order of the tables.
 
     @micro("call_soon chain", operation="a callback that schedules the next one")
     def chain(loop):
@@ -8,7 +8,7 @@ A case module defines cases; MODULES names those modules in the order of the tab
         yield work          # work(count) performs `count` operations, or is a coroutine function that does
         ...clean up...
 
-run.py gives each (case, loop) a fresh process, so a case may leave its process in any state.
+run.py runs each (case, loop) in a process of its own, so a case may leave its process in any state.
 """
 
 import contextlib
@@ -49,13 +49,13 @@ MODULES = (
 
 
 class Missing(SystemExit):
-    """Something that a case needs is not installed; says what. A run leaves the case out."""
+    """A case needs something that is not installed; the message says what. The run leaves the case out."""
 
 
 class Result(NamedTuple):
-    """What one run of a case gave: times in seconds, memory in bytes (cases about memory only).
+    """The result of one run of a case: times in seconds, memory in bytes (cases about memory only).
 
-    latency is that of single operations (network cases only): what 50 %, 99 % and 99.9 % stayed within, in ns.
+    latency (network cases only) is that of single operations, in ns: the 50th, 99th and 99.9th percentile.
     """
 
     operations: int
@@ -69,14 +69,14 @@ class Case:
     """One thing to measure.
 
     Args:
-        name: what --cases selects, "file.what".
-        title: how the tables and charts call it.
-        operation: what one operation is.
+        name: "file.what", for --cases.
+        title: its name in tables and charts.
+        operation: says what one operation is.
     """
 
     unit = "ns"  # of CPU time; or "ns wall", or "bytes"
-    packages = ()  # what must be importable besides the loop
-    has_floor = False  # it can be run without any loop, for what cannot be undercut: run_floor() is there
+    packages = ()  # that it needs, besides that of the loop
+    has_floor = False  # run_floor() is there: it can be run without a loop, to show the lower limit
 
     def __init__(self, name, title, operation):
         self.name = name
@@ -87,12 +87,12 @@ class Case:
         return [name for name in self.packages if importlib.util.find_spec(name) is None]
 
     def prepare(self):
-        """Build what the case needs besides Python; raises Missing."""
+        """Build the programs that the case needs. Raises Missing."""
         if missing := self.missing_packages():
             raise Missing(f"{', '.join(missing)} missing (pip install --group bench)")
 
     def prepare_floor(self):
-        """The same for run_floor()."""
+        """Build the programs that run_floor() needs. Raises Missing."""
 
     def pin(self, core, load_core):
         """Keep this process to one core and the load generator to another, if the case has one."""
@@ -103,26 +103,26 @@ class Case:
         Args:
             new_loop: makes an event loop.
             seconds: how long to measure.
-            operations: perform this many instead (rounded up to what the case can do), however long it takes.
+            operations: if not None, perform so many (rounded up to whole batches), however long it takes.
         """
         raise NotImplementedError
 
     def run_floor(self, seconds, operations=None):
-        """Measure what the machine needs for it without an event loop; arguments and result as for run()."""
+        """Measure the same work without an event loop; arguments and result as for run()."""
         raise NotImplementedError
 
     def figure(self, result):
-        """Return what the tables show: nanoseconds of CPU per operation, unless the case says otherwise."""
+        """Return the number for the tables: nanoseconds of CPU time per operation, unless a subclass differs."""
         return result.cpu / result.operations * 1e9
 
 
 class Micro(Case):
-    """A case that happens within this process: a generator function that yields its `work`.
+    """A case within one process: a generator function that yields its `work`.
 
     Args:
-        body: generator function, called with a fresh loop.
+        body: the generator function, called with a new loop.
         title, operation: as for Case.
-        batch: `work` is only asked for multiples of this.
+        batch: `work` is called with multiples of this number only.
     """
 
     def __init__(self, body, title, operation, batch):
@@ -131,7 +131,7 @@ class Micro(Case):
         self.batch = batch
 
     def floor(self, body):
-        """Decorate what does the same without a loop: a generator function without arguments that yields `work`."""
+        """Decorate a generator function without arguments that yields `work`: the same work without a loop."""
         self.floor_body = contextlib.contextmanager(body)
         self.has_floor = True
         return body
@@ -164,7 +164,7 @@ class Micro(Case):
 
     def measure(self, work, seconds, operations):
         if operations is not None:
-            work(self.batch)  # warm: the first calls specialise bytecode and fill free lists
+            work(self.batch)  # warm up: the first calls specialise bytecode and fill free lists
             return timed(work, -(-operations // self.batch) * self.batch)
         return timed_for(seconds, work, self.batch)
 
@@ -175,7 +175,7 @@ def micro(title, operation, batch=1):
 
 
 def timed(work, count):
-    # The set-up's garbage must not be collected on the case's time; the collector itself stays on, as in programs.
+    # Collect the garbage of the set-up before the clock starts. The collector stays on, as in programs.
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
     work(count)
@@ -183,10 +183,10 @@ def timed(work, count):
 
 
 def timed_for(seconds, work, batch):
-    """Repeat `work` for `seconds` of wall time, after warming up with growing counts.
+    """Repeat `work` for `seconds` of wall time, after a warm-up with growing counts.
 
-    The counts grow until one takes a tenth of that in CPU time (wall time would end this too early on a busy machine),
-    so that entering and leaving the loop does not show.
+    The count grows until `work` takes a tenth of `seconds` in CPU time, so that the time to enter and leave the loop
+    does not matter. (On a busy machine wall time would end this too early.)
     """
     count = batch
     while timed(work, count).cpu < seconds / 10:

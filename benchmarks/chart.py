@@ -1,4 +1,4 @@
-"""A report of run.py as a bar chart: how many times as fast as asyncio each loop is."""
+"""Draws a report of run.py as a bar chart: how many times as fast as asyncio each loop is."""
 
 from html import escape
 
@@ -7,13 +7,13 @@ from table import figure, heading, ratio
 WIDTH = 860
 MARGIN = 28
 LABELS = 236  # the column of case titles
-NOTES = 130  # right of the longest bar: its ratio and time
+NOTES = 130  # the space right of the longest bar, for its ratio and time
 TOP = 92
 BAR = 12
 GAP = 3  # between the bars of a case
 SPACE = 18  # between cases
 
-# (light, dark): the subject stands out, the peers keep to the background but can be told apart.
+# (light, dark): asyncloop has a strong colour, the other loops have pale ones that differ.
 PAPER = ("#ffffff", "#0d1117")
 FRAME = ("#d8dee4", "#30363d")
 INK = ("#1f2328", "#e6edf3")
@@ -30,9 +30,9 @@ OTHER = ("#c9b458", "#a08d3a")
 
 
 def svg(report):
-    """Return the chart as the text of an SVG file that suits light and dark pages; cases about memory are left out.
+    """Return the chart as the text of an SVG file for light and dark pages. Cases about memory are left out.
 
-    It paints its own paper, so that it can be read where a page's theme is not the one the browser tells.
+    It has a background of its own, because the theme of a page may not be the one that the browser tells the image.
     """
     cases = [case for case in report["cases"].values() if case["unit"] != "bytes" and "asyncio" in case["loops"]]
     loops = list(report["loops"])

@@ -1,13 +1,13 @@
-"""Instructions per operation of the small cases: a figure that does not depend on the machine's speed, nor on its load.
+"""Counts the instructions per operation of the small cases, which do not depend on the speed or load of the machine.
 
-    python benchmarks/instructions.py                    # count, and compare with what results/instructions.json has
+    python benchmarks/instructions.py                    # count, and compare with results/instructions.json
     python benchmarks/instructions.py --cases 'task*'
     python benchmarks/instructions.py --loops asyncloop uvloop
-    python benchmarks/instructions.py --store            # count, and keep the figures of asyncloop as the new baseline
+    python benchmarks/instructions.py --store            # count, and store the figures of asyncloop as the new baseline
 
-Each case runs twice under valgrind's cachegrind, the second time with twice the operations: the difference is what they
-took, without the interpreter's start and the warm-up. Exit status 1 if one took more than 5 % more than its baseline;
-baselines hold for one build of the interpreter, those of another are not compared. Needs valgrind.
+Each case runs twice under valgrind's cachegrind, the second time with twice the operations. The difference between the
+two counts has neither the start of the interpreter nor the warm-up. The exit status is 1 if a case took over 5 % more
+than its baseline. A baseline is for one build of the interpreter, and is not compared with others. Needs valgrind.
 """
 
 import argparse
@@ -26,7 +26,7 @@ BASELINE = HERE / "results" / "instructions.json"
 TOLERANCE = 0.05
 OPERATIONS = 20_000
 
-# What takes a system call or another thread into account is left out: its path is another each time.
+# Without the cases that make system calls or use threads: they take another path each time.
 CASES = (
     "call_soon.chain",
     "call_soon.batch",
@@ -51,7 +51,7 @@ BATCHES = {"call_soon.batch": 100_000, "timers.arm_cancel": 100_000}
 
 
 def count(case, loop, operations):
-    """Instructions of a process that runs the case."""
+    """Return the number of instructions of a process that runs the case."""
     command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     command += [sys.executable, HERE / "run.py", "--one", case, loop, "--operations", str(operations)]
     environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -68,7 +68,7 @@ def per_operation(case, loop):
 
 
 def build():
-    """What a baseline belongs to: the interpreter and its compiler."""
+    """Return the key of a baseline: the interpreter and its compiler."""
     return f"{platform.python_version()} {platform.python_compiler()} {platform.machine()}"
 
 

@@ -1,20 +1,20 @@
-"""How long a small echo takes while the loop has other things to do, and how late timers are: latency, not throughput.
+"""Measures latency: how long a small echo takes while the loop has other things to do, and how late timers are.
 
-    python benchmarks/latency.py                          # two tables in Markdown; a quarter of an hour
-    python benchmarks/latency.py --quick                  # the same in a minute, roughly
+    python benchmarks/latency.py                          # two tables in Markdown; takes a quarter of an hour
+    python benchmarks/latency.py --quick                  # rough figures in about a minute
     python benchmarks/latency.py --cases 'latency.u*' --loops uvloop asyncloop
     python benchmarks/latency.py --json FILE              # store all figures, too
 
-The echo: 8 connections on which a message of 64 bytes is sent, comes back, and the next follows 0 to 2 ms later. A
-generator in C on a core of its own, which never sleeps, sends the messages and the other load (net/beside.c); callbacks
-and timers are the server's own. Shown is what 50 % and 99.9 % of the messages stayed within; at least 1,000 of them are
-needed for the latter to mean something. Every case runs on every loop in a fresh process, in turns, and a figure is the
-median of the rounds. The last column is asyncloop's beside the lowest of all.
+The echo has 8 connections. On each a message of 64 bytes is sent and comes back, and the next follows 0 to 2 ms later.
+A generator in C on a core of its own, which never sleeps, sends the messages and the other load (net/beside.c). The
+callbacks and timers are in the server. The table has the 50th and the 99.9th percentile; the second needs at least
+1,000 messages. Every case runs on every loop in a new process, and each loop is first in turn. A figure is the median
+of the rounds. The last column is asyncloop's figure divided by the lowest of all.
 
-The timers are armed one after the other on a loop with nothing else to do, with delays of 50 us to 1 s. A wake-up is a
-time that the thread has slept; system calls are counted by strace (Debian: apt install strace) in a run of their own.
+The timers are armed one after the other, with delays of 50 us to 1 s, on a loop that does nothing else. Each time that
+the thread sleeps counts as a wake-up. strace (Debian: apt install strace) counts the system calls in runs of its own.
 
-A machine that does other work at the same time shows that, not the loops: a scheduler's slice is some milliseconds.
+On a machine that does other work, the figures show that work: a process may have to wait for some milliseconds.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def parse(arguments):
 
 
 def run_here(name, loop, options):
-    """Run a case and print its figures, in nanoseconds, or the exception that it ended with, as JSON."""
+    """Run a case in this process, and print its figures (in nanoseconds) or its exception as JSON."""
     new_loop = loops.factory(loop)
     if options.pin:
         os.sched_setaffinity(0, {options.pin[0]})
@@ -101,7 +101,7 @@ def environment():
 
 
 def run_apart(name, loop, options):
-    """Return what run_here() printed, or a string that says why there is nothing."""
+    """Run a case in a new process and return what run_here() printed, or a string that says why it failed."""
     limit = 60 + 20 * options.seconds
     try:
         done = subprocess.run(
@@ -116,11 +116,11 @@ def run_apart(name, loop, options):
 
 
 def measure(names, options):
-    """Return {name: {loop: [what each round gave]}} and {(name, loop): why there is nothing}."""
+    """Return {name: {loop: [result of each round]}} and {(name, loop): why it failed}."""
     runs = {name: {loop: [] for loop in options.loops} for name in names}
     failed = {}
     for turn in range(options.rounds):
-        # Whoever comes first may find the machine in another state than the others do: take turns.
+        # The first loop may find the machine in another state than the others: each is first in turn.
         in_turn = options.loops[turn % len(options.loops) :] + options.loops[: turn % len(options.loops)]
         for name in names:
             for loop in in_turn:
@@ -136,7 +136,7 @@ def measure(names, options):
 
 
 def count_calls(loop, options):
-    """Return how many system calls a timer takes, or None where strace is not installed or not permitted."""
+    """Return how many system calls a timer takes, or None if strace fails: it may not be permitted."""
     calls, timers = [], []
     for seconds in (STRACED, 2 * STRACED):
         with tempfile.NamedTemporaryFile("r", prefix="latency-") as report:
@@ -163,7 +163,7 @@ def summary(rounds):
 
 
 def against_lowest(figures, key):
-    """Return asyncloop's figure by the lowest of all, as text."""
+    """Return asyncloop's figure divided by the lowest of all, as text."""
     return f"{figures[SUBJECT][key] / min(figure[key] for figure in figures.values()):.2f}x"
 
 
@@ -187,7 +187,7 @@ def beside_table(report, options):
 
 
 def timers_summary(rounds):
-    """The figures of a loop: nanoseconds, and counts a timer."""
+    """Return the figures of a loop: nanoseconds, and counts per timer."""
     late = sorted(ns for run in rounds for times in run["late"].values() for ns in times)
     return {
         "timers": len(late),

@@ -1,10 +1,10 @@
-"""The event loops that can take part."""
+"""Names the event loops that can be compared, and imports them."""
 
 import importlib
 import importlib.metadata
 import platform
 
-# A peer that is not installed is left out. --loops also takes MODULE:CALLABLE for any other.
+# A loop that is not installed is left out. --loops also takes MODULE:CALLABLE, for any other loop.
 KNOWN = {
     "asyncio": "asyncio:SelectorEventLoop",
     "uvloop": "uvloop:new_event_loop",
@@ -14,7 +14,7 @@ KNOWN = {
     "asyncloop": "asyncloop:new_event_loop",
 }
 
-# Among the loops of a run: the case without any, for what cannot be undercut. Cases that have none print "-".
+# In the place of a loop: run the case without a loop, to show the lower limit. A case that cannot do so prints "-".
 FLOOR = "floor"
 
 
@@ -35,7 +35,7 @@ def factory(name):
 
 
 def installed():
-    """Return the names of the known loops that import, in the order of KNOWN."""
+    """Return the names of the known loops that can be imported, in the order of KNOWN."""
     return [name for name in KNOWN if importable(name)]
 
 
@@ -48,7 +48,7 @@ def importable(name):
 
 
 def version(name):
-    """Return the version of the loop's package (asyncio's is Python's), or "" when nobody knows."""
+    """Return the version of the loop's package (Python's for asyncio), or "" if it is unknown."""
     if name == FLOOR:
         return ""
     module = KNOWN.get(name, name).partition(":")[0].partition(".")[0]

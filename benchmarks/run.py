@@ -1,4 +1,4 @@
-"""Compare event loops: python benchmarks/run.py. README.md next to this file says what the numbers mean."""
+"""Compares event loops: python benchmarks/run.py. README.md in this folder says what the numbers mean."""
 
 import argparse
 import datetime
@@ -26,11 +26,11 @@ DEBUG_SWITCHES = {"PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHON
 
 
 class Failed(Exception):
-    """A case did not come to its end on a loop."""
+    """A case failed on a loop."""
 
 
 class Lacking(Failed):
-    """The loop does not have what the case is about: it raised NotImplementedError."""
+    """The loop does not have the method that the case is about: it raised NotImplementedError."""
 
 
 def main():
@@ -66,7 +66,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description="Compare event loops by CPU time per operation.")
     parser.add_argument("--cases", nargs="+", metavar="GLOB", default=["*"], help="which cases (see --list)")
     parser.add_argument("--loops", nargs="+", metavar="LOOP", help="names, or MODULE:CALLABLE; default: all installed")
-    parser.add_argument("--rounds", type=int, default=5, help="every case meets every loop once a round; default 5")
+    parser.add_argument("--rounds", type=int, default=5, help="each runs every case on every loop; default 5")
     parser.add_argument("--seconds", type=float, default=0.3, help="to measure each time; default 0.3")
     parser.add_argument("--pin", type=cores, default=default_cores(), metavar="CORE,CORE|none",
                         help="cores of the server and of the load generator; default: the first two")  # fmt: skip
@@ -93,7 +93,7 @@ def default_cores():
 
 
 def cores(text):
-    """Return what --pin means: a pair of cores, or None."""
+    """Return the argument of --pin as a pair of cores, or None."""
     if text == "none":
         return None
     server, load = map(int, text.split(","))
@@ -101,10 +101,10 @@ def cores(text):
 
 
 def chosen(names, globs):
-    """Return the names that a glob selects, in their order.
+    """Return the names that one of the globs selects, in their order.
 
     Raises:
-        SystemExit: a glob selects nothing.
+        SystemExit: a glob selects no name.
     """
     for glob in globs:
         if not fnmatch.filter(names, glob):
@@ -113,7 +113,7 @@ def chosen(names, globs):
 
 
 def run_here(cases, options):
-    """Run one case in this process and print its result, or the exception it ended with, as JSON."""
+    """Run one case in this process, and print its result or its exception as JSON."""
     name, loop = options.one
     case = cases[chosen(cases, [name])[0]]
     if options.pin:
@@ -136,7 +136,7 @@ def run_here(cases, options):
 
 
 def run_apart(name, loop, options):
-    """Run one case in a fresh process and return what run_here printed.
+    """Run one case in a new process and return what run_here() printed.
 
     Raises:
         Failed: with the reason.
@@ -160,7 +160,7 @@ def run_apart(name, loop, options):
 
 
 def measure(cases, names, options):
-    """Run every case on every loop, once a round, and return the report; an interrupt leaves out the round it hits."""
+    """Run every case on every loop, once in each round, and return the report. Ctrl-C drops the current round."""
     names_of_loops = options.loops or [*loops.installed(), loops.FLOOR]
     for loop in names_of_loops:
         try:
@@ -176,7 +176,7 @@ def measure(cases, names, options):
     rounds, failed = [], {}
     try:
         for turn in range(options.rounds):
-            # Whoever comes first may find the machine in another state than the others do: take turns.
+            # The first loop may find the machine in another state than the others: each is first in turn.
             in_turn = names_of_loops[turn % len(names_of_loops) :] + names_of_loops[: turn % len(names_of_loops)]
             in_round = [(name, loop) for name in names for loop in in_turn if (name, loop) in pairs]
             rounds.append(one_round(f"{turn + 1} of {options.rounds}", in_round, failed, options))
@@ -204,7 +204,7 @@ def measure(cases, names, options):
 
 
 def ready(cases, names, names_of_loops):
-    """Prepare the cases, say which are left out for what, and return the {(case, loop)} that can be run."""
+    """Prepare the cases, say which are left out and why, and return the set of (case, loop) that can be run."""
     pairs, left_out = set(), {}
     for name in names:
         try:
@@ -212,7 +212,7 @@ def ready(cases, names, names_of_loops):
             pairs |= {(name, loop) for loop in names_of_loops if loop != loops.FLOOR}
         except Missing as what:
             left_out.setdefault(str(what), []).append(name)
-            continue  # the floor of a case that cannot be run tells nothing
+            continue  # the floor alone has nothing to be compared with
         if loops.FLOOR in names_of_loops and cases[name].has_floor:
             try:
                 cases[name].prepare_floor()
@@ -225,7 +225,7 @@ def ready(cases, names, names_of_loops):
 
 
 def one_round(which, pairs, failed, options):
-    """Run every (case, loop) that has not failed, and return {(case, loop): what run_here printed}."""
+    """Run every (case, loop) that has not failed, and return {(case, loop): what run_here() printed}."""
     runs = {}
     for name, loop in pairs:
         print(f"\r\033[Kround {which}: {name}", end="", file=sys.stderr, flush=True)
@@ -253,7 +253,7 @@ def summary(runs):
     low, _, high = statistics.quantiles(figures, n=4, method="inclusive") if len(figures) > 1 else [median] * 3
     summed = {
         "median": round(median, 1),
-        "spread": round((high - low) / 2 / median, 4),  # half the distance of the quartiles, as a part of the median
+        "spread": round((high - low) / 2 / median, 4),  # half the distance between the quartiles, by the median
         "wall": round(statistics.median(run["wall"] / run["operations"] for run in runs) * 1e9, 1),  # ns per operation
         "rate": round(statistics.median(run["operations"] / run["wall"] for run in runs)),  # operations per second
         "samples": [round(figure, 1) for figure in figures],

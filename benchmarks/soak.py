@@ -1,9 +1,9 @@
-"""Connections without end: soak.py [--tls | --unix] [--connections N]. Ends with 1 if something grows.
+"""Makes many connections: soak.py [--tls | --unix] [--connections N]. The exit status is 1 if something grows.
 
-A server in this process and clients in another, both on asyncloop, make connections that end in every way there is:
-closed in good order by either side, aborted, reset, half closed, dropped in the middle of a TLS handshake, garbage in
-place of TLS. Every twentieth of the way descriptors, live memory blocks and resident memory of both are noted. After a
-fifth, which fills free lists and caches, none of them may grow.
+A server in this process and clients in another, both on asyncloop, make connections that end in all ways: closed in
+good order by either side, aborted, reset, half closed, dropped in the middle of a TLS handshake, garbage instead of
+TLS. After each twentieth of the connections the program notes the descriptors, the live memory blocks and the resident
+memory of both processes. After the first fifth, which fills free lists and caches, none of them may grow.
 """
 
 import argparse
@@ -27,19 +27,19 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import asyncloop  # noqa: E402
 
 PARALLEL = 50
-SLACK = {"fds": 0, "blocks": 500, "kib": 1500}  # what a count may rise over its highest in the warm-up
+SLACK = {"fds": 0, "blocks": 500, "kib": 1500}  # by how much a count may exceed its highest value in the first fifth
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: the connection ends with RST
 
 
 def usage():
-    """What this process holds now."""
+    """Return the numbers of descriptors, memory blocks and KiB that this process has now."""
     gc.collect()
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
     return {"fds": len(os.listdir("/proc/self/fd")), "blocks": sys.getallocatedblocks(), "kib": resident}
 
 
 def reset(transport):
-    """End the connection without a goodbye."""
+    """End the connection with RST, where there is such a thing."""
     sock = transport.get_extra_info("socket")
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -47,7 +47,7 @@ def reset(transport):
 
 
 class Answering(asyncio.Protocol):
-    """Answers each message, and ends the connection in a way that the first byte chooses."""
+    """Answers each message. Its first byte says how the connection ends."""
 
     def connection_made(self, transport):
         self.transport = transport
@@ -74,7 +74,7 @@ class Answering(asyncio.Protocol):
 
 
 class Visit(asyncio.Protocol):
-    """Sends one message and leaves in some way when it is answered, or before."""
+    """Sends one message, and ends the connection in a random way when the answer comes, or before."""
 
     def __init__(self, dice, done):
         self.dice = dice
@@ -89,7 +89,7 @@ class Visit(asyncio.Protocol):
         elif way == 1:
             transport.close()
         elif way == 2 and transport.can_write_eof():
-            with contextlib.suppress(OSError):  # it is gone already
+            with contextlib.suppress(OSError):  # the connection is lost already
                 transport.write_eof()
 
     def data_received(self, data):
@@ -107,10 +107,10 @@ class Visit(asyncio.Protocol):
 
 
 async def visit(dice, address, tls):
-    """Make one connection, and see it to its end."""
+    """Make one connection, and wait for its end."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
-    raw = tls is not None and dice.randrange(10) == 0  # no TLS, or not all of it
+    raw = tls is not None and dice.randrange(10) == 0  # send bytes that are no TLS, or not all of a hello
     options = {} if tls is None or raw else {"ssl": tls, "server_hostname": "localhost"}
 
     def protocol():
@@ -130,7 +130,7 @@ async def visit(dice, address, tls):
 
 
 async def clients(address, use_tls, connections):
-    """Make all the connections; print what this process holds, a line each."""
+    """Make all connections. Print usage() of this process after each part, as a line of JSON."""
     tls = None
     if use_tls:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -157,7 +157,7 @@ async def clients(address, use_tls, connections):
 
 
 async def serve(options):
-    """Serve the clients; return what both processes held."""
+    """Serve the clients. Return the lists of usage() of both processes."""
     held = {"server": [], "clients": []}
     strange = []
     loop = asyncio.get_running_loop()

@@ -1,11 +1,11 @@
-"""System calls per operation of the network cases: where a server's time goes that no loop can do without.
+"""Counts the system calls per operation of the network cases. They take much of a server's time.
 
     python benchmarks/syscalls.py                                   # a table in Markdown
     python benchmarks/syscalls.py --cases 'tls*' --loops asyncloop uvloop
 
-Each case runs twice under strace, the second time with twice the operations: the difference is what they took. Only the
-thread that runs the loop is traced, not the load generator. Under strace a server is slow and has more to do at each
-poll, so that polls count for less here than they do in life. Needs strace.
+Each case runs twice under strace, the second time with twice the operations. The difference is what the operations
+took. Only the thread that runs the loop is traced, not the load generator. strace slows the server, so each poll finds
+more, and there are fewer polls per operation than without strace. Needs strace.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import tempfile
 import loops
 
 HERE = pathlib.Path(__file__).resolve().parent
-SELDOM = 0.02  # calls an operation: less is not shown
+SELDOM = 0.02  # calls per operation: fewer are not shown
 
 # Operations of the shorter run.
 CASES = {
@@ -46,7 +46,7 @@ def count(case, loop, operations):
     with tempfile.NamedTemporaryFile("r", prefix="syscalls-") as report:
         command = ["strace", "-c", "-U", "calls,name", "-o", report.name]
         command += [sys.executable, HERE / "run.py", "--one", case, loop, "--operations", str(operations)]
-        command += ["--seconds", "0.03"]  # the warm-up, which is not counted, is a third of that
+        command += ["--seconds", "0.03"]  # the warm-up takes a third of that; no call of it is in the difference
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
@@ -56,7 +56,7 @@ def count(case, loop, operations):
 
 
 def per_operation(case, loop):
-    """Return a dict from the name of a call to how often an operation makes it, most frequent first."""
+    """Return {name of a call: how often an operation makes it}, the most frequent call first."""
     operations = CASES[case]
     calls = count(case, loop, 2 * operations)
     calls.subtract(count(case, loop, operations))

@@ -1,14 +1,14 @@
-"""A report of run.py as text. Ratios are of speed: 2.0x uvloop takes half of uvloop's time (or memory)."""
+"""Prints a report of run.py as text. Ratios are of speed: 2.0x uvloop takes half of uvloop's time (or memory)."""
 
 import statistics
 
-SUBJECT = "asyncloop"  # whose ratios the Markdown table shows
+SUBJECT = "asyncloop"  # the Markdown table has its ratios
 BASES = ("uvloop", "zuvloop", "asyncio")
 WHAT = {"ns": "CPU", "ns wall": "wall time", "bytes": "bytes"}
 
 
 def figure(value, unit):
-    """Return nanoseconds or bytes so that digits which matter stay: 85.3 ns, 4,512 ns, 16.0 us, 951 bytes."""
+    """Return nanoseconds or bytes as text, with the digits that matter: 85.3 ns, 4,512 ns, 16.0 us, 951 bytes."""
     if unit == "bytes":
         return f"{value:,.0f} bytes"
     if value >= 1e7:
@@ -19,10 +19,10 @@ def figure(value, unit):
 
 
 def ratio(case, loop, base):
-    """Return how many times as fast as `base` the loop is in the case, or None when one of them has no result.
+    """Return how many times as fast as `base` the loop is in the case, or None if one of them has no result.
 
-    It is the median of the rounds: what a machine does besides changes from one round to the next, but hits all loops
-    of a round alike. Where one of them failed in some round, it is the ratio of the medians.
+    It is the median of the ratios of the rounds: other work on the machine slows all loops of a round alike, but
+    changes from round to round. If one of them failed in some round, it is the ratio of the medians.
     """
     if loop not in case["loops"] or base not in case["loops"]:
         return None
@@ -45,7 +45,7 @@ def heading(report):
 
 
 def plain(report):
-    """Return the report for a terminal: a paragraph a case, a line a loop."""
+    """Return the report for a terminal: a paragraph for each case, a line for each loop."""
     lines = [heading(report)]
     width = max(map(len, report["loops"]))
     for name, case in report["cases"].items():
@@ -63,7 +63,7 @@ def plain(report):
 
 
 def markdown(report):
-    """Return the report as a Markdown table: a row a case, a column a loop."""
+    """Return the report as a Markdown table: a row for each case, a column for each loop."""
     loops = list(report["loops"])
     bases = [base for base in BASES if base in loops and SUBJECT in loops]
     rows = [
@@ -84,7 +84,7 @@ def cell(case, loop):
 
 
 def absent(report, name, loop):
-    """Return in a word why a loop has no result: it failed, it has no such method, or there is nothing to run."""
+    """Say in a word why a loop has no result: it failed, it has no such method, or there is nothing to run."""
     if any(f["case"] == name and f["loop"] == loop for f in report["failed"]):
         return "failed"
     return "none" if loop in report.get("lacking", {}).get(name, ()) else "-"
@@ -95,7 +95,7 @@ def markdown_lines(rows):
 
 
 def latency(report):
-    """Return a Markdown table of how long single operations took, for the cases that tell: a row a case."""
+    """Return a Markdown table of the latency of single operations, with a row for each case that has it."""
     loops = list(report["loops"])
     rows = [["latency: p50 / p99 / p99.9", *loops], ["---", *["---:"] * len(loops)]]
     for case in report["cases"].values():

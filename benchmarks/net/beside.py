@@ -1,7 +1,4 @@
-"""What a loop may have to do beside a small TCP echo, and how long the echo takes meanwhile; how late timers are.
-
-latency.py is the program for it.
-"""
+"""The cases of latency.py: a small TCP echo beside other work of the loop, and timers of an idle loop."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The servers without Python, of floor.c: processes that the load generators can be sent to instead of us."""
+"""The servers in floor.c, without Python: the load generators can use them instead of a server on a loop."""
 
 import contextlib
 import os

@@ -1,13 +1,13 @@
-"""Load for what load.c cannot do: TLS, connections that come and go, and ones that just stay.
+"""A load generator for what load.c cannot do: TLS, connections that come and go, and idle connections.
 
-Run as a program it is the generator, in a process of its own:
+The generator is this file, run as a program in a process of its own:
 
     pyload.py PORT PID KIND CONNECTIONS SIZE WARM SECONDS OPERATIONS
 
-where KIND is some of the words tls, connect, idle, drain. As with load.c a connection never has more than one message
-on its way, each is noise and must come back as it went, and the server's CPU clock is read here. With "connect" an
-operation is a connection: made, one echo, closed. With "idle" the connections are made, and kept until the process is
-killed; with "drain" one is, and what comes over it is read and forgotten.
+KIND is some of the words tls, connect, idle, drain. As with load.c, a connection has at most one message on its way, a
+message is random bytes and must come back unchanged, and the generator reads the server's CPU clock. With "connect" an
+operation is a connection: made, one echo, closed. With "idle" the connections are made, and stay until the process is
+killed. With "drain" there is one connection, and the bytes that come over it are dropped.
 """
 
 import contextlib
