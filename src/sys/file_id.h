@@ -3,6 +3,8 @@
 #ifndef AL_SYS_FILE_ID_H
 #define AL_SYS_FILE_ID_H
 
+#include "base/compat.h" /* before any system header */
+
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/stat.h>
