@@ -59,6 +59,18 @@ al_fd_transport_finalize(PyObject *op);
 void
 al_fd_transport_dealloc(PyObject *op, inquiry clear, void (*free)(PyObject *));
 
+/* What kind of transport `op` is, so that a layer between transport and user
+ * learns what it may do. -> NULL: `op` is none of ours, so call its methods;
+ * or it is NULL. */
+static inline const al_transport_kind *
+al_fd_transport_kind(PyObject *op)
+{
+    /* All of our types have this tp_finalize, and none can be derived from. */
+    return op != NULL && Py_TYPE(op)->tp_finalize == al_fd_transport_finalize
+               ? TransportObject_CAST(op)->kind
+               : NULL;
+}
+
 /* --- methods for the tables of the types ---------------------------------- */
 
 PyObject *

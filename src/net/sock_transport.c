@@ -163,6 +163,8 @@ static const al_transport_kind sock_transport_kind = {
     .stop = sock_transport_stop,
     .release = sock_transport_release,
     .make_extra = sock_transport_make_extra,
+    .write_bytes = al_sock_write_bytes,
+    .fills_at_once = true,
 #ifdef AL_DEBUG
     .check = al_sock_write_check,
 #endif

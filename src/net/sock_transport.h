@@ -68,9 +68,12 @@ al_sock_read_run(al_loop_head *loop, PyObject *op);
 AL_NODISCARD int
 al_sock_read_start(TransportObject *base);
 
-/* sock_write.c: kind->drained, and the methods that write. */
+/* sock_write.c: kind->drained, kind->write_bytes, and the methods that
+ * write. */
 AL_NODISCARD int
 al_sock_write_drained(TransportObject *base);
+AL_NODISCARD int
+al_sock_write_bytes(TransportObject *base, PyObject *bytes);
 PyObject *
 al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames);
@@ -84,10 +87,6 @@ al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
 void
 al_sock_write_check(TransportObject *base); /* kind->check */
 #endif
-
-/* For TLS: write(bytes). 0, or -1 with an exception set. */
-AL_NODISCARD int
-al_sock_write_bytes(SocketTransportObject *self, PyObject *bytes);
 
 /* sock_sendfile.c: these do nothing if no sendfile() is in progress. The queue
  * is sent; the queue cannot be sent because of `exc` (borrowed); the

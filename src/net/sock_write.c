@@ -330,8 +330,10 @@ sock_write_refuse(SocketTransportObject *self, PyObject *data)
 }
 
 int
-al_sock_write_bytes(SocketTransportObject *self, PyObject *bytes)
+al_sock_write_bytes(TransportObject *base, PyObject *bytes)
 {
+    SocketTransportObject *self = SocketTransportObject_CAST(base);
+
     return sock_write_check_free(self, "write") < 0
                ? -1
                : sock_write(self, bytes, PyBytes_AS_STRING(bytes),
@@ -351,7 +353,7 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (AL_LIKELY(PyBytes_Check(data))) {
-        if (al_sock_write_bytes(self, data) < 0) {
+        if (al_sock_write_bytes(&self->base, data) < 0) {
             return NULL;
         }
         Py_RETURN_NONE;

@@ -51,6 +51,13 @@ typedef struct {
     /* Make an item of extra information that is first asked for now. -> new
      * reference; NULL without an exception: there is no item of that name. */
     PyObject *(*make_extra)(TransportObject *self, PyObject *name);
+    /* For a layer between transport and user, such as TLS: what it may do
+     * without calling methods (al_fd_transport_kind).
+     * write(bytes); NULL: call the method. 0, or -1 with an exception set. */
+    int (*write_bytes)(TransportObject *self, PyObject *bytes);
+    /* What get_buffer() returns is filled at once, by one system call, and
+     * buffer_updated() follows: so it may be the buffer that all share. */
+    bool fills_at_once;
 #ifdef AL_DEBUG
     void (*check)(TransportObject *self); /* of its own invariants */
 #endif

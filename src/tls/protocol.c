@@ -22,7 +22,7 @@
  */
 #include "tls/protocol.h"
 
-#include "net/transport.h"
+#include "net/fd_transport.h"
 
 #define AL_TLS_FOREIGN_BUFFER ((Py_ssize_t)64 * 1024)
 
@@ -129,12 +129,10 @@ static PyObject *
 SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
-    al_state *state = al_tls_state(self);
+    const al_transport_kind *kind = al_fd_transport_kind(self->transport);
 
-    if (AL_LIKELY(self->transport != NULL &&
-                  Py_TYPE(self->transport) == state->SocketTransportType))
-    {
-        char *shared = al_transport_recv_buffer(state);
+    if (AL_LIKELY(kind != NULL && kind->fills_at_once)) { /* by (1) */
+        char *shared = al_transport_recv_buffer(al_tls_state(self));
         if (shared == NULL || al_tls_bind(self) < 0) { /* bind now, by (1) */
             return NULL;
         }

@@ -19,8 +19,8 @@ typedef struct {
      * now; owned list, NULL <=> empty. */
     PyObject *unsent;
     Py_ssize_t unsent_size;
-    /* The buffer to receive into if the transport below is not one of ours;
-     * owned bytearray, NULL until needed. */
+    /* The buffer to receive into if the transport below does not fill one at
+     * once; owned bytearray, NULL until needed. */
     PyObject *buffer;
     al_tls_buffer last_buffer; /* buffer_updated() finds the bytes there */
     /* asyncio's attributes, which its Python code reads and assigns. */

@@ -18,7 +18,7 @@
  */
 #include "tls/protocol.h"
 
-#include "net/sock_transport.h"
+#include "net/fd_transport.h"
 
 #define AL_TLS_BIO_MAX ((Py_ssize_t)32 * 1024) /* empty a BIO at this size */
 
@@ -94,23 +94,21 @@ tls_send(SSLProtocolObject *self, PyObject *name, PyObject *data)
 static int
 tls_send_drained(SSLProtocolObject *self, PyObject *data)
 {
-    al_state *state = al_tls_state(self);
     PyObject *transport = self->transport;
+    const al_transport_kind *kind = al_fd_transport_kind(transport);
 
     /* If the program has set attributes of the transport, one may be
      * write(). */
-    if (AL_LIKELY(transport != NULL &&
-                  Py_IS_TYPE(transport, state->SocketTransportType) &&
+    if (AL_LIKELY(kind != NULL && kind->write_bytes != NULL &&
                   TransportObject_CAST(transport)->dict == NULL))
     {
         Py_INCREF(transport);
-        int rc =
-            al_sock_write_bytes(SocketTransportObject_CAST(transport), data);
+        int rc = kind->write_bytes(TransportObject_CAST(transport), data);
         Py_DECREF(transport);
         Py_DECREF(data);
         return rc;
     }
-    return tls_send(self, state->names.write, data);
+    return tls_send(self, al_tls_state(self)->names.write, data);
 }
 
 static int
