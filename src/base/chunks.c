@@ -123,6 +123,9 @@ al_chunks_push_copy(al_chunks *self, const void *data, size_t size)
 int
 al_chunks_take(al_chunks *self, al_chunks *other)
 {
+    if (other->count == 0) {
+        return 0;
+    }
     if (self->count == 0) {
         al_chunk *items = self->items;
         *self = *other;

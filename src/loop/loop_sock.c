@@ -425,11 +425,7 @@ sock_is_numeric(int family, PyObject *address)
     if (PyUnicode_Check(host) && PyUnicode_GET_LENGTH(host) == 0) {
         return false;
     }
-    int rc = al_sockaddr_from_python(&ignored, family, address);
-    if (rc < 0) {
-        PyErr_Clear(); /* asyncio's resolver raises the right exception */
-    }
-    return rc == 0;
+    return al_sockaddr_from_python(&ignored, family, address);
 }
 
 /* Connect to argument2. */

@@ -178,11 +178,7 @@ dgram_write_way(DatagramTransportObject *self, PyObject *address,
     if (*to != NULL) {
         return AL_DGRAM_TO_ADDRESS;
     }
-    int rc = al_sockaddr_from_python(storage, self->family, address);
-    if (rc != 0) {
-        if (rc < 0) {
-            PyErr_Clear(); /* the socket object raises its own */
-        }
+    if (!al_sockaddr_from_python(storage, self->family, address)) {
         return AL_DGRAM_BY_SOCKET;
     }
     *to = storage;

@@ -39,12 +39,10 @@ AL_NODISCARD al_sockaddr *
 al_sockaddr_copy(const al_sockaddr *self);
 
 /* Fill the address from what a user passes to connect() or sendto() on a
- * socket of `family`, without asking a resolver:
- *   0 done 1 the socket module has to do it (no exception): the host or the
- *   scope is
- *       a name, or the family is not AF_INET, AF_INET6 or AF_UNIX
- *   -1  the address is wrong: TypeError, OverflowError or OSError is set. */
-AL_NODISCARD int
+ * socket of `family`. False (no exception): the socket module has to do it,
+ * which resolves names, knows other families, and raises for an address that
+ * is wrong. */
+AL_NODISCARD bool
 al_sockaddr_from_python(al_sockaddr *self, int family, PyObject *address);
 
 #endif
