@@ -45,8 +45,7 @@ sockaddr_unix(const struct sockaddr_un *un, socklen_t size)
     /* A path that fills sun_path has its terminating zero behind it, or
      * none. */
     size_t room = size > start ? size - start : 0;
-    size_t length =
-        strnlen(un->sun_path, Py_MIN(room, sizeof(un->sun_path)));
+    size_t length = strnlen(un->sun_path, Py_MIN(room, sizeof(un->sun_path)));
     return PyUnicode_DecodeFSDefaultAndSize(un->sun_path, (Py_ssize_t)length);
 }
 
