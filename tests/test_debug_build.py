@@ -39,7 +39,7 @@ class TestLive:
         del loop
         assert grown() == {}
 
-    def test_a_task_that_waits(self, grown):
+    def test_iterator_of_a_waiting_task_is_counted(self, grown):
         async def main():
             waiting = asyncio.get_running_loop().create_future()
             task = asyncio.ensure_future(asyncio.wait_for(waiting, None))
@@ -65,7 +65,7 @@ class TestLive:
         loop.close()
         futures.clear()
 
-    def test_connections(self, grown):
+    def test_objects_of_connections_are_counted_and_freed(self, grown):
         async def main():
             async def serve(reader, writer):
                 writer.write(await reader.read(1))
@@ -218,13 +218,13 @@ class TestBrokenInvariants:
             ]
         )
 
-    def test_the_next_step_aborts(self, script, file, number, before, what, step):
+    def test_broken_invariant_aborts_the_next_step(self, script, file, number, before, what, step):
         done = script(self.source(file, number, before, what, step, is_broken=True), check=False)
         assert done.returncode == -signal.SIGABRT, done.stderr
         assert f"src/{file}:" in done.stderr
         assert f"invariant ({number}) does not hold" in done.stderr
 
-    def test_else_nothing_does(self, script, file, number, before, what, step):
+    def test_unbroken_invariant_aborts_nothing(self, script, file, number, before, what, step):
         script(self.source(file, number, before, what, step, is_broken=False))
 
 

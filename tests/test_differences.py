@@ -161,11 +161,11 @@ class TestTransports:
 
 
 class TestTypes:
-    def test_loop(self, loop, is_ours):
+    def test_loop_is_a_base_event_loop(self, loop, is_ours):
         assert isinstance(loop, asyncio.BaseEventLoop)
         assert isinstance(loop, asyncio.SelectorEventLoop) is not is_ours
 
-    def test_future_and_task(self, loop, run, tasks_are_ours):
+    def test_future_and_task_are_subclasses_of_asyncios(self, loop, run, tasks_are_ours):
         async def main():
             return asyncio.current_task()
 
@@ -173,20 +173,20 @@ class TestTypes:
             assert isinstance(one, kind) and asyncio.isfuture(one)
             assert (type(one) is kind) is not tasks_are_ours
 
-    def test_handles(self, loop, is_ours):
+    def test_handles_pass_isinstance(self, loop, is_ours):
         for handle, kind in (loop.call_soon(int), asyncio.Handle), (loop.call_later(1, int), asyncio.TimerHandle):
             assert isinstance(handle, kind)
             assert issubclass(type(handle), kind) is not is_ours
             handle.cancel()
 
-    def test_transport(self, connect, is_ours):
+    def test_transport_is_an_asyncio_transport(self, connect, is_ours):
         transport = connect(Protocol())
         assert isinstance(transport, asyncio.Transport)
         assert repr(transport).startswith(
             "<asyncloop.SocketTransport fd=" if is_ours else "<_SelectorSocketTransport fd="
         )
 
-    def test_tls(self):
+    def test_tls_classes_are_subclasses_of_asyncios(self):
         from asyncio import sslproto
 
         from asyncloop import _core, _tls
@@ -194,13 +194,13 @@ class TestTypes:
         assert issubclass(_core.SSLTransport, sslproto._SSLProtocolTransport)
         assert issubclass(_tls.SSLProtocol, sslproto.SSLProtocol)
 
-    def test_server(self, run, loop, is_ours):
+    def test_server_is_a_subclass_of_asyncios(self, run, loop, is_ours):
         server = run(loop.create_server(asyncio.Protocol, "127.0.0.1", 0))
         assert isinstance(server, asyncio.Server)
         assert (type(server) is asyncio.Server) is not is_ours
         server.close()
 
-    def test_sock_methods(self, loop, pair, is_ours):
+    def test_sock_methods_return_coroutines_of_their_own(self, loop, pair, is_ours):
         operation = loop.sock_recv(pair[0], 1)
         assert isinstance(operation, collections.abc.Coroutine) and asyncio.iscoroutine(operation)
         assert inspect.iscoroutine(operation) is not is_ours
@@ -212,7 +212,7 @@ class TestTypes:
     def test_coroutine_functions(self, loop, is_ours, name):
         assert inspect.iscoroutinefunction(getattr(loop, name)) is not is_ours
 
-    def test_copies(self, kind, loop_factory, is_ours):
+    def test_loop_and_handles_cannot_be_copied(self, kind, loop_factory, is_ours):
         loop = loop_factory()
         for one in loop, loop.call_soon(int):
             if is_ours:
@@ -224,7 +224,7 @@ class TestTypes:
                     copied._closed = True  # else it closes the original's descriptors when it goes
         loop.close()
 
-    def test_pickles(self, loop, connect):
+    def test_futures_and_transports_cannot_be_pickled(self, loop, connect):
         for one in loop.create_future(), connect(Protocol()):
             with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
                 pickle.dumps(one)
@@ -238,7 +238,7 @@ class TestInsides:
         turn()
         assert called == ([1] if is_ours else [])
 
-    def test_no_selector(self, loop_factory, caplog, is_ours):
+    def test_loop_has_no_selector(self, loop_factory, caplog, is_ours):
         caplog.set_level(logging.DEBUG, "asyncio")
         loop = loop_factory()
         assert hasattr(loop, "_selector") is not is_ours
@@ -264,7 +264,7 @@ class TestInsides:
         assert isinstance(task, Mine) is not is_ours
         loop.run_until_complete(task)
 
-    def test_frames(self, loop, turn, is_ours):
+    def test_stack_of_a_callback_has_no_frames_of_the_loop(self, loop, turn, is_ours):
         seen = []
         loop.call_soon(lambda: seen.extend(frame.function for frame in inspect.stack()))
         turn()
@@ -284,7 +284,7 @@ class TestInsides:
 
 class TestTimers:
     @pytest.mark.parametrize("deadline", ["1", 1j])
-    def test_what_is_no_number(self, loop_factory, is_ours, deadline):
+    def test_deadline_that_is_no_number_is_refused_at_once(self, loop_factory, is_ours, deadline):
         loop = loop_factory()
         if is_ours:
             with pytest.raises(TypeError):

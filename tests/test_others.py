@@ -47,7 +47,7 @@ class TestTimers:
         loop.run_forever()
         assert early == []
 
-    def test_of_less_than_a_millisecond_do_not_spin(self, loop):
+    def test_of_less_than_a_millisecond_let_the_loop_sleep(self, loop):
         """Rounded down to 0 ms, the wait becomes a busy loop."""
         turns = 0
 

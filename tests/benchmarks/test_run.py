@@ -97,7 +97,7 @@ def test_chart_has_a_bar_per_case_and_loop(measured):
     assert bars == legend + legend * 2
 
 
-def test_one_performs_the_operations_asked_for():
+def test_one_performs_as_many_operations_as_asked():
     done = run("--one", "task_switch.sleep_0", "asyncio", "--operations", "123")
     assert json.loads(done.stdout)["operations"] == 123
     rounded_up = run("--one", "task_switch.sleep_0_100", "asyncio", "--operations", "123")

@@ -54,7 +54,7 @@ def connect(server):
         yield connect
 
 
-def test_what_one_says_all_others_read(connect):
+def test_each_line_reaches_all_others(connect):
     ada = connect("ada")
     bob = connect("bob")
     assert ada.read() == "* bob has come"
@@ -71,7 +71,7 @@ def test_what_one_says_all_others_read(connect):
     assert [ada.read(), bob.read()] == ["* cyd has left"] * 2
 
 
-def test_nobody_is_heard_before_giving_a_nickname(connect):
+def test_nickname_is_asked_for_until_it_is_good(connect):
     ada = connect("ada")
     stranger = connect()
     for nickname, answer in (
@@ -85,7 +85,7 @@ def test_nobody_is_heard_before_giving_a_nickname(connect):
     assert ada.read() == "* bob has come"
 
 
-def test_commands(connect):
+def test_commands_are_answered(connect):
     ada, bob = connect("ada"), connect("bob")
     bob.say("/who")
     assert bob.read() == "* here: ada, bob"
@@ -97,7 +97,7 @@ def test_commands(connect):
     connect("bob")  # the nickname is free again
 
 
-def test_who_sends_an_endless_line_is_sent_away(connect):
+def test_client_with_an_endless_line_is_disconnected(connect):
     ada, bob = connect("ada"), connect("bob")
     assert ada.read() == "* bob has come"
     bob.say("x" * 5000)
@@ -105,7 +105,7 @@ def test_who_sends_an_endless_line_is_sent_away(connect):
     assert bob.read() == "* no line may be longer than 4096 bytes, good-bye"
 
 
-def test_who_does_not_read_is_dropped_and_the_others_miss_nothing(connect):
+def test_client_that_does_not_read_is_dropped_and_others_miss_no_line(connect):
     ada, bob = connect("ada"), connect("bob")
     slow = connect("slow", receive_buffer=4096)
     assert [ada.read(), ada.read(), bob.read()] == ["* bob has come", "* slow has come", "* slow has come"]

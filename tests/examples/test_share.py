@@ -36,17 +36,17 @@ def check(example, server, ask, tls=()):
     assert example.finish(server) == "ended\n"
 
 
-def test_tcp(example, folder, udp_port):
+def test_files_are_shared_over_tcp(example, folder, udp_port):
     server = example.start("share.py", "--announced", udp_port, "serve", folder)
     check(example, server, ["--announced", udp_port])
 
 
-def test_unix(example, folder, tmp_path):
+def test_files_are_shared_over_a_unix_socket(example, folder, tmp_path):
     place = ["--unix", tmp_path / "socket"]
     check(example, example.start("share.py", *place, "serve", folder), place)
 
 
-def test_tls(example, folder, udp_port, tmp_path):
+def test_files_are_shared_over_tls(example, folder, udp_port, tmp_path):
     command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-newkey", "ec"]
     command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-addext", "subjectAltName=DNS:localhost"]
     subprocess.run([*command, "-keyout", tmp_path / "key", "-out", tmp_path / "cert"], check=True, capture_output=True)
@@ -56,7 +56,7 @@ def test_tls(example, folder, udp_port, tmp_path):
     check(example, server, ["--announced", udp_port], ["--ca", tmp_path / "cert"])
 
 
-def test_nobody_shares(example, udp_port):
+def test_client_says_that_there_is_no_server(example, udp_port):
     process = example.start("share.py", "--announced", udp_port, "list")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1

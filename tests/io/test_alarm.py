@@ -23,7 +23,7 @@ def timerfds():
     return found
 
 
-def test_never_early_whatever_the_delay(run):
+def test_timers_of_random_delays_are_never_early(run):
     async def main():
         loop = asyncio.get_running_loop()
         delays = random.Random(7)

@@ -64,7 +64,7 @@ loop.close()
 
 
 @ours
-def test_closed_and_opened_anew_under_the_same_number(outcome):
+def test_closed_and_opened_again_under_the_same_number(outcome):
     source = """
 numbers = set()
 for i in range(3):

@@ -38,17 +38,17 @@ def asleep(run):
 class TestSleeping:
     """A loop that spins takes all of a processor; one that sleeps takes hardly any. The bound is far from both."""
 
-    def test_with_nothing_to_watch(self, asleep):
+    def test_loop_with_nothing_to_watch_sleeps(self, asleep):
         assert asleep() < 0.3
 
-    def test_with_a_quiet_descriptor(self, loop, asleep):
+    def test_loop_with_a_quiet_descriptor_sleeps(self, loop, asleep):
         a, b = socket.socketpair()
         with a, b:
             loop.add_reader(a, print)
             assert asleep() < 0.3
             loop.remove_reader(a)
 
-    def test_with_a_descriptor_closed_under_it(self, loop, asleep):
+    def test_loop_with_a_closed_descriptor_sleeps(self, loop, asleep):
         a, b = socket.socketpair()
         loop.add_reader(a, print)
         fd = a.fileno()
@@ -173,7 +173,7 @@ class TestStaleDescriptors:
         c.close()
         d.close()
 
-    def test_others_are_served_on(self, loop, eventually):
+    def test_other_descriptors_are_still_served(self, loop, eventually):
         pairs = [socket.socketpair() for _ in range(10)]
         calls = []
         for i, (a, _) in enumerate(pairs):

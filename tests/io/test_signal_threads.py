@@ -62,7 +62,7 @@ def test_closing_the_loop_in_a_thread_does_not_misdirect_the_next_signal(output)
     assert output(program + FILES) == "ValueError\n"
 
 
-def test_closing_the_loop_in_a_thread_drops_what_it_has(output):
+def test_closing_the_loop_in_a_thread_drops_its_timers(output):
     assert (
         output("""
         class Noisy:
@@ -96,7 +96,7 @@ def test_another_loop_may_handle_signals_afterwards(output):
     )
 
 
-def test_a_report_tells_who_has_added_the_handler(output):
+def test_a_report_has_the_traceback_of_adding_the_handler(output):
     assert (
         output("""
         def failing():

@@ -124,7 +124,7 @@ def test_closed_loop_refuses(loop):
     assert errors == ["Event loop is closed"]
 
 
-def test_closing_the_loop_drops_what_was_never_run(loop_factory):
+def test_closing_the_loop_drops_callbacks_that_never_ran(loop_factory):
     class Argument:
         pass
 

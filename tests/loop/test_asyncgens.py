@@ -53,7 +53,7 @@ def test_dropped_generator_is_closed_by_the_loop(run, counter, seen):
     run(main())
 
 
-def test_shutdown_closes_what_is_alive(loop, counter, seen):
+def test_shutdown_closes_live_generators(loop, counter, seen):
     generators = [counter() for _ in range(3)]
 
     async def main():

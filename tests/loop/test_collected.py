@@ -104,7 +104,7 @@ WAYS = {
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("is_closed", [False, True], ids=["open", "closed"])
 @pytest.mark.parametrize("way", WAYS)
-def test_with(loop_factory, way, is_closed, caplog):
+def test_dropped_loop_is_collected_and_closes_its_descriptors(loop_factory, way, is_closed, caplog):
     def make():
         owner = Owner(loop_factory())
         owner.sockets = socket.socketpair()

@@ -33,12 +33,12 @@ def slow(debug_loop, caplog):
 
 
 class TestSwitch:
-    def test_default(self, script):
+    def test_default_is_that_of_the_interpreter(self, script):
         source = "loop = new_loop(); print(loop.get_debug()); loop.close()"
         assert script(source).stdout.strip() == "False"
         assert script(source, "-X", "dev").stdout.strip() == "True"
 
-    def test_set(self, loop):
+    def test_set_debug_takes_any_truth_value(self, loop):
         for value, expected in [(True, True), (False, False), (1, True), (0, False)]:
             loop.set_debug(value)
             assert bool(loop.get_debug()) is expected
@@ -65,7 +65,7 @@ class TestSwitch:
 
 
 class TestSlow:
-    def test_callback(self, debug_loop, turn, slow):
+    def test_slow_callback_is_logged(self, debug_loop, turn, slow):
         debug_loop.call_soon(time.sleep, 0.003)
         turn()
         (text,) = slow("sleep(")
@@ -75,7 +75,7 @@ class TestSlow:
         assert seconds.endswith(" seconds")
         assert 0.003 <= float(seconds.removesuffix(" seconds")) < 10
 
-    def test_timer(self, debug_loop, turn, slow):
+    def test_slow_timer_is_logged(self, debug_loop, turn, slow):
         debug_loop.call_later(0, time.sleep, 0.003)
         turn()
         (text,) = slow("sleep(")
@@ -108,13 +108,13 @@ class TestSlow:
         assert seen == [1, 2]
         assert debug_loop._current_handle is None
 
-    def test_task_step(self, debug_loop, slow):
+    def test_slow_step_of_a_task_is_logged(self, debug_loop, slow):
         async def main():
             await asyncio.sleep(0)
             time.sleep(0.003)
 
         debug_loop.run_until_complete(main())
-        text = slow("TestSlow.test_task_step.<locals>.main() ")[-1]
+        text = slow("TestSlow.test_slow_step_of_a_task_is_logged.<locals>.main() ")[-1]
         assert text.startswith("Executing <Task ")
         assert " created at " in text
 
@@ -197,7 +197,7 @@ class TestSourceTracebacks:
         return sys._getframe(1).f_lineno
 
     @pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later", "call_at"])
-    def test_handle(self, debug_loop, method):
+    def test_handle_says_where_it_was_made(self, debug_loop, method):
         first = [0] * (method in {"call_later", "call_at"})
         line = self.here() + 1
         handle = getattr(debug_loop, method)(*first, int)
@@ -205,7 +205,7 @@ class TestSourceTracebacks:
         assert handle._source_traceback[-1].lineno == line
         assert repr(handle).endswith(f" created at {__file__}:{line}>")
 
-    def test_future_and_task(self, debug_loop, Future, Task):
+    def test_future_and_task_say_where_they_were_made(self, debug_loop, Future, Task):
         line = self.here() + 2
         made = [
             Future(loop=debug_loop),

@@ -111,7 +111,7 @@ give_back()
 assert descriptors() == before
 """)
 
-    def test_a_thread_that_makes_a_loop_stops_nobody(self, passes):
+    def test_a_thread_that_makes_a_loop_does_not_block_others(self, passes):
         passes("""
 ran, beats = [], []
 signal.signal(signal.SIGALRM, lambda *_: ran.append("handler"))

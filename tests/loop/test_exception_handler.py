@@ -105,7 +105,7 @@ def test_handler_finds_the_exception_in_sys_exc_info(loop, turn):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="since Python 3.12")
-def test_handler_runs_in_the_context_of_what_failed(loop, turn):
+def test_handler_runs_in_the_context_of_the_callback(loop, turn):
     var = contextvars.ContextVar("var", default="outside")
     seen = []
     loop.set_exception_handler(lambda loop, context: seen.append(var.get()))
@@ -196,7 +196,7 @@ class TestDefaultHandler:
         assert record.exc_info[1] is error
 
     @pytest.mark.parametrize("context", [{}, {"message": None}, {"message": ""}])
-    def test_without_a_message(self, loop, caplog, context):
+    def test_logs_a_default_message(self, loop, caplog, context):
         loop.call_exception_handler(context)
         assert caplog.records[0].getMessage() == "Unhandled exception in event loop"
 

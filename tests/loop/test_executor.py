@@ -197,7 +197,7 @@ class TestFollowing:
             assert len(contexts) == 1
         del loop.unhandled[:]
 
-    def test_done_before_anybody_follows(self, loop, run, where):
+    def test_source_may_be_done_before_it_is_followed(self, loop, run, where):
         async def main():
             executor = Manual()
             source = concurrent.futures.Future()
@@ -264,7 +264,7 @@ class TestFollowing:
         run(main())
         assert len(seen) == 1 or where is not in_thread
 
-    def test_nobody_keeps_the_follower(self, loop, run, where):
+    def test_follower_without_another_owner_is_done(self, loop, run, where):
         async def main():
             executor = Manual()
             seen = []
@@ -276,7 +276,7 @@ class TestFollowing:
 
         run(main())
 
-    def test_nobody_is_kept_alive(self, loop, run, where):
+    def test_cycles_of_source_and_follower_are_collected(self, loop, run, where):
         async def main():
             source, following = self.submit(loop)
             source.myself, following.myself = source, following
@@ -334,7 +334,7 @@ def test_follower_begins_again_with_another_loop(loop, loop_factory, Future):
 
 
 class TestShutdown:
-    def test_waits_for_what_runs(self, loop):
+    def test_waits_for_running_jobs(self, loop):
         seen = []
 
         async def main():

@@ -196,14 +196,14 @@ def ends(script):
 
 
 @pytest.mark.parametrize("objects", OBJECTS)
-def test_with(ends, objects, kind):
+def test_interpreter_ends_with_objects_left(ends, objects, kind):
     if (kind, objects) == ("asyncio", "iterators") and sys.version_info[:2] == (3, 12):
         pytest.skip("asyncio's own iterator crashes the collector at the end of 3.12")
     ends(OBJECTS[objects], KEPT_BY["a coroutine's class"])
 
 
 @pytest.mark.parametrize("keep", KEPT_BY)
-def test_with_everything_kept_by(ends, keep):
+def test_interpreter_ends_with_everything_kept_by(ends, keep):
     ends(*OBJECTS.values(), KEPT_BY[keep], "loop.close()")
 
 
@@ -258,14 +258,14 @@ CLEAR_TYPES = """
 
 
 @pytest.mark.parametrize("kind", ["asyncloop"], indirect=True)
-def test_when_types_are_cleared_before_their_objects(ends, Future):
+def test_interpreter_ends_if_types_are_cleared_before_their_objects(ends, Future):
     if Future is asyncio.Future:
         pytest.skip("asyncio's own futures crash then, which are what a loop makes where their layout is unknown")
     ends(*OBJECTS.values(), CLEAR_TYPES, "loop = run = app = None\ngc.collect()")
 
 
 @pytest.mark.parametrize("kind", ["asyncloop"], indirect=True)
-def test_a_module_that_nobody_uses_is_collected(script, kind):
+def test_an_unused_module_is_collected(script, kind):
     done = script("""
         import gc, importlib.util, weakref
         from asyncloop import _core

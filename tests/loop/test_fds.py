@@ -272,7 +272,7 @@ class TestAdding:
         loop.call_soon(loop.add_reader, a, lambda: calls.append(loop.remove_reader(a)))
         eventually(lambda: calls)
 
-    def test_of_many_descriptors(self, loop, eventually):
+    def test_of_400_descriptors_watches_each(self, loop, eventually):
         pairs = [socket.socketpair() for _ in range(400)]
         calls = []
         for i, (a, b) in enumerate(pairs):
@@ -285,7 +285,7 @@ class TestAdding:
             b.close()
 
     @pytest.mark.parametrize("as_object", [False, True])
-    def test_of_a_pipe(self, loop, eventually, as_object):
+    def test_of_a_pipe_watches_it(self, loop, eventually, as_object):
         r, w = os.pipe()
         calls = []
         with open(r, "rb", buffering=0) as reading, open(w, "wb", buffering=0) as writing:
@@ -498,7 +498,7 @@ class TestClosedDescriptors:
         assert getattr(loop, f"remove_{direction}")(fd) is False
         settle()
 
-    def test_and_used_again_are_watched_anew(self, loop, eventually):
+    def test_whose_number_is_used_again_are_not_mixed_up(self, loop, eventually):
         """The kernel hands out the lowest free number, so the next descriptor often has the number of the last."""
         calls = []
         for i in range(20):
@@ -512,7 +512,7 @@ class TestClosedDescriptors:
             b.close()
         assert calls == [(i, b"x") for i in range(20)]
 
-    def test_in_the_reader_itself(self, loop, settle):
+    def test_may_be_closed_in_the_reader_itself(self, loop, settle):
         a, b = socket.socketpair()
         calls = []
 

@@ -154,7 +154,7 @@ def argument(node):
 
 class TestAsyncio:
     @pytest.mark.parametrize("name", WE_CALL)
-    def test_what_we_call_accepts_it(self, name):
+    def test_methods_that_we_call_take_our_arguments(self, name):
         positional, named = WE_CALL[name]
         method = getattr(base_events.BaseEventLoop, name)
         bound = inspect.signature(method).bind("self", *positional, **dict.fromkeys(named))
@@ -163,7 +163,7 @@ class TestAsyncio:
         assert inspect.iscoroutinefunction(method) == (name == "_ensure_resolved")
 
     @pytest.mark.parametrize("name", IT_CALLS)
-    def test_what_it_calls_is_called_as_we_know(self, name):
+    def test_hooks_in_c_are_called_with_the_arguments_we_know(self, name):
         positional, named = IT_CALLS[name]
         assert calls(name)
         for call in calls(name):
@@ -171,10 +171,10 @@ class TestAsyncio:
             assert {keyword.arg for keyword in call.keywords} <= named
 
     @pytest.mark.parametrize("name", IT_CALLS_IN_PYTHON)
-    def test_what_it_calls_in_python_is_called_as_we_know(self, name):
+    def test_hooks_in_python_are_called_with_the_arguments_we_know(self, name):
         assert {ast.unparse(call).partition(name)[2] for call in calls(name)} == IT_CALLS_IN_PYTHON[name]
 
-    def test_what_it_leaves_to_subclasses(self):
+    def test_abstract_methods_are_those_we_know(self):
         def is_abstract(node):
             return ast.unparse(node.body[-1]) == "raise NotImplementedError" and len(node.body) <= 2
 
@@ -218,11 +218,11 @@ class TestOurs:
         assert named & private - vars(self.CLoop).keys() - tls <= set(self.listed)
 
     @pytest.mark.parametrize("name", WE_CALL)
-    def test_what_we_call_is_inherited(self, ours, name):
+    def test_methods_that_we_call_are_inherited(self, ours, name):
         assert getattr(self.Loop, name) is getattr(base_events.BaseEventLoop, name)
 
     @pytest.mark.parametrize("name", IT_CALLS)
-    def test_what_it_calls_is_ours(self, ours, name):
+    def test_hooks_are_ours(self, ours, name):
         mine = getattr(self.Loop, name)
         if name in IN_PYTHON:
             assert mine is not vars(self.CLoop).get(name)
@@ -231,7 +231,7 @@ class TestOurs:
             assert mine is vars(self.CLoop)[name]
 
     @pytest.mark.parametrize("name", IT_CALLS_IN_PYTHON)
-    def test_what_it_calls_in_python_is_ours(self, ours, name):
+    def test_hooks_in_python_are_ours(self, ours, name):
         (mine,) = [vars(base)[name] for base in self.Loop.__mro__ if name in vars(base)][:1]
         stock = inspect.signature(getattr(_UnixSelectorEventLoop, name))
         assert mine.__module__.startswith("asyncloop.")
@@ -242,7 +242,7 @@ class TestOurs:
         "name",
         ["_make_socket_transport", "_make_datagram_transport", "_start_serving", "_stop_serving", "_sendfile_native"],
     )
-    def test_what_it_calls_takes_each_argument_for_what_it_is(self, ours, name):
+    def test_hooks_bind_arguments_as_stock_ones_do(self, ours, name):
         mine = inspect.signature(getattr(self.Loop, name))
         stock = inspect.signature(getattr(BaseSelectorEventLoop, name))
         for call in calls(name):
@@ -252,7 +252,7 @@ class TestOurs:
             assert mine.bind(*arguments, **named).arguments == stock.bind(*arguments, **named).arguments
 
     @pytest.mark.parametrize("name", sorted(REPLACED))
-    def test_what_we_replace(self, ours, name):
+    def test_replaced_methods_are_in_c(self, ours, name):
         assert getattr(self.Loop, name) is vars(self.CLoop)[name]
 
     def test_attributes_in_c(self, ours):
@@ -263,7 +263,7 @@ class TestOurs:
         assert not vars(fresh)
         assert all(hasattr(fresh, name) for name in LEFT_TO_PYTHON)
 
-    def test_slots_are_for_what_is_left_to_python(self, ours):
+    def test_slots_are_those_of_attributes_left_to_python(self, ours):
         from asyncloop import _loop
 
         every_python = {"slow_callback_duration", "_old_agen_hooks"}

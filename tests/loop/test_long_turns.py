@@ -100,7 +100,7 @@ def test_writable_descriptor_is_found_within_a_long_turn(loop, run, pair, most, 
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_timer_that_is_due(loop, run, most, place):
+def test_a_due_timer_is_found_within_a_long_turn(loop, run, most, place):
     async def main():
         came = loop.create_future()
         with Busy(loop) as busy:
@@ -111,7 +111,7 @@ def test_a_timer_that_is_due(loop, run, most, place):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_another_thread_s_callback(loop, run, most, place):
+def test_a_callback_of_another_thread_is_found_within_a_long_turn(loop, run, most, place):
     async def main():
         came = loop.create_future()
         with Busy(loop) as busy:
@@ -151,7 +151,7 @@ def test_connections(loop, run):
     assert len(set(places)) == 1
 
 
-def test_a_reader_is_called_once_for_what_came_once(loop, run, pair):
+def test_a_reader_is_called_once_for_each_message(loop, run, pair):
     near, far = pair
     received = []
 

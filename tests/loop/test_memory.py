@@ -477,7 +477,7 @@ def test_datagrams_that_were_dropped(run, endpoint, kept):
 # --- what was read ------------------------------------------------------------
 
 
-def test_what_a_stream_reader_has_buffered(loop, run, kept, pair):
+def test_buffer_of_a_stream_reader(loop, run, kept, pair):
     near, far = pair
 
     async def main():

@@ -145,7 +145,7 @@ class TestCreateConnection:
         transport = connect("localhost", port)
         assert transport.get_extra_info("peername")[0] == host
 
-    def test_of_one_family(self, connect, listen):
+    def test_of_one_family_has_that_family(self, connect, listen):
         listener = listen()
         transport = connect("localhost", listener.getsockname()[1], family=socket.AF_INET)
         assert transport.get_extra_info("socket").family == socket.AF_INET
@@ -275,7 +275,7 @@ class TestHappyEyeballs:
 
 class TestCancelledConnection:
     @pytest.mark.parametrize("options", [{}, {"happy_eyeballs_delay": 0.01}])
-    def test_while_connecting(self, loop, run, hanging, options):
+    def test_while_connecting_raises_cancelled_error(self, loop, run, hanging, options):
         async def main():
             task = loop.create_task(loop.create_connection(Protocol, *hanging, **options))
             await asyncio.sleep(0.02)
@@ -453,7 +453,7 @@ class TestBadServerArguments:
             with pytest.raises(ValueError, match="A Stream Socket was expected, got "):
                 run(loop.create_server(Protocol, sock=sock))
 
-    def test_like_an_address_of_nobody(self, loop, run):
+    def test_like_an_address_of_another_machine(self, loop, run):
         with pytest.raises(OSError, match=re.escape("192.0.2.1")):
             run(loop.create_server(Protocol, "192.0.2.1", 0))
 
@@ -485,7 +485,7 @@ class TestConnectAcceptedSocket:
 
 class TestNames:
     @pytest.mark.parametrize("debug", [False, True])
-    def test_getaddrinfo_finds_what_socket_finds(self, loop, run, debug):
+    def test_getaddrinfo_returns_the_same_as_socket(self, loop, run, debug):
         loop.set_debug(debug)
         found = run(loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM))
         assert found == socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
@@ -500,7 +500,7 @@ class TestNames:
             run(loop.getaddrinfo("no number", 80, flags=socket.AI_NUMERICHOST))
         assert info.value.errno == socket.EAI_NONAME
 
-    def test_getnameinfo_finds_what_socket_finds(self, loop, run):
+    def test_getnameinfo_returns_the_same_as_socket(self, loop, run):
         flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
         assert run(loop.getnameinfo(("127.0.0.1", 80), flags)) == ("127.0.0.1", "80")
 

@@ -71,7 +71,7 @@ class TestRunUntilComplete:
             loop.run_until_complete(Future(loop=other))
         other.close()
 
-    def test_its_callback_is_asyncios_own(self, loop):
+    def test_done_callback_is_asyncios_own(self, loop):
         """anyio knows the root task by it."""
 
         async def main():
@@ -279,7 +279,7 @@ class TestState:
 
 @pytest.mark.stock_needs(not stock.SPOILS_THE_OUTER_RUN, reason="the outer loop takes itself for stopped")
 class TestRunningTwice:
-    def test_same_loop(self, loop, future):
+    def test_same_loop_is_refused(self, loop, future):
         def again():
             for run in loop.run_forever, lambda: loop.run_until_complete(future):
                 with pytest.raises(RuntimeError, match="^This event loop is already running$"):
@@ -354,13 +354,13 @@ def test_many_loops_in_many_threads(loop_factory):
 
 
 class TestClose:
-    def test_state(self, loop):
+    def test_close_may_be_repeated(self, loop):
         assert not loop.is_closed()
         assert loop.close() is None
         assert loop.is_closed()
         loop.close()
 
-    def test_while_running(self, loop, run):
+    def test_close_while_running_is_refused(self, loop, run):
         async def main():
             with pytest.raises(RuntimeError, match="^Cannot close a running event loop$"):
                 loop.close()
@@ -370,7 +370,7 @@ class TestClose:
 
         assert run(main()) == "went on"
 
-    def test_while_running_from_another_thread(self, loop, run):
+    def test_close_from_another_thread_while_running_is_refused(self, loop, run):
         async def main():
             with pytest.raises(RuntimeError, match="^Cannot close a running event loop$"):
                 await loop.run_in_executor(None, loop.close)
@@ -553,7 +553,7 @@ class TestThreadsafe:
         thread.join()
         assert seen == list(range(1_000))
 
-    def test_nothing_is_lost_between_many_threads(self, loop):
+    def test_calls_of_many_threads_all_run(self, loop):
         seen = []
         threads = [
             threading.Thread(target=lambda: [loop.call_soon_threadsafe(count, 1) for _ in range(500)]) for _ in range(8)

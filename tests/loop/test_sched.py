@@ -43,7 +43,7 @@ class TestContext:
         turn()
         assert sorted(seen) == [0, 1, 2]
 
-    def test_given_is_used_itself(self, schedule, turn, var):
+    def test_given_context_is_not_copied(self, schedule, turn, var):
         context = contextvars.copy_context()
         schedule(var.set, "inside", context=context)
         turn()
@@ -126,7 +126,7 @@ class TestContext:
         turn()
         assert var.get() == "outside"
 
-    def test_what_a_callback_schedules_inherits(self, loop, turn, seen, var):
+    def test_callback_scheduled_by_a_callback_inherits_its_variables(self, loop, turn, seen, var):
         def callback():
             var.set("inherited")
             loop.call_soon(lambda: seen.append(var.get()))
@@ -135,7 +135,7 @@ class TestContext:
         turn(2)
         assert seen == ["inherited"]
 
-    def test_entered_already(self, schedule, turn, seen, loop, caplog):
+    def test_callback_in_an_entered_context_is_reported(self, schedule, turn, seen, loop, caplog):
         loop.set_exception_handler(None)
         context = contextvars.copy_context()
         schedule(seen.append, "does not run", context=context)
@@ -264,7 +264,7 @@ class TestCreateTask:
 
 
 class TestTaskFactory:
-    def test_default(self, loop):
+    def test_default_is_none(self, loop):
         assert loop.get_task_factory() is None
 
     @pytest.mark.parametrize("bad", [42, "factory", object()])
@@ -305,14 +305,14 @@ class TestTaskFactory:
         assert calls[0] is context
 
     @pytest.mark.skipif(stock.FACTORY_IS_GIVEN_ALL, reason="the factory is given name and context")
-    def test_of_two_arguments_is_enough(self, loop, Task):
+    def test_factory_of_two_arguments_is_enough(self, loop, Task):
         loop.set_task_factory(lambda loop, coro: Task(coro, loop=loop))
         task = loop.create_task(answer(), name="named")
         loop.set_task_factory(None)
         assert task.get_name() == "named"
         assert loop.run_until_complete(task) == 42
 
-    def test_failing(self, loop):
+    def test_exception_of_the_factory_is_raised(self, loop):
         def factory(loop, coro, **kwargs):
             raise ZeroDivisionError
 

@@ -159,7 +159,7 @@ class TestRemoving:
         loop.remove_signal_handler(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
-    def test_of_none_says_so(self, loop):
+    def test_without_a_handler_returns_false(self, loop):
         assert loop.remove_signal_handler(signal.SIGUSR1) is False
 
     def test_happens_when_the_loop_is_closed(self, loop):
@@ -196,7 +196,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("method", ["add_signal_handler", "remove_signal_handler"])
     @pytest.mark.parametrize("wrong", ["SIGINT", None, 1.5])
-    def test_other_types(self, loop, method, wrong):
+    def test_types_other_than_int(self, loop, method, wrong):
         args = (print,) if method.startswith("add") else ()
         with pytest.raises(TypeError, match=re.escape(f"sig must be an int, not {wrong!r}")):
             getattr(loop, method)(wrong, *args)

@@ -101,7 +101,7 @@ class TestOfNothing:
 
 
 class TestRecv:
-    def test_takes_what_is_there(self, loop, run, pair):
+    def test_returns_the_bytes_that_have_come(self, loop, run, pair):
         a, b = pair
         b.send(b"hello")
         data = run(loop.sock_recv(a, 100))
@@ -203,7 +203,7 @@ class TestRecvInto:
 
 class TestRecvfrom:
     @pytest.mark.parametrize("wait", [False, True])
-    def test_tells_who_sent_it(self, loop, run, udp_pair, wait):
+    def test_returns_the_address_of_the_sender(self, loop, run, udp_pair, wait):
         a, b = udp_pair
         if wait:
             loop.call_later(0.01, b.sendto, b"hello", a.getsockname())
@@ -330,7 +330,7 @@ class TestSendall:
             run(loop.sock_sendall(pair[0], wrong))
 
     @pytest.mark.parametrize("seed", range(3))
-    def test_echoes_whatever_the_sizes(self, loop, run, pair, seed):
+    def test_echo_of_random_sizes_is_complete(self, loop, run, pair, seed):
         a, b = pair
         rng = random.Random(seed)
         pieces = [rng.randbytes(rng.choice([1, 50, 5_000, 300_000])) for _ in range(60)]

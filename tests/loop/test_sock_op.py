@@ -131,7 +131,7 @@ def test_only_exceptions_are_thrown(call, wrong):
         call.throw(wrong)
 
 
-def test_in_the_repr_and_the_stack_of_its_task(loop, run, pair):
+def test_is_in_the_repr_and_the_stack_of_its_task(loop, run, pair):
     async def main():
         task = loop.create_task(loop.sock_recv(pair[0], 10), name="receiver")
         await asyncio.sleep(0)
@@ -266,7 +266,7 @@ def test_a_buffer_to_receive_into_is_free_while_it_waits(loop, run, pair):
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="since Python 3.12")
 @pytest.mark.parametrize("name", ["sock_recv_into", "sock_sendall"])
-def test_a_buffer_is_let_go_once_whoever_asks(loop, kind, pair, name):
+def test_a_buffer_is_released_once(loop, kind, pair, name):
     if kind == "asyncio" and name == "sock_sendall":
         pytest.skip("its memoryview complains of being closed while it is closed")
 

@@ -68,7 +68,7 @@ def program(script, kind):
     return program
 
 
-def test_one_has_ended(program):
+def test_main_interpreter_goes_on_after_one_has_ended(program):
     assert program("""
         number = create()
         run(number)
@@ -77,7 +77,7 @@ def test_one_has_ended(program):
     """) == ["end"]
 
 
-def test_one_after_the_other(program):
+def test_may_be_made_one_after_the_other(program):
     assert program("""
         for _ in range(3):
             number = create()
@@ -87,7 +87,7 @@ def test_one_after_the_other(program):
 
 
 @pytest.mark.parametrize("last", [0, -1], ids=["first goes first", "first goes last"])
-def test_several_at_once(program, last):
+def test_several_may_be_used_at_once(program, last):
     assert program(f"""
         numbers = [create() for _ in range(3)]
         for number in numbers:
@@ -101,7 +101,7 @@ def test_several_at_once(program, last):
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["imported before", "imported after"])
-def test_the_main_interpreter_uses_it_too(program, before):
+def test_the_main_interpreter_may_use_it_too(program, before):
     assert program(f"""
         if {before}:
             import_package()
@@ -115,11 +115,11 @@ def test_the_main_interpreter_uses_it_too(program, before):
     """) == ["end"]
 
 
-def test_one_has_not_ended_when_the_process_does(program):
+def test_process_may_end_before_one_has_ended(program):
     assert program("run(create())") == ["end"]
 
 
-def test_garbage_is_left_in_one(program):
+def test_garbage_may_be_left_in_one(program):
     garbage = """
         class Owner:
             pass
@@ -174,7 +174,7 @@ def unmapping(tmp_path):
     return failing.compile_shim(tmp_path, failing.SOURCE.with_name("unmapping.c"))
 
 
-def test_tasks_outlive_what_the_module_knows(program, kind, unmapping):
+def test_tasks_may_outlive_the_state_of_the_module(program, kind, unmapping):
     """They are freed after it, and must not look for the list that they were in."""
     tasks = f"""
         import asyncio

@@ -83,7 +83,7 @@ class TestExec:
 
         assert run(main()) == (data, None)
 
-    def test_without_pipes(self, run, watching):
+    def test_child_without_pipes_has_its_exit_status(self, run, watching):
         async def main():
             child = await sh("exit 7")
             assert child.stdin is child.stdout is child.stderr is None
@@ -233,7 +233,7 @@ class TestEnd:
 
         run(main())
 
-    def test_reaped_by_somebody_else(self, run, watching, kind, caplog):
+    def test_child_that_others_have_reaped_is_255(self, run, watching, kind, caplog):
         """Here by the kernel, as the program ignores SIGCHLD."""
 
         async def main():
@@ -298,7 +298,7 @@ class TestMany:
         assert run(main()) == [i % 256 for i in range(200)]
         assert len(os.listdir("/proc/self/fd")) <= descriptors + 3  # the loop's own, at most
 
-    def test_in_loops_of_several_threads(self, loop_factory):
+    def test_loops_of_several_threads_get_their_exit_statuses(self, loop_factory):
         results = {}
 
         def work(number):

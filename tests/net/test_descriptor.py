@@ -341,7 +341,7 @@ class TestTheNumberIsAnotherTransports:
     @own_only
     @pytest.mark.parametrize("how", LOSSES)
     @pytest.mark.parametrize("kept", [False, True], ids=["gone", "kept open by a duplicate"])
-    def test_of_two_streams(self, run, loop, Recorder, how, kept, lose, strangers):
+    def test_second_stream_gets_its_bytes(self, run, loop, Recorder, how, kept, lose, strangers):
         first, second = Recorder(), Recorder()
 
         async def main():
@@ -369,7 +369,7 @@ class TestTheNumberIsAnotherTransports:
         assert second.lost == [None]
 
     @own_only
-    def test_of_a_server(self, run, loop, Recorder, strangers):
+    def test_accepted_connection_gets_its_bytes(self, run, loop, Recorder, strangers):
         first, second = Recorder(), Recorder()
 
         async def main():
@@ -489,7 +489,7 @@ strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is no
     ],
     ids=["nobody", "harmless", "client", "server", "_sock", "_sock_fd", "dup"],
 )
-def test_only_what_the_program_can_reach_is_looked_at(tmp_path, client, server, looks):
+def test_only_descriptors_that_the_program_can_reach_are_checked(tmp_path, client, server, looks):
     """A connection that the loop has made costs no fstat(), until its number is shown."""
     program = tmp_path / "program.py"
     program.write_text(

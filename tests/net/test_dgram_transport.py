@@ -115,7 +115,7 @@ class TestObject:
         assert transport.get_extra_info("peername") == peer.getsockname()
         assert transport.get_extra_info("colour", "blue") == "blue"
 
-    def test_no_peer(self, endpoint):
+    def test_has_no_peer_name(self, endpoint):
         transport = endpoint(Datagrams())
         assert transport.get_extra_info("peername", "default") is None
 
@@ -322,7 +322,7 @@ class TestReceiving:
         assert protocol.received == numbered(40)
 
     @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
-    def test_in_debug_mode(self, endpoint, peer, loop, eventually):
+    def test_pausing_in_debug_mode_loses_no_datagram(self, endpoint, peer, loop, eventually):
         loop.set_debug(True)
 
         def pause(protocol):
@@ -393,7 +393,7 @@ class TestSending:
         with pytest.raises(ValueError, match="Invalid address: must be None or "):
             transport.sendto(b"1", ("127.0.0.1", 1))
 
-    def test_other_address_than_the_remote_one(self, endpoint, peer):
+    def test_other_address_than_the_remote_one_is_refused(self, endpoint, peer):
         transport = endpoint(Datagrams(), remote_addr=peer.getsockname())
         with pytest.raises(ValueError) as info:
             transport.sendto(b"x", ("127.0.0.1", 1))
@@ -549,7 +549,7 @@ class TestFailures:
         eventually(lambda: protocol.lost)
         assert type(take_reports()[0]["exception"]) is BufferError
 
-    def test_failing_connection_made(self, loop, run, take_reports):
+    def test_failing_connection_made_is_reported(self, loop, run, take_reports):
         class Failing(Datagrams):
             def connection_made(self, transport):
                 raise ValueError("no")
@@ -558,7 +558,7 @@ class TestFailures:
         assert "connection_made" in take_reports()[0]["message"]
         transport.abort()
 
-    def test_failing_connection_lost(self, endpoint, run, take_reports):
+    def test_failing_connection_lost_is_reported(self, endpoint, run, take_reports):
         class Failing(Datagrams):
             def connection_lost(self, exc):
                 raise ValueError("no")
@@ -589,7 +589,7 @@ class TestEnd:
         transport.close()
 
     @pytest.mark.stock_needs(stock.DATAGRAMS_PAUSE, reason="stock's datagram transports cannot pause")
-    def test_pausing_of_a_lost_one_does_nothing(self, endpoint, settle):
+    def test_pausing_a_lost_endpoint_does_nothing(self, endpoint, settle):
         transport = endpoint(Datagrams())
         transport.close()
         settle()
@@ -629,7 +629,7 @@ class TestEnd:
             transport.sendto(b"x", peer.getsockname())
         assert caplog.messages == ["socket.send() raised exception."]
 
-    def test_with_the_loop(self, endpoint, loop):
+    def test_descriptor_is_closed_after_its_loop(self, endpoint, loop):
         protocol = Datagrams()
         transport = endpoint(protocol)
         sock = transport.get_extra_info("socket")
@@ -790,7 +790,7 @@ class TestUnix:
         transport.sendto(data, inbox.getsockname())
         assert inbox.recv(1 << 20) == data
 
-    def test_nobody_there(self, endpoint, tmp_path):
+    def test_address_without_a_socket_is_an_error(self, endpoint, tmp_path):
         protocol = Datagrams()
         transport = endpoint(protocol, family=socket.AF_UNIX, local_addr=str(tmp_path / "mine"))
         transport.sendto(b"x", str(tmp_path / "nobody"))
@@ -798,7 +798,7 @@ class TestUnix:
         assert not transport.is_closing()
 
     @pytest.mark.parametrize("address", ["", b""])
-    def test_the_empty_address_is_nobodys(self, endpoint, tmp_path, address):
+    def test_the_empty_address_is_refused(self, endpoint, tmp_path, address):
         """It is not the abstract name "\\0", which anybody may have."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
             with contextlib.suppress(OSError):  # somebody else has it
@@ -868,7 +868,7 @@ class TestUnix:
             assert protocol.flow == ["pause", "resume"]
             assert transport.get_write_buffer_size() == 0
 
-    def test_close_sends_what_is_queued(self, sender, inbox, eventually):
+    def test_close_sends_queued_datagrams(self, sender, inbox, eventually):
         protocol = Datagrams()
         transport, send = sender(protocol)
         sent = fill(transport, send, queued=50)
@@ -878,7 +878,7 @@ class TestUnix:
         eventually(lambda: protocol.lost)
         assert protocol.lost == [None]
 
-    def test_abort_drops_what_is_queued(self, sender, inbox, eventually):
+    def test_abort_drops_queued_datagrams(self, sender, inbox, eventually):
         protocol = Datagrams()
         transport, send = sender(protocol)
         sent = fill(transport, send, queued=50)
@@ -889,7 +889,7 @@ class TestUnix:
         with pytest.raises(BlockingIOError):
             inbox.recv(100)
 
-    def test_queued_for_one_who_leaves(self, endpoint, tmp_path, eventually):
+    def test_queued_datagrams_for_a_closed_socket_are_errors(self, endpoint, tmp_path, eventually):
         protocol = Datagrams()
         transport = endpoint(protocol, family=socket.AF_UNIX, local_addr=str(tmp_path / "mine"))
         path = str(tmp_path / "leaving")
@@ -902,7 +902,9 @@ class TestUnix:
         eventually(lambda: protocol.lost)
         assert protocol.lost == [None]
 
-    def test_failing_error_received_of_what_was_queued_is_reported(self, endpoint, tmp_path, eventually, take_reports):
+    def test_failing_error_received_of_a_queued_datagram_is_reported(
+        self, endpoint, tmp_path, eventually, take_reports
+    ):
         def fail(protocol):
             raise ValueError("no")
 

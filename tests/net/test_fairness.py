@@ -68,7 +68,7 @@ def test_a_datagram_that_takes_long_is_the_only_one_of_its_turn(flooded, turn):
         assert protocol.count - before <= 1
 
 
-def test_sockets_share_what_a_turn_has_for_further_datagrams(flooded, turn):
+def test_sockets_share_the_budget_of_a_turn(flooded, turn):
     seen = []
 
     class NotingSlow(Slow):

@@ -67,7 +67,7 @@ class TestLimits:
         with pytest.raises(TypeError):
             transport.set_write_buffer_limits(high=wrong)
 
-    def test_lowered_below_what_waits_pause_at_once(self, stuffed):
+    def test_lowered_below_the_queue_pause_at_once(self, stuffed):
         transport, _, protocol, size = stuffed()
         transport.set_write_buffer_limits(high=size)
         assert "pause_writing" not in protocol.calls
@@ -91,7 +91,7 @@ class TestPauseWriting:
         transport.write(b"more")
         assert protocol.calls.count("pause_writing") == 1
 
-    def test_does_not_come_for_what_the_kernel_takes(self, connect, Recorder, receive, settle):
+    def test_does_not_come_for_bytes_that_the_kernel_takes(self, connect, Recorder, receive, settle):
         protocol = Recorder()
         transport, peer = connect(protocol)
         transport.set_write_buffer_limits(high=0)

@@ -178,7 +178,7 @@ def test_large_and_small_parts(parts, turns, receive):
     assert receive(peer, len(expected)) == expected
 
 
-def test_one_segment_a_message(kind, parts, turns, receive):
+def test_several_writes_of_a_step_are_one_segment(kind, parts, turns, receive):
     """Not before it is known that they come in parts; and one write a turn goes at once again."""
     if kind == "asyncio":
         pytest.skip("asyncio sends each part")
@@ -345,7 +345,7 @@ class TestUntilTheStepReturns:
         run(asyncio.sleep(0.001))
         assert reports == [None]
 
-    def test_what_goes_with_the_callback(self, loop, run, work, check):
+    def test_arguments_are_freed_after_the_callback_before_the_send(self, loop, run, work, check):
         """Its arguments are let go of after it has returned."""
         work, peer = work
         gone = []
@@ -905,7 +905,7 @@ OTHERS = [name for name in vars(Others) if name[0] != "_" and name not in ("pipe
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the timeout of the tests has a thread
 @pytest.mark.parametrize("other", OTHERS)
-def test_it_comes_after_what_is_held(
+def test_held_bytes_are_sent_before_other_actions(
     loop, run, made, parts, turns, Recorder, monkeypatch, tmp_path, look, available, other
 ):
     transport, peer = parts()
@@ -944,7 +944,7 @@ def test_turns_within_a_step(kind, parts, loop, turns, look, available):
     assert seen == [look.rest(PART)]
 
 
-def test_drain_finds_the_connection_lost(run, loop, kind):
+def test_drain_raises_if_the_peer_has_reset_the_connection(run, loop, kind):
     """A write to a peer that has reset the connection ends it before drain() looks, as in asyncio."""
 
     async def main():
@@ -1011,7 +1011,7 @@ def test_held_bytes_are_sent_before_the_program_looks(parts, turns, available, l
 
 
 @pytest.mark.parametrize("end", ["close", "abort", "write_eof"])
-def test_nothing_is_lost_at_the_end(parts, turns, receive_all, end):
+def test_the_end_of_a_transport_sends_held_bytes(parts, turns, receive_all, end):
     transport, peer = parts()
     turns(lambda: (transport.write(PART), transport.write(PART), getattr(transport, end)()))
     assert receive_all(peer) == PART * 2

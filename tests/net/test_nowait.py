@@ -90,7 +90,7 @@ def program(script, shim, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("refused", [False, True], ids=["", "without RWF_NOWAIT"])
 @pytest.mark.parametrize("make", MAKERS)
-def test_a_thread_reads_what_is_written_to_a_blocking_pipe(program, make, refused):
+def test_a_blocking_pipe_is_written_without_blocking(program, make, refused):
     assert (
         program(
             f"""

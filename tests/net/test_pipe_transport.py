@@ -498,7 +498,7 @@ class TestWriting:
         assert pipe[0].read() == b"all"
         assert protocol.calls == ["connection_made", "connection_lost"]
 
-    def test_abort_drops_what_is_queued(self, pipe, connect_writer, Recorder, eventually):
+    def test_abort_drops_queued_bytes(self, pipe, connect_writer, Recorder, eventually):
         protocol = Recorder()
         transport = connect_writer(pipe[1], protocol)
         written = fill(transport)
@@ -534,7 +534,7 @@ class TestWriting:
         assert isinstance(protocol.lost[0], BrokenPipeError)
         assert transport.get_write_buffer_size() == 0
 
-    def test_reader_that_closes_is_noticed_by_what_was_closed_in_connection_made(
+    def test_reader_that_closes_is_noticed_after_a_close_in_connection_made(
         self, pipe, connect_writer, Recorder, eventually
     ):
         class Hasty(Recorder):

@@ -88,7 +88,7 @@ def test_error_in_connection_lost_is_reported_and_the_socket_closed(Recorder, pr
     assert transport.get_protocol() is None
 
 
-def test_error_in_connection_lost_after_the_last_data_went_out(
+def test_error_in_connection_lost_after_the_last_send_is_reported(
     connect, Recorder, receive_all, stuff, eventually, take_reports
 ):
     error = ZeroDivisionError("mine")
@@ -231,7 +231,7 @@ def test_a_buffered_protocol_may_change_its_own_methods(connect, BufferedRecorde
 
 
 @pytest.mark.parametrize("empty", [b"", [], memoryview(b""), bytearray()])
-def test_an_empty_buffer_is_an_error_whatever_it_is(connect, BufferedRecorder, settle, take_reports, empty):
+def test_an_empty_buffer_of_any_type_is_an_error(connect, BufferedRecorder, settle, take_reports, empty):
     protocol = BufferedRecorder()
     _, peer = connect(protocol)
     protocol.get_buffer = lambda hint: empty
@@ -245,7 +245,9 @@ def test_an_empty_buffer_is_an_error_whatever_it_is(connect, BufferedRecorder, s
 
 @pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio's wants an argument
 @pytest.mark.parametrize("data", [b"x", b""])
-def test_a_buffer_that_ends_the_connection_when_it_goes(connect, BufferedRecorder, settle, take_reports, data):
+def test_a_buffer_that_ends_the_connection_when_freed_is_reported(
+    connect, BufferedRecorder, settle, take_reports, data
+):
     class Buffer(bytearray):
         def __del__(self):
             transport._call_connection_lost()

@@ -187,7 +187,7 @@ def test_an_accepted_connection_is_as_with_accept4(refusing):
 
 
 @pytest.mark.parametrize("error", [*REFUSALS, errno.ENOMEM])
-def test_a_descriptor_is_trusted_where_the_kernel_does_not_tell_what_it_is(refusing, error):
+def test_a_descriptor_is_used_if_fstat_fails(refusing, error):
     """Ours asks before each use of a number that the program knows, which asyncio does not."""
     refusing(f"""
         async def main():

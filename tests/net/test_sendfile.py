@@ -108,7 +108,7 @@ class TestTransport:
             assert run(loop.sendfile(transport, empty)) == 0
         transport.write(b"x")
 
-    def test_sends_it_after_what_was_written_before(self, loop, run, narrow, Recorder, stuff, file, calls):
+    def test_sends_it_after_queued_bytes(self, loop, run, narrow, Recorder, stuff, file, calls):
         transport, peer = narrow(Recorder())
         before = stuff(transport)
 
@@ -121,7 +121,7 @@ class TestTransport:
         assert run(main()) == bytes(before) + DATA + b"after"
         assert calls
 
-    def test_nothing_can_be_written_meanwhile(self, loop, run, narrow, Recorder, file):
+    def test_refuses_writes_meanwhile(self, loop, run, narrow, Recorder, file):
         transport, peer = narrow(Recorder())
 
         async def main():
@@ -178,7 +178,7 @@ class TestTransport:
         assert transport.is_reading()
         transport.write(b"x")
 
-    def test_falls_back_to_reading_what_is_no_file(self, loop, run, connect, Recorder, calls):
+    def test_reads_an_object_that_is_no_file(self, loop, run, connect, Recorder, calls):
         transport, peer = connect(Recorder())
 
         async def main():
@@ -370,7 +370,7 @@ class TestSocket:
         assert file.tell() == 1100
         assert calls[0] == (100, 1000)
 
-    def test_falls_back_to_reading_what_is_no_file(self, loop, run, tcp_pair):
+    def test_reads_an_object_that_is_no_file(self, loop, run, tcp_pair):
         near, peer = tcp_pair
 
         async def main():

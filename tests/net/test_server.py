@@ -342,7 +342,7 @@ class TestWaitClosed:
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="came with 3.13")
 class TestEndingClients:
-    def test_close_clients_sends_what_waits(self, serve, dial, Client, eventually, receive_all, stuff):
+    def test_close_clients_sends_queued_bytes(self, serve, dial, Client, eventually, receive_all, stuff):
         server = serve(Client)
         peer = dial(server)
         eventually(lambda: Client.made and Client.made[0].transport)
@@ -354,7 +354,7 @@ class TestEndingClients:
         assert len(receive_all(peer)) == written
         eventually(lambda: client.lost == [None])
 
-    def test_abort_clients_does_not(self, run, serve, dial, Client, eventually, stuff):
+    def test_abort_clients_drops_queued_bytes(self, run, serve, dial, Client, eventually, stuff):
         server = serve(Client)
         dial(server)
         eventually(lambda: Client.made and Client.made[0].transport)

@@ -140,7 +140,7 @@ class TestEof:
         assert receive_all(peer) == data
         assert protocol.calls.count("eof_received") == 1
 
-    def test_closes_only_after_sending_what_is_buffered(self, connect, Recorder, eventually, receive_all, stuff):
+    def test_closes_after_sending_queued_bytes(self, connect, Recorder, eventually, receive_all, stuff):
         protocol = Recorder()
         transport, peer = connect(protocol)
         written = stuff(transport)
@@ -149,7 +149,7 @@ class TestEof:
         assert len(receive_all(peer)) == written
         assert protocol.lost == [None]
 
-    def test_of_a_buffered_protocol(self, connect, BufferedRecorder, eventually):
+    def test_reaches_a_buffered_protocol(self, connect, BufferedRecorder, eventually):
         protocol = BufferedRecorder()
         _, peer = connect(protocol)
         peer.sendall(b"end")
@@ -183,14 +183,14 @@ class TestReset:
         assert protocol.calls == ["connection_made", "connection_lost"]
         assert transport.is_closing()
 
-    def test_of_a_buffered_protocol(self, connect, BufferedRecorder, eventually):
+    def test_reaches_a_buffered_protocol(self, connect, BufferedRecorder, eventually):
         protocol = BufferedRecorder()
         _, peer = connect(protocol)
         reset(peer)
         eventually(lambda: protocol.lost)
         assert isinstance(protocol.lost[0], ConnectionResetError)
 
-    def test_while_data_waits_to_be_sent(self, connect, Recorder, eventually, stuff):
+    def test_drops_queued_bytes(self, connect, Recorder, eventually, stuff):
         protocol = Recorder()
         transport, peer = connect(protocol)
         stuff(transport)
@@ -199,7 +199,7 @@ class TestReset:
         assert isinstance(protocol.lost[0], (ConnectionResetError, BrokenPipeError))
         assert transport.get_write_buffer_size() == 0
 
-    def test_while_paused_is_seen_on_resuming(self, connect, Recorder, eventually, settle):
+    def test_is_seen_when_reading_is_resumed(self, connect, Recorder, eventually, settle):
         protocol = Recorder()
         transport, peer = connect(protocol)
         transport.pause_reading()

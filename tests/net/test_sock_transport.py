@@ -139,7 +139,7 @@ class TestExtraInfo:
 
         run(main())
 
-    def test_addresses_are_what_a_socket_of_ones_own_class_says(self, loop, run, tcp_pair, Recorder):
+    def test_addresses_come_from_the_methods_of_a_socket_class(self, loop, run, tcp_pair, Recorder):
         class Proxied(socket.socket):
             def getsockname(self):
                 return ("me", 1)
@@ -202,7 +202,7 @@ class TestClose:
         transport.close()
         assert receive_all(peer) == b""
 
-    def test_sends_what_is_buffered_first(self, connect, Recorder, receive_all, stuff):
+    def test_sends_queued_bytes_first(self, connect, Recorder, receive_all, stuff):
         protocol = Recorder()
         transport, peer = connect(protocol)
         written = stuff(transport)
@@ -251,7 +251,7 @@ class TestClose:
         assert protocol.calls == ["connection_made", "connection_lost"]
         assert protocol.lost == [None]
 
-    def test_from_connection_lost(self, connect, Recorder, settle):
+    def test_from_connection_lost_does_nothing(self, connect, Recorder, settle):
         class Protocol(Recorder):
             def connection_lost(self, exc):
                 super().connection_lost(exc)
@@ -265,7 +265,7 @@ class TestClose:
         assert protocol.lost == [None]
 
     @pytest.mark.parametrize("kind", ["asyncloop"])  # asyncio's wants an argument, and calls connection_lost() again
-    def test_private_end_from_connection_lost(self, connect, Recorder, settle, take_reports):
+    def test_private_end_from_connection_lost_is_reported(self, connect, Recorder, settle, take_reports):
         class Protocol(Recorder):
             def connection_lost(self, exc):
                 super().connection_lost(exc)
@@ -292,7 +292,7 @@ class TestAbort:
         settle()
         assert protocol.lost == [None]
 
-    def test_throws_away_what_is_buffered(self, connect, Recorder, settle, stuff):
+    def test_drops_queued_bytes(self, connect, Recorder, settle, stuff):
         protocol = Recorder()
         transport, _ = connect(protocol)
         stuff(transport)
@@ -326,7 +326,7 @@ class TestSetProtocol:
         assert first.calls == ["connection_made"]
         assert second.calls == ["data_received", "connection_lost"]
 
-    def test_switches_between_plain_and_buffered(self, connect, Recorder, BufferedRecorder, eventually):
+    def test_switches_between_protocol_and_buffered_protocol(self, connect, Recorder, BufferedRecorder, eventually):
         plain, buffered = Recorder(), BufferedRecorder()
         transport, peer = connect(plain)
         peer.sendall(b"one")

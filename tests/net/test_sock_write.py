@@ -30,7 +30,7 @@ class TestWrite:
         transport, _ = connect(Recorder())
         assert transport.write(b"x") is None
 
-    def test_sends_what_a_slice_shows(self, connect, Recorder, receive):
+    def test_sends_the_bytes_of_a_slice(self, connect, Recorder, receive):
         transport, peer = connect(Recorder())
         transport.write(memoryview(b"abcdefgh")[2:5])
         assert receive(peer, 3) == b"cde"
@@ -52,13 +52,13 @@ class TestWrite:
         transport.close()
         assert receive_all(peer) == b"something"
 
-    def test_without_a_running_loop_still_gets_out(self, connect, Recorder, receive):
+    def test_without_a_running_loop_sends(self, connect, Recorder, receive):
         transport, peer = connect(Recorder())
         transport.write(b"one")
         transport.write(b"two")
         assert receive(peer, 6) == b"onetwo"
 
-    def test_of_10000_single_bytes(self, connect, Recorder, receive_all):
+    def test_of_10000_single_bytes_keeps_the_order(self, connect, Recorder, receive_all):
         transport, peer = connect(Recorder())
         data = random.Random(3).randbytes(10_000)
         for i in range(len(data)):
@@ -66,7 +66,7 @@ class TestWrite:
         transport.close()
         assert receive_all(peer) == data
 
-    def test_of_50_megabytes_at_once(self, connect, Recorder, receive_all):
+    def test_of_50_megabytes_sends_all(self, connect, Recorder, receive_all):
         transport, peer = connect(Recorder())
         data = random.Random(4).randbytes(1_000_000) * 50
         transport.write(data)
@@ -121,7 +121,7 @@ class TestWrite:
             transport.write(b"small")
             assert transport.get_write_buffer_size() == 0
 
-    def test_buffer_size_counts_what_waits(self, connect, Recorder, stuff):
+    def test_buffer_size_counts_queued_bytes(self, connect, Recorder, stuff):
         transport, _ = connect(Recorder())
         stuff(transport)
         size = transport.get_write_buffer_size()
@@ -176,7 +176,7 @@ class TestWriteAfterTheEnd:
         assert receive_all(peer) == b""
         assert protocol.lost == [None]
 
-    def test_is_complained_about_when_repeated(self, connect, Recorder, caplog):
+    def test_warns_from_the_fifth_write_on(self, connect, Recorder, caplog):
         transport, _ = connect(Recorder())
         transport.abort()
         with caplog.at_level(logging.WARNING, logger="asyncio"):
@@ -188,7 +188,7 @@ class TestWriteAfterTheEnd:
             assert caplog.messages == [CONNLOST_WARNING] * 3
 
     @newer_writelines
-    def test_of_a_list_is_complained_about_whatever_is_in_it(self, connect, Recorder, caplog):
+    def test_of_a_list_warns_whatever_its_items_are(self, connect, Recorder, caplog):
         transport, _ = connect(Recorder())
         transport.abort()
         for _ in range(4):
@@ -198,7 +198,7 @@ class TestWriteAfterTheEnd:
         transport.writelines([b""])
         assert caplog.messages == [CONNLOST_WARNING]
 
-    def test_of_nothing_is_not_complained_about(self, connect, Recorder, caplog):
+    def test_of_nothing_does_not_warn(self, connect, Recorder, caplog):
         transport, _ = connect(Recorder())
         transport.abort()
         with caplog.at_level(logging.WARNING, logger="asyncio"):
@@ -265,7 +265,7 @@ class TestWritelines:
         transport.close()
         assert receive_all(peer) == b"0123456789"
 
-    def test_of_many_and_large_pieces(self, connect, Recorder, receive_all):
+    def test_of_many_and_large_pieces_keeps_the_order(self, connect, Recorder, receive_all):
         rng = random.Random(5)
         pieces = [rng.randbytes(rng.choice([1, 100, 20_000])) for _ in range(3000)]
         transport, peer = connect(Recorder())
@@ -281,7 +281,7 @@ class TestWritelines:
         assert not transport.is_closing()
 
     @newer_writelines
-    def test_skips_what_is_false(self, connect, Recorder, receive):
+    def test_skips_false_items(self, connect, Recorder, receive):
         transport, peer = connect(Recorder())
         transport.writelines([None, b"", b"x", 0, bytearray()])
         transport.writelines([None])
@@ -320,7 +320,7 @@ class TestWriteEof:
         assert protocol.data == b"answer"
         assert protocol.lost == [None]
 
-    def test_waits_for_what_is_buffered(self, connect, Recorder, receive_all, settle, stuff):
+    def test_waits_for_queued_bytes(self, connect, Recorder, receive_all, settle, stuff):
         protocol = Recorder()
         transport, peer = connect(protocol)
         written = stuff(transport)
@@ -344,7 +344,7 @@ class TestWriteEof:
         with pytest.raises(RuntimeError, match=r"Cannot call write\(\) after write_eof\(\)"):
             transport.write(data)
 
-    def test_type_of_a_late_write_is_checked_first(self, connect, Recorder):
+    def test_checks_the_type_of_a_later_write_first(self, connect, Recorder):
         transport, _ = connect(Recorder())
         transport.write_eof()
         with pytest.raises(TypeError):
@@ -410,13 +410,13 @@ class TestHostileData:
         assert not transport.is_closing()
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="joins them")
-    def test_writelines_names_what_it_refuses_as_memoryview_does(self, connect, Recorder):
+    def test_writelines_raises_the_type_error_of_memoryview(self, connect, Recorder):
         transport, _ = connect(Recorder())
         with pytest.raises(TypeError, match="^memoryview: a bytes-like object is required, not 'int'$"):
             transport.writelines([b"a", 1])
 
     @pytest.mark.skipif(sys.version_info >= (3, 12), reason="has a way of its own")
-    def test_writelines_names_what_it_refuses_as_join_does(self, connect, Recorder):
+    def test_writelines_raises_the_type_error_of_join(self, connect, Recorder):
         transport, _ = connect(Recorder())
         with pytest.raises(TypeError, match="^sequence item 1: expected a bytes-like object, int found$"):
             transport.writelines([b"a", 1])

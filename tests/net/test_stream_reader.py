@@ -60,7 +60,7 @@ def random_bytes(size, seed=0):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_c_stands_in_for_is_what_it_was_written_from(method, digest):
+def test_asyncios_methods_are_those_that_the_c_code_replaces(method, digest):
     source = textwrap.dedent(inspect.getsource(method))
     assert hashlib.sha256(source.encode()).hexdigest()[:16] == digest, "compare with src/net/stream_reader.c"
 
@@ -111,7 +111,7 @@ class TestReading:
 
         assert run(read()) == data
 
-    def test_in_one_piece_that_is_larger_than_the_limit(self, stream, run):
+    def test_one_piece_may_be_larger_than_the_limit(self, stream, run):
         reader, _, peer = stream()
         data = random_bytes(BULK)
 
@@ -123,7 +123,7 @@ class TestReading:
 
         assert run(read()) == data
 
-    def test_messages_across_the_bounds_of_what_comes(self, loop, stream, run):
+    def test_messages_may_be_cut_anywhere(self, loop, stream, run):
         reader, _, peer = stream()
 
         async def read():
@@ -174,7 +174,7 @@ class TestReading:
         assert isinstance(reader.exception(), ConnectionResetError)
         assert len(reader._buffer) == size
 
-    def test_somebody_else_takes_what_was_readable(self, loop, stream, send, eventually, settle):
+    def test_buffer_is_unchanged_if_another_reader_takes_the_bytes(self, loop, stream, send, eventually, settle):
         """The buffer, grown for it, is what it was."""
         reader, transport, peer = stream(limit=2**20)
         sock = transport.get_extra_info("socket")
@@ -215,7 +215,7 @@ class TestWaiter:
         assert reader._waiter is None
         assert reader._buffer == b"data"
 
-    def test_cancelled(self, loop, stream, run, eventually):
+    def test_cancelled_waiter_is_forgotten(self, loop, stream, run, eventually):
         reader, _, peer = stream()
         reader._waiter = waiter = loop.create_future()
         waiter.cancel()
@@ -238,7 +238,7 @@ class TestWaiter:
 
         assert run(read()) == b"abc"
 
-    def test_done_already(self, loop, stream, eventually, refused):
+    def test_done_waiter_is_an_invalid_state_error(self, loop, stream, eventually, refused):
         reader, _, peer = stream()
         reader._waiter = waiter = loop.create_future()
         waiter.set_result(None)
@@ -248,7 +248,7 @@ class TestWaiter:
         assert reader._waiter is None
         assert reader._buffer == b"data"
 
-    def test_of_stock_asyncio(self, loop, stream, eventually):
+    def test_stock_future_is_woken(self, loop, stream, eventually):
         reader, _, peer = stream()
         reader._waiter = waiter = asyncio.Future(loop=loop)
         peer.sendall(b"data")
@@ -256,7 +256,7 @@ class TestWaiter:
         assert reader._waiter is None
         assert reader._buffer == b"data"
 
-    def test_of_another_make(self, stream, eventually):
+    def test_object_that_acts_as_a_future_is_woken(self, stream, eventually):
         class Waiter:
             calls = []
 
@@ -274,7 +274,7 @@ class TestWaiter:
         assert Waiter.calls == [("cancelled", None, b"data"), ("set_result", None)]
         assert not reader._paused  # it was empty again
 
-    def test_on_a_loop_whose_call_soon_is_overridden(self, loop, stream, run):
+    def test_overridden_call_soon_wakes_it(self, loop, stream, run):
         original = loop.call_soon
 
         def call_soon(callback, *args, **options):
@@ -365,14 +365,14 @@ class TestLimit:
             assert reader._transport is None
             assert not reader._paused
 
-    def test_without_a_transport_there_is_none_to_pause(self, stream, eventually):
+    def test_reader_without_a_transport_pauses_none(self, stream, eventually):
         reader, transport, peer = stream(limit=1)
         reader._transport = None
         peer.sendall(b"123")
         eventually(lambda: reader._buffer == b"123")
         assert transport.is_reading()
 
-    def test_pausing_fails(self, stream, eventually, refused):
+    def test_failure_to_pause_is_the_exception_of_the_reader(self, stream, eventually, refused):
         class Transport:
             def pause_reading(self):
                 raise ZeroDivisionError
@@ -384,7 +384,7 @@ class TestLimit:
         assert isinstance(refused(), ZeroDivisionError)
         assert not reader._paused
 
-    def test_pausing_closes_the_transport(self, stream, eventually):
+    def test_pause_reading_may_close_the_transport(self, stream, eventually):
         class Transport:
             def pause_reading(self):
                 transport.abort()
@@ -399,14 +399,14 @@ class TestLimit:
     @pytest.mark.parametrize(
         ("limit", "is_full"), [(1.5, False), (1.4, True), (10**30, False), (True, True), (-(10**30), True)]
     )
-    def test_of_any_kind_of_number(self, stream, eventually, limit, is_full):
+    def test_limit_may_be_any_kind_of_number(self, stream, eventually, limit, is_full):
         reader, _, peer = stream()
         reader._limit = limit
         peer.sendall(b"123")
         eventually(lambda: reader._buffer == b"123")
         assert reader._paused == is_full
 
-    def test_that_is_no_number(self, stream, eventually, refused):
+    def test_limit_that_is_no_number_is_a_type_error(self, stream, eventually, refused):
         reader, _, peer = stream()
         reader._limit = None
         peer.sendall(b"123")
@@ -417,7 +417,7 @@ class TestLimit:
 
 class TestUnusual:
     @pytest.mark.skipif(sys.flags.optimize > 0, reason="is asserted")
-    def test_data_after_feed_eof(self, stream, eventually, refused):
+    def test_data_after_feed_eof_is_refused(self, stream, eventually, refused):
         reader, _, peer = stream()
         reader.feed_eof()
         peer.sendall(b"data")
@@ -425,7 +425,7 @@ class TestUnusual:
         assert str(refused()) == "feed_data after feed_eof"
         assert reader._buffer == b""
 
-    def test_reader_is_gone(self, stream, eventually, settle, receive):
+    def test_data_for_a_freed_reader_is_dropped(self, stream, eventually, settle, receive):
         reader, transport, peer = stream()
         peer.sendall(b"data")
         eventually(lambda reader=reader: reader._buffer == b"data")
@@ -439,7 +439,7 @@ class TestUnusual:
         assert receive(peer, 10) == b"still here"
 
     @pytest.mark.parametrize("size", [5, 400_000])
-    def test_buffer_is_exported(self, stream, send, eventually, refused, size):
+    def test_exported_buffer_is_a_buffer_error(self, stream, send, eventually, refused, size):
         reader, _, peer = stream(limit=2**20)
         send(peer, bytes(size))
         eventually(lambda: len(reader._buffer) == size)
@@ -450,7 +450,7 @@ class TestUnusual:
         assert isinstance(refused(), BufferError)
         assert len(reader._buffer) == size
 
-    def test_buffer_of_another_make(self, stream, eventually):
+    def test_extend_of_another_buffer_type_is_called(self, stream, eventually):
         class Buffer(bytearray):
             def extend(self, data):
                 assert type(data) is bytes
@@ -461,13 +461,13 @@ class TestUnusual:
         peer.sendall(b"data")
         eventually(lambda: reader._buffer == b"data!")
 
-    def test_reader_known_by_something_that_is_no_weak_reference(self, stream, eventually):
+    def test_reader_may_be_known_by_any_callable(self, stream, eventually):
         reader, transport, peer = stream()
         transport.get_protocol()._stream_reader_wr = lambda: reader
         peer.sendall(b"data")
         eventually(lambda: reader._buffer == b"data")
 
-    def test_protocol_of_another_reader(self, loop, stream, eventually):
+    def test_data_goes_to_the_reader_of_the_protocol(self, loop, stream, eventually):
         reader, transport, peer = stream()
         other = asyncio.StreamReader(loop=loop)
         transport.get_protocol()._stream_reader_wr = asyncio.StreamReaderProtocol(other, loop=loop)._stream_reader_wr
@@ -491,7 +491,7 @@ class TestOverridden:
 
     @pytest.mark.parametrize("name", ["feed_data", "_wakeup_waiter"])
     @pytest.mark.parametrize("where", ["reader", "class"])
-    def test_methods_of_the_reader(self, monkeypatch, stream, eventually, name, where):
+    def test_methods_of_the_reader_are_called(self, monkeypatch, stream, eventually, name, where):
         reader, _, peer = stream()
         peer.sendall(b"1")
         eventually(lambda: reader._buffer == b"1")
@@ -506,7 +506,7 @@ class TestOverridden:
         eventually(lambda: reader._buffer == b"123")
         assert len(calls) == 1
 
-    def test_reader_takes_the_method_of_another(self, loop, stream, eventually):
+    def test_method_of_another_reader_is_called(self, loop, stream, eventually):
         reader, _, peer = stream()
         other = asyncio.StreamReader(loop=loop)
         reader.feed_data = other.feed_data
@@ -515,7 +515,7 @@ class TestOverridden:
         assert reader._buffer == b""
 
     @pytest.mark.parametrize("where", ["protocol", "class"])
-    def test_data_received(self, monkeypatch, loop, connect, eventually, where):
+    def test_data_received_is_called(self, monkeypatch, loop, connect, eventually, where):
         calls = []
         reader = asyncio.StreamReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)

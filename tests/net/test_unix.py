@@ -140,7 +140,7 @@ class TestConnections:
         client.transport.write(b"x")
         eventually(lambda: Server.made and Server.made[0].data == b"x")
 
-    def test_fail_where_nobody_listens(self, loop, run, path):
+    def test_fail_if_no_socket_listens(self, loop, run, path):
         with pytest.raises(FileNotFoundError):
             run(loop.create_unix_connection(asyncio.Protocol, path))
         with socket.socket(socket.AF_UNIX) as sock:
@@ -290,7 +290,7 @@ def test_streams_over_a_unix_socket(run, path):
     run(main())
 
 
-def test_asyncios_code_for_unix_sockets_finds_what_it_asks_of_the_loop():
+def test_loop_has_all_that_asyncios_code_for_unix_sockets_uses():
     """Its functions serve our loop unchanged: whatever they use of theirs, a new Python's included, is there."""
     import ast
     import inspect

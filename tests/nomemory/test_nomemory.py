@@ -75,12 +75,12 @@ def faults(tmp_path_factory):
     return found
 
 
-def test_what_is_right(faults):
+def test_right_program_has_no_fault(faults):
     assert faults["right"] <= {"unusable"}  # as asyncio is after some
 
 
 @pytest.mark.parametrize("name", ["crash", "error", "unusable"])
-def test_what_is_wrong(faults, name):
+def test_planted_fault_is_found(faults, name):
     assert name in faults[name]
 
 
@@ -96,7 +96,7 @@ SOME = [
 
 
 @pytest.mark.parametrize(("only", "step"), SOME)
-def test_some_points(only, step):
+def test_some_points_of_the_campaign_have_no_fault(only, step):
     done = run("--only", only, "--step", str(step))
     assert done.returncode == 0, done.stdout + done.stderr
 

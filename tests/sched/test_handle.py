@@ -355,7 +355,7 @@ class TestRepr:
 
 
 class TestTimerHandle:
-    def test_when(self, loop):
+    def test_when_is_the_deadline_of_call_at(self, loop):
         assert loop.call_at(loop.time() + 12.5, nothing).when() == pytest.approx(loop.time() + 12.5, abs=1)
         when = loop.time() + 99
         handle = loop.call_at(when, nothing)
@@ -363,7 +363,7 @@ class TestTimerHandle:
         handle.cancel()
         assert handle.when() == when
 
-    def test_when_of_call_later(self, loop):
+    def test_when_is_the_time_of_call_later_plus_its_delay(self, loop):
         before = loop.time()
         when = loop.call_later(10, nothing).when()
         assert before + 10 <= when <= loop.time() + 10
@@ -419,7 +419,7 @@ class TestTimerHandle:
             one == two  # noqa: B015
 
 
-def test_plain_handles_compare_by_identity(loop):
+def test_handles_compare_by_identity(loop):
     one, two = loop.call_soon(nothing), loop.call_soon(nothing)
     assert one == one
     assert one != two
@@ -539,14 +539,14 @@ class TestValuesOfAContext:
 
         return make
 
-    def test_set_by_the_callback(self, loop, make, seen):
+    def test_value_set_by_the_callback_is_freed_in_the_turn(self, loop, make, seen):
         loop.call_soon(lambda: seen.append(make()))
         loop.call_soon(lambda: seen.append(seen[0]()), context=contextvars.Context())
         loop.call_soon(loop.stop, context=contextvars.Context())
         loop.run_forever()
         assert seen[1] is None
 
-    def test_set_by_who_scheduled_it_while_the_loop_waits(self, loop, make, seen):
+    def test_value_set_by_the_caller_is_freed_before_the_loop_waits(self, loop, make, seen):
         def schedule():
             seen.append(make())
             loop.call_soon(int)
@@ -558,7 +558,7 @@ class TestValuesOfAContext:
         assert seen[1] is None
 
     @pytest.mark.parametrize("end", ["stopped", "closed"])
-    def test_set_by_who_scheduled_it_when_the_loop_has_ended(self, loop, make, end):
+    def test_value_set_by_the_caller_is_freed_when_the_loop_ends(self, loop, make, end):
         def schedule():
             watch = make()
             loop.call_soon(int)

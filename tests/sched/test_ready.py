@@ -155,7 +155,7 @@ def test_collecting_garbage_in_every_callback(loop, turn, seen):
 
 @pytest.mark.parametrize("close", [True, False], ids=["closed", "dropped"])
 @pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning")
-def test_loop_with_things_queued_lets_go_of_them(loop_factory, close, future):
+def test_loop_that_is_freed_drops_its_queue(loop_factory, close, future):
     class Argument:
         pass
 
@@ -231,7 +231,7 @@ def test_cycle_through_a_handle_is_collected(loop_factory, made, end, method):
     assert watch() is None
 
 
-def test_close_drops_what_is_queued(loop, seen):
+def test_close_drops_the_queue(loop, seen):
     class Argument:
         pass
 

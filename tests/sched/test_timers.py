@@ -122,7 +122,7 @@ def test_never_early(loop, delay):
 
 
 @pytest.mark.parametrize("now", [0.0, 1.0, 1e12, -1e12, 1e300, -1e300, math.inf])
-def test_due_is_what_the_clocks_float_cannot_tell_from_now(loop, turn, seen, now):
+def test_timer_is_due_within_the_resolution_of_the_clock(loop, turn, seen, now):
     """asyncio leaves out the latter before Python 3.15: there a clock as coarse as that waits for ever."""
     resolution = max(RESOLUTION, math.ulp(now) if sys.version_info >= (3, 15) else 0)
     loop.time = lambda: now
@@ -134,7 +134,7 @@ def test_due_is_what_the_clocks_float_cannot_tell_from_now(loop, turn, seen, now
     assert seen == [when for when in deadlines if when < now + resolution]
 
 
-def test_due_timers_run_after_what_is_ready(loop, turn, seen):
+def test_due_timers_run_after_ready_descriptors(loop, turn, seen):
     loop.call_later(0, seen.append, "timer")
     loop.call_soon(seen.append, "ready")
     turn()
@@ -222,7 +222,7 @@ class TestOddNumbers:
         loop.run_until_complete(asyncio.sleep(0.01))
         assert sorted(seen) == list(range(20))
 
-    def test_none(self, loop):
+    def test_none_is_refused(self, loop):
         with pytest.raises(TypeError, match="^delay must not be None$"):
             loop.call_later(None, print)
         with pytest.raises(TypeError, match="^when cannot be None$"):
@@ -254,36 +254,36 @@ class TestOddNumbers:
 
 
 class TestCancel:
-    def test_by_an_earlier_timer(self, loop, turn, seen):
+    def test_by_an_earlier_timer_takes_effect(self, loop, turn, seen):
         late = loop.call_later(0, seen.append, "late")
         loop.call_at(late.when() - 1, late.cancel)
         turn()
         assert seen == []
 
-    def test_by_a_callback_of_the_same_turn(self, loop, turn, seen):
+    def test_by_a_callback_of_the_same_turn_takes_effect(self, loop, turn, seen):
         timer = loop.call_later(0, seen.append, 1)
         loop.call_soon(timer.cancel)
         turn()
         assert seen == []
 
-    def test_of_its_own_handle(self, loop, turn, seen):
+    def test_of_its_own_handle_does_nothing(self, loop, turn, seen):
         handle = loop.call_later(0, lambda: (handle.cancel(), gc.collect(), seen.append(1)))
         turn()
         assert seen == [1]
 
-    def test_the_earliest(self, loop, run_for, seen):
+    def test_of_the_earliest_leaves_the_next(self, loop, run_for, seen):
         first = loop.call_later(0.001, seen.append, 1)
         loop.call_later(0.002, seen.append, 2)
         first.cancel()
         run_for(0.004)
         assert seen == [2]
 
-    def test_the_last_lets_the_loop_sleep(self, loop):
+    def test_of_the_last_lets_the_loop_sleep(self, loop):
         loop.call_later(0.001, print).cancel()
         loop.call_later(0.003, loop.stop)
         loop.run_forever()
 
-    def test_dropping_what_it_held_may_cancel_others(self, loop, turn, seen):
+    def test_finaliser_of_an_argument_may_cancel_others(self, loop, turn, seen):
         class Attacker:
             def __del__(self):
                 for handle in handles:

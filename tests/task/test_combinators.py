@@ -21,19 +21,19 @@ async def forever():
 
 
 class TestGather:
-    def test_results_in_order(self, run):
+    def test_gives_results_in_order(self, run):
         async def main():
             return await asyncio.gather(value(1, 0.003), value(2), value(3, 0.001))
 
         assert run(main()) == [1, 2, 3]
 
-    def test_nothing(self, run):
+    def test_of_nothing_gives_an_empty_list(self, run):
         async def main():
             return await asyncio.gather()
 
         assert run(main()) == []
 
-    def test_first_exception(self, run):
+    def test_raises_the_first_exception(self, run):
         async def main():
             with pytest.raises(ValueError, match="^first$"):
                 await asyncio.gather(value(1), fail(ValueError("first")), fail(KeyError("second"), 0.002))
@@ -41,21 +41,21 @@ class TestGather:
 
         run(main())
 
-    def test_exceptions_as_results(self, run):
+    def test_returns_exceptions_if_asked(self, run):
         async def main():
             error = ValueError("x")
             assert await asyncio.gather(value(1), fail(error), return_exceptions=True) == [1, error]
 
         run(main())
 
-    def test_same_future_twice(self, run, loop):
+    def test_of_one_future_twice_gives_its_result_twice(self, run, loop):
         async def main():
             task = loop.create_task(value(5))
             return await asyncio.gather(task, task)
 
         assert run(main()) == [5, 5]
 
-    def test_1_000(self, run):
+    def test_of_1_000_tasks_gives_all_results(self, run):
         async def main():
             return sum(await asyncio.gather(*(value(i) for i in range(1_000))))
 
@@ -63,14 +63,14 @@ class TestGather:
 
 
 class TestWait:
-    def test_all(self, run, loop):
+    def test_returns_when_all_are_done(self, run, loop):
         async def main():
             tasks = {loop.create_task(value(i, i / 1000)) for i in range(3)}
             assert await asyncio.wait(tasks) == (tasks, set())
 
         run(main())
 
-    def test_first(self, run, loop):
+    def test_returns_when_the_first_is_done(self, run, loop):
         async def main():
             quick, slow = loop.create_task(value(1)), loop.create_task(forever())
             done, pending = await asyncio.wait([quick, slow], return_when=asyncio.FIRST_COMPLETED)
@@ -79,7 +79,7 @@ class TestWait:
 
         run(main())
 
-    def test_timeout(self, run, loop):
+    def test_returns_after_the_timeout(self, run, loop):
         async def main():
             slow = loop.create_task(forever())
             assert await asyncio.wait([slow], timeout=0.002) == (set(), {slow})
@@ -89,7 +89,7 @@ class TestWait:
 
 
 class TestTimeouts:
-    def test_wait_for(self, run):
+    def test_wait_for_returns_raises_or_times_out(self, run):
         async def main():
             assert await asyncio.wait_for(value(1), 5) == 1
             with pytest.raises(TimeoutError):
@@ -101,7 +101,7 @@ class TestTimeouts:
 
         run(main())
 
-    def test_timeout(self, run):
+    def test_timeout_ends_a_block_that_takes_too_long(self, run):
         async def main():
             async with asyncio.timeout(5):
                 await value(1)
@@ -113,7 +113,7 @@ class TestTimeouts:
 
         run(main())
 
-    def test_rescheduled(self, run, loop):
+    def test_rescheduled_timeout_does_not_expire(self, run, loop):
         async def main():
             async with asyncio.timeout(0.001) as timeout:
                 timeout.reschedule(loop.time() + 10)
@@ -122,7 +122,7 @@ class TestTimeouts:
 
         run(main())
 
-    def test_shield(self, run, loop):
+    def test_shielded_task_outlives_a_timeout(self, run, loop):
         async def main():
             inner = loop.create_task(value("kept", 0.005))
             with pytest.raises(TimeoutError):
@@ -133,7 +133,7 @@ class TestTimeouts:
 
 
 class TestTaskGroup:
-    def test_results(self, run):
+    def test_tasks_have_their_names_and_results(self, run):
         async def main():
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(value(i, i / 1000), name=f"t{i}") for i in range(3)]
@@ -152,7 +152,7 @@ class TestTaskGroup:
 
         run(main())
 
-    def test_failure_while_the_body_waits(self, run):
+    def test_failure_ends_a_body_that_waits(self, run):
         async def main():
             with pytest.raises(ExceptionGroup):
                 async with asyncio.TaskGroup() as group:
@@ -161,7 +161,7 @@ class TestTaskGroup:
 
         run(main())
 
-    def test_cancelled_from_outside(self, run, loop):
+    def test_cancel_reaches_the_tasks(self, run, loop):
         async def grouped():
             async with asyncio.TaskGroup() as group:
                 children.append(group.create_task(forever()))
@@ -177,7 +177,7 @@ class TestTaskGroup:
         children = []
         run(main())
 
-    def test_1_000(self, run):
+    def test_1_000_tasks_have_their_results(self, run):
         async def main():
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(value(i)) for i in range(1_000)]
@@ -186,7 +186,7 @@ class TestTaskGroup:
         assert run(main()) == 499_500
 
 
-def test_as_completed(run):
+def test_as_completed_gives_the_quickest_first(run):
     async def main():
         return [await each for each in asyncio.as_completed([value(i, i / 50) for i in (3, 1, 2)])]
 
@@ -217,7 +217,7 @@ class TestLocks:
 
         run(main())
 
-    def test_semaphore(self, run):
+    def test_semaphore_lets_in_as_many_as_it_counts(self, run):
         async def main():
             async def enter():
                 nonlocal inside, most
@@ -233,7 +233,7 @@ class TestLocks:
 
         assert run(main()) == 3
 
-    def test_event(self, run):
+    def test_event_wakes_all_waiters(self, run):
         async def main():
             event = asyncio.Event()
             waiting = asyncio.gather(*(event.wait() for _ in range(3)))
@@ -243,7 +243,7 @@ class TestLocks:
 
         assert run(main()) == [True] * 3
 
-    def test_condition(self, run, loop):
+    def test_condition_wakes_all_waiters_in_order(self, run, loop):
         async def main():
             async def wait(i):
                 async with condition:
@@ -261,7 +261,7 @@ class TestLocks:
 
         assert run(main()) == [0, 1, 2]
 
-    def test_barrier(self, run):
+    def test_barrier_lets_all_through_together(self, run):
         async def main():
             barrier = asyncio.Barrier(3)
             return sorted(await asyncio.gather(*(barrier.wait() for _ in range(3))))
@@ -271,7 +271,7 @@ class TestLocks:
 
 class TestQueues:
     @pytest.mark.parametrize("size", [0, 1, 10])
-    def test_producer_and_consumers(self, run, loop, size):
+    def test_every_item_is_consumed_once(self, run, loop, size):
         async def main():
             async def produce():
                 for i in range(100):
@@ -293,7 +293,7 @@ class TestQueues:
 
         assert sorted(run(main())) == list(range(100))
 
-    def test_priority(self, run):
+    def test_priority_queue_gives_the_least_first(self, run):
         async def main():
             queue = asyncio.PriorityQueue()
             for i in (3, 1, 2):
@@ -304,7 +304,7 @@ class TestQueues:
 
 
 class TestRunner:
-    def test_run(self, loop_factory):
+    def test_close_cancels_leftover_tasks(self, loop_factory):
         async def main():
             leftover = asyncio.create_task(forever())
             await asyncio.sleep(0)
@@ -315,7 +315,7 @@ class TestRunner:
             assert not leftover.done()
         assert leftover.cancelled()
 
-    def test_debug(self, loop_factory):
+    def test_debug_sets_the_debug_mode_of_the_loop(self, loop_factory):
         async def main():
             return asyncio.get_running_loop().get_debug()
 
@@ -338,5 +338,5 @@ class TestRunner:
         assert "unhandled exception during asyncio.run() shutdown" in caplog.text
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="loop_factory came with Python 3.12")
-    def test_asyncio_run(self, loop_factory):
+    def test_asyncio_run_takes_a_loop_factory(self, loop_factory):
         assert asyncio.run(value(5), loop_factory=loop_factory) == 5

@@ -22,7 +22,7 @@ def test_create_future_makes_the_loops_own_kind(loop, Future):
     assert loop.create_future().get_loop() is loop
 
 
-def test_pending(future, loop):
+def test_pending_future_has_no_result_and_no_exception(future, loop):
     assert not future.done()
     assert not future.cancelled()
     assert future.get_loop() is loop
@@ -106,7 +106,7 @@ def test_finished_future_cannot_be_set_again(future, finish):
         assert type(future.exception()) is ValueError
 
 
-def test_cancel(future):
+def test_cancel_makes_reads_raise_cancelled_error(future):
     assert future.cancel() is True
     assert future.done()
     assert future.cancelled()
@@ -170,7 +170,7 @@ def test_traceback_of_the_setter_is_kept(future):
 
 
 class TestBadArguments:
-    def test_constructor(self, Future, loop):
+    def test_constructor_refuses_bad_arguments(self, Future, loop):
         with pytest.raises(TypeError):
             Future(loop)
         with pytest.raises(TypeError):
@@ -179,7 +179,7 @@ class TestBadArguments:
             Future(loop=object())
 
     @pytest.mark.parametrize("name", ["set_result", "set_exception", "add_done_callback", "remove_done_callback"])
-    def test_one_argument_is_needed(self, future, name):
+    def test_setters_take_one_argument(self, future, name):
         with pytest.raises(TypeError):
             getattr(future, name)()
         with pytest.raises(TypeError):
@@ -187,11 +187,11 @@ class TestBadArguments:
         assert not future.done()
 
     @pytest.mark.parametrize("name", ["result", "exception", "done", "cancelled", "get_loop"])
-    def test_no_argument_is_taken(self, future, name):
+    def test_readers_take_no_argument(self, future, name):
         with pytest.raises(TypeError):
             getattr(future, name)(1)
 
-    def test_cancel(self, future):
+    def test_cancel_takes_one_message(self, future):
         with pytest.raises(TypeError):
             future.cancel("a", "b")
         with pytest.raises(TypeError):
@@ -258,25 +258,25 @@ class TestDefaultLoop:
         yield
         asyncio.set_event_loop(None)
 
-    def test_running_loop(self, loop, Future):
+    def test_running_loop_is_the_default(self, loop, Future):
         async def make():
             return Future(), Future(loop=None)
 
         assert [future.get_loop() for future in loop.run_until_complete(make())] == [loop, loop]
 
-    def test_current_loop(self, loop, Future):
+    def test_current_loop_is_the_default_if_none_runs(self, loop, Future):
         asyncio.set_event_loop(loop)
         assert Future().get_loop() is loop
 
-    def test_no_loop(self, Future):
+    def test_future_without_a_loop_is_refused(self, Future):
         with pytest.raises(RuntimeError, match="There is no current event loop"):
             Future()
 
 
 class TestPrivateNames:
-    """What libraries read although it is private."""
+    """Private attributes that libraries read."""
 
-    def test_state(self, Future, loop):
+    def test_show_the_state_and_the_outcome(self, Future, loop):
         pending, done, failed, cancelled = (Future(loop=loop) for _ in range(4))
         done.set_result(1)
         failed.set_exception(error := ValueError())
@@ -294,11 +294,11 @@ class TestPrivateNames:
         failed.exception()
         assert failed._log_traceback is False
 
-    def test_loop(self, future, loop):
+    def test_loop_is_the_one_given(self, future, loop):
         assert future._loop is loop
 
     @pytest.mark.parametrize("name", ["_state", "_result", "_exception", "_callbacks", "_loop", "_source_traceback"])
-    def test_read_only(self, future, name):
+    def test_cannot_be_set(self, future, name):
         with pytest.raises(AttributeError):
             setattr(future, name, None)
 
@@ -324,7 +324,7 @@ class TestPrivateNames:
         assert future._cancel_message == "later"
         assert future._make_cancelled_error().args == ("later",)
 
-    def test_make_cancelled_error(self, future):
+    def test_make_cancelled_error_has_the_message(self, future):
         assert future._make_cancelled_error().args == ()
         future.cancel("why")
         assert future._make_cancelled_error().args == ("why",)
@@ -339,7 +339,7 @@ class TestPrivateNames:
 
 
 class TestAwait:
-    def test_by_hand(self, future):
+    def test_yields_the_future_and_returns_its_result(self, future):
         steps = future.__await__()
         assert next(steps) is future
         assert future._asyncio_future_blocking is True
@@ -348,7 +348,7 @@ class TestAwait:
             next(steps)
         assert stopped.value.value == (1, 2)
 
-    def test_iter_is_await(self, future):
+    def test_iter_does_the_same(self, future):
         assert next(iter(future)) is future
 
     @pytest.mark.parametrize("value", [(1, 2), (), StopIteration(1), ValueError("v"), None])
@@ -368,14 +368,14 @@ class TestAwait:
         with pytest.raises(asyncio.CancelledError, match="^why$"):
             next(future.__await__())
 
-    def test_resumed_too_early(self, future):
+    def test_resuming_too_early_is_refused(self, future):
         steps = future.__await__()
         next(steps)
         with pytest.raises(RuntimeError, match="^await wasn't used with future$"):
             next(steps)
 
     @pytest.mark.parametrize("thrown", [ValueError("x"), ValueError])
-    def test_throw(self, future, thrown):
+    def test_throw_raises_and_ends_the_iterator(self, future, thrown):
         steps = future.__await__()
         next(steps)
         with pytest.raises(ValueError):
@@ -407,8 +407,8 @@ class TestAwait:
         with pytest.raises(TypeError, match=f"^throw expected {message}$"):
             future.__await__().throw(*args)
 
-    def test_end_again(self, future):
-        """From 3.14 the iterator of a future that is done returns its result as often as it is asked."""
+    def test_result_is_returned_again_from_314_on(self, future):
+        """From 3.14 the iterator of a done future returns the result each time."""
         future.set_result(5)
         steps = future.__await__()
         results = []
@@ -418,13 +418,13 @@ class TestAwait:
             results.append(stopped.value.value)
         assert results == [5, 5 if sys.version_info >= (3, 14) else None]
 
-    def test_throw_of_nonsense(self, future):
+    def test_throw_of_what_is_no_exception_is_refused(self, future):
         with pytest.raises(TypeError):
             future.__await__().throw(42)
         with pytest.raises(TypeError):
             future.__await__().throw()
 
-    def test_close(self, future):
+    def test_close_ends_the_iterator(self, future):
         steps = future.__await__()
         next(steps)
         assert steps.close() is None
@@ -452,7 +452,7 @@ class TestAwait:
         steps.close()
         assert watch() is None
 
-    def test_generator_delegates_to_it(self, future, run):
+    def test_yield_from_in_a_generator_returns_the_result(self, future, run):
         @types.coroutine
         def old_style():
             return (yield from future)
@@ -460,7 +460,7 @@ class TestAwait:
         future.get_loop().call_soon(future.set_result, 7)
         assert run(old_style()) == 7
 
-    def test_many_tasks_wait_for_one_future(self, future, loop, run):
+    def test_all_waiting_tasks_are_woken(self, future, loop, run):
         async def wait():
             return await future
 
@@ -472,7 +472,7 @@ class TestAwait:
 
         assert run(main()) == ["go"] * 5
 
-    def test_awaited_twice_by_one_task(self, future, run):
+    def test_one_task_may_await_twice(self, future, run):
         async def main():
             return await future, await future
 
@@ -481,20 +481,20 @@ class TestAwait:
 
 
 class TestObject:
-    def test_generic_alias(self, Future):
+    def test_can_be_subscripted(self, Future):
         alias = Future[int]
         assert isinstance(alias, types.GenericAlias)
         assert alias.__origin__ is Future
         assert alias.__args__ == (int,)
 
-    def test_weak_reference(self, Future, loop):
+    def test_can_be_referenced_weakly(self, Future, loop):
         future = Future(loop=loop)
         watch = weakref.ref(future)
         assert watch() is future
         del future
         assert watch() is None
 
-    def test_attributes(self, future):
+    def test_takes_attributes(self, future):
         future.note = "mine"
         assert future.note == "mine"
         del future.note
@@ -506,7 +506,7 @@ class TestObject:
         assert one != two
         assert len({one, two, one}) == 2
 
-    def test_subclass(self, Future, loop):
+    def test_overridden_set_result_is_called(self, Future, loop):
         class Counting(Future):
             def __init__(self, *, loop):
                 super().__init__(loop=loop)
@@ -525,7 +525,7 @@ class TestObject:
         assert future.seen == [3]
         assert repr(future).startswith("<Counting finished result=3")
 
-    def test_subclasses_of_subclasses(self, Future, Task, loop):
+    def test_subclasses_of_subclasses_can_be_awaited(self, Future, Task, loop):
         """The C code finds its state in all of them, callable ones and those with slots as well."""
 
         class Mixin:
@@ -561,7 +561,7 @@ class TestObject:
         assert reports() == []
         assert watch() is None
 
-    def test_finished_future_lets_go_of_its_callbacks(self, future, turn):
+    def test_finished_future_drops_its_callbacks(self, future, turn):
         class Callback:
             def __call__(self, future):
                 pass
@@ -580,7 +580,7 @@ class TestRepr:
     def not_debugging(self, loop):
         loop.set_debug(False)
 
-    def test_states(self, Future, loop):
+    def test_shows_state_and_outcome(self, Future, loop):
         pending, done, failed, cancelled = (Future(loop=loop) for _ in range(4))
         done.set_result([1])
         failed.set_exception(ValueError("x"))
@@ -603,7 +603,7 @@ class TestRepr:
             (5, "cb=[cb0() at {0}, <3 more>, cb4() at {0}]"),
         ],
     )
-    def test_callbacks(self, future, count, expected):
+    def test_shows_the_first_and_the_last_callback(self, future, count, expected):
         for i in range(count):
             namespace = {}
             exec(compile(f"def cb{i}(f): pass", "some.py", "exec"), namespace)
@@ -616,7 +616,7 @@ class TestRepr:
         future = Future(loop=loop)
         assert repr(future) == f"<Future pending created at {__file__}:{line}>"
 
-    def test_future_that_is_its_own_result(self, future):
+    def test_of_a_future_that_is_its_own_result_ends(self, future):
         future.set_result(future)
         assert "result=<Future finished result=" in repr(future) or "..." in repr(future)
 
@@ -630,7 +630,7 @@ class TestRepr:
 
 
 class TestNeverRetrieved:
-    def test_report(self, Future, loop, reports):
+    def test_is_reported_with_the_exception(self, Future, loop, reports):
         error = ValueError("x")
         Future(loop=loop).set_exception(error)
         (report,) = reports()
@@ -639,7 +639,7 @@ class TestNeverRetrieved:
         assert report["exception"] is error
         assert isinstance(report["future"], Future)
 
-    def test_name_of_the_subclass(self, Future, loop, reports):
+    def test_report_names_the_subclass(self, Future, loop, reports):
         class Special(Future):
             pass
 
@@ -653,7 +653,7 @@ class TestNeverRetrieved:
         assert report["source_traceback"][-1].filename == __file__
 
     @pytest.mark.parametrize("retrieve", ["result", "exception", "_log_traceback", "await"])
-    def test_no_report_after(self, future, loop, reports, retrieve):
+    def test_is_not_reported_after_it_was_read(self, future, loop, reports, retrieve):
         future.set_exception(ValueError())
         if retrieve == "exception":
             future.exception()
@@ -665,7 +665,7 @@ class TestNeverRetrieved:
         del future
         assert reports() == []
 
-    def test_no_report_of_a_cancelled_or_pending_future(self, Future, loop, reports):
+    def test_cancelled_or_pending_future_is_not_reported(self, Future, loop, reports):
         Future(loop=loop).cancel()
         Future(loop=loop)
         assert reports() == []

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-INIT_AGAIN = ["init"] if sys.version_info < (3, 15) else []  # what may be done twice, as an attack
+INIT_AGAIN = ["init"] if sys.version_info < (3, 15) else []  # an attack: __init__() may be called again
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_callback_gets_the_future_in_a_later_turn(future, seen, turn):
 
 
 @pytest.mark.parametrize("finish", [("set_result", 1), ("set_exception", ValueError()), ("cancel", "why")])
-def test_every_way_to_finish_calls_them(future, seen, turn, finish):
+def test_result_exception_and_cancel_call_the_callbacks(future, seen, turn, finish):
     future.add_done_callback(seen.append)
     name, argument = finish
     getattr(future, name)(argument)
@@ -61,7 +61,7 @@ def test_same_callback_twice_is_called_twice(future, seen, turn):
     assert seen == [future, future]
 
 
-def test_callback_added_by_a_callback(future, seen, turn):
+def test_callback_added_by_a_callback_runs_a_turn_later(future, seen, turn):
     future.add_done_callback(lambda f: f.add_done_callback(seen.append))
     future.set_result(1)
     turn()
@@ -88,7 +88,7 @@ def test_failing_callback_does_not_stop_the_others(future, seen, turn, reports):
     assert isinstance(report["handle"], asyncio.Handle)
 
 
-def test_what_is_not_callable_fails_when_it_is_called(future, loop, turn, reports):
+def test_callback_that_is_not_callable_is_reported_when_it_is_called(future, loop, turn, reports):
     loop.set_debug(False)
     future.add_done_callback(42)
     future.set_result(1)
@@ -99,7 +99,7 @@ def test_what_is_not_callable_fails_when_it_is_called(future, loop, turn, report
 
 
 class TestRemove:
-    def test_returns_how_many(self, future, seen, turn):
+    def test_returns_how_many_were_removed(self, future, seen, turn):
         for _ in range(3):
             future.add_done_callback(seen.append)
         future.add_done_callback(print)
@@ -120,7 +120,7 @@ class TestRemove:
         turn()
         assert seen == [i for i in range(4) if i != position]
 
-    def test_is_too_late_once_done(self, future, seen, turn):
+    def test_removes_nothing_once_the_future_is_done(self, future, seen, turn):
         future.add_done_callback(seen.append)
         future.set_result(1)
         assert future.remove_done_callback(seen.append) == 0
@@ -203,7 +203,7 @@ class TestRemove:
     @pytest.mark.parametrize("inner", ["a", "b", "d", "", "abcd"])
     @pytest.mark.parametrize("meets", "abcd")
     def test_comparison_may_remove_others(self, future, seen, turn, key, inner, meets):
-        """Both removals hold, whatever is still to be compared when the inner one comes."""
+        """Both removals take effect, whichever callbacks are still to be compared when the inner one comes."""
         if meets >= min(inner, default="z"):
             pytest.skip("asyncio's code, which both inherit, loses track of what it has compared already")
         for name in "abcd":
@@ -262,7 +262,7 @@ class TestRemove:
 
 
 class Named:
-    """A callback that is equal to others of its name. What is looked for tells its `watch` of each comparison."""
+    """A callback that is equal to others of its name. Each comparison calls `watch` of the one looked for."""
 
     def __init__(self, name, seen=None, watch=None):
         self.name = name
@@ -284,7 +284,7 @@ class TestContext:
         return contextvars.ContextVar("var", default="outside")
 
     @pytest.mark.parametrize("done_before", [False, True])
-    def test_given(self, future, turn, seen, var, done_before):
+    def test_given_context_is_used(self, future, turn, seen, var, done_before):
         context = contextvars.copy_context()
         context.run(var.set, "inside")
         if done_before:
@@ -296,7 +296,7 @@ class TestContext:
         assert seen == ["inside"]
 
     @pytest.mark.parametrize("others", [0, 1])
-    def test_none_is_the_context_of_the_one_who_sets_the_result(self, future, turn, seen, var, others):
+    def test_none_means_the_context_of_set_result(self, future, turn, seen, var, others):
         for _ in range(others):
             future.add_done_callback(lambda _: None)
         future.add_done_callback(lambda _: seen.append(var.get()), context=None)
@@ -308,7 +308,7 @@ class TestContext:
         turn()
         assert seen == ["setter", "outside"]
 
-    def test_default_is_a_copy_of_the_context_of_adding(self, future, turn, seen, var):
+    def test_default_is_a_copy_of_the_current_context(self, future, turn, seen, var):
         def add(value):
             var.set(value)
             future.add_done_callback(lambda _: seen.append(var.get()))
@@ -330,18 +330,18 @@ class TestContext:
 
 
 class TestPrivateList:
-    def test_empty(self, future):
+    def test_is_empty_at_first(self, future):
         assert not future._callbacks
 
     @pytest.mark.parametrize("count", [1, 2, 5])
-    def test_pairs_of_callback_and_context(self, future, count):
+    def test_has_pairs_of_callback_and_context(self, future, count):
         context = contextvars.copy_context()
         callbacks = [lambda _: None for _ in range(count)]
         for callback in callbacks:
             future.add_done_callback(callback, context=context)
         assert future._callbacks == [(callback, context) for callback in callbacks]
 
-    def test_waiting_task_stands_in_it(self, future, loop, turn):
+    def test_has_a_callable_for_a_waiting_task(self, future, loop, turn):
         async def wait():
             await future
 
@@ -356,7 +356,7 @@ class TestPrivateList:
         assert not future._callbacks
 
     @pytest.mark.parametrize("outcome", [[], [1], (print, None), print])
-    def test_result_is_not_taken_for_who_waits(self, future, seen, turn, outcome):
+    def test_result_is_not_mistaken_for_callbacks(self, future, seen, turn, outcome):
         future.add_done_callback(seen.append)
         future.set_result(outcome)
         assert not future._callbacks
@@ -367,7 +367,7 @@ class TestPrivateList:
 
     @pytest.mark.parametrize("callback", [[], [print], (print, None)])
     @pytest.mark.parametrize("others", [0, 2])
-    def test_callback_is_not_taken_for_several(self, future, callback, others):
+    def test_callback_that_is_a_list_or_tuple_is_one_callback(self, future, callback, others):
         for _ in range(others):
             future.add_done_callback(id)
         future.add_done_callback(callback)
@@ -377,8 +377,8 @@ class TestPrivateList:
 
     @pytest.mark.parametrize("finish", ["set_result", "set_exception", "cancel"])
     @pytest.mark.parametrize("count", [1, 3])
-    def test_what_call_soon_sees(self, loop_factory, Future, finish, count):
-        """It runs in the middle of becoming done: the outcome is there already."""
+    def test_outcome_is_set_before_call_soon_is_called(self, loop_factory, Future, finish, count):
+        """call_soon() is called within set_result() and the like."""
         loop = loop_factory()
         future = Future(loop=loop)
         for _ in range(count):
@@ -386,7 +386,7 @@ class TestPrivateList:
         seen = []
 
         def call_soon(callback, *args, context=None):
-            repr(future._callbacks)  # where those who wait were
+            repr(future._callbacks)  # must not crash
             seen.append((future._state, future._result, type(future._exception)))
 
         loop.call_soon = call_soon
@@ -403,7 +403,7 @@ class TestPrivateList:
 
 
 class TestTasksAmongThem:
-    """Tasks that wait stand in one order with the callbacks."""
+    """Waiting tasks and callbacks are in one order."""
 
     @pytest.fixture
     def wait(self, future, seen):
@@ -415,7 +415,7 @@ class TestTasksAmongThem:
 
     @pytest.mark.parametrize("kinds", ["tt", "tc", "ct", "ttcc", "ctct", "tttt"])
     @pytest.mark.parametrize("debug", [False, True])
-    def test_order(self, future, loop, turn, seen, wait, kinds, debug):
+    def test_tasks_and_callbacks_run_in_the_order_of_adding(self, future, loop, turn, seen, wait, kinds, debug):
         loop.set_debug(debug)
         tasks = []
         for i, kind in enumerate(kinds):
@@ -433,7 +433,7 @@ class TestTasksAmongThem:
         assert all(task.done() for task in tasks)
 
     @pytest.mark.parametrize("count", [1, 3])
-    def test_task_can_be_removed(self, future, loop, turn, seen, wait, count):
+    def test_removed_task_is_not_woken(self, future, loop, turn, seen, wait, count):
         tasks = [loop.create_task(wait(i)) for i in range(count)]
         turn()
         last = future._callbacks[-1][0]
@@ -444,7 +444,7 @@ class TestTasksAmongThem:
         assert seen == list(range(count - 1))
         tasks[-1]._log_destroy_pending = False
 
-    def test_one_of_them_is_cancelled(self, loop, turn, Future):
+    def test_others_are_woken_if_one_is_cancelled(self, loop, turn, Future):
         futures = [Future(loop=loop) for _ in range(2)]
 
         async def wait():
@@ -461,13 +461,13 @@ class TestTasksAmongThem:
         assert not futures[1]._callbacks
 
 
-def test_bad_keyword(future):
+def test_unknown_keyword_is_refused(future):
     with pytest.raises(TypeError):
         future.add_done_callback(print, ctx=None)
     assert not future._callbacks
 
 
-def test_dropping_a_callback_may_run_anything(Future, loop, turn):
+def test_callback_that_is_freed_may_use_the_future(Future, loop, turn):
     class Attacker:
         def __init__(self, future):
             self.future = future
@@ -494,7 +494,7 @@ def test_dropping_a_callback_may_run_anything(Future, loop, turn):
     turn()
 
 
-def test_loop_that_refuses_to_schedule(Future, loop, seen):
+def test_set_result_raises_what_call_soon_raises(Future, loop, seen):
     loop.close()
     future = Future(loop=loop)
     future.set_result("no callbacks, no loop needed")
@@ -506,7 +506,7 @@ def test_loop_that_refuses_to_schedule(Future, loop, seen):
     assert seen == []
 
 
-def test_call_soon_of_the_loop_is_asked_if_overridden(Future, loop, seen):
+def test_overridden_call_soon_is_called(Future, loop, seen):
     asked = []
     loop.call_soon = lambda *args, **kwargs: asked.append((args, kwargs))
     future = Future(loop=loop)
@@ -517,7 +517,7 @@ def test_call_soon_of_the_loop_is_asked_if_overridden(Future, loop, seen):
     del loop.call_soon
 
 
-def test_chain_of_100_000_futures(Future, loop):
+def test_chain_of_100_000_futures_gets_done(Future, loop):
     loop.set_debug(False)  # as many creation tracebacks take a minute
     futures = [Future(loop=loop) for _ in range(100_000)]
     for one, following in zip(futures, futures[1:], strict=False):
@@ -526,7 +526,7 @@ def test_chain_of_100_000_futures(Future, loop):
     assert loop.run_until_complete(futures[-1]) == 100_000
 
 
-def test_100_000_callbacks_on_one_future(future, loop, turn, seen):
+def test_100_000_callbacks_of_one_future_run(future, loop, turn, seen):
     loop.set_debug(False)
     for _ in range(100_000):
         future.add_done_callback(seen.append)
@@ -535,7 +535,7 @@ def test_100_000_callbacks_on_one_future(future, loop, turn, seen):
     assert len(seen) == 100_000
 
 
-def test_set_from_a_thread_through_the_loop(future, loop):
+def test_set_result_by_call_soon_threadsafe_wakes_the_loop(future, loop):
     thread = threading.Thread(target=loop.call_soon_threadsafe, args=(future.set_result, "hello"))
     loop.call_soon(thread.start)
     assert loop.run_until_complete(future) == "hello"

@@ -1,6 +1,6 @@
-"""Future.__init__() and Task.__init__() again, by code that runs while the future or the task lets go of something.
+"""Future.__init__() and Task.__init__() are called again, by code that runs while the object drops a reference.
 
-Each program runs in an interpreter of its own whose allocator overwrites what is freed, so that using it crashes.
+Each program runs in an interpreter of its own. Its allocator overwrites memory that is freed, so using it crashes.
 """
 
 import asyncio
@@ -64,12 +64,12 @@ loop.set_exception_handler(lambda loop, context: None)
 
 @pytest.fixture
 def program(script):
-    """Runs source after PRELUDE; again() is what finalisers call, once."""
+    """Runs source after PRELUDE. Finalisers call its again() once."""
     return lambda source: script(PRELUDE + textwrap.dedent(source))
 
 
-class TestFutureLetsGo:
-    """A finaliser initialises the future that lets go of it, and settles it."""
+class TestFutureDropsReferences:
+    """A finaliser initialises the future that drops the object, and sets its outcome."""
 
     @pytest.mark.parametrize(
         "given",
@@ -84,12 +84,12 @@ class TestFutureLetsGo:
         ],
         ids=["callback", "second callback", "context", "result", "exception", "message", "loop"],
     )
-    @pytest.mark.parametrize("settle", ["set_result(0x41414141)", "cancel()"])
-    def test_in_init(self, program, given, settle):
+    @pytest.mark.parametrize("outcome", ["set_result(0x41414141)", "cancel()"])
+    def test_init_during_init_leaves_a_usable_future(self, program, given, outcome):
         done = program(f"""
             def again():
                 f.__init__(loop=loop)
-                f.{settle}
+                f.{outcome}
 
             f = Future(loop=loop)
             {given}
@@ -103,7 +103,7 @@ class TestFutureLetsGo:
         assert done.stdout == "2\n"
 
     @pytest.mark.parametrize("method", ["set_result(1)", "set_exception(ValueError())", "cancel()"])
-    def test_in_a_call_soon_that_drops_the_loop(self, program, Future, method):
+    def test_init_in_call_soon_leaves_a_pending_future(self, program, Future, method):
         if Future is asyncio.Future and "exception" in method:
             pytest.skip("it reports the exception that the future has no more, and crashes")
         done = program(f"""
@@ -119,7 +119,7 @@ class TestFutureLetsGo:
             """)
         assert done.stdout == "False\n"
 
-    def test_in_a_cancel_that_replaces_the_message(self, program):
+    def test_init_by_the_old_cancel_message_leaves_a_pending_future(self, program):
         done = program("""
             def again():
                 f.__init__(loop=loop)
@@ -139,11 +139,11 @@ class TestFutureLetsGo:
 
 
 class TestReport:
-    """An exception handler initialises what it is told about, so that the last reference to the loop goes."""
+    """An exception handler initialises the reported object, and so drops the last reference to its loop."""
 
     @pytest.mark.parametrize("raised", ["", "raise ValueError", "raise KeyboardInterrupt"])
     @pytest.mark.parametrize("told", ["exception was never retrieved", "was destroyed but it is pending"])
-    def test_loop_goes(self, program, raised, told):
+    def test_init_in_the_handler_may_drop_the_loop(self, program, raised, told):
         done = program(f"""
             def handler(context):
                 told.append(context["message"])
@@ -179,8 +179,8 @@ class TestReport:
         assert done.stdout == f"3 True {expected}\n"
 
 
-class TestTaskLetsGo:
-    """A finaliser initialises the task that lets go of it."""
+class TestTaskDropsReferences:
+    """A finaliser initialises the task that drops the object."""
 
     @pytest.mark.parametrize(
         "given",
@@ -191,7 +191,7 @@ class TestTaskLetsGo:
         ids=["frame", "name"],
     )
     @pytest.mark.parametrize("turns", [0, 1])
-    def test_in_init(self, program, given, turns):
+    def test_init_during_init_leaves_a_task_that_runs(self, program, given, turns):
         done = program(f"""
             def again():
                 task.__init__(wait(), loop=loop, name="second")
@@ -207,7 +207,7 @@ class TestTaskLetsGo:
             """)
         assert done.stdout == "True True\nTrue\n"
 
-    def test_in_init_with_the_future_that_it_waits_for(self, program):
+    def test_init_by_the_awaited_future_leaves_a_task_that_runs(self, program):
         done = program("""
             def again():
                 task.__init__(wait(), loop=loop, name="second")
@@ -237,7 +237,7 @@ class TestTaskLetsGo:
             """)
         assert done.stdout == "True\n"
 
-    def test_with_the_traceback_of_what_it_takes(self, program):
+    def test_init_by_a_dropped_traceback_leaves_a_task_that_runs(self, program):
         done = program("""
             def again():
                 task.__init__(wait(), loop=loop)
@@ -270,8 +270,8 @@ class TestTaskLetsGo:
             """)
         assert done.stdout == "False True\n"
 
-    def test_with_its_last_reference(self, program):
-        """The list of all tasks must not keep what goes."""
+    def test_init_in_its_last_report_leaves_no_freed_task_in_all_tasks(self, program):
+        """The list of all tasks must not have a task that is freed."""
         done = program("""
             async def fails():
                 raise ValueError("x")
@@ -296,8 +296,8 @@ class TestTaskLetsGo:
         assert done.stdout == "['Task exception was never retrieved'] 1\n"
 
 
-def test_step_of_a_task_that_lost_its_coroutine(program):
-    """It finished in an eager start, and a second __init__ of it failed; a future still knows how to wake it."""
+def test_step_of_a_task_without_a_coroutine_is_reported(program):
+    """Its first step ended it, and a second __init__ failed. A future still has the callable that wakes it."""
     done = program("""
         if sys.version_info < (3, 12):
             sys.exit(print("RuntimeError uninitialized Task object"))
@@ -330,10 +330,10 @@ def test_step_of_a_task_that_lost_its_coroutine(program):
 
 
 class TestWhileCallSoonIsCalled:
-    """__init__ comes again, of a future or a task, while the loop's call_soon() is looked up or called."""
+    """__init__ is called again while the loop's call_soon() is looked up or called."""
 
     @pytest.mark.parametrize("again", ["f.__init__(loop=Other())", "f.__init__()"], ids=["other loop", "no loop"])
-    def test_future_whose_callbacks_are_scheduled(self, script, again):
+    def test_init_of_the_future_does_not_crash(self, script, again):
         done = script(f"""
             class Other:
                 def get_debug(self):
@@ -366,7 +366,7 @@ class TestWhileCallSoonIsCalled:
             """)
         assert done.stdout == "alive\n"
 
-    def test_running_task_without_a_loop(self, script, Task):
+    def test_init_of_the_running_task_may_fail(self, script, Task):
         if Task is asyncio.Task:
             pytest.skip("it crashes in 3.11, and at the end in 3.14")
         done = script("""
@@ -395,7 +395,7 @@ class TestWhileCallSoonIsCalled:
         assert done.stdout == "no loop\nalive\n"
 
     @pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio had this bug: gh-126080")
-    def test_context_of_a_task_whose_next_step_is_scheduled(self, script):
+    def test_next_step_keeps_the_context_of_the_task(self, script):
         done = script("""
             import contextvars, types
 

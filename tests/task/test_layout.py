@@ -1,4 +1,4 @@
-"""What is private to CPython: it is known here, and where it is not, everything works without it (docs/cpython.md)."""
+"""The private parts of CPython are known here, and if they are not, everything works without them (docs/cpython.md)."""
 
 import importlib
 import sys
@@ -94,7 +94,7 @@ def kind(monkeypatch):
 
 @pytest.fixture
 def learned(script):
-    """What is known where `change` was made before the import, and undone after it. Then everything is tried."""
+    """Returns what is known if `change` runs before the import and `undo` after it. Then tries everything."""
 
     def learned(change, undo=""):
         done = script(BEFORE.format(change, undo) + WORKS, "-W", "always::ImportWarning", names=False)
@@ -114,7 +114,7 @@ def test_one_switch_turns_all_of_it_off(learned):
     assert learned("import os; os.environ['ASYNCLOOP_LAYOUT'] = 'unknown'") == NOTHING
 
 
-def test_nothing_of_what_was_looked_at_is_left(script):
+def test_no_specimen_is_left_after_the_import(script):
     script(
         """
         import gc
@@ -161,7 +161,7 @@ def test_a_step_that_raises_leaves_its_part_unknown(learned, function, part):
 @pytest.mark.parametrize(
     "result", ["None", "1, 2, 3", "(one := _layout.contextvars.Context(), one, one)", "_layout.contextvars.Context(),"]
 )
-def test_contexts_that_do_not_differ_tell_nothing(learned, result):
+def test_contexts_that_do_not_differ_leave_their_part_unknown(learned, result):
     assert learned(f"_layout.make_contexts = lambda: ({result})") == {**KNOWN, "context": False}
 
 
@@ -179,8 +179,8 @@ def test_a_counter_that_is_not_found_is_not_used(learned, number):
 @pytest.mark.parametrize("loop", ["object()", "task"])
 def test_a_thread_state_that_has_another_loop_is_not_used(learned, loop):
     change = f"""
-    def show_others(look, show=_layout.show_current_task):
-        show(lambda _, task: look({loop}, task))
+    def show_others(locate, show=_layout.show_current_task):
+        show(lambda _, task: locate({loop}, task))
 
     _layout.show_current_task = show_others
     """
@@ -201,8 +201,8 @@ OTHERS = (
 
 
 @pytest.mark.parametrize(("module", "name"), [*(("_asyncio", name) for name in OF_TASKS), *OTHERS])
-def test_what_asyncio_does_not_document_may_be_gone(learned, module, name):
-    """Asyncio itself goes on having it."""
+def test_undocumented_names_of_asyncio_may_be_missing(learned, module, name):
+    """Code of asyncio that has imported the name still has it."""
     if not hasattr(importlib.import_module(module), name):
         pytest.skip("this version has none")
     known = learned(f"import asyncio, {module} as m; taken = m.{name}; del m.{name}", f"m.{name} = taken")

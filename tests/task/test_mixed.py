@@ -37,7 +37,7 @@ def loop(request, loop_factory):
     assert unhandled == []
 
 
-def test_result(loop, AnyTask, AnyFuture, run):
+def test_task_gets_the_result_of_a_future(loop, AnyTask, AnyFuture, run):
     async def main():
         future = AnyFuture(loop=loop)
         loop.call_soon(future.set_result, (1, 2))
@@ -46,7 +46,7 @@ def test_result(loop, AnyTask, AnyFuture, run):
     assert loop.run_until_complete(AnyTask(main(), loop=loop)) == (1, 2)
 
 
-def test_exception(loop, AnyTask, AnyFuture):
+def test_task_gets_the_exception_of_a_future(loop, AnyTask, AnyFuture):
     async def main():
         future = AnyFuture(loop=loop)
         loop.call_soon(future.set_exception, ValueError("x"))
@@ -83,7 +83,7 @@ def test_cancel_goes_from_future_to_task(loop, AnyTask, AnyFuture):
     assert task.cancelled()
 
 
-def test_task_awaits_task(loop, AnyTask, Task):
+def test_task_gets_the_result_of_a_task(loop, AnyTask, Task):
     async def child(value):
         await asyncio.sleep(0)
         return value
@@ -95,7 +95,7 @@ def test_task_awaits_task(loop, AnyTask, Task):
     assert loop.run_until_complete(Task(parent(AnyTask), loop=loop)) == 5
 
 
-def test_current_task_through_all_kinds(loop, AnyTask, Task):
+def test_current_task_is_right_in_all_kinds_of_tasks(loop, AnyTask, Task):
     needs_current_task(AnyTask)
 
     async def child():
@@ -117,7 +117,7 @@ def test_current_task_through_all_kinds(loop, AnyTask, Task):
 
 
 @pytest.mark.parametrize("combine", ["gather", "wait", "wait_for", "shield", "as_completed"])
-def test_asyncios_combinators(loop, AnyTask, AnyFuture, combine):
+def test_combinators_take_all_kinds(loop, AnyTask, AnyFuture, combine):
     if combine == "wait_for":
         needs_current_task(AnyTask)
 
@@ -147,7 +147,7 @@ def test_asyncios_combinators(loop, AnyTask, AnyFuture, combine):
     loop.run_until_complete(AnyTask(main(), loop=loop))
 
 
-def test_chain_futures(loop, AnyFuture):
+def test_chained_futures_pass_on_result_and_cancel(loop, AnyFuture):
     source, target = concurrent.futures.Future(), AnyFuture(loop=loop)
     asyncio.futures._chain_future(source, target)
     source.set_result(3)
@@ -159,7 +159,7 @@ def test_chain_futures(loop, AnyFuture):
         loop.run_until_complete(source)
 
 
-def test_future_of_another_loop(loop, loop_factory, AnyTask, AnyFuture):
+def test_future_of_another_loop_is_refused(loop, loop_factory, AnyTask, AnyFuture):
     other = loop_factory()
 
     async def main():

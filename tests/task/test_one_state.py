@@ -1,4 +1,4 @@
-"""asyncio's own methods and ours work on one state: what one has set, the other reads and wakes."""
+"""asyncio's own methods and ours work on one state: each reads what the other has set, and wakes its waiters."""
 
 import asyncio
 import inspect
@@ -8,8 +8,8 @@ import pytest
 
 
 @pytest.fixture
-def settled(loop, Future, Task):
-    """Makes a future or a task that is in the state asked for."""
+def make(loop, Future, Task):
+    """Makes a future or a task in a given state."""
 
     async def waits():
         await asyncio.sleep(10)
@@ -20,7 +20,7 @@ def settled(loop, Future, Task):
     async def ends():
         return 3
 
-    def settled(what):
+    def make(what):
         if what == "future":
             return Future(loop=loop)
         if what == "failed future":
@@ -36,7 +36,7 @@ def settled(loop, Future, Task):
         return task
 
     made = []
-    yield lambda what: made.append(settled(what)) or made[-1]
+    yield lambda what: made.append(make(what)) or made[-1]
     for future in made:
         future._log_traceback = False
         future.cancel()
@@ -45,7 +45,7 @@ def settled(loop, Future, Task):
 
 
 def told(function, *args):
-    """What a call returns or raises, in a form that can be compared."""
+    """Returns the result or the exception of a call, in a form that can be compared."""
     try:
         result = function(*args)
     except (Exception, asyncio.CancelledError) as exc:
@@ -60,11 +60,11 @@ ATTRIBUTES = "_state", "_result", "_exception", "_loop", "_cancel_message", "_lo
 
 @pytest.mark.parametrize("what", ["future", "failed future", "new", "waiting", "failed", "finished"])
 @pytest.mark.parametrize("name", WITHOUT_ARGUMENTS + OF_TASKS + ATTRIBUTES)
-def test_unbound_reads_are_the_bound_ones(settled, what, name):
+def test_unbound_methods_read_what_the_bound_ones_read(make, what, name):
     owner = asyncio.Future if "future" in what else asyncio.Task
     if not hasattr(owner, name):
         pytest.skip("tasks alone have it")
-    future = settled(what)
+    future = make(what)
     if name in ATTRIBUTES:
         assert getattr(owner, name).__get__(future) == getattr(future, name)
     else:
@@ -72,7 +72,7 @@ def test_unbound_reads_are_the_bound_ones(settled, what, name):
 
 
 def test_every_method_of_a_task_is_in_the_test():
-    """A method that a new asyncio has is noticed here."""
+    """A new method of asyncio is noticed here."""
     changing = (
         "cancel",
         "uncancel",
@@ -102,8 +102,8 @@ def test_unbound_cancel_cancels(loop, Task, run):
     run(main())
 
 
-@pytest.mark.parametrize("settle", [(asyncio.Future.set_result, 1), (asyncio.Future.set_exception, KeyError("x"))])
-def test_unbound_setters_wake_who_waits(loop, Future, Task, run, settle):
+@pytest.mark.parametrize("setter", [(asyncio.Future.set_result, 1), (asyncio.Future.set_exception, KeyError("x"))])
+def test_unbound_setters_wake_waiting_tasks(loop, Future, Task, run, setter):
     async def waits(future):
         return await asyncio.gather(future, return_exceptions=True)
 
@@ -112,14 +112,14 @@ def test_unbound_setters_wake_who_waits(loop, Future, Task, run, settle):
         tasks = [Task(waits(future), loop=loop) for _ in range(3)]
         direct = Task(asyncio.wait_for(future, 5), loop=loop)
         await asyncio.sleep(0)
-        settle[0](future, settle[1])
-        assert await asyncio.gather(*tasks) == [[settle[1]]] * 3
-        assert await asyncio.gather(direct, return_exceptions=True) == [settle[1]]
+        setter[0](future, setter[1])
+        assert await asyncio.gather(*tasks) == [[setter[1]]] * 3
+        assert await asyncio.gather(direct, return_exceptions=True) == [setter[1]]
 
     run(main())
 
 
-def test_unbound_add_and_remove_done_callback(loop, Future, turn):
+def test_unbound_methods_add_and_remove_callbacks(loop, Future, turn):
     called = []
     future = Future(loop=loop)
     asyncio.Future.add_done_callback(future, called.append)
@@ -131,7 +131,7 @@ def test_unbound_add_and_remove_done_callback(loop, Future, turn):
     assert called == [future, future]
 
 
-def test_unbound_await(loop, Future, run):
+def test_unbound_await_returns_the_result(loop, Future, run):
     future = Future(loop=loop)
 
     class Through:
@@ -145,7 +145,7 @@ def test_unbound_await(loop, Future, run):
     assert run(main()) == 9
 
 
-def test_result_as_a_done_callback_reports_what_it_raises(loop, Task, turn, reports):
+def test_exception_of_result_as_a_done_callback_is_reported(loop, Task, turn, reports):
     async def fails():
         raise KeyError("x")
 
@@ -156,7 +156,7 @@ def test_result_as_a_done_callback_reports_what_it_raises(loop, Task, turn, repo
     assert isinstance(report["exception"], KeyError)
 
 
-def test_subclass_may_call_the_stock_class_for_its_base(loop, Task, run):
+def test_subclass_may_call_cancel_of_the_stock_class(loop, Task, run):
     class Mine(Task):
         def cancel(self, msg=None):
             return asyncio.Task.cancel(self, msg)
@@ -171,7 +171,7 @@ def test_subclass_may_call_the_stock_class_for_its_base(loop, Task, run):
     run(main())
 
 
-def test_a_cancelled_handle_by_the_stock_class(loop, turn):
+def test_unbound_cancel_cancels_handles_and_timers(loop, turn):
     called = []
     handle, timer = loop.call_soon(called.append, 1), loop.call_later(0, called.append, 2)
     asyncio.Handle.cancel(handle)
@@ -184,7 +184,7 @@ def test_a_cancelled_handle_by_the_stock_class(loop, turn):
 @pytest.mark.parametrize("kind", ["asyncloop"], indirect=True)  # asyncio's own overflow the stack when they are freed
 @pytest.mark.parametrize("count", [200_000])
 def test_long_chains_need_no_stack(loop, Future, Task, run, count):
-    """Each future is done by the callback of the one before, and is freed with all that hang on it."""
+    """The callback of each future sets the result of the next one, and the first one frees all others."""
     chain = [Future(loop=loop) for _ in range(count)]
     for one, other in itertools.pairwise(chain):
         one.add_done_callback(lambda future, other=other: other.set_result(future))

@@ -1,4 +1,4 @@
-"""The interpreter's bookkeeping: all_tasks, current_task, and the functions that keep them."""
+"""all_tasks(), current_task(), and asyncio's functions that change them."""
 
 import asyncio
 import contextvars
@@ -15,7 +15,7 @@ async def forever():
 
 
 class TestCurrentTask:
-    def test_inside_a_step(self, loop, Task):
+    def test_is_the_task_in_each_of_its_steps(self, loop, Task):
         async def main():
             seen = [asyncio.current_task()]
             await asyncio.sleep(0)
@@ -118,7 +118,7 @@ class TestCurrentTask:
 
 
 class TestAllTasks:
-    def test_pending_ones_only(self, loop, Task, turn):
+    def test_has_pending_tasks_only(self, loop, Task, turn):
         one, two = Task(forever(), loop=loop), Task(asyncio.sleep(0), loop=loop)
         assert asyncio.all_tasks(loop) == {one, two}
         turn(2)
@@ -128,7 +128,7 @@ class TestAllTasks:
         turn(2)
         assert asyncio.all_tasks(loop) == set()
 
-    def test_inside_a_task(self, loop, run):
+    def test_has_the_current_task_and_its_children(self, loop, run):
         async def main():
             child = loop.create_task(forever())
             tasks = asyncio.all_tasks()
@@ -144,7 +144,7 @@ class TestAllTasks:
         with pytest.raises(RuntimeError, match="no running event loop"):
             asyncio.all_tasks()
 
-    def test_other_loops_are_left_out(self, loop, loop_factory, Task, turn):
+    def test_has_no_tasks_of_other_loops(self, loop, loop_factory, Task, turn):
         other = loop_factory()
         mine, theirs = Task(asyncio.sleep(0), loop=loop), Task(asyncio.sleep(0), loop=other)
         assert asyncio.all_tasks(loop) == {mine}
@@ -153,17 +153,17 @@ class TestAllTasks:
         other.run_until_complete(theirs)
         other.close()
 
-    def test_stock_tasks_and_ours_together(self, loop, Task):
+    def test_has_stock_tasks_and_ours(self, loop, Task):
         ours, stock = Task(asyncio.sleep(0), loop=loop), asyncio.Task(asyncio.sleep(0), loop=loop)
         assert asyncio.all_tasks(loop) == {ours, stock}
         loop.run_until_complete(asyncio.wait([ours, stock]))
 
-    def test_functions_imported_before_and_internals(self, loop, Task):
+    def test_is_the_same_from_asyncio_tasks(self, loop, Task):
         task = Task(asyncio.sleep(0), loop=loop)
         assert asyncio.tasks.all_tasks(loop) == {task}
         loop.run_until_complete(task)
 
-    def test_are_held_weakly(self, loop, Task, turn, reports):
+    def test_holds_tasks_weakly(self, loop, Task, turn, reports):
         async def wait_for_nobody():
             await lonely.pop()
 
@@ -177,7 +177,7 @@ class TestAllTasks:
         assert watch() is None
         assert asyncio.all_tasks(loop) == set()
 
-    def test_while_tasks_come_and_go_in_another_thread(self, loop, loop_factory, run):
+    def test_is_right_while_another_thread_makes_tasks(self, loop, loop_factory, run):
         stop = threading.Event()
 
         def churn():
@@ -201,7 +201,7 @@ class TestAllTasks:
 
         run(main())
 
-    def test_many(self, loop, run):
+    def test_has_1_000_tasks(self, loop, run):
         async def main():
             before = asyncio.all_tasks()
             tasks = {loop.create_task(forever()) for _ in range(1_000)}
@@ -213,7 +213,7 @@ class TestAllTasks:
 
         run(main())
 
-    def test_subclass(self, loop, Task):
+    def test_has_tasks_of_subclasses(self, loop, Task):
         class Special(Task):
             pass
 
@@ -222,8 +222,8 @@ class TestAllTasks:
         loop.run_until_complete(task)
 
     @pytest.mark.parametrize("deferred", [False, True], ids=["slots", "trashcan"])
-    def test_while_a_task_is_deallocated(self, script, deferred):
-        """A task of a Python class is still in the books when its slots go, and when its end is put off."""
+    def test_has_no_task_that_is_being_freed(self, script, deferred):
+        """A task of a Python class is still registered when its slots are freed, and while its end is deferred."""
         done = script(f"""
             import gc
 
@@ -273,7 +273,7 @@ class TestAllTasks:
 
 
 class TestFunctions:
-    """asyncio.tasks._enter_task and friends are documented for makers of task classes."""
+    """asyncio documents _enter_task() and the like for authors of task classes."""
 
     @pytest.fixture
     def task(self, loop, Task, turn):
@@ -283,7 +283,7 @@ class TestFunctions:
         task.cancel()
         turn(2)
 
-    def test_enter_and_leave(self, loop, task, turn):
+    def test_enter_and_leave_change_the_current_task(self, loop, task, turn):
         seen = []
 
         def check():
@@ -296,7 +296,7 @@ class TestFunctions:
         turn()
         assert seen == [task, None]
 
-    def test_enter_inside_another_task(self, loop, task):
+    def test_enter_inside_another_task_is_refused(self, loop, task):
         async def main():
             with pytest.raises(RuntimeError, match="^Cannot enter into task .* while another task .* is being exec"):
                 asyncio.tasks._enter_task(loop, task)
@@ -305,7 +305,7 @@ class TestFunctions:
         outer = loop.create_task(main())
         assert loop.run_until_complete(outer) is outer
 
-    def test_leave_of_a_task_that_is_not_current(self, loop, task):
+    def test_leave_of_a_task_that_is_not_current_is_refused(self, loop, task):
         if sys.version_info >= (3, 14):
             message = "^Invalid attempt to leave task .* while task .* is entered"
         else:
@@ -317,8 +317,8 @@ class TestFunctions:
 
         loop.run_until_complete(main())
 
-    def test_step_while_another_task_is_entered(self, loop, task, Task, turn, caplog):
-        """Somebody forgot to leave: the step of any other task fails, as with stock tasks."""
+    def test_step_while_another_task_is_entered_fails(self, loop, task, Task, turn, caplog):
+        """If a task was not left, the step of any other task fails, as with stock tasks."""
         loop.set_exception_handler(None)
         coro = asyncio.sleep(0)
         loop.call_soon(asyncio.tasks._enter_task, loop, task)
@@ -339,7 +339,7 @@ class TestFunctions:
         assert asyncio.all_tasks(loop) == {task}
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="came with Python 3.12")
-    def test_swap(self, loop, task):
+    def test_swap_returns_the_task_before(self, loop, task):
         async def main():
             me = asyncio.current_task()
             assert asyncio.tasks._swap_current_task(loop, task) is me
@@ -351,8 +351,8 @@ class TestFunctions:
 
         loop.run_until_complete(main())
 
-    def test_foreign_task_class(self, loop):
-        """A task class that knows only the registering functions."""
+    def test_registered_task_of_another_class_is_in_all_tasks(self, loop):
+        """The class has no more than the registering functions need."""
 
         class Foreign:
             def get_loop(self):
@@ -392,7 +392,7 @@ def meddle(request):
     return request.param
 
 
-class TestStepThatIsNotTheCurrentOneAtItsEnd:
+class TestTaskThatIsNotCurrentAtTheEndOfItsStep:
     @staticmethod
     def check(reports):
         if sys.version_info >= (3, 14):
@@ -425,7 +425,7 @@ class TestStepThatIsNotTheCurrentOneAtItsEnd:
         self.check(reports)
         assert asyncio.current_task(loop) is None
 
-    def test_is_reported_where_the_same_task_is_next(self, loop, meddle, reports):
+    def test_is_reported_if_the_same_task_is_next(self, loop, meddle, reports):
         async def main():
             me = asyncio.current_task()
             meddle(loop)
@@ -435,14 +435,14 @@ class TestStepThatIsNotTheCurrentOneAtItsEnd:
         assert loop.run_until_complete(main())
         self.check(reports)
 
-    def test_is_reported_where_it_was_the_last(self, loop, meddle, reports):
+    def test_is_reported_if_no_step_follows(self, loop, meddle, reports):
         async def main():
             meddle(loop)
 
         loop.run_until_complete(main())
         self.check(reports)
 
-    def test_is_reported_where_it_is_another(self, loop, Task, turn, reports):
+    def test_is_reported_if_another_task_is_current(self, loop, Task, turn, reports):
         async def main():
             asyncio.tasks._leave_task(loop, asyncio.current_task())
             asyncio.tasks._enter_task(loop, other)
@@ -457,7 +457,7 @@ class TestStepThatIsNotTheCurrentOneAtItsEnd:
         assert "other" in str(report["exception"])
         turn()
 
-    def test_is_reported_with_a_step_that_is_a_callable(self, loop, meddle, reports):
+    def test_is_reported_in_debug_mode(self, loop, meddle, reports):
         async def main():
             await asyncio.sleep(0)
             meddle(loop)
@@ -467,7 +467,7 @@ class TestStepThatIsNotTheCurrentOneAtItsEnd:
         loop.run_until_complete(main())
         self.check(reports)
 
-    def test_is_reported_where_the_next_task_has_the_same_context(self, loop, reports):
+    def test_is_reported_if_the_next_task_has_the_same_context(self, loop, reports):
         async def main():
             leave(loop)
             await asyncio.sleep(0.001)
@@ -478,7 +478,7 @@ class TestStepThatIsNotTheCurrentOneAtItsEnd:
         loop.run_until_complete(asyncio.sleep(0.01))
         self.check(reports)
 
-    def test_handler_that_ends_the_run_costs_nobody_a_step(self, loop):
+    def test_handler_that_ends_the_run_loses_no_step(self, loop):
         def handler(loop, context):
             raise KeyboardInterrupt
 
@@ -496,7 +496,7 @@ class TestStepThatIsNotTheCurrentOneAtItsEnd:
             loop.run_forever()
         assert loop.run_until_complete(asyncio.gather(*tasks)) == ["main", "other"]
 
-    def test_is_none_if_it_comes_back(self, loop, run):
+    def test_is_not_reported_if_it_is_current_again(self, loop, run):
         async def main():
             me = asyncio.current_task()
             asyncio.tasks._leave_task(loop, me)
@@ -512,7 +512,7 @@ class TestStepThatIsNotTheCurrentOneAtItsEnd:
 
 
 class TestTurnsOfATask:
-    """Synchronous code of a task may turn the loop itself, if the task is left meanwhile."""
+    """Synchronous code of a task may run turns of the loop, if it leaves the task meanwhile."""
 
     @staticmethod
     def wait(loop, coro):
@@ -539,7 +539,7 @@ class TestTurnsOfATask:
 
         assert loop.run_until_complete(main()) == [1, True, True, 2]
 
-    def test_several_deep(self, loop, run):
+    def test_turns_can_be_nested(self, loop, run):
         async def nest(n):
             if n > 0:
                 me = asyncio.current_task()
@@ -549,7 +549,7 @@ class TestTurnsOfATask:
 
         loop.run_until_complete(nest(5))
 
-    def test_from_a_callback(self, loop, run):
+    def test_callback_may_turn_the_loop(self, loop, run):
         async def main():
             future = loop.create_future()
             loop.call_soon(lambda: future.set_result(self.wait(loop, asyncio.sleep(0.001, 7))))
@@ -557,8 +557,8 @@ class TestTurnsOfATask:
 
         assert loop.run_until_complete(main()) == 7
 
-    def test_without_leaving(self, loop, reports):
-        """Callbacks run, and find the task to be the current one; other tasks do not."""
+    def test_other_tasks_do_not_step_if_it_is_not_left(self, loop, reports):
+        """Callbacks run, and the task is the current one in them. Other tasks do not step."""
 
         async def main():
             me = asyncio.current_task()
@@ -579,8 +579,8 @@ class TestTurnsOfATask:
         (report,) = reports()
         assert str(report["exception"]).startswith("Cannot enter into task")
 
-    def test_step_by_hand(self, loop, Task):
-        """The handle of another task's step is run in a task that was left."""
+    def test_step_of_another_task_can_be_run_by_hand(self, loop, Task):
+        """A task leaves itself, and runs the handle of another task's step."""
 
         async def child():
             return asyncio.current_task()

@@ -1,4 +1,4 @@
-"""What other processes and call graphs see of our tasks (3.14+): asyncio ps and pstree, awaited-by."""
+"""Other processes and call graphs see our tasks (3.14+): asyncio ps and pstree, awaited-by."""
 
 import asyncio
 import os
@@ -82,7 +82,7 @@ def awaiters(future):
     return [awaiter.future for awaiter in asyncio.capture_call_graph(future).awaited_by]
 
 
-def test_future_knows_who_awaits_it_until_it_is_done(run, loop):
+def test_future_knows_its_awaiters_until_it_is_done(run, loop):
     async def wait(future):
         return await future
 

@@ -75,17 +75,17 @@ def test_task_does_not_start_before_the_next_turn(loop, Task, turn):
 
 class TestConstructor:
     @pytest.mark.parametrize("bad", [42, None, "coro", answer, object()])
-    def test_only_coroutines(self, Task, loop, bad):
+    def test_takes_coroutines_only(self, Task, loop, bad):
         with pytest.raises(TypeError, match="^a coroutine was expected, got "):
             Task(bad, loop=loop)
         with pytest.raises(TypeError, match="^a coroutine was expected, got "):
             loop.create_task(bad)
 
-    def test_a_future_is_no_coroutine(self, loop, Task, future):
+    def test_refuses_a_future(self, loop, Task, future):
         with pytest.raises(TypeError, match="^a coroutine was expected, got <Future pending"):
             Task(future, loop=loop)
 
-    def test_missing_and_unknown_arguments(self, loop, Task):
+    def test_refuses_missing_and_unknown_arguments(self, loop, Task):
         with pytest.raises(TypeError):
             Task()
         coro = answer()
@@ -108,7 +108,7 @@ class TestConstructor:
             with pytest.raises(TypeError, match="^a coroutine was expected, got <generator object"):
                 Task(generator, loop=loop)
 
-    def test_collections_abc_coroutine(self, loop, Task):
+    def test_takes_a_collections_abc_coroutine(self, loop, Task):
         class Wrapped(types.SimpleNamespace):
             def send(self, value):
                 return self.coro.send(value)
@@ -141,7 +141,7 @@ class TestConstructor:
 
         assert loop.run_until_complete(main()) == 42
 
-    def test_no_loop(self, Task):
+    def test_raises_if_there_is_no_loop(self, Task):
         asyncio.set_event_loop(None)
         coro = answer()
         with pytest.raises(RuntimeError, match="There is no current event loop"):
@@ -174,14 +174,14 @@ class TestConstructor:
 
 
 class TestName:
-    def test_default_names_count(self, loop, Task):
+    def test_default_names_are_numbered(self, loop, Task):
         tasks = [Task(answer(), loop=loop) for _ in range(3)]
         numbers = [int(task.get_name().removeprefix("Task-")) for task in tasks]
         assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2]
         loop.run_until_complete(asyncio.wait(tasks))
 
-    def test_first_is_number_one(self, script):
-        """Importing us does not count."""
+    def test_import_takes_no_number(self, script):
+        """The tasks that the import makes are not counted."""
         done = script("""
             import asyncloop
 
@@ -192,7 +192,7 @@ class TestName:
             """)
         assert done.stdout == "Task-1\n"
 
-    def test_ours_and_stock_tasks_are_counted_by_one(self, loop, Task, run):
+    def test_stock_tasks_and_ours_share_a_counter(self, loop, Task, run):
         async def main():
             kinds = [Task, asyncio.Task, asyncio.Task, Task, Task, asyncio.Task]
             tasks = [kind(answer(), loop=loop) for kind in kinds] + [loop.create_task(answer())]
@@ -202,7 +202,7 @@ class TestName:
         numbers = run(main())
         assert numbers == list(range(numbers[0], numbers[0] + 7))
 
-    def test_counting_goes_on_where_the_program_was_when_it_imported_us(self, kind, script):
+    def test_import_does_not_reset_the_counter(self, kind, script):
         done = script(
             f"""
             async def name():
@@ -221,7 +221,7 @@ class TestName:
         assert done.stdout == "Task-1 Task-2 Task-3 Task-6\n"
 
     @pytest.mark.parametrize("name", ["given", "", 42, (1,), b"bytes"])
-    def test_given_becomes_a_string(self, loop, Task, name):
+    def test_given_name_becomes_a_string(self, loop, Task, name):
         task = Task(answer(), loop=loop, name=name)
         assert task.get_name() == str(name)
         loop.run_until_complete(task)
@@ -232,7 +232,7 @@ class TestName:
         loop.run_until_complete(task)
 
     @pytest.mark.parametrize("name", ["later", 42, None])
-    def test_set_name(self, pending, name):
+    def test_set_name_changes_the_name(self, pending, name):
         assert pending.set_name(name) is None
         assert pending.get_name() == str(name)
 
@@ -251,7 +251,7 @@ class TestName:
             pending.set_name(Odd())
         assert pending.get_name() == before
 
-    def test_subclass_of_str_is_kept(self, loop, Task):
+    def test_subclass_of_str_is_a_name(self, loop, Task):
         class Name(str):
             pass
 
@@ -261,7 +261,7 @@ class TestName:
 
 
 class TestCoroutine:
-    def test_get_coro(self, loop, Task):
+    def test_get_coro_returns_the_coroutine(self, loop, Task):
         coro = answer()
         task = Task(coro, loop=loop)
         assert task.get_coro() is coro
@@ -309,7 +309,7 @@ class TestContext:
         if sys.version_info >= (3, 12):
             assert task.get_context()[var] == "changed inside"
 
-    def test_given_is_used_itself(self, loop, Task, var):
+    def test_given_context_is_not_copied(self, loop, Task, var):
         async def change():
             var.set("by the task")
             await asyncio.sleep(0)
@@ -345,7 +345,7 @@ class TestContext:
 
         assert run(main()) == "main"
 
-    def test_children_inherit(self, loop, run, var):
+    def test_children_inherit_the_variables(self, loop, run, var):
         async def child():
             return var.get()
 
@@ -355,7 +355,7 @@ class TestContext:
 
         assert run(main()) == "parent"
 
-    def test_each_task_reads_its_own_between_steps_of_others(self, run, var):
+    def test_each_task_reads_its_own_values(self, run, var):
         async def read(i):
             var.set(i)
             for _ in range(5):
@@ -370,7 +370,7 @@ class TestContext:
 
         assert run(main()) == "outside"
 
-    def test_several_tasks_in_one_context(self, loop, Task, var):
+    def test_tasks_can_share_a_context(self, loop, Task, var):
         async def write():
             for i in range(3):
                 var.set(i)
@@ -383,7 +383,7 @@ class TestContext:
         Task(write(), loop=loop, context=context)
         assert loop.run_until_complete(Task(read(), loop=loop, context=context)) == [0, 1, 2]
 
-    def test_context_that_is_entered_already(self, loop, Task, turn, caplog):
+    def test_step_in_an_entered_context_is_reported(self, loop, Task, turn, caplog):
         loop.set_exception_handler(None)
         context = contextvars.copy_context()
         coro = answer()
@@ -396,7 +396,7 @@ class TestContext:
 
 
 class TestStack:
-    def test_pending(self, pending):
+    def test_pending_task_has_the_frame_of_its_coroutine(self, pending):
         (frame,) = pending.get_stack()
         assert frame.f_code is forever.__code__
         text = io.StringIO()
@@ -404,12 +404,12 @@ class TestStack:
         assert text.getvalue().startswith(f"Stack for {pending!r} (most recent call last):\n")
         assert "in forever" in text.getvalue()
 
-    def test_not_started(self, loop, Task):
+    def test_task_that_has_not_started_has_a_frame(self, loop, Task):
         task = Task(answer(), loop=loop)
         assert [frame.f_code for frame in task.get_stack()] == [answer.__code__]
         loop.run_until_complete(task)
 
-    def test_done(self, loop, Task):
+    def test_done_task_has_no_frame(self, loop, Task):
         task = Task(answer(), loop=loop)
         loop.run_until_complete(task)
         assert task.get_stack() == []
@@ -417,7 +417,7 @@ class TestStack:
         task.print_stack(file=text)
         assert text.getvalue() == f"No stack for {task!r}\n"
 
-    def test_failed_shows_the_traceback(self, loop, Task):
+    def test_failed_task_has_its_traceback(self, loop, Task):
         async def inner():
             raise ValueError("x")
 
@@ -435,7 +435,7 @@ class TestStack:
         assert text.getvalue().startswith(f"Traceback for {task!r} (most recent call last):\n")
         assert text.getvalue().endswith("ValueError: x\n")
 
-    def test_running(self, loop, Task):
+    def test_running_task_has_its_frame(self, loop, Task):
         async def main():
             return task.get_stack()[-1].f_code
 
@@ -448,7 +448,7 @@ class TestRepr:
     def not_debugging(self, loop):
         loop.set_debug(False)
 
-    def test_pending(self, loop, Task, turn, future):
+    def test_shows_name_coroutine_and_awaited_future(self, loop, Task, turn, future):
         async def wait():
             await future
 
@@ -464,19 +464,19 @@ class TestRepr:
         done = f"{wait.__qualname__}() done, defined at {__file__}:{line}"
         assert repr(task) == f"<Task cancelled name='me' coro=<{done}>>"
 
-    def test_cancelling(self, loop, Task, turn):
+    def test_shows_that_it_is_being_cancelled(self, loop, Task, turn):
         task = Task(answer(), loop=loop, name="me")
         task.cancel()
         assert repr(task).startswith("<Task cancelling name='me' coro=<answer() running at ")
         turn()
 
-    def test_finished(self, loop, Task):
+    def test_shows_the_result(self, loop, Task):
         line = answer.__code__.co_firstlineno
         task = Task(answer(7), loop=loop, name="me")
         loop.run_until_complete(task)
         assert repr(task) == f"<Task finished name='me' coro=<answer() done, defined at {__file__}:{line}> result=7>"
 
-    def test_failed(self, loop, Task):
+    def test_shows_the_exception(self, loop, Task):
         async def fail():
             raise ValueError("x")
 
@@ -486,12 +486,12 @@ class TestRepr:
         assert repr(task).startswith("<Task finished name='me' coro=<")
         assert repr(task).endswith(" exception=ValueError('x')>")
 
-    def test_callbacks(self, pending):
+    def test_shows_the_callbacks(self, pending):
         pending.add_done_callback(answer)
         assert f"cb=[answer() at {__file__}:{answer.__code__.co_firstlineno}]" in repr(pending)
         pending.remove_done_callback(answer)
 
-    def test_subclass(self, loop, Task):
+    def test_shows_the_name_of_a_subclass(self, loop, Task):
         class Special(Task):
             pass
 
@@ -509,7 +509,7 @@ class TestRepr:
 
 
 class TestReports:
-    def test_exception_never_retrieved(self, loop, Task, turn, reports):
+    def test_exception_that_was_never_retrieved_is_reported(self, loop, Task, turn, reports):
         async def fail():
             raise ValueError("x")
 
@@ -522,7 +522,7 @@ class TestReports:
         assert isinstance(report["future"], Task)
         report["exception"].__traceback__ = None
 
-    def test_destroyed_while_pending(self, loop, Task, turn, reports):
+    def test_pending_task_that_is_destroyed_is_reported(self, loop, Task, turn, reports):
         async def wait_for_nobody():
             await lonely.pop()
 
@@ -571,16 +571,16 @@ class TestReports:
 @pytest.mark.parametrize(
     "name, value", [("set_result", 1), ("set_exception", ValueError())], ids=["set_result", "set_exception"]
 )
-def test_results_of_a_task_are_its_own(pending, name, value):
+def test_set_result_and_set_exception_are_refused(pending, name, value):
     with pytest.raises(RuntimeError, match=f"^Task does not support {name} operation$"):
         getattr(pending, name)(value)
     assert not pending.done()
 
 
 class TestPrivateNames:
-    """What libraries read although it is private."""
+    """Private attributes that libraries read."""
 
-    def test_waiting(self, loop, Task, turn, future):
+    def test_show_coroutine_awaited_future_and_state(self, loop, Task, turn, future):
         async def wait():
             await future
 
@@ -597,7 +597,7 @@ class TestPrivateNames:
         assert task._fut_waiter is None
         assert task._state == "FINISHED"
 
-    def test_must_cancel(self, loop, Task, turn):
+    def test_must_cancel_is_true_until_the_next_step(self, loop, Task, turn):
         task = Task(answer(), loop=loop)
         task.cancel("why")
         assert task._must_cancel is True
@@ -607,16 +607,16 @@ class TestPrivateNames:
         assert task._make_cancelled_error().args == ("why",) or task.cancelled()
 
     @pytest.mark.parametrize("name", ["_coro", "_fut_waiter", "_must_cancel", "_state", "_loop"])
-    def test_read_only(self, pending, name):
+    def test_cannot_be_set(self, pending, name):
         with pytest.raises(AttributeError):
             setattr(pending, name, None)
 
 
 class TestObject:
-    def test_generic_alias(self, Task):
+    def test_can_be_subscripted(self, Task):
         assert Task[int].__args__ == (int,)
 
-    def test_attributes_and_weak_references(self, pending):
+    def test_takes_attributes_and_weak_references(self, pending):
         pending.note = "mine"
         assert pending.note == "mine"
         assert weakref.ref(pending)() is pending
@@ -628,7 +628,7 @@ class TestObject:
         assert len({one, two, one}) == 2
         loop.run_until_complete(asyncio.wait([one, two]))
 
-    def test_subclass_with_its_own_init(self, loop, Task):
+    def test_subclass_may_have_its_own_init(self, loop, Task):
         class Named(Task):
             def __init__(self, coro, *, loop, tag):
                 super().__init__(coro, loop=loop, name=f"tag-{tag}")
@@ -638,7 +638,7 @@ class TestObject:
         assert (task.tag, task.get_name()) == (5, "tag-5")
         assert loop.run_until_complete(task) == 42
 
-    def test_subclass_that_overrides_cancel(self, loop, Task, turn):
+    def test_overridden_cancel_is_called(self, loop, Task, turn):
         class Stubborn(Task):
             def cancel(self, msg=None):
                 return False
@@ -657,7 +657,7 @@ class TestObject:
         turn(2)
         assert task.cancelled()
 
-    def test_subclass_that_overrides_done_callbacks(self, loop, Task, run):
+    def test_overridden_add_done_callback_is_called(self, loop, Task, run):
         calls = []
 
         class Watched(Task):
@@ -706,7 +706,7 @@ class TestEager:
         run(main())
 
     @pytest.mark.parametrize("error", [ValueError("x"), asyncio.CancelledError("x")])
-    def test_failure_at_once(self, loop, Task, run, error):
+    def test_exception_of_the_first_step_is_the_outcome(self, loop, Task, run, error):
         async def fail():
             raise error
 
@@ -730,7 +730,7 @@ class TestEager:
         run(main())
         assert [report["message"] for report in reports()] == ["Task exception was never retrieved"]
 
-    def test_own_context(self, loop, Task, run):
+    def test_runs_in_its_own_context(self, loop, Task, run):
         var = contextvars.ContextVar("var", default=0)
 
         async def change():
@@ -742,7 +742,7 @@ class TestEager:
 
         assert run(main()) == 0
 
-    def test_nested(self, loop, Task, run):
+    def test_can_be_nested(self, loop, Task, run):
         async def nest(depth):
             if depth:
                 task = Task(nest(depth - 1), loop=loop, eager_start=True)
@@ -803,7 +803,7 @@ class TestEager:
 
         assert run(main()) == 42
 
-    def test_factory(self, loop, Task, run):
+    def test_factory_starts_tasks_eagerly(self, loop, Task, run):
         async def main():
             loop.set_task_factory(asyncio.eager_task_factory)
             task = loop.create_task(answer(1), name="eager")
@@ -819,7 +819,7 @@ class TestEager:
 
         assert run(main()) == [1, 2, 3, [4, 5]]
 
-    def test_factory_for_our_own_class(self, loop, Task, run):
+    def test_factory_for_a_subclass_makes_its_tasks(self, loop, Task, run):
         class Special(Task):
             pass
 
@@ -833,7 +833,7 @@ class TestEager:
 
         assert run(main()) == 42
 
-    def test_cancel_after_the_eager_step(self, loop, Task, run):
+    def test_can_be_cancelled_after_the_eager_step(self, loop, Task, run):
         async def main():
             task = Task(forever(), loop=loop, eager_start=True)
             assert task.cancel("why")

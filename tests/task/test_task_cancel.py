@@ -23,7 +23,7 @@ def start(loop, Task, turn):
 
 
 class TestStates:
-    def test_before_the_first_step(self, loop, Task, turn):
+    def test_cancel_before_the_first_step_runs_nothing(self, loop, Task, turn):
         seen = []
 
         async def main():
@@ -36,7 +36,7 @@ class TestStates:
         assert task.cancelled()
         assert seen == []
 
-    def test_waiting_for_a_future(self, start, future, turn):
+    def test_cancel_cancels_the_awaited_future(self, start, future, turn):
         async def main():
             await future
 
@@ -47,7 +47,7 @@ class TestStates:
         turn()
         assert task.cancelled()
 
-    def test_waiting_for_the_next_turn(self, start, turn):
+    def test_cancel_of_a_queued_task_is_thrown_in_its_next_step(self, start, turn):
         async def main():
             await asyncio.sleep(0)
             seen.append("went on")
@@ -60,7 +60,7 @@ class TestStates:
         assert seen == []
 
     @pytest.mark.parametrize("finish", ["set_result", "set_exception"])
-    def test_while_being_woken(self, start, future, turn, finish):
+    def test_cancel_of_a_woken_task_wins_over_the_outcome(self, start, future, turn, finish):
         async def main():
             await future
             seen.append("went on")
@@ -74,7 +74,7 @@ class TestStates:
         assert seen == []
         future._log_traceback = False
 
-    def test_while_being_woken_by_cancellation(self, start, future, turn):
+    def test_cancel_of_a_task_woken_by_a_cancel_cancels_it(self, start, future, turn):
         async def main():
             await future
 
@@ -84,7 +84,7 @@ class TestStates:
         turn()
         assert task.cancelled()
 
-    def test_in_its_own_body(self, loop, Task, turn):
+    def test_cancel_in_its_own_step_is_thrown_at_the_next_await(self, loop, Task, turn):
         async def main():
             assert asyncio.current_task().cancel() is True
             seen.append("until the next await")
@@ -97,7 +97,7 @@ class TestStates:
         assert task.cancelled()
         assert seen == ["until the next await"]
 
-    def test_in_its_own_body_without_another_await(self, loop, Task, turn):
+    def test_cancel_in_its_last_step_cancels_the_task(self, loop, Task, turn):
         async def main():
             asyncio.current_task().cancel("late")
             return 1
@@ -108,7 +108,7 @@ class TestStates:
         with pytest.raises(asyncio.CancelledError, match="^late$"):
             task.result()
 
-    def test_in_its_own_body_before_awaiting_a_future(self, loop, Task, future, turn):
+    def test_cancel_in_its_own_step_cancels_the_next_awaited_future(self, loop, Task, future, turn):
         async def main():
             asyncio.current_task().cancel()
             await future
@@ -120,7 +120,7 @@ class TestStates:
         assert task.cancelled()
 
     @pytest.mark.parametrize("outcome", ["result", "exception", "cancelled"])
-    def test_done(self, loop, Task, turn, outcome):
+    def test_cancel_of_a_done_task_returns_false(self, loop, Task, turn, outcome):
         async def main():
             match outcome:
                 case "exception":
@@ -136,7 +136,7 @@ class TestStates:
         assert task.cancelled() is (outcome == "cancelled")
         task._log_traceback = False
 
-    def test_waiting_for_a_task(self, loop, start, turn):
+    def test_cancel_cancels_the_awaited_task(self, loop, start, turn):
         child = start(forever())
 
         async def main():
@@ -150,7 +150,7 @@ class TestStates:
         turn()
         assert task.cancelled()
 
-    def test_waiting_for_gather(self, start, run, loop, Task):
+    def test_cancel_cancels_the_children_of_gather(self, start, run, loop, Task):
         async def main():
             children = [loop.create_task(forever()) for _ in range(3)]
             task = loop.create_task(gathering(children))
@@ -165,7 +165,7 @@ class TestStates:
 
         run(main())
 
-    def test_waiting_for_shield(self, run, loop):
+    def test_cancel_leaves_a_shielded_task_alone(self, run, loop):
         async def main():
             inner = loop.create_task(asyncio.sleep(0.005, "inner"))
 
@@ -184,7 +184,7 @@ class TestStates:
 
 
 class TestSwallowed:
-    def test_task_goes_on(self, start, turn):
+    def test_task_that_swallows_a_cancel_goes_on(self, start, turn):
         async def main():
             try:
                 await forever()
@@ -198,7 +198,7 @@ class TestSwallowed:
         assert task.result() == "went on"
         assert task.cancelling() == 1
 
-    def test_cancelled_again_and_again(self, start, turn):
+    def test_each_cancel_is_thrown(self, start, turn):
         async def main():
             for _ in range(3):
                 try:
@@ -216,7 +216,7 @@ class TestSwallowed:
         assert seen == [(0,), (1,), (2,)]
         assert task.cancelling() == 3
 
-    def test_replaced_by_another_exception(self, start, turn):
+    def test_exception_in_its_place_is_the_outcome(self, start, turn):
         async def main():
             try:
                 await forever()
@@ -265,7 +265,7 @@ class TestMessage:
             task.result()
         assert raised.value.args == expected
 
-    def test_before_the_first_step(self, loop, Task):
+    def test_before_the_first_step_reaches_the_result(self, loop, Task):
         task = Task(forever(), loop=loop)
         task.cancel("why")
         with pytest.raises(asyncio.CancelledError, match="^why$"):
@@ -299,7 +299,7 @@ class TestMessage:
         with pytest.raises(asyncio.CancelledError, match="^two$"):
             loop.run_until_complete(task)
 
-    def test_bad_arguments(self, loop, Task, turn):
+    def test_of_a_wrong_name_or_number_is_refused(self, loop, Task, turn):
         task = Task(forever(), loop=loop)
         with pytest.raises(TypeError):
             task.cancel("a", "b")
@@ -311,7 +311,7 @@ class TestMessage:
 
 
 class TestCount:
-    def test_up_and_down(self, start, turn):
+    def test_cancel_counts_up_and_uncancel_down(self, start, turn):
         task = start(forever())
         assert task.cancelling() == 0
         assert task.uncancel() == 0
@@ -323,7 +323,7 @@ class TestCount:
         turn()
         assert task.cancelled()  # it had been thrown already
 
-    def test_uncancel_before_the_first_step(self, loop, Task, turn):
+    def test_uncancel_before_the_first_step_revokes_a_cancel_from_313_on(self, loop, Task, turn):
         async def main():
             return "ran"
 
@@ -336,7 +336,7 @@ class TestCount:
         else:
             assert task.cancelled()
 
-    def test_timeout_inside_a_timeout_relies_on_it(self, run):
+    def test_nested_timeouts_expire_one_after_the_other(self, run):
         async def main():
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
@@ -351,7 +351,7 @@ class TestCount:
 
 
 class TestChain:
-    def test_of_100_tasks(self, loop, Task, turn):
+    def test_of_100_tasks_is_cancelled(self, loop, Task, turn):
         async def link(previous):
             await previous
 
@@ -387,7 +387,7 @@ class TestChain:
         """)
         assert done.stdout.split() == ["100000"]
 
-    def test_ring_of_tasks(self, script):
+    def test_ring_of_tasks_is_a_recursion_error(self, script):
         done = script("""
             async def wait(i):
                 await tasks[i - 1]
@@ -408,7 +408,7 @@ class TestChain:
 
 
 class TestReentrancy:
-    def test_cancel_of_the_waited_future_runs_user_code(self, loop, start, Future, turn):
+    def test_cancel_of_the_awaited_future_may_cancel_the_task_again(self, loop, start, Future, turn):
         class Attacker(Future):
             def cancel(self, msg=None):
                 task.cancel() if not attacks.append(1) and len(attacks) < 3 else None
@@ -424,7 +424,7 @@ class TestReentrancy:
         turn()
         assert task.cancelled()
 
-    def test_cancel_set_on_the_waited_future_itself(self, start, future, turn):
+    def test_cancel_assigned_on_the_awaited_future_is_called(self, start, future, turn):
         async def main():
             await future
 
@@ -439,7 +439,7 @@ class TestReentrancy:
         turn()
         assert task.cancelled()
 
-    def test_failing_cancel_of_the_waited_future(self, loop, start, Future, turn):
+    def test_failing_cancel_of_the_awaited_future_is_raised(self, loop, start, Future, turn):
         class Odd(Future):
             def cancel(self, msg=None):
                 raise ZeroDivisionError
@@ -458,7 +458,7 @@ class TestReentrancy:
 
 @pytest.mark.parametrize("when", ["it waits", "it runs"])
 def test_cancel_passes_its_message_by_position(loop, Task, Future, turn, when):
-    """The cancel() of what is awaited may call it something else."""
+    """The cancel() of the awaited object may have another name for the message."""
 
     class Odd(Future):
         def cancel(self, *why):

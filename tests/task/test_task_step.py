@@ -1,4 +1,4 @@
-"""One step of a task: what the coroutine may return, raise and yield."""
+"""One step of a task: the coroutine returns, raises or yields."""
 
 import asyncio
 import contextvars
@@ -13,7 +13,7 @@ import pytest
 
 @types.coroutine
 def yield_(value):
-    """Hands value to the task, as only an awaitable's __await__ can."""
+    """Yields a value to the task. Only an awaitable can do that."""
     return (yield value)
 
 
@@ -56,7 +56,7 @@ def test_raised_exception_is_the_exception(finish, error, suspends):
     assert not task.cancelled()
 
 
-def test_stop_iteration_raised_by_the_coroutine(finish):
+def test_stop_iteration_of_the_coroutine_becomes_a_runtime_error(finish):
     async def main():
         raise StopIteration(1)
 
@@ -112,7 +112,7 @@ class TestYielded:
         assert task.done()
 
     @pytest.mark.parametrize("value", [42, "text", (1,), object(), [], True], ids=lambda value: type(value).__name__)
-    def test_nonsense(self, finish, value):
+    def test_object_that_is_no_future_is_refused(self, finish, value):
         async def main():
             await yield_(value)
 
@@ -123,7 +123,7 @@ class TestYielded:
         assert str(raised.value).startswith("Task got bad yield: ")
         assert str(raised.value) == f"Task got bad yield: {value!r}"
 
-    def test_the_coroutine_may_catch_the_complaint(self, finish):
+    def test_coroutine_may_catch_the_refusal(self, finish):
         async def main():
             with pytest.raises(RuntimeError, match="bad yield"):
                 await yield_(42)
@@ -132,7 +132,7 @@ class TestYielded:
 
         assert finish(main()).result() == "went on"
 
-    def test_generator(self, finish):
+    def test_generator_is_refused(self, finish):
         def generator():
             yield
 
@@ -144,7 +144,7 @@ class TestYielded:
         with pytest.raises(RuntimeError, match="^yield was used instead of yield from for generator in task <Task "):
             finish(main()).result()
 
-    def test_future_without_await(self, finish, future):
+    def test_future_without_await_is_refused(self, finish, future):
         async def main():
             await yield_(future)
 
@@ -153,7 +153,7 @@ class TestYielded:
             task.result()
         assert str(raised.value).endswith(f"> with {future!r}")
 
-    def test_future_of_another_loop(self, finish, loop_factory, Future):
+    def test_future_of_another_loop_is_refused(self, finish, loop_factory, Future):
         other = loop_factory()
         foreign = Future(loop=other)
 
@@ -167,7 +167,7 @@ class TestYielded:
         assert str(raised.value).endswith(f"> got Future {foreign!r} attached to a different loop")
         other.close()
 
-    def test_done_future_of_another_loop_is_as_good_as_any(self, finish, loop_factory, Future):
+    def test_done_future_of_another_loop_gives_its_result(self, finish, loop_factory, Future):
         other = loop_factory()
         foreign = Future(loop=other)
         foreign.set_result(3)
@@ -178,7 +178,7 @@ class TestYielded:
         assert finish(main()).result() == 3
         other.close()
 
-    def test_task_awaiting_itself(self, loop, Task):
+    def test_task_cannot_await_itself(self, loop, Task):
         async def main():
             await task
 
@@ -188,8 +188,8 @@ class TestYielded:
             task.result()
         assert str(raised.value).startswith("Task cannot await on itself: <Task pending name=")
 
-    def test_object_that_acts_as_a_future(self, finish, loop):
-        """Anything with _asyncio_future_blocking that is not None is a future to a task."""
+    def test_object_that_acts_as_a_future_can_be_awaited(self, finish, loop):
+        """A task takes any object for a future if its _asyncio_future_blocking is not None."""
 
         class Duck:
             _asyncio_future_blocking = False
@@ -225,15 +225,15 @@ class TestYielded:
 
         assert finish(main()).result() == "quack"
 
-    def test_object_whose_blocking_flag_fails(self, lost):
+    def test_failing_blocking_flag_is_reported(self, fails):
         class Odd:
             @property
             def _asyncio_future_blocking(self):
                 raise ZeroDivisionError
 
-        lost(yield_(Odd()))
+        fails(yield_(Odd()))
 
-    def test_future_that_refuses_callbacks(self, lost, Future, loop):
+    def test_failing_add_done_callback_is_reported(self, fails, Future, loop):
         class Odd(Future):
             def add_done_callback(self, callback, *, context=None):
                 raise ZeroDivisionError
@@ -241,16 +241,16 @@ class TestYielded:
         async def main():
             await Odd(loop=loop)
 
-        lost(main())
+        fails(main())
 
     @pytest.fixture
-    def lost(self, loop, Task, turn, reports):
-        """Runs one step that fails beyond the coroutine: the loop is told, the task stays where it is."""
+    def fails(self, loop, Task, turn, reports):
+        """Runs a step that fails outside of the coroutine: the loop reports it, and the task does not go on."""
 
         async def wrap(awaitable):
             await awaitable
 
-        def lost(awaitable):
+        def fails(awaitable):
             coro = wrap(awaitable)
             task = Task(coro, loop=loop)
             turn()
@@ -259,10 +259,10 @@ class TestYielded:
             task._log_destroy_pending = False
             coro.close()
 
-        return lost
+        return fails
 
 
-def test_awaitable_objects(finish):
+def test_awaitable_object_can_be_awaited(finish):
     class Awaitable:
         def __await__(self):
             yield
@@ -275,7 +275,7 @@ def test_awaitable_objects(finish):
     assert finish(main()).result() == "done"
 
 
-def test_async_generators_and_context_managers(finish):
+def test_async_generators_and_context_managers_work(finish):
     class Manager:
         async def __aenter__(self):
             await asyncio.sleep(0)
@@ -299,7 +299,7 @@ def test_async_generators_and_context_managers(finish):
     assert finish(main()).result() == 45
 
 
-def test_exception_of_a_future_is_thrown_in(finish, future, loop):
+def test_exception_of_a_future_is_thrown_into_the_coroutine(finish, future, loop):
     async def main():
         try:
             await future
@@ -330,7 +330,7 @@ def test_exception_that_one_task_handles_is_not_seen_by_others(run):
     assert run(main()) == [True, None]
 
 
-def test_exception_of_a_future_remembers_what_was_being_handled(future, loop, run):
+def test_exception_of_a_future_has_the_handled_exception_as_context(future, loop, run):
     async def main():
         try:
             raise KeyError("context")
@@ -364,8 +364,8 @@ def test_exception_of_a_future_keeps_its_context_inside_an_except_block(loop, fu
     ("cancels", "remembers"),
     [("future", True), ("task", True), ("woken task", False)],
 )
-def test_context_of_a_cancelled_error_that_is_thrown_in(loop, future, Task, turn, cancels, remembers):
-    """The error of a cancelled future is raised first, the one of a cancelled task is thrown as it is."""
+def test_context_of_a_cancelled_error_depends_on_where_it_comes_from(loop, future, Task, turn, cancels, remembers):
+    """The error of a cancelled future is raised before it is thrown, that of a cancelled task is not."""
 
     async def main():
         try:
@@ -386,13 +386,13 @@ def test_context_of_a_cancelled_error_that_is_thrown_in(loop, future, Task, turn
 
 
 class TestEndOfATask:
-    """Nobody holds a task that has ended: what goes with it runs as no task, and in no task's context."""
+    """If only the loop owns a task that ends, its finalisers and reports run as no task and in no task's context."""
 
     var = contextvars.ContextVar("var", default="nobody's")
 
     @pytest.fixture
     def seen(self, loop):
-        """Runs a coroutine as a task that nobody holds, while another task runs; returns what `look` saw."""
+        """Runs a coroutine as a task that only the loop owns, while another task runs. Returns what look() saw."""
 
         def seen(ends):
             async def innocent():
@@ -417,7 +417,7 @@ class TestEndOfATask:
         self.seen.append((asyncio.current_task(loop), self.var.get() == "the innocent's"))
         self.var.set("somebody else's")
 
-    def test_result_is_dropped(self, loop, seen):
+    def test_result_is_freed_as_no_task(self, loop, seen):
         class Result:
             def __del__(result):
                 self.look(loop)
@@ -427,14 +427,14 @@ class TestEndOfATask:
 
         assert seen(ends()) == [(None, False)]
 
-    def test_exception_is_reported(self, loop, seen):
+    def test_exception_is_reported_as_no_task(self, loop, seen):
         async def ends():
             raise ValueError
 
         loop.set_exception_handler(lambda loop, context: self.look(loop))
         assert seen(ends()) == [(None, False)]
 
-    def test_slow_step_is_logged(self, loop, seen):
+    def test_slow_step_is_logged_as_no_task(self, loop, seen):
         class Log(logging.Handler):
             def emit(log, record):
                 if ".ends()" in record.getMessage():
@@ -519,9 +519,9 @@ def test_waiting_tasks_and_callbacks_of_a_future_run_in_one_order(loop, run, fut
 
 
 class TestDepth:
-    """Recursion ends in RecursionError, never in a crash; each runs in its own interpreter."""
+    """Recursion ends in RecursionError, never in a crash. Each test runs in an interpreter of its own."""
 
-    def test_100_000_nested_awaits(self, script):
+    def test_100_000_nested_awaits_are_a_recursion_error(self, script):
         done = script("""
             async def nest(depth):
                 if depth:
@@ -553,7 +553,7 @@ class TestDepth:
         """)
         assert done.stdout.split() == ["700"]
 
-    def test_chain_of_100_000_tasks(self, script):
+    def test_chain_of_100_000_tasks_ends(self, script):
         done = script("""
             async def link(previous):
                 return 1 + await previous
@@ -568,7 +568,7 @@ class TestDepth:
         """)
         assert done.stdout.split() == ["100000"]
 
-    def test_100_000_of_everything_dropped_at_once(self, script):
+    def test_chains_of_100_000_objects_are_freed(self, script):
         done = script("""
             import gc
 
@@ -597,7 +597,7 @@ class TestDepth:
         """)
         assert done.stdout.split() == ["alive"]
 
-    def test_2_000_nested_awaitable_objects(self, script):
+    def test_2_000_nested_awaitable_objects_are_a_recursion_error(self, script):
         done = script("""
             class Nested:
                 def __init__(self, inner):
@@ -621,7 +621,7 @@ class TestDepth:
         """)
         assert done.stdout.split() == ["RecursionError"]
 
-    def test_recursion_of_eager_tasks(self, script):
+    def test_recursion_of_eager_tasks_is_a_recursion_error(self, script):
         if sys.version_info < (3, 12):
             pytest.skip("eager tasks came with Python 3.12")
         done = script("""
@@ -643,7 +643,7 @@ class TestDepth:
 
 
 class TestReentrancy:
-    def test_task_dropped_while_it_runs(self, loop, Task, turn):
+    def test_task_that_is_dropped_in_its_step_goes_on(self, loop, Task, turn):
         async def main():
             tasks.clear()
             gc.collect()
@@ -657,7 +657,7 @@ class TestReentrancy:
         assert seen == ["went on"]
         assert watch() is None
 
-    def test_future_dropped_while_a_task_waits_for_it(self, loop, Task, Future, turn):
+    def test_waiting_task_gets_the_result_of_a_future_that_nobody_else_has(self, loop, Task, Future, turn):
         async def main():
             future = Future(loop=loop)
             loop.call_soon(future.set_result, 3)
@@ -670,7 +670,7 @@ class TestReentrancy:
         assert task.result() == 3
 
     @pytest.mark.parametrize("method", ["run_forever", "run_until_complete"])
-    def test_running_the_loop_inside_a_step(self, loop, future, method):
+    def test_running_the_loop_inside_a_step_is_refused(self, loop, future, method):
         async def main():
             with pytest.raises(RuntimeError, match="^This event loop is already running$"):
                 getattr(loop, method)(*[future] * (method == "run_until_complete"))
@@ -678,7 +678,7 @@ class TestReentrancy:
 
         assert loop.run_until_complete(main()) == "went on"
 
-    def test_coroutine_driven_by_somebody_else_meanwhile(self, finish):
+    def test_coroutine_that_sends_to_itself_is_refused(self, finish):
         async def main():
             with pytest.raises(ValueError, match="already executing"):
                 coro.send(None)
@@ -687,7 +687,7 @@ class TestReentrancy:
         coro = main()
         assert finish(coro).result() == "went on"
 
-    def test_coroutine_closed_before_its_step(self, finish):
+    def test_coroutine_closed_before_its_step_is_a_runtime_error(self, finish):
         async def main():
             pass
 
@@ -697,7 +697,7 @@ class TestReentrancy:
         with pytest.raises(RuntimeError, match="^cannot reuse already awaited coroutine$"):
             task.result()
 
-    def test_coroutine_of_two_tasks(self, loop, Task, finish):
+    def test_coroutine_of_two_tasks_is_a_runtime_error(self, loop, Task, finish):
         async def main():
             await asyncio.sleep(0)
 
@@ -706,7 +706,7 @@ class TestReentrancy:
         with pytest.raises(RuntimeError, match="^cannot reuse already awaited coroutine$"):
             finish(coro).result()
 
-    def test_coroutine_that_ignores_generator_exit(self, loop, Task, turn, reports):
+    def test_coroutine_that_ignores_generator_exit_is_unraisable(self, loop, Task, turn, reports):
         """The coroutine is destroyed with its task, and awaits once more."""
 
         async def main():
@@ -729,8 +729,8 @@ class TestReentrancy:
         assert caught == ["coroutine ignored GeneratorExit"]
 
     @pytest.mark.parametrize("whose", ["another's", "its own"])
-    def test_waking_by_hand_inside_a_step(self, loop, future, Task, whose):
-        """It is refused, and the task goes on as if nothing had happened."""
+    def test_waking_by_hand_inside_a_step_is_refused(self, loop, future, Task, whose):
+        """It is refused, and the task goes on."""
 
         async def other():
             await future
@@ -759,7 +759,7 @@ class TestReentrancy:
         task = Task(other(), loop=loop)
         assert loop.run_until_complete(Task(main(), loop=loop, name="main")) is task
 
-    def test_step_is_left_when_its_callable_returns(self, loop, Task):
+    def test_task_is_left_when_its_callable_returns(self, loop, Task):
         def call_soon(callback, *args, context=None):
             def wrapped(*args):
                 callback(*args)
@@ -773,8 +773,8 @@ class TestReentrancy:
         del loop.call_soon
         assert set(seen) == {None}
 
-    def test_running_loop_unset_by_a_task(self, loop, Task, turn, reports):
-        """From 3.14 leaving the task fails of it: that is reported, and the others run."""
+    def test_running_loop_unset_by_a_task_is_reported_from_314_on(self, loop, Task, turn, reports):
+        """From 3.14 the task cannot be left then: that is reported, and the other entries run."""
 
         async def main():
             asyncio._set_running_loop(None)
@@ -796,8 +796,8 @@ class TestReentrancy:
         assert errors == [("Exception in callback", RuntimeError)] * (sys.version_info >= (3, 14))
 
     @pytest.mark.skipif(sys.version_info < (3, 14), reason="nothing fails of it")
-    def test_running_loop_unset_by_a_task_in_debug_mode(self, loop, Task, turn, reports):
-        """It is the step that fails, of leaving; what the coroutine has raised is the context."""
+    def test_running_loop_unset_by_a_task_fails_its_step_in_debug_mode(self, loop, Task, turn, reports):
+        """The step fails, because it cannot leave the task. The coroutine's exception is the __context__."""
 
         async def main():
             asyncio._set_running_loop(None)
@@ -817,7 +817,7 @@ class TestReentrancy:
         assert report["exception"].__context__ is task.exception()
 
     @pytest.mark.skipif(sys.version_info < (3, 14), reason="nothing fails of it")
-    def test_running_loop_unset_by_a_task_and_run_by_the_exception_handler(self, script):
+    def test_exception_handler_may_run_a_loop_that_a_task_has_unset(self, script):
         done = script("""
             async def main():
                 asyncio._set_running_loop(None)
@@ -838,7 +838,7 @@ class TestReentrancy:
         """)
         assert done.stdout == "None\n"
 
-    def test_step_of_a_task_that_is_done(self, loop, Task, Future, turn, reports):
+    def test_step_of_a_task_that_is_done_is_reported(self, loop, Task, Future, turn, reports):
         task = Task(asyncio.sleep(0), loop=loop)
         turn()
         Future.cancel(task)

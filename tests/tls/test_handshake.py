@@ -36,7 +36,7 @@ def fails(loop, run, make_pair):
 
 
 class TestClient:
-    def test_certificate_of_another_host(self, fails, Recorder, client_context, server_context):
+    def test_certificate_of_another_host_is_refused(self, fails, Recorder, client_context, server_context):
         protocol = Recorder()
         exc = fails(
             protocol,
@@ -48,7 +48,7 @@ class TestClient:
         assert "Hostname mismatch" in str(exc)
         assert protocol.calls == []
 
-    def test_certificate_that_nobody_vouches_for(self, fails, Recorder, other_certificate, server_context):
+    def test_certificate_of_an_unknown_authority_is_refused(self, fails, Recorder, other_certificate, server_context):
         exc = fails(
             Recorder(),
             lambda peer: server_context.wrap_socket(peer, server_side=True),
@@ -56,7 +56,7 @@ class TestClient:
         )
         assert isinstance(exc, ssl.SSLCertVerificationError)
 
-    def test_peer_that_hangs_up(self, fails, Recorder, client_context):
+    def test_peer_that_hangs_up_is_a_connection_reset_error(self, fails, Recorder, client_context):
         def hang_up(peer):
             peer.recv(10_000)
             peer.close()
@@ -74,7 +74,7 @@ class TestClient:
         exc = fails(Recorder(), answer, client_context)
         assert isinstance(exc, ssl.SSLError)
 
-    def test_timeout(self, fails, Recorder, client_context):
+    def test_timeout_aborts_the_connection(self, fails, Recorder, client_context):
         exc = fails(Recorder(), lambda peer: None, client_context, ssl_handshake_timeout=0.05)
         assert type(exc) is ConnectionAbortedError
         assert str(exc) == "SSL handshake is taking longer than 0.05 seconds: aborting the connection"
@@ -117,7 +117,9 @@ class TestServer:
         eventually(lambda: len(Client.made) == 2 and Client.made[1].data == b"hello")
         assert Client.made[0].calls == []
 
-    def test_client_that_does_not_trust_us(self, serve, dial, Client, other_certificate, settle):
+    def test_client_that_refuses_our_certificate_makes_no_connection(
+        self, serve, dial, Client, other_certificate, settle
+    ):
         server = serve(Client)
         with pytest.raises(ssl.SSLCertVerificationError):
             dial(server, context=other_certificate.client_context())
@@ -153,7 +155,7 @@ class TestServer:
         assert report["protocol"] is Client.made[0]
         assert isinstance(report["transport"], asyncio.Transport)
 
-    def test_timeout(self, serve, keep, Client, run):
+    def test_timeout_closes_the_connection(self, serve, keep, Client, run):
         server = serve(Client, ssl_handshake_timeout=0.05)
         silent = keep(socket.create_connection(server.sockets[0].getsockname()))
         try:

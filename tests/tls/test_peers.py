@@ -9,7 +9,7 @@ import pytest
 
 
 class TestOpenSSL:
-    def test_its_client(self, run, serve, Client, certificate, eventually):
+    def test_its_client_talks_to_our_server(self, run, serve, Client, certificate, eventually):
         server = serve(Client)
         host, port = server.sockets[0].getsockname()
         command = ["openssl", "s_client", "-quiet", "-connect", f"{host}:{port}", "-servername", "localhost"]
@@ -29,7 +29,7 @@ class TestOpenSSL:
             finally:
                 peer.kill()
 
-    def test_its_server(self, run, certificate, client_context):
+    def test_its_server_talks_to_our_client(self, run, certificate, client_context):
         command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate.path, "-rev"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as peer:
             try:

@@ -150,20 +150,20 @@ class TestAnswersLeave:
         return answer
 
     @pytest.mark.parametrize("how", ["close", "abort", "write_eof"])
-    def test_when_it_is_ended(self, answer, how):
+    def test_before_the_transport_below_is_ended(self, answer, how):
         def end(transport):
             getattr(transport._ssl_protocol._transport, how)()
 
         assert answer(end) == b"onetwo"
 
-    def test_when_the_socket_is_shut_down(self, answer):
+    def test_before_the_socket_is_shut_down(self, answer):
         def shut_down(transport):
             transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
 
         assert answer(shut_down) == b"onetwo"
 
     @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-    def test_once_when_it_forks(self, run, connect, Recorder, receive):
+    def test_once_if_it_forks(self, run, connect, Recorder, receive):
         class Forking(Recorder):
             def data_received(self, data):
                 self.transport.write(data)
@@ -179,7 +179,7 @@ class TestAnswersLeave:
             peer.sendall(word)
             assert receive(peer, 3) == word
 
-    def test_when_the_step_returns(self, answer):
+    def test_before_the_step_has_returned(self, answer):
         assert answer(lambda transport: None) == b"onetwo"
 
 

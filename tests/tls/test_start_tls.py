@@ -46,7 +46,7 @@ def upgrade(loop, run, keep, transports, client_context, server_context):
 
 class TestUpgrade:
     @pytest.mark.parametrize("server_side", [False, True])
-    def test_either_side(self, plain, upgrade, Recorder, eventually, receive, server_side):
+    def test_either_side_can_be_upgraded(self, plain, upgrade, Recorder, eventually, receive, server_side):
         protocol = Recorder()
         transport, peer = plain(protocol)
         transport.write(b"in the clear")
@@ -58,14 +58,14 @@ class TestUpgrade:
         eventually(lambda: protocol.data == b"an answer")
         assert protocol.calls == ["connection_made", "data_received"]  # not made once more
 
-    def test_what_there_is_to_know(self, plain, upgrade, Recorder, client_context):
+    def test_extra_info_has_context_and_peername(self, plain, upgrade, Recorder, client_context):
         transport, peer = plain(Recorder())
         peername = transport.get_extra_info("peername")
         over, _ = upgrade(transport, Recorder(), peer)
         assert over.get_extra_info("sslcontext") is client_context
         assert over.get_extra_info("peername") == peername
 
-    def test_while_paused(self, plain, upgrade, Recorder, eventually):
+    def test_paused_transport_is_resumed(self, plain, upgrade, Recorder, eventually):
         protocol = Recorder()
         transport, peer = plain(protocol)
         transport.pause_reading()
@@ -118,7 +118,7 @@ class TestResumedMeanwhile:
 
     @pytest.mark.parametrize("hello", ["is there", "comes"])
     @pytest.mark.parametrize("turns", [0, 1])
-    def test_bytes_are_not_lost(
+    def test_bytes_received_meanwhile_are_kept(
         self, loop, run, plain, transports, Recorder, client_context, server_context, eventually, hello, turns
     ):
         protocol = Recorder()

@@ -45,9 +45,7 @@ class TestData:
         assert receive(peer, 13) == b"one two three"
 
     @pytest.mark.parametrize("items", [[1], [None], [b"x", 1]])
-    def test_writelines_of_what_is_no_bytes_ends_the_connection(
-        self, connect, Recorder, eventually, take_reports, items
-    ):
+    def test_writelines_of_other_types_ends_the_connection(self, connect, Recorder, eventually, take_reports, items):
         """With the next that comes, as it stays in the backlog."""
         protocol = Recorder()
         transport, peer = connect(protocol)
@@ -125,7 +123,7 @@ class TestData:
         assert protocol.data == DATA
         assert transport.get_read_buffer_size() == 0
 
-    def test_what_goes_at_once_is_not_in_the_buffer(self, connect, Recorder, eventually):
+    def test_bytes_that_are_sent_at_once_are_not_in_the_buffer(self, connect, Recorder, eventually):
         class Answering(Recorder):
             def data_received(self, data):
                 self.transport.write(b"answer")
@@ -183,7 +181,7 @@ class TestData:
 
 
 class TestExtraInfo:
-    def test_of_a_client(self, connect, Recorder, client_context, certificate):
+    def test_client_has_context_certificate_and_cipher(self, connect, Recorder, client_context, certificate):
         transport, peer = connect(Recorder())
         info = transport.get_extra_info
         assert info("sslcontext") is client_context
@@ -193,7 +191,7 @@ class TestExtraInfo:
         assert isinstance(info("ssl_object"), ssl.SSLObject)
         assert info("ssl_object").version() == peer.version()
 
-    def test_of_the_socket_below(self, either, Recorder):
+    def test_names_and_socket_of_the_transport_below_are_there(self, either, Recorder):
         transport, peer = either(Recorder())
         assert transport.get_extra_info("peername") == peer.getsockname()
         assert transport.get_extra_info("sockname") == peer.getpeername()
@@ -301,7 +299,7 @@ class TestEnd:
         with no_goodbye:
             peer.recv(1)
 
-    def test_abort_drops_what_is_queued(self, connect, Recorder, eventually):
+    def test_abort_drops_queued_bytes(self, connect, Recorder, eventually):
         protocol = Recorder()
         transport, _ = connect(protocol)
         while transport.get_write_buffer_size() == 0:
@@ -418,7 +416,7 @@ class TestEnd:
         eventually(lambda: protocol.lost)
         assert protocol.calls[-2:] == ["pause_writing", "connection_lost"]
 
-    def test_nothing_stays_behind(self, run, either, Recorder, eventually):
+    def test_closed_transport_leaves_no_cycle(self, run, either, Recorder, eventually):
         protocol = Recorder()
         transport, peer = either(protocol)
         gone, lost = [weakref.ref(transport), weakref.ref(protocol)], protocol.lost
@@ -431,7 +429,7 @@ class TestEnd:
         assert [ref() for ref in gone] == [None, None]
 
 
-def test_an_sslobject_class_may_keep_what_it_was_given(run, either, Recorder, eventually, receive, request):
+def test_an_sslobject_class_may_keep_its_arguments(run, either, Recorder, eventually, receive, request):
     """A context's own: what it does to that later, nobody is handed or sees."""
     kept = []
 
