@@ -10,8 +10,9 @@ sends them before an option of the socket is set, as options change how bytes ar
 import functools
 import inspect
 import socket
+import sys
 import weakref
-from asyncio import base_events, trsock
+from asyncio import base_events, coroutines, trsock
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -92,6 +93,11 @@ def after_writes(method: _C) -> _C:
         signature.bind(self, *args, **kwargs)  # raises TypeError at the call, as the method would
         return begin(self, args, kwargs)
 
+    # Like the method, it is a coroutine function to asyncio, and from 3.12 to inspect.
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(wrapper)
+    else:
+        vars(wrapper)["_is_coroutine"] = getattr(coroutines, "_is_coroutine", None)
     return wrapper  # type: ignore[return-value]
 
 

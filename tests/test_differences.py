@@ -9,8 +9,15 @@ import logging
 import pickle
 import socket
 import sys
+import unittest.mock
 
 import pytest
+
+COROUTINE_FUNCTIONS = sorted(
+    name
+    for name, method in inspect.getmembers(asyncio.SelectorEventLoop, inspect.iscoroutinefunction)
+    if not name.startswith("_")
+)
 
 
 class Protocol(asyncio.Protocol):
@@ -206,11 +213,19 @@ class TestTypes:
         assert inspect.iscoroutine(operation) is not is_ours
         operation.close()
 
-    @pytest.mark.parametrize(
-        "name", ["create_server", "create_unix_server", "shutdown_default_executor", "sock_recv", "sock_accept"]
-    )
-    def test_coroutine_functions(self, loop, is_ours, name):
-        assert inspect.iscoroutinefunction(getattr(loop, name)) is not is_ours
+    @pytest.mark.filterwarnings("ignore:'asyncio.iscoroutinefunction' is deprecated")
+    @pytest.mark.parametrize("name", COROUTINE_FUNCTIONS)
+    def test_coroutine_functions_are_coroutine_functions(self, loop, is_ours, name):
+        is_in_c = is_ours and name.startswith("sock_") and name != "sock_sendfile"
+        is_marked = is_ours and name in ("create_server", "create_unix_server", "shutdown_default_executor")
+        for method in getattr(loop, name), getattr(type(loop), name):
+            assert asyncio.iscoroutinefunction(method) is not is_in_c
+            is_unseen = is_in_c or (is_marked and sys.version_info < (3, 12))
+            assert inspect.iscoroutinefunction(method) is not is_unseen
+
+    def test_a_mock_of_a_loop_can_be_awaited(self, loop, run):
+        mocked = unittest.mock.create_autospec(loop)
+        assert run(mocked.create_server(asyncio.Protocol)) is mocked.create_server.return_value
 
     def test_loop_and_handles_cannot_be_copied(self, kind, loop_factory, is_ours):
         loop = loop_factory()
