@@ -42,7 +42,7 @@ break_timers_order(PyObject *op)
 static void
 break_ready(PyObject *op)
 {
-    al_ready *ready = &al_loop_head_CAST(op)->ready;
+    al_queue *ready = &al_loop_head_CAST(op)->ready;
 
     ready->ring[(ready->head + ready->count - 1) & (ready->capacity - 1)].run =
         NULL;

@@ -61,8 +61,16 @@ static PyMethodDef module_methods[] = {
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL}};
 
-static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec},
-                                          {0, NULL}};
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#if AL_ASYNCIO_MAY_HAVE_OWN_GIL
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if AL_FREE_THREADED && AL_HAS_AWAITED_BY
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
 
 struct PyModuleDef al_module_def = {
     PyModuleDef_HEAD_INIT,

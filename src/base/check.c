@@ -56,8 +56,10 @@ al_check_count(const PyTypeObject *type, int change)
 
     for (size_t i = 0; i < Py_ARRAY_LENGTH(check_counts); i++) {
         if (strcmp(check_counts[i].name, name) == 0) {
-            check_counts[i].live += change;
-            assert(check_counts[i].live >= 0);
+            /* Interpreters with a GIL of their own count at the same time. */
+            Py_ssize_t live = __atomic_add_fetch(&check_counts[i].live, change,
+                                                 __ATOMIC_RELAXED);
+            assert(live >= 0);
             return;
         }
     }

@@ -50,7 +50,7 @@ al_or_none(PyObject *op)
 /* Task.get_context(); and that and get_coro() may be called, in each release,
  * where __init__ has not run. */
 #define AL_TASK_HAS_GET_CONTEXT (PY_VERSION_HEX >= 0x030C0000)
-#define AL_TASK_GETTERS_CHECK (PY_VERSION_HEX >= 0x030E0000)
+#define AL_TASK_GETTERS_CHECK (PY_VERSION_HEX >= 0x030F0000)
 /* create_task() passes any keyword argument to the factory or to Task(). */
 #define AL_CREATE_TASK_KWARGS (Py_Version >= 0x030D0300)
 /* format_helpers._format_callback_source() takes debug=. */
@@ -93,6 +93,10 @@ al_or_none(PyObject *op)
 /* _asyncio.Future is a heap type from 3.12 on, and static before: only a heap
  * type's dealloc drops the reference to the type. */
 #define AL_FUTURE_BASE_IS_HEAP (PY_VERSION_HEX >= 0x030C0000)
+
+/* asyncio works in an interpreter with a GIL of its own. (3.12.1 has such
+ * interpreters, but asyncio crashes in them.) */
+#define AL_ASYNCIO_MAY_HAVE_OWN_GIL (PY_VERSION_HEX >= 0x030D0000)
 
 /* _asyncio's types and variables are static: one of each in the process. */
 #define AL_ASYNCIO_IS_STATIC (PY_VERSION_HEX < 0x030C0000)

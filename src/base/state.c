@@ -38,7 +38,6 @@ al_state_init(PyObject *module)
     }
     *(al_state **)PyModule_GetState(module) = al_state_own(state);
     al_list_init(&state->pending_tasks);
-    al_list_init(&state->holders);
 #define X(name)                                                               \
     if ((state->names.name = PyUnicode_InternFromString(#name)) == NULL) {    \
         return -1;                                                            \
@@ -169,8 +168,6 @@ al_state_free(al_state *state)
     freelist_free(&state->handles);
     freelist_free(&state->timer_handles);
     freelist_free(&state->future_iters);
-    PyMem_Free(state->recv_buffer);
-    PyMem_Free(state->datagram_buffer);
 #define X(type, field) Py_CLEAR(state->field);
     AL_OWNED(X)
 #undef X

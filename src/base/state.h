@@ -9,9 +9,11 @@
 
 #include "base/list.h"
 #include "base/names.h"
+#include "base/threads.h"
 
 /* Memory of freed objects of one type, to be used again: a list that is linked
- * through their first pointer field. */
+ * through their first pointer field. Free-threaded builds use none: the
+ * interpreter's allocator has lists of its own for each thread. */
 typedef struct {
     void *head; /* owned memory, NULL <=> empty */
     int size;
@@ -144,16 +146,10 @@ typedef struct al_state {
 
     al_list pending_tasks;     /* head; each node is inside its task */
     bool cancel_is_overridden; /* on an instance of Future or Task, ever */
-    PyObject *yielded; /* borrowed iterator: task/future_iter.c; or NULL */
 
     al_layout layout;
 
     al_refusals refused;
-
-    al_list holders; /* heads the loops that hold bytes now: net/held.h */
-
-    char *recv_buffer;     /* owned: al_transport_recv_buffer() */
-    char *datagram_buffer; /* owned: net/dgram_read.c (1) */
 
     al_freelist handles;
     al_freelist timer_handles;
@@ -198,7 +194,7 @@ al_state_from_type(PyTypeObject *type);
 static inline al_state *
 al_state_own(al_state *state)
 {
-    state->owners++;
+    (void)AL_ADD(state->owners, 1);
     return state;
 }
 
@@ -210,7 +206,7 @@ al_state_free(al_state *state);
 static inline void
 al_state_disown(al_state *state)
 {
-    if (state != NULL && --state->owners == 0) {
+    if (state != NULL && AL_ADD(state->owners, -1) == 0) {
         al_state_free(state);
     }
 }
@@ -258,7 +254,7 @@ al_freelist_pop(al_freelist *list, PyTypeObject *type)
 static inline int
 al_freelist_push(al_freelist *list, PyObject *op)
 {
-    if (list->size >= AL_FREELIST_MAX) {
+    if (AL_FREE_THREADED || list->size >= AL_FREELIST_MAX) {
         return 0;
     }
     *(void **)(op + 1) = list->head;

@@ -18,13 +18,10 @@
 
 #include "cpython/task_counter.h"
 
-/* Whether layout.h was written for this version. */
-#ifdef Py_GIL_DISABLED
-#    define LAYOUT_IS_LISTED false
-#else
-#    define LAYOUT_IS_LISTED                                                  \
-        (PY_VERSION_HEX < 0x03100000 && sizeof(void *) == 8)
-#endif
+/* The versions that layout.h was written for; free-threaded ones from 3.14. */
+#define LAYOUT_IS_LISTED                                                      \
+    (PY_VERSION_HEX < 0x03100000 && sizeof(void *) == 8 &&                    \
+     (!AL_FREE_THREADED || AL_HAS_AWAITED_BY))
 
 /* The fields of an image that are objects. */
 static const struct {
@@ -140,6 +137,11 @@ layout_matches(PyObject *op, PyObject *fields)
             return false;
         }
     }
+#if AL_FREE_THREADED && AL_HAS_AWAITED_BY
+    if (Py_TYPE(op)->tp_basicsize == sizeof(image)) {
+        image.thread = al_thread_id(); /* of the thread that made the task */
+    }
+#endif
     return memcmp((char *)&image + head, (char *)op + head,
                   Py_TYPE(op)->tp_basicsize - head) == 0;
 }

@@ -77,6 +77,9 @@ typedef struct {
     int cancel_requests;
 #elif AL_HAS_AWAITED_BY
     al_list node; /* in the list of tasks of the thread state */
+#    if AL_FREE_THREADED
+    uintptr_t thread; /* whose list that is: al_thread_id() */
+#    endif
 #endif
 } al_task;
 
@@ -116,7 +119,7 @@ al_layout_thread_tasks(const al_state *state)
 static inline uint64_t
 al_layout_next_task_number(al_state *state)
 {
-    return ++*state->layout.task_counter;
+    return AL_ADD(*state->layout.task_counter, 1);
 }
 
 /* The object with the variables of a context, borrowed. Contexts that have the

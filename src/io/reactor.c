@@ -37,11 +37,29 @@ al_reactor_wait(al_loop_head *loop, double until)
     al_watch_set *set = self->set;
 
     al_alarm_set(&self->alarm, set, until);
+#if AL_FREE_THREADED
+    if (!al_inbox_begin_wait(loop)) {
+        return 0; /* the turn goes on with what is there */
+    }
+    int errnum = set->kind->wait(set, self->alarm.latest);
+    al_inbox_end_wait(loop);
+#else
     loop->is_blocked = true;
     int errnum = set->kind->wait(set, self->alarm.latest);
     loop->is_blocked = false;
+#endif
     return reactor_check(errnum);
 }
+
+#if AL_FREE_THREADED
+
+void
+al_reactor_send_wakeup(al_loop_head *loop)
+{
+    al_wakeup_send(&loop->reactor->wakeup);
+}
+
+#endif
 
 /* --- lifetime ------------------------------------------------------------- */
 

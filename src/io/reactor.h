@@ -6,6 +6,7 @@
 #include "io/alarm.h"
 #include "io/wakeup.h"
 #include "io/watch_set.h"
+#include "sched/inbox.h"
 
 typedef struct al_reactor {
     al_watch_set *set; /* owned */
@@ -39,11 +40,23 @@ al_reactor_wait(al_loop_head *loop, double until);
 static inline void
 al_reactor_wake_if_blocked(al_loop_head *loop)
 {
+#if AL_FREE_THREADED
+    if (!al_loop_is_mine(loop)) {
+        al_inbox_wake(loop);
+    }
+#else
     if (loop->is_blocked) {
         loop->is_blocked = false;
         al_wakeup_send(&loop->reactor->wakeup);
     }
+#endif
 }
+
+#if AL_FREE_THREADED
+/* Send the wake-up: loop->wake. */
+void
+al_reactor_send_wakeup(al_loop_head *loop);
+#endif
 
 /* In a child process: close our copies of the parent's descriptors. The next
  * poll makes new ones, and raises OSError if that fails. */

@@ -39,6 +39,7 @@
 typedef struct {
     al_watch_set base;
     struct ev_loop *ev;    /* owned */
+    bool may_wait;         /* a wait, not a look */
     PyThreadState *tstate; /* saved while libev waits, else NULL */
     al_list changed;       /* heads the watches' `changed` */
     ev_prepare prepare; /* active while there are changed watches; with poll(),
@@ -89,7 +90,7 @@ libevset_on_ready(struct ev_loop *Py_UNUSED(ev), ev_io *io, int revents)
 }
 
 static inline al_entry *
-libevset_entry(al_ready *ready, size_t i)
+libevset_entry(al_queue *ready, size_t i)
 {
     return &ready->ring[(ready->head + i) & (ready->capacity - 1)];
 }
@@ -100,7 +101,7 @@ libevset_entry(al_ready *ready, size_t i)
 static void
 libevset_on_pending(struct ev_loop *ev)
 {
-    al_ready *ready = &al_loop_head_CAST(ev_userdata(ev))->ready;
+    al_queue *ready = &al_loop_head_CAST(ev_userdata(ev))->ready;
     size_t first = ready->count;
 
     ev_invoke_pending(ev);
@@ -322,7 +323,7 @@ libevset_on_release(struct ev_loop *ev) EV_NOEXCEPT
 {
     LibevSet *self = libevset_of(ev);
 
-    if (self->base.loop->is_blocked) { /* a wait, not a look */
+    if (self->may_wait) {
         self->tstate = PyEval_SaveThread();
     }
 }
@@ -441,7 +442,9 @@ libevset_wait(al_watch_set *base, double latest)
     LibevSet *self = LibevSet_CAST(base);
 
     libevset_start_timeout(self, latest);
+    self->may_wait = true;
     int errnum = libevset_poll(self, EVRUN_ONCE);
+    self->may_wait = false;
     ev_timer_stop(self->ev, &self->timeout);
     return errnum;
 }
@@ -454,6 +457,7 @@ libevset_forked(al_watch_set *base)
     LibevSet *self = LibevSet_CAST(base);
 
     self->is_forked = true;
+    self->may_wait = false;
     self->tstate = NULL; /* the thread that waited is not in the child */
 }
 

@@ -32,15 +32,35 @@ typedef struct {
 
 #define FutureChainObject_CAST(op) ((FutureChainObject *)(op))
 
+/* Its job and its future, both at once, by (1): new references, or its
+ * own ones. NULL: it has none any more. */
+static inline void
+chain_hold(FutureChainObject *self, PyObject **job, PyObject **future)
+{
+    AL_LOCK((PyObject *)self);
+    *job = Py_XNewRef(self->job);
+    *future = Py_XNewRef(self->future);
+    AL_UNLOCK();
+}
+
+static inline void
+chain_take(FutureChainObject *self, PyObject **job, PyObject **future)
+{
+    AL_LOCK((PyObject *)self);
+    *job = self->job;
+    *future = self->future;
+    self->job = self->future = NULL;
+    AL_UNLOCK();
+}
+
 /* Drop both futures: the chain has done its work. Also tp_clear. */
 static int
 FutureChain_clear(PyObject *op)
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
-    PyObject *job = self->job;
-    PyObject *future = self->future;
+    PyObject *job, *future;
 
-    self->job = self->future = NULL; /* both at once, by (1) */
+    chain_take(self, &job, &future);
     Py_XDECREF(job);
     Py_XDECREF(future);
     return 0;
@@ -109,13 +129,12 @@ static int
 chain_run(al_loop_head *loop, PyObject *op)
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
-    PyObject *job = self->job;
-    PyObject *future = self->future;
+    PyObject *job, *future;
 
+    chain_take(self, &job, &future);
     if (job == NULL) {
         return 0;
     }
-    self->job = self->future = NULL; /* we own both references now, by (1) */
     PyObject *result = chain_result(loop->state, job);
     int rc;
     if (AL_LIKELY(result != NULL && !al_future_is_done(future))) {
@@ -140,11 +159,12 @@ chain_job_done(PyObject *op, PyObject *Py_UNUSED(argument))
     FutureChainObject *self = FutureChainObject_CAST(op);
     PyObject *result = NULL;
 
-    if (self->job == NULL) {
+    PyObject *job, *future;
+
+    chain_hold(self, &job, &future);
+    if (job == NULL) {
         Py_RETURN_NONE;
     }
-    PyObject *job = Py_NewRef(self->job);
-    PyObject *future = Py_NewRef(self->future);
     /* Ask the future for its loop: a second __init__() may have changed it. */
     al_loop_head *loop = al_future_our_loop(al_future_of(future));
     if (AL_LIKELY(loop != NULL && chain_is_direct(loop) &&
@@ -176,15 +196,18 @@ chain_future_done(PyObject *op, PyObject *Py_UNUSED(argument))
 {
     FutureChainObject *self = FutureChainObject_CAST(op);
 
-    if (self->job == NULL ||
-        al_future_of(self->future)->state != AL_FUTURE_CANCELLED)
+    PyObject *job, *future;
+    PyObject *result = Py_None;
+
+    chain_hold(self, &job, &future);
+    if (job != NULL && future != NULL &&
+        AL_LOAD(al_future_of(future)->state) == AL_FUTURE_CANCELLED)
     {
-        Py_RETURN_NONE;
+        al_state *state = al_future_state_of(future);
+        result = PyObject_CallMethodNoArgs(job, state->names.cancel);
     }
-    al_state *state = al_future_state_of(self->future);
-    PyObject *job = Py_NewRef(self->job);
-    PyObject *result = PyObject_CallMethodNoArgs(job, state->names.cancel);
-    Py_DECREF(job);
+    Py_XDECREF(job);
+    Py_XDECREF(future);
     if (result == NULL) {
         return NULL;
     }

@@ -252,6 +252,9 @@ Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     head->state = al_state_own(state);
     head->leave_task = al_registry_leave;
     head->step = al_task_run;
+#if AL_FREE_THREADED
+    head->wake = al_reactor_send_wakeup;
+#endif
     head->is_closed = true; /* until __init__ */
     if (loop_find_overrides(head, type) < 0) {
         Py_DECREF(op);
@@ -344,6 +347,7 @@ Loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(head->current_task);
     Py_VISIT(head->current_handle);
     Py_VISIT(head->task_factory);
+    Py_VISIT(head->yielded);
     Py_VISIT(head->snapshot);
     Py_VISIT(head->scratch);
     Py_VISIT(head->held.object);
@@ -371,6 +375,8 @@ Loop_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     (void)Loop_clear(op);
     AL_COUNT(state->LoopType, -(type != state->LoopType));
+    PyMem_Free(al_loop_head_CAST(op)->recv_buffer);
+    PyMem_Free(al_loop_head_CAST(op)->datagram_buffer);
     type->tp_free(op);
     Py_DECREF(type);
     al_state_disown(state);
@@ -411,8 +417,10 @@ static PyMemberDef Loop_members[] = {
     {"_held_most", T_ULONGLONG, offsetof(al_loop_head, held_most), 0, NULL},
     {NULL, 0, 0, 0, NULL}};
 
+AL_LOCKS(Loop_get_debug, al_loop_lock)
+
 static PyMethodDef loop_own_methods[] = {
-    {"get_debug", Loop_get_debug, METH_NOARGS, Loop_get_debug_doc},
+    {"get_debug", AL_LOCKED(Loop_get_debug), METH_NOARGS, Loop_get_debug_doc},
     {NULL, NULL, 0, NULL}};
 
 /* The methods of each file. */

@@ -415,16 +415,31 @@ Loop__remove_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                              kwnames);
 }
 
+AL_LOCKS_KEYWORDS(Loop_add_reader, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_add_writer, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_remove_reader, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_remove_writer, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop__add_reader, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop__add_writer, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop__remove_reader, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop__remove_writer, al_loop_lock)
+
 PyMethodDef al_loop_fds_methods[] = {
-    {"add_reader", AL_KEYWORDS(Loop_add_reader), Loop_add_reader_doc},
-    {"add_writer", AL_KEYWORDS(Loop_add_writer), Loop_add_writer_doc},
-    {"remove_reader", AL_KEYWORDS(Loop_remove_reader), Loop_remove_reader_doc},
-    {"remove_writer", AL_KEYWORDS(Loop_remove_writer), Loop_remove_writer_doc},
-    {"_add_reader", AL_KEYWORDS(Loop__add_reader), Loop__add_reader_doc},
-    {"_add_writer", AL_KEYWORDS(Loop__add_writer), Loop__add_writer_doc},
-    {"_remove_reader", AL_KEYWORDS(Loop__remove_reader),
+    {"add_reader", AL_KEYWORDS(AL_LOCKED(Loop_add_reader)),
+     Loop_add_reader_doc},
+    {"add_writer", AL_KEYWORDS(AL_LOCKED(Loop_add_writer)),
+     Loop_add_writer_doc},
+    {"remove_reader", AL_KEYWORDS(AL_LOCKED(Loop_remove_reader)),
+     Loop_remove_reader_doc},
+    {"remove_writer", AL_KEYWORDS(AL_LOCKED(Loop_remove_writer)),
+     Loop_remove_writer_doc},
+    {"_add_reader", AL_KEYWORDS(AL_LOCKED(Loop__add_reader)),
+     Loop__add_reader_doc},
+    {"_add_writer", AL_KEYWORDS(AL_LOCKED(Loop__add_writer)),
+     Loop__add_writer_doc},
+    {"_remove_reader", AL_KEYWORDS(AL_LOCKED(Loop__remove_reader)),
      Loop__remove_reader_doc},
-    {"_remove_writer", AL_KEYWORDS(Loop__remove_writer),
+    {"_remove_writer", AL_KEYWORDS(AL_LOCKED(Loop__remove_writer)),
      Loop__remove_writer_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -184,13 +184,21 @@ Loop__stop_serving(PyObject *op, PyObject *sock)
     Py_RETURN_NONE;
 }
 
+AL_LOCKS_KEYWORDS(Loop__make_socket_transport, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop__make_datagram_transport, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop__start_serving, al_loop_lock)
+AL_LOCKS(Loop__stop_serving, al_loop_lock)
+
 PyMethodDef al_loop_net_methods[] = {
-    {"_make_socket_transport", AL_KEYWORDS(Loop__make_socket_transport),
+    {"_make_socket_transport",
+     AL_KEYWORDS(AL_LOCKED(Loop__make_socket_transport)),
      Loop__make_socket_transport_doc},
-    {"_make_datagram_transport", AL_KEYWORDS(Loop__make_datagram_transport),
+    {"_make_datagram_transport",
+     AL_KEYWORDS(AL_LOCKED(Loop__make_datagram_transport)),
      Loop__make_datagram_transport_doc},
-    {"_start_serving", AL_KEYWORDS(Loop__start_serving),
+    {"_start_serving", AL_KEYWORDS(AL_LOCKED(Loop__start_serving)),
      Loop__start_serving_doc},
-    {"_stop_serving", Loop__stop_serving, METH_O, Loop__stop_serving_doc},
+    {"_stop_serving", AL_LOCKED(Loop__stop_serving), METH_O,
+     Loop__stop_serving_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -61,11 +61,15 @@ Loop__make_write_pipe_transport(PyObject *op, PyObject *const *args,
     return pipe_make(&signature, al_pipe_write_new, op, args, nargs, kwnames);
 }
 
+AL_LOCKS_KEYWORDS(Loop__make_read_pipe_transport, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop__make_write_pipe_transport, al_loop_lock)
+
 PyMethodDef al_loop_pipe_methods[] = {
-    {"_make_read_pipe_transport", AL_KEYWORDS(Loop__make_read_pipe_transport),
+    {"_make_read_pipe_transport",
+     AL_KEYWORDS(AL_LOCKED(Loop__make_read_pipe_transport)),
      Loop__make_read_pipe_transport_doc},
     {"_make_write_pipe_transport",
-     AL_KEYWORDS(Loop__make_write_pipe_transport),
+     AL_KEYWORDS(AL_LOCKED(Loop__make_write_pipe_transport)),
      Loop__make_write_pipe_transport_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -183,6 +183,7 @@ loop_leave(LoopObject *self)
     if (al_loop_leave_task(&self->head) < 0) {
         return -1;
     }
+    Py_CLEAR(self->head.yielded);
     al_context_drop_unused(&self->head);
     return 0;
 }
@@ -207,7 +208,7 @@ loop_poll_blocking(LoopObject *self)
     if (until <= 0) {
         return 0;
     }
-    al_ready_cut(&head->ready, head->ready.count);
+    al_queue_cut(&head->ready, head->ready.count);
     al_fdwatch_flush(head);
     uint64_t begin = al_cycles();
     int rc = al_reactor_wait(head, until); /* (1) */
@@ -304,7 +305,7 @@ loop_poll(LoopObject *self)
     if (head->ready.count > before + 1) {
         head->mixed_polls = LOOP_MIXED_POLLS;
         if (!head->looks_within) { /* else the watches know their numbers */
-            al_ready_put_last(&head->ready, before, al_dgram_read_is_flood);
+            al_queue_put_last(&head->ready, before, al_dgram_read_is_flood);
         }
     }
     else if (head->mixed_polls > 0) {
@@ -323,6 +324,12 @@ loop_turn(LoopObject *self)
 {
     al_loop_head *head = &self->head;
 
+#if AL_FREE_THREADED
+    if (AL_UNLIKELY(al_inbox_has_entries(head)) && al_inbox_collect(head) < 0)
+    {
+        return -1;
+    }
+#endif
     if ((head->ready.count == 0 || !loop_may_skip_poll(self)) &&
         loop_poll(self) < 0)
     {
@@ -339,25 +346,36 @@ loop_turn(LoopObject *self)
     return al_turn_run(head);
 }
 
-/* The beginning of a run. A step of a task may have called us. Such a task
- * takes care of current_task itself, so only put it aside. -> that task,
- * owned, or NULL. */
-static PyObject *
-loop_begin_run(LoopObject *self)
-{
-    PyObject *outer = self->head.current_task;
+/* A run: of the ready queue, and the task whose step has begun it. */
+typedef struct {
+    al_run run;
+    PyObject *task; /* owned, or NULL */
+} loop_run;
 
+/* The beginning of a run. A step of a task may have called us. Such a task
+ * takes care of current_task itself, so only put it aside. 0, or -1 with an
+ * exception set. */
+static int
+loop_begin_run(LoopObject *self, loop_run *run)
+{
+    if (loop_check_open(self) < 0 ||
+        al_ready_send_held_here(self->head.state) < 0 ||
+        al_ready_begin_run(&self->head, &run->run) < 0)
+    {
+        return -1;
+    }
+    run->task = self->head.current_task;
     self->head.current_task = NULL; /* moved */
     self->turns_to_skip = 0;
     self->has_found = false;
     self->last_poll = al_cycles(); /* the time before was not a turn's */
-    return outer;
+    return 0;
 }
 
-/* The end of a run: leave the current task, and set the outer one again
- * (stolen). Keeps the exception that is set. */
+/* The end of a run: leave the current task, and set the outer one again. Keeps
+ * the exception that is set. */
 static int
-loop_end_run(LoopObject *self, int rc, PyObject *outer)
+loop_end_run(LoopObject *self, int rc, loop_run *run)
 {
     PyObject *raised = PyErr_GetRaisedException();
 
@@ -369,8 +387,10 @@ loop_end_run(LoopObject *self, int rc, PyObject *outer)
         PyErr_Clear();
     }
     al_context_drop_unused(&self->head);
-    al_ready_cut(&self->head.ready, self->head.ready.count);
-    Py_XSETREF(self->head.current_task, outer);
+    al_queue_cut(&self->head.ready, self->head.ready.count);
+    Py_CLEAR(self->head.yielded);
+    Py_XSETREF(self->head.current_task, run->task);
+    al_ready_end_run(&run->run);
     PyErr_SetRaisedException(raised);
     return rc;
 }
@@ -379,19 +399,17 @@ static PyObject *
 Loop__run_until_stopped(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
+    loop_run run;
     int rc = 0;
 
-    if (loop_check_open(self) < 0 ||
-        al_ready_send_held_here(self->head.state) < 0)
-    {
+    if (loop_begin_run(self, &run) < 0) {
         return NULL;
     }
-    PyObject *outer = loop_begin_run(self);
     self->idle_polls = 0;
     do {
         rc = loop_turn(self);
-    } while (rc == 0 && !self->head.is_stopping);
-    if (loop_end_run(self, rc, outer) < 0) {
+    } while (rc == 0 && !AL_LOAD(self->head.is_stopping));
+    if (loop_end_run(self, rc, &run) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -405,14 +423,11 @@ static PyObject *
 Loop__run_once(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
+    loop_run run;
 
-    if (loop_check_open(self) < 0 ||
-        al_ready_send_held_here(self->head.state) < 0)
+    if (loop_begin_run(self, &run) < 0 ||
+        loop_end_run(self, loop_turn(self), &run) < 0)
     {
-        return NULL;
-    }
-    PyObject *outer = loop_begin_run(self);
-    if (loop_end_run(self, loop_turn(self), outer) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -425,7 +440,7 @@ PyDoc_STRVAR(Loop_stop_doc, "stop($self, /)\n--\n\n"
 static PyObject *
 Loop_stop(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    LoopObject_CAST(op)->head.is_stopping = true;
+    AL_STORE(LoopObject_CAST(op)->head.is_stopping, true);
     Py_RETURN_NONE;
 }
 
@@ -576,7 +591,11 @@ al_loop_release(LoopObject *self)
     al_timers_clear(head);
     al_fdwatch_close_all(head);
     al_ready_clear(head, &head->ready); /* finalisers may have pushed */
+#if AL_FREE_THREADED
+    al_inbox_clear(head);
+#endif
     Py_CLEAR(head->current_task);
+    Py_CLEAR(head->yielded);
     Py_CLEAR(head->snapshot);
     Py_CLEAR(head->scratch);
     if (head->reactor != NULL) { /* none of them released us */
@@ -584,18 +603,31 @@ al_loop_release(LoopObject *self)
     }
 }
 
+AL_LOCKS(Loop__run_until_stopped, al_loop_lock)
+AL_LOCKS(Loop__run_once, al_loop_lock)
+AL_LOCKS(Loop__release, al_loop_lock)
+AL_LOCKS(Loop__before_fork, al_loop_lock)
+AL_LOCKS(Loop__send_held, al_loop_lock)
+AL_LOCKS(Loop__after_fork, al_loop_lock)
+AL_LOCKS(Loop__acquire_signal_fd, al_loop_lock)
+AL_LOCKS(Loop__release_signal_fd, al_loop_lock)
+
 PyMethodDef al_loop_run_methods[] = {
-    {"_run_until_stopped", Loop__run_until_stopped, METH_NOARGS, NULL},
-    {"_run_once", Loop__run_once, METH_NOARGS, Loop__run_once_doc},
+    {"_run_until_stopped", AL_LOCKED(Loop__run_until_stopped), METH_NOARGS,
+     NULL},
+    {"_run_once", AL_LOCKED(Loop__run_once), METH_NOARGS, Loop__run_once_doc},
     {"stop", Loop_stop, METH_NOARGS, Loop_stop_doc},
     {"is_running", Loop_is_running, METH_NOARGS, Loop_is_running_doc},
     {"is_closed", Loop_is_closed, METH_NOARGS, Loop_is_closed_doc},
-    {"_release", Loop__release, METH_NOARGS, Loop__release_doc},
-    {"_before_fork", Loop__before_fork, METH_NOARGS, Loop__before_fork_doc},
-    {"_send_held", Loop__send_held, METH_NOARGS, Loop__send_held_doc},
-    {"_after_fork", Loop__after_fork, METH_NOARGS, Loop__after_fork_doc},
-    {"_acquire_signal_fd", Loop__acquire_signal_fd, METH_NOARGS,
+    {"_release", AL_LOCKED(Loop__release), METH_NOARGS, Loop__release_doc},
+    {"_before_fork", AL_LOCKED(Loop__before_fork), METH_NOARGS,
+     Loop__before_fork_doc},
+    {"_send_held", AL_LOCKED(Loop__send_held), METH_NOARGS,
+     Loop__send_held_doc},
+    {"_after_fork", AL_LOCKED(Loop__after_fork), METH_NOARGS,
+     Loop__after_fork_doc},
+    {"_acquire_signal_fd", AL_LOCKED(Loop__acquire_signal_fd), METH_NOARGS,
      Loop__acquire_signal_fd_doc},
-    {"_release_signal_fd", Loop__release_signal_fd, METH_NOARGS,
+    {"_release_signal_fd", AL_LOCKED(Loop__release_signal_fd), METH_NOARGS,
      Loop__release_signal_fd_doc},
     {NULL, NULL, 0, NULL}};

@@ -436,12 +436,16 @@ Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return al_task_new(head, call.coro, call.name, call.context, eager_start);
 }
 
+AL_LOCKS_KEYWORDS(Loop_call_at, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_call_later, al_loop_lock)
+
 PyMethodDef al_loop_sched_methods[] = {
     {"call_soon", AL_KEYWORDS(Loop_call_soon), Loop_call_soon_doc},
     {"call_soon_threadsafe", AL_KEYWORDS(Loop_call_soon_threadsafe),
      Loop_call_soon_threadsafe_doc},
-    {"call_at", AL_KEYWORDS(Loop_call_at), Loop_call_at_doc},
-    {"call_later", AL_KEYWORDS(Loop_call_later), Loop_call_later_doc},
+    {"call_at", AL_KEYWORDS(AL_LOCKED(Loop_call_at)), Loop_call_at_doc},
+    {"call_later", AL_KEYWORDS(AL_LOCKED(Loop_call_later)),
+     Loop_call_later_doc},
     {"time", Loop_time, METH_NOARGS, Loop_time_doc},
     {"create_future", Loop_create_future, METH_NOARGS, Loop_create_future_doc},
     {"create_task", AL_KEYWORDS(Loop_create_task), Loop_create_task_doc},

@@ -736,16 +736,30 @@ Loop_sock_accept(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return sock_method(op, &sock_accept, &signature, args, nargs, kwnames);
 }
 
+AL_LOCKS_KEYWORDS(Loop_sock_recv, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_sock_recv_into, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_sock_recvfrom, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_sock_recvfrom_into, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_sock_sendall, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_sock_sendto, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_sock_connect, al_loop_lock)
+AL_LOCKS_KEYWORDS(Loop_sock_accept, al_loop_lock)
+
 PyMethodDef al_loop_sock_methods[] = {
-    {"sock_recv", AL_KEYWORDS(Loop_sock_recv), Loop_sock_recv_doc},
-    {"sock_recv_into", AL_KEYWORDS(Loop_sock_recv_into),
+    {"sock_recv", AL_KEYWORDS(AL_LOCKED(Loop_sock_recv)), Loop_sock_recv_doc},
+    {"sock_recv_into", AL_KEYWORDS(AL_LOCKED(Loop_sock_recv_into)),
      Loop_sock_recv_into_doc},
-    {"sock_recvfrom", AL_KEYWORDS(Loop_sock_recvfrom), Loop_sock_recvfrom_doc},
-    {"sock_recvfrom_into", AL_KEYWORDS(Loop_sock_recvfrom_into),
+    {"sock_recvfrom", AL_KEYWORDS(AL_LOCKED(Loop_sock_recvfrom)),
+     Loop_sock_recvfrom_doc},
+    {"sock_recvfrom_into", AL_KEYWORDS(AL_LOCKED(Loop_sock_recvfrom_into)),
      Loop_sock_recvfrom_into_doc},
-    {"sock_sendall", AL_KEYWORDS(Loop_sock_sendall), Loop_sock_sendall_doc},
-    {"sock_sendto", AL_KEYWORDS(Loop_sock_sendto), Loop_sock_sendto_doc},
-    {"sock_connect", AL_KEYWORDS(Loop_sock_connect), Loop_sock_connect_doc},
-    {"sock_accept", AL_KEYWORDS(Loop_sock_accept), Loop_sock_accept_doc},
+    {"sock_sendall", AL_KEYWORDS(AL_LOCKED(Loop_sock_sendall)),
+     Loop_sock_sendall_doc},
+    {"sock_sendto", AL_KEYWORDS(AL_LOCKED(Loop_sock_sendto)),
+     Loop_sock_sendto_doc},
+    {"sock_connect", AL_KEYWORDS(AL_LOCKED(Loop_sock_connect)),
+     Loop_sock_connect_doc},
+    {"sock_accept", AL_KEYWORDS(AL_LOCKED(Loop_sock_accept)),
+     Loop_sock_accept_doc},
     {NULL, NULL, 0, NULL},
 };

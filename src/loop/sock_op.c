@@ -654,11 +654,22 @@ SockOp_dealloc(PyObject *op)
 
 /* --- type --------------------------------------------------------------- */
 
+/* What a method of an operation locks. */
+static inline PyObject *
+sock_op_lock(PyObject *op)
+{
+    return (PyObject *)SockOpObject_CAST(op)->loop;
+}
+
+AL_LOCKS(SockOp_send, sock_op_lock)
+AL_LOCKS_FAST(SockOp_throw, sock_op_lock)
+AL_LOCKS(SockOp_close, sock_op_lock)
+
 static PyMethodDef SockOp_methods[] = {
-    {"send", SockOp_send, METH_O, SockOp_send_doc},
-    {"throw", (PyCFunction)(void (*)(void))SockOp_throw, METH_FASTCALL,
-     SockOp_throw_doc},
-    {"close", SockOp_close, METH_NOARGS, SockOp_close_doc},
+    {"send", AL_LOCKED(SockOp_send), METH_O, SockOp_send_doc},
+    {"throw", (PyCFunction)(void (*)(void))AL_LOCKED(SockOp_throw),
+     METH_FASTCALL, SockOp_throw_doc},
+    {"close", AL_LOCKED(SockOp_close), METH_NOARGS, SockOp_close_doc},
     {NULL, NULL, 0, NULL},
 };
 

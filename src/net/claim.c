@@ -64,6 +64,8 @@ al_claim_py_show_number(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(al_claim_py_show_number, al_transport_lock)
+
 /* Whether nobody but the transport owns the socket object. An audit hook may
  * have got it, or a class that replaces socket.socket. */
 static bool
@@ -98,6 +100,8 @@ al_claim_py_trust_number(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(al_claim_py_trust_number, al_transport_lock)
+
 PyObject *
 al_claim_py_own_number(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -105,3 +109,5 @@ al_claim_py_own_number(PyObject *op, PyObject *Py_UNUSED(ignored))
 
     return PyLong_FromLong(al_transport_is_ours(self) ? self->desc.fd : -1);
 }
+
+AL_LOCKS(al_claim_py_own_number, al_transport_lock)

@@ -155,7 +155,7 @@ static int
 dgram_read_one(DatagramTransportObject *self)
 {
     al_sockaddr from;
-    al_datagram datagram = {self->base.state->datagram_buffer, AL_DGRAM_MAX,
+    al_datagram datagram = {self->base.loop->datagram_buffer, AL_DGRAM_MAX,
                             &from};
 
     ssize_t n = al_sock_recvfrom(self->base.desc.fd, &datagram);
@@ -178,7 +178,7 @@ static int
 dgram_read_several(DatagramTransportObject *self)
 {
     al_datagram datagrams[AL_SOCK_BATCH];
-    char *buffer = self->base.state->datagram_buffer;
+    char *buffer = self->base.loop->datagram_buffer;
     int count = al_budget_is_shared(self->base.loop)
                     ? Py_MIN(self->in_batch, AL_DGRAM_BESIDE)
                     : self->in_batch;
@@ -366,9 +366,9 @@ al_dgram_read_start(TransportObject *base)
     if (al_loop_check_closed(base->loop) < 0) {
         return -1;
     }
-    if (base->state->datagram_buffer == NULL) {
-        base->state->datagram_buffer = PyMem_Malloc(AL_DGRAM_BUFFER);
-        if (base->state->datagram_buffer == NULL) {
+    if (base->loop->datagram_buffer == NULL) {
+        base->loop->datagram_buffer = PyMem_Malloc(AL_DGRAM_BUFFER);
+        if (base->loop->datagram_buffer == NULL) {
             PyErr_NoMemory();
             return -1;
         }

@@ -290,18 +290,22 @@ DatagramTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(DatagramTransport_close, al_transport_lock)
+AL_LOCKS(DatagramTransport__read_ready, al_transport_lock)
+
 static PyMethodDef DatagramTransport_methods[] = {
-    {"sendto", AL_KEYWORDS(al_dgram_write_py_sendto),
+    {"sendto", AL_KEYWORDS(AL_LOCKED(al_dgram_write_py_sendto)),
      DatagramTransport_sendto_doc},
-    {"close", DatagramTransport_close, METH_NOARGS,
+    {"close", AL_LOCKED(DatagramTransport_close), METH_NOARGS,
      DatagramTransport_close_doc},
     AL_FD_TRANSPORT_METHODS,
     AL_FD_TRANSPORT_READ_METHODS,
     AL_FD_TRANSPORT_WRITE_METHODS,
     /* Not for users: claim.h, and a call_soon() that is overridden. */
-    {"_show_number", al_claim_py_show_number, METH_NOARGS, NULL},
-    {"_trust_number", al_claim_py_trust_number, METH_NOARGS, NULL},
-    {"_read_ready", DatagramTransport__read_ready, METH_NOARGS, NULL},
+    {"_show_number", AL_LOCKED(al_claim_py_show_number), METH_NOARGS, NULL},
+    {"_trust_number", AL_LOCKED(al_claim_py_trust_number), METH_NOARGS, NULL},
+    {"_read_ready", AL_LOCKED(DatagramTransport__read_ready), METH_NOARGS,
+     NULL},
     {NULL, NULL, 0, NULL},
 };
 

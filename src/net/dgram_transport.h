@@ -97,9 +97,10 @@ void
 al_dgram_read_clear(DatagramTransportObject *self);
 
 /* dgram_write.c: the method that writes. */
-PyObject *
-al_dgram_write_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                         PyObject *kwnames);
+PyObject *AL_LOCKED(al_dgram_write_py_sendto)(PyObject *op,
+                                              PyObject *const *args,
+                                              Py_ssize_t nargs,
+                                              PyObject *kwnames);
 
 #ifdef AL_DEBUG
 void

@@ -535,3 +535,5 @@ al_dgram_write_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     Py_RETURN_NONE;
 }
+
+AL_LOCKS_KEYWORDS(al_dgram_write_py_sendto, al_transport_lock)

@@ -157,11 +157,15 @@ al_fd_transport_py_begin(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(al_fd_transport_py_begin, al_transport_lock)
+
 PyObject *
 al_fd_transport_py_is_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     return PyBool_FromLong(al_transport_is_reading(TransportObject_CAST(op)));
 }
+
+AL_LOCKS(al_fd_transport_py_is_reading, al_transport_lock)
 
 static void
 fd_transport_log(TransportObject *self, const char *format)
@@ -185,6 +189,8 @@ al_fd_transport_py_pause_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(al_fd_transport_py_pause_reading, al_transport_lock)
+
 PyObject *
 al_fd_transport_py_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -202,6 +208,8 @@ al_fd_transport_py_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
     fd_transport_log(self, "%r resumes reading");
     Py_RETURN_NONE;
 }
+
+AL_LOCKS(al_fd_transport_py_resume_reading, al_transport_lock)
 
 const char al_fd_transport_is_closing_doc[] =
     "is_closing($self, /)\n--\n\n"
@@ -276,8 +284,27 @@ al_fd_transport_finalize(PyObject *op)
     TransportObject *self = TransportObject_CAST(op);
 
     if (self->desc.phase != AL_DESCRIPTOR_NONE) {
+        AL_LOCK(al_transport_lock(op));
         al_transport_finalize(self);
+        AL_UNLOCK();
     }
+}
+
+/* The last tp_clear. */
+static void
+fd_transport_clear(PyObject *op, inquiry clear)
+{
+#if AL_FREE_THREADED
+    PyObject *loop = Py_XNewRef((PyObject *)TransportObject_CAST(op)->loop);
+    if (loop != NULL) {
+        AL_LOCK(loop);
+        (void)clear(op);
+        AL_UNLOCK();
+        Py_DECREF(loop);
+        return;
+    }
+#endif
+    (void)clear(op);
 }
 
 void
@@ -290,7 +317,7 @@ al_fd_transport_dealloc(PyObject *op, inquiry clear, void (*free)(PyObject *))
     if (TransportObject_CAST(op)->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    (void)clear(op);
+    fd_transport_clear(op, clear);
     if (free != NULL) {
         free(op);
     }

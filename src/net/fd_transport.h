@@ -71,16 +71,25 @@ al_fd_transport_kind(PyObject *op)
                : NULL;
 }
 
+/* The buffer that such a transport fills at once: its loop's. -> NULL: it has no
+ * loop any more, or (MemoryError is set) there is no memory. */
+static inline char *
+al_fd_transport_recv_buffer(PyObject *op)
+{
+    al_loop_head *loop = TransportObject_CAST(op)->loop;
+
+    return loop != NULL ? al_transport_recv_buffer(loop) : NULL;
+}
+
 /* --- methods for the tables of the types ---------------------------------- */
 
-PyObject *
-al_fd_transport_py_is_reading(PyObject *op, PyObject *ignored);
-PyObject *
-al_fd_transport_py_pause_reading(PyObject *op, PyObject *ignored);
-PyObject *
-al_fd_transport_py_resume_reading(PyObject *op, PyObject *ignored);
-PyObject *
-al_fd_transport_py_begin(PyObject *op, PyObject *ignored);
+PyObject *AL_LOCKED(al_fd_transport_py_is_reading)(PyObject *op,
+                                                   PyObject *ignored);
+PyObject *AL_LOCKED(al_fd_transport_py_pause_reading)(PyObject *op,
+                                                      PyObject *ignored);
+PyObject *AL_LOCKED(al_fd_transport_py_resume_reading)(PyObject *op,
+                                                       PyObject *ignored);
+PyObject *AL_LOCKED(al_fd_transport_py_begin)(PyObject *op, PyObject *ignored);
 
 extern const char al_fd_transport_is_closing_doc[];
 extern const char al_fd_transport_get_protocol_doc[];
@@ -98,41 +107,47 @@ extern const char al_fd_transport_set_write_buffer_limits_doc[];
 /* All transports have these. The last two are not for users: we pass them to a
  * call_soon() that is overridden. */
 #define AL_FD_TRANSPORT_METHODS                                               \
-    {"is_closing", al_transport_py_is_closing, METH_NOARGS,                   \
+    {"is_closing", AL_LOCKED(al_transport_py_is_closing), METH_NOARGS,        \
      al_fd_transport_is_closing_doc},                                         \
-        {"get_protocol", al_transport_py_get_protocol, METH_NOARGS,           \
-         al_fd_transport_get_protocol_doc},                                   \
-        {"set_protocol", AL_KEYWORDS(al_transport_py_set_protocol),           \
+        {"get_protocol", AL_LOCKED(al_transport_py_get_protocol),             \
+         METH_NOARGS, al_fd_transport_get_protocol_doc},                      \
+        {"set_protocol",                                                      \
+         AL_KEYWORDS(AL_LOCKED(al_transport_py_set_protocol)),                \
          al_fd_transport_set_protocol_doc},                                   \
-        {"get_extra_info", AL_KEYWORDS(al_transport_py_get_extra_info),       \
+        {"get_extra_info",                                                    \
+         AL_KEYWORDS(AL_LOCKED(al_transport_py_get_extra_info)),              \
          al_fd_transport_get_extra_info_doc},                                 \
-        {"_begin", al_fd_transport_py_begin, METH_NOARGS, NULL},              \
+        {"_begin", AL_LOCKED(al_fd_transport_py_begin), METH_NOARGS, NULL},   \
     {                                                                         \
-        "_call_connection_lost", al_transport_py_call_connection_lost,        \
-            METH_NOARGS, NULL                                                 \
+        "_call_connection_lost",                                              \
+            AL_LOCKED(al_transport_py_call_connection_lost), METH_NOARGS,     \
+            NULL                                                              \
     }
 
 /* Transports that read have these, */
 #define AL_FD_TRANSPORT_READ_METHODS                                          \
-    {"is_reading", al_fd_transport_py_is_reading, METH_NOARGS,                \
+    {"is_reading", AL_LOCKED(al_fd_transport_py_is_reading), METH_NOARGS,     \
      al_fd_transport_is_reading_doc},                                         \
-        {"pause_reading", al_fd_transport_py_pause_reading, METH_NOARGS,      \
-         al_fd_transport_pause_reading_doc},                                  \
+        {"pause_reading", AL_LOCKED(al_fd_transport_py_pause_reading),        \
+         METH_NOARGS, al_fd_transport_pause_reading_doc},                     \
     {                                                                         \
-        "resume_reading", al_fd_transport_py_resume_reading, METH_NOARGS,     \
-            al_fd_transport_resume_reading_doc                                \
+        "resume_reading", AL_LOCKED(al_fd_transport_py_resume_reading),       \
+            METH_NOARGS, al_fd_transport_resume_reading_doc                   \
     }
 
 /* and transports that write have these. */
 #define AL_FD_TRANSPORT_WRITE_METHODS                                         \
-    {"abort", al_transport_py_abort, METH_NOARGS, al_fd_transport_abort_doc}, \
-        {"get_write_buffer_size", al_transport_py_get_write_buffer_size,      \
-         METH_NOARGS, al_fd_transport_get_write_buffer_size_doc},             \
-        {"get_write_buffer_limits", al_transport_py_get_write_buffer_limits,  \
-         METH_NOARGS, al_fd_transport_get_write_buffer_limits_doc},           \
+    {"abort", AL_LOCKED(al_transport_py_abort), METH_NOARGS,                  \
+     al_fd_transport_abort_doc},                                              \
+        {"get_write_buffer_size",                                             \
+         AL_LOCKED(al_transport_py_get_write_buffer_size), METH_NOARGS,       \
+         al_fd_transport_get_write_buffer_size_doc},                          \
+        {"get_write_buffer_limits",                                           \
+         AL_LOCKED(al_transport_py_get_write_buffer_limits), METH_NOARGS,     \
+         al_fd_transport_get_write_buffer_limits_doc},                        \
     {                                                                         \
         "set_write_buffer_limits",                                            \
-            AL_KEYWORDS(al_transport_py_set_write_buffer_limits),             \
+            AL_KEYWORDS(AL_LOCKED(al_transport_py_set_write_buffer_limits)),  \
             al_fd_transport_set_write_buffer_limits_doc                       \
     }
 

@@ -55,8 +55,7 @@
  * Invariants
  *   (1) loop->held.object != NULL => a step of the loop runs, and either it is
  *       on trial, or the transport's queue is not empty and its writer entry
- *       not set.
- *   (2) state->holders has the loops with loop->held.object != NULL. */
+ *       not set. */
 #include "net/held.h"
 
 #include "io/cycles.h"
@@ -84,7 +83,6 @@ held_check(const al_loop_head *loop)
     AL_HOLDS(1, !is_held || loop->is_in_turn);
     AL_HOLDS(1, !is_held || loop->held_is_trial ||
                     transport->kind->queued(transport) > 0);
-    AL_HOLDS(2, is_held == (al_list_is_linked(&loop->holder) != 0));
 }
 
 #endif
@@ -133,7 +131,6 @@ held_begin(TransportObject *self, al_habit *habit, al_run_fn run,
     loop->held_habit = habit;
     loop->held_is_trial = is_trial;
     loop->held_since = al_cycles();
-    al_list_append(&loop->state->holders, &loop->holder);
     AL_CHECK(held_check, loop);
 }
 
@@ -209,7 +206,6 @@ al_held_end(al_loop_head *loop)
     AL_CHECK(held_check, loop);
     loop->held.object = NULL; /* the reference is the caller's now */
     loop->held_is_trial = false;
-    al_list_remove(&loop->holder);
     held_learn(loop->held_habit, held_is_overdue(loop));
     return op;
 }

@@ -507,8 +507,16 @@ Listener_dealloc(PyObject *op)
 
 /* --- type --------------------------------------------------------------- */
 
+static inline PyObject *
+listener_lock(PyObject *op)
+{
+    return (PyObject *)ListenerObject_CAST(op)->loop;
+}
+
+AL_LOCKS(Listener__resume, listener_lock)
+
 static PyMethodDef Listener_methods[] = {
-    {"_resume", Listener__resume, METH_NOARGS, NULL},
+    {"_resume", AL_LOCKED(Listener__resume), METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

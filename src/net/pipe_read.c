@@ -169,7 +169,7 @@ pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
     bool is_blocking = self->common.must_ask && al_nowait_is_blocking(fd);
     size_t size = self->read_size > 0 ? self->read_size : AL_RECV_BUFFER;
     PyObject *straight = NULL;
-    char *buffer = self->common.base.state->recv_buffer;
+    char *buffer = self->common.base.loop->recv_buffer;
 
     *data = NULL;
     if (self->read_size > 0 || is_blocking) {
@@ -248,7 +248,7 @@ al_pipe_read_new(al_loop_head *loop, const al_pipe_parts *parts)
         return NULL;
     }
     self->on_read = pipe_read_run;
-    if (al_transport_recv_buffer(loop->state) == NULL ||
+    if (al_transport_recv_buffer(loop) == NULL ||
         al_pipe_init(self, &pipe_read_kind, loop, parts,
                      "Pipe transport is for pipes/sockets only.",
                      &status) < 0 ||
@@ -273,7 +273,7 @@ ReadPipeTransport_close(PyObject *op, PyObject *ignored)
     if (!al_transport_is_open(TransportObject_CAST(op))) {
         Py_RETURN_NONE;
     }
-    return al_transport_py_abort(op, ignored);
+    return AL_LOCKED(al_transport_py_abort)(op, ignored);
 }
 
 static PyObject *
@@ -294,14 +294,20 @@ ReadPipeTransport__eof_received(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(ReadPipeTransport_close, al_transport_lock)
+AL_LOCKS(ReadPipeTransport__read_ready, al_transport_lock)
+AL_LOCKS(ReadPipeTransport__eof_received, al_transport_lock)
+
 static PyMethodDef ReadPipeTransport_methods[] = {
-    {"close", ReadPipeTransport_close, METH_NOARGS,
+    {"close", AL_LOCKED(ReadPipeTransport_close), METH_NOARGS,
      ReadPipeTransport_close_doc},
     AL_FD_TRANSPORT_METHODS,
     AL_FD_TRANSPORT_READ_METHODS,
     /* Not for users: for reports, and for a call_soon() that is overridden. */
-    {"_read_ready", ReadPipeTransport__read_ready, METH_NOARGS, NULL},
-    {"_eof_received", ReadPipeTransport__eof_received, METH_NOARGS, NULL},
+    {"_read_ready", AL_LOCKED(ReadPipeTransport__read_ready), METH_NOARGS,
+     NULL},
+    {"_eof_received", AL_LOCKED(ReadPipeTransport__eof_received), METH_NOARGS,
+     NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -504,18 +504,23 @@ WritePipeTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+AL_LOCKS_KEYWORDS(WritePipeTransport_write, al_transport_lock)
+AL_LOCKS(WritePipeTransport_close, al_transport_lock)
+AL_LOCKS(WritePipeTransport__read_ready, al_transport_lock)
+
 static PyMethodDef WritePipeTransport_methods[] = {
-    {"write", AL_KEYWORDS(WritePipeTransport_write),
+    {"write", AL_KEYWORDS(AL_LOCKED(WritePipeTransport_write)),
      WritePipeTransport_write_doc},
-    {"write_eof", WritePipeTransport_close, METH_NOARGS,
+    {"write_eof", AL_LOCKED(WritePipeTransport_close), METH_NOARGS,
      WritePipeTransport_write_eof_doc},
     {"can_write_eof", WritePipeTransport_can_write_eof, METH_NOARGS,
      al_fd_transport_can_write_eof_doc},
-    {"close", WritePipeTransport_close, METH_NOARGS,
+    {"close", AL_LOCKED(WritePipeTransport_close), METH_NOARGS,
      WritePipeTransport_close_doc},
     AL_FD_TRANSPORT_METHODS,
     AL_FD_TRANSPORT_WRITE_METHODS,
-    {"_read_ready", WritePipeTransport__read_ready, METH_NOARGS, NULL},
+    {"_read_ready", AL_LOCKED(WritePipeTransport__read_ready), METH_NOARGS,
+     NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -98,7 +98,7 @@ sock_read_refused(SocketTransportObject *self)
 static ssize_t
 sock_read_shared(SocketTransportObject *self, PyObject **data)
 {
-    char *buffer = self->base.state->recv_buffer;
+    char *buffer = self->base.loop->recv_buffer;
 
     ssize_t n = sock_read_recv(self, buffer, AL_RECV_BUFFER);
     if (n > 0) {
@@ -159,7 +159,7 @@ static ssize_t
 sock_read_shared_to(SocketTransportObject *self, al_stream_reader *reader,
                     int *rc)
 {
-    char *buffer = self->base.state->recv_buffer;
+    char *buffer = self->base.loop->recv_buffer;
 
     ssize_t n = sock_read_recv(self, buffer, AL_RECV_BUFFER);
     if (n > 0) {
@@ -317,7 +317,7 @@ al_sock_read_start(TransportObject *base)
         return 0;
     }
     if (al_loop_check_closed(base->loop) < 0 ||
-        al_transport_recv_buffer(base->state) == NULL)
+        al_transport_recv_buffer(base->loop) == NULL)
     {
         return -1;
     }

@@ -111,6 +111,8 @@ al_sock_sendfile_py_make_empty_waiter(PyObject *op,
     return waiter;
 }
 
+AL_LOCKS(al_sock_sendfile_py_make_empty_waiter, al_transport_lock)
+
 /* The borrower begins to send; `future` will be done at the end. */
 PyObject *
 al_sock_sendfile_py_lend(PyObject *op, PyObject *future)
@@ -130,6 +132,8 @@ al_sock_sendfile_py_lend(PyObject *op, PyObject *future)
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(al_sock_sendfile_py_lend, al_transport_lock)
+
 PyObject *
 al_sock_sendfile_py_reset_empty_waiter(PyObject *op,
                                        PyObject *Py_UNUSED(ignored))
@@ -144,3 +148,5 @@ al_sock_sendfile_py_reset_empty_waiter(PyObject *op,
     Py_CLEAR(self->sendfile);
     Py_RETURN_NONE;
 }
+
+AL_LOCKS(al_sock_sendfile_py_reset_empty_waiter, al_transport_lock)

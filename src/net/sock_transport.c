@@ -324,27 +324,32 @@ PyDoc_STRVAR(SocketTransport_write_eof_doc,
              "write_eof($self, /)\n--\n\n"
              "Close the sending half when all is sent; data may still be "
              "received.");
+AL_LOCKS(SocketTransport_close, al_transport_lock)
+
 static PyMethodDef SocketTransport_methods[] = {
-    {"write", AL_KEYWORDS(al_sock_write_py_write), SocketTransport_write_doc},
-    {"writelines", AL_KEYWORDS(al_sock_write_py_writelines),
+    {"write", AL_KEYWORDS(AL_LOCKED(al_sock_write_py_write)),
+     SocketTransport_write_doc},
+    {"writelines", AL_KEYWORDS(AL_LOCKED(al_sock_write_py_writelines)),
      SocketTransport_writelines_doc},
-    {"write_eof", al_sock_write_py_write_eof, METH_NOARGS,
+    {"write_eof", AL_LOCKED(al_sock_write_py_write_eof), METH_NOARGS,
      SocketTransport_write_eof_doc},
     {"can_write_eof", SocketTransport_can_write_eof, METH_NOARGS,
      al_fd_transport_can_write_eof_doc},
-    {"close", SocketTransport_close, METH_NOARGS, SocketTransport_close_doc},
+    {"close", AL_LOCKED(SocketTransport_close), METH_NOARGS,
+     SocketTransport_close_doc},
     AL_FD_TRANSPORT_METHODS,
     AL_FD_TRANSPORT_READ_METHODS,
     AL_FD_TRANSPORT_WRITE_METHODS,
-    {"_show_number", al_claim_py_show_number, METH_NOARGS, NULL},
-    {"_trust_number", al_claim_py_trust_number, METH_NOARGS, NULL},
-    {"_own_number", al_claim_py_own_number, METH_NOARGS, NULL},
-    {"_make_empty_waiter", al_sock_sendfile_py_make_empty_waiter, METH_NOARGS,
-     NULL},
-    {"_lend", al_sock_sendfile_py_lend, METH_O, NULL},
-    {"_reset_empty_waiter", al_sock_sendfile_py_reset_empty_waiter,
+    {"_show_number", AL_LOCKED(al_claim_py_show_number), METH_NOARGS, NULL},
+    {"_trust_number", AL_LOCKED(al_claim_py_trust_number), METH_NOARGS, NULL},
+    {"_own_number", AL_LOCKED(al_claim_py_own_number), METH_NOARGS, NULL},
+    {"_make_empty_waiter", AL_LOCKED(al_sock_sendfile_py_make_empty_waiter),
      METH_NOARGS, NULL},
-    {"_force_close", al_transport_py_force_close, METH_O, NULL}, /* for TLS */
+    {"_lend", AL_LOCKED(al_sock_sendfile_py_lend), METH_O, NULL},
+    {"_reset_empty_waiter", AL_LOCKED(al_sock_sendfile_py_reset_empty_waiter),
+     METH_NOARGS, NULL},
+    {"_force_close", AL_LOCKED(al_transport_py_force_close), METH_O,
+     NULL}, /* for TLS */
     {NULL, NULL, 0, NULL},
 };
 

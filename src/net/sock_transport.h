@@ -74,14 +74,16 @@ AL_NODISCARD int
 al_sock_write_drained(TransportObject *base);
 AL_NODISCARD int
 al_sock_write_bytes(TransportObject *base, PyObject *bytes);
-PyObject *
-al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                       PyObject *kwnames);
-PyObject *
-al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
-                            Py_ssize_t nargs, PyObject *kwnames);
-PyObject *
-al_sock_write_py_write_eof(PyObject *op, PyObject *ignored);
+PyObject *AL_LOCKED(al_sock_write_py_write)(PyObject *op,
+                                            PyObject *const *args,
+                                            Py_ssize_t nargs,
+                                            PyObject *kwnames);
+PyObject *AL_LOCKED(al_sock_write_py_writelines)(PyObject *op,
+                                                 PyObject *const *args,
+                                                 Py_ssize_t nargs,
+                                                 PyObject *kwnames);
+PyObject *AL_LOCKED(al_sock_write_py_write_eof)(PyObject *op,
+                                                PyObject *ignored);
 
 #ifdef AL_DEBUG
 void
@@ -99,12 +101,11 @@ void
 al_sock_sendfile_end(SocketTransportObject *self);
 
 /* sock_sendfile.c: its methods. */
-PyObject *
-al_sock_sendfile_py_make_empty_waiter(PyObject *op, PyObject *ignored);
-PyObject *
-al_sock_sendfile_py_lend(PyObject *op, PyObject *future);
-PyObject *
-al_sock_sendfile_py_reset_empty_waiter(PyObject *op, PyObject *ignored);
+PyObject *AL_LOCKED(al_sock_sendfile_py_make_empty_waiter)(PyObject *op,
+                                                           PyObject *ignored);
+PyObject *AL_LOCKED(al_sock_sendfile_py_lend)(PyObject *op, PyObject *future);
+PyObject *AL_LOCKED(al_sock_sendfile_py_reset_empty_waiter)(PyObject *op,
+                                                            PyObject *ignored);
 
 /* Create the type and store it in the module state. */
 AL_NODISCARD int

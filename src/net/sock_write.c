@@ -388,6 +388,8 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_NONE;
 }
 
+AL_LOCKS_KEYWORDS(al_sock_write_py_write, al_transport_lock)
+
 /* 0, or -1 with an exception set. */
 static int
 sock_write_collect(al_chunks *batch, PyObject *data)
@@ -520,6 +522,8 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
     Py_RETURN_NONE;
 }
 
+AL_LOCKS_KEYWORDS(al_sock_write_py_writelines, al_transport_lock)
+
 PyObject *
 al_sock_write_py_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -544,3 +548,5 @@ al_sock_write_py_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     Py_RETURN_NONE;
 }
+
+AL_LOCKS(al_sock_write_py_write_eof, al_transport_lock)

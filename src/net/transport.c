@@ -142,16 +142,16 @@ transport_keep_memory(void)
 }
 
 char *
-al_transport_recv_buffer(al_state *state)
+al_transport_recv_buffer(al_loop_head *loop)
 {
-    if (state->recv_buffer == NULL) {
+    if (loop->recv_buffer == NULL) {
         transport_keep_memory();
-        state->recv_buffer = PyMem_Malloc(AL_RECV_BUFFER);
-        if (state->recv_buffer == NULL) {
+        loop->recv_buffer = PyMem_Malloc(AL_RECV_BUFFER);
+        if (loop->recv_buffer == NULL) {
             PyErr_NoMemory();
         }
     }
-    return state->recv_buffer;
+    return loop->recv_buffer;
 }
 
 /* --- flow control ------------------------------------------------------- */
@@ -330,6 +330,8 @@ al_transport_py_abort(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(al_transport_py_abort, al_transport_lock)
+
 PyObject *
 al_transport_py_force_close(PyObject *op, PyObject *exc)
 {
@@ -340,6 +342,8 @@ al_transport_py_force_close(PyObject *op, PyObject *exc)
     Py_RETURN_NONE;
 }
 
+AL_LOCKS(al_transport_py_force_close, al_transport_lock)
+
 PyObject *
 al_transport_py_call_connection_lost(PyObject *op,
                                      PyObject *Py_UNUSED(ignored))
@@ -349,6 +353,8 @@ al_transport_py_call_connection_lost(PyObject *op,
     }
     Py_RETURN_NONE;
 }
+
+AL_LOCKS(al_transport_py_call_connection_lost, al_transport_lock)
 
 PyObject *
 al_transport_py_is_closing(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -363,6 +369,8 @@ al_transport_py_is_closing(PyObject *op, PyObject *Py_UNUSED(ignored))
                : PyBool_FromLong(!al_transport_is_open(self));
 }
 
+AL_LOCKS(al_transport_py_is_closing, al_transport_lock)
+
 PyObject *
 al_transport_py_get_protocol(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -370,6 +378,8 @@ al_transport_py_get_protocol(PyObject *op, PyObject *Py_UNUSED(ignored))
 
     return Py_NewRef(al_or_none(protocol));
 }
+
+AL_LOCKS(al_transport_py_get_protocol, al_transport_lock)
 
 PyObject *
 al_transport_py_set_protocol(PyObject *op, PyObject *const *args,
@@ -392,6 +402,8 @@ al_transport_py_set_protocol(PyObject *op, PyObject *const *args,
     }
     Py_RETURN_NONE;
 }
+
+AL_LOCKS_KEYWORDS(al_transport_py_set_protocol, al_transport_lock)
 
 PyObject *
 al_transport_ask_socket(PyObject *sock, const char *method)
@@ -475,6 +487,8 @@ al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
     return value;
 }
 
+AL_LOCKS_KEYWORDS(al_transport_py_get_extra_info, al_transport_lock)
+
 PyObject *
 al_transport_py_get_write_buffer_size(PyObject *op,
                                       PyObject *Py_UNUSED(ignored))
@@ -487,6 +501,8 @@ al_transport_py_get_write_buffer_size(PyObject *op,
                : PyLong_FromSize_t(self->kind->pending(self));
 }
 
+AL_LOCKS(al_transport_py_get_write_buffer_size, al_transport_lock)
+
 PyObject *
 al_transport_py_get_write_buffer_limits(PyObject *op,
                                         PyObject *Py_UNUSED(ignored))
@@ -496,6 +512,8 @@ al_transport_py_get_write_buffer_limits(PyObject *op,
     return Py_BuildValue("(nn)", (Py_ssize_t)self->flow.low,
                          (Py_ssize_t)self->flow.high);
 }
+
+AL_LOCKS(al_transport_py_get_write_buffer_limits, al_transport_lock)
 
 PyObject *
 al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
@@ -515,6 +533,8 @@ al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
     }
     Py_RETURN_NONE;
 }
+
+AL_LOCKS_KEYWORDS(al_transport_py_set_write_buffer_limits, al_transport_lock)
 
 /* --- Python: what asyncio's own Python code and tests read ------------- */
 
@@ -594,16 +614,26 @@ Transport_get_sock_fd(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromLong(self->desc.fd);
 }
 
+AL_LOCKS_GETTER(Transport_get_extra, al_transport_lock)
+AL_LOCKS_GETTER(Transport_get_high_water, al_transport_lock)
+AL_LOCKS_GETTER(Transport_get_loop, al_transport_lock)
+AL_LOCKS_GETTER(Transport_get_low_water, al_transport_lock)
+AL_LOCKS_GETTER(Transport_get_protocol, al_transport_lock)
+AL_LOCKS_GETTER(Transport_get_protocol_paused, al_transport_lock)
+AL_LOCKS_GETTER(Transport_get_sock, al_transport_lock)
+AL_LOCKS_GETTER(Transport_get_sock_fd, al_transport_lock)
+
 PyGetSetDef al_transport_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
-    {"_extra", Transport_get_extra, NULL, NULL, NULL},
-    {"_high_water", Transport_get_high_water, NULL, NULL, NULL},
-    {"_loop", Transport_get_loop, NULL, NULL, NULL},
-    {"_low_water", Transport_get_low_water, NULL, NULL, NULL},
-    {"_protocol", Transport_get_protocol, NULL, NULL, NULL},
-    {"_protocol_paused", Transport_get_protocol_paused, NULL, NULL, NULL},
-    {"_sock", Transport_get_sock, NULL, NULL, NULL},
-    {"_sock_fd", Transport_get_sock_fd, NULL, NULL, NULL},
+    {"_extra", AL_LOCKED(Transport_get_extra), NULL, NULL, NULL},
+    {"_high_water", AL_LOCKED(Transport_get_high_water), NULL, NULL, NULL},
+    {"_loop", AL_LOCKED(Transport_get_loop), NULL, NULL, NULL},
+    {"_low_water", AL_LOCKED(Transport_get_low_water), NULL, NULL, NULL},
+    {"_protocol", AL_LOCKED(Transport_get_protocol), NULL, NULL, NULL},
+    {"_protocol_paused", AL_LOCKED(Transport_get_protocol_paused), NULL, NULL,
+     NULL},
+    {"_sock", AL_LOCKED(Transport_get_sock), NULL, NULL, NULL},
+    {"_sock_fd", AL_LOCKED(Transport_get_sock_fd), NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -87,6 +87,15 @@ struct TransportObject {
 
 #define TransportObject_CAST(op) ((TransportObject *)(op))
 
+/* What a method of a transport locks: its loop as long as it has one. */
+static inline PyObject *
+al_transport_lock(PyObject *op)
+{
+    PyObject *loop = (PyObject *)TransportObject_CAST(op)->loop;
+
+    return AL_LIKELY(loop != NULL) ? loop : op;
+}
+
 #ifdef AL_DEBUG
 /* Where a method or an entry begins, and where it has called the protocol. */
 void
@@ -225,11 +234,11 @@ al_transport_lose(TransportObject *self, PyObject *exc);
 AL_NODISCARD int
 al_transport_force_close(TransportObject *self, PyObject *exc);
 
-/* The buffer of AL_RECV_BUFFER bytes that all transports read small messages
- * into, made at the first call. Copy the bytes out of it before any call into
+/* The buffer of AL_RECV_BUFFER bytes that all transports of a loop read small
+ * messages into, made at the first call. Copy the bytes out of it before any call into
  * Python. -> borrowed, or NULL with MemoryError set. */
 AL_NODISCARD char *
-al_transport_recv_buffer(al_state *state);
+al_transport_recv_buffer(al_loop_head *loop);
 
 /* Call connection_lost() now and release everything: an al_run_fn. */
 AL_NODISCARD int
@@ -258,29 +267,29 @@ void
 al_transport_free(TransportObject *self);
 
 /* Methods and attributes, to be listed in the tables of each type. */
+PyObject *AL_LOCKED(al_transport_py_abort)(PyObject *op, PyObject *ignored);
+PyObject *AL_LOCKED(al_transport_py_force_close)(PyObject *op, PyObject *exc);
+PyObject *AL_LOCKED(al_transport_py_call_connection_lost)(PyObject *op,
+                                                          PyObject *ignored);
+PyObject *AL_LOCKED(al_transport_py_is_closing)(PyObject *op,
+                                                PyObject *ignored);
+PyObject *AL_LOCKED(al_transport_py_get_protocol)(PyObject *op,
+                                                  PyObject *ignored);
+PyObject *AL_LOCKED(al_transport_py_set_protocol)(PyObject *op,
+                                                  PyObject *const *args,
+                                                  Py_ssize_t nargs,
+                                                  PyObject *kwnames);
+PyObject *AL_LOCKED(al_transport_py_get_extra_info)(PyObject *op,
+                                                    PyObject *const *args,
+                                                    Py_ssize_t nargs,
+                                                    PyObject *kwnames);
+PyObject *AL_LOCKED(al_transport_py_get_write_buffer_size)(PyObject *op,
+                                                           PyObject *ignored);
 PyObject *
-al_transport_py_abort(PyObject *op, PyObject *ignored);
-PyObject *
-al_transport_py_force_close(PyObject *op, PyObject *exc);
-PyObject *
-al_transport_py_call_connection_lost(PyObject *op, PyObject *ignored);
-PyObject *
-al_transport_py_is_closing(PyObject *op, PyObject *ignored);
-PyObject *
-al_transport_py_get_protocol(PyObject *op, PyObject *ignored);
-PyObject *
-al_transport_py_set_protocol(PyObject *op, PyObject *const *args,
-                             Py_ssize_t nargs, PyObject *kwnames);
-PyObject *
-al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
-                               Py_ssize_t nargs, PyObject *kwnames);
-PyObject *
-al_transport_py_get_write_buffer_size(PyObject *op, PyObject *ignored);
-PyObject *
-al_transport_py_get_write_buffer_limits(PyObject *op, PyObject *ignored);
-PyObject *
-al_transport_py_set_write_buffer_limits(PyObject *op, PyObject *const *args,
-                                        Py_ssize_t nargs, PyObject *kwnames);
+    AL_LOCKED(al_transport_py_get_write_buffer_limits)(PyObject *op,
+                                                       PyObject *ignored);
+PyObject *AL_LOCKED(al_transport_py_set_write_buffer_limits)(
+    PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 extern PyGetSetDef al_transport_getset[];
 
 #define AL_TRANSPORT_MEMBERS                                                  \

@@ -31,7 +31,7 @@ al_context_is_shared(const al_state *state)
 static inline PyObject *
 al_context_snapshot(al_loop_head *loop)
 {
-    if (!al_context_is_shared(loop->state)) {
+    if (!al_context_is_shared(loop->state) || !al_loop_is_mine(loop)) {
         return PyContext_CopyCurrent();
     }
     PyObject *current = PyThreadState_Get()->context; /* borrowed */

@@ -19,6 +19,8 @@
  *     next call.  So the newest handle (loop->newest_handle) is tracked.  The
  *     next call untracks it if the queue alone owns it then.
  *
+ * (On free-threaded builds tracking is one store, and all are tracked.)
+ *
  * Invariants
  *   (1) callback == NULL  <=>  is_cancelled (or cleared by the garbage
  *       collector); then there are no arguments.
@@ -28,8 +30,7 @@
  *   (3) loop->newest_handle is in a queue. It is set to NULL whenever an entry
  *       is taken out of the ready queue, and when a timer is cancelled or
  *       dropped.
- *   (4) All functions need the GIL. Any thread may call cancel(), only the
- *       loop's thread runs handles. */
+ *   (4) Any thread may call cancel(), only the loop's thread runs handles. */
 #include "sched/handle.h"
 
 #include "sched/context.h"
@@ -76,6 +77,9 @@ handle_track_if_shared(HandleObject *self)
 static inline void
 handle_note_newest(al_loop_head *loop, PyObject *op)
 {
+    if (AL_FREE_THREADED) {
+        return; /* all are tracked */
+    }
     if (AL_UNLIKELY(loop->is_debug)) { /* debug mode gives it to Python code */
         handle_track((HandleObject *)op);
     }
@@ -161,6 +165,9 @@ handle_fill(HandleObject *self, al_loop_head *loop, PyObject *callback,
     }
     self->source_traceback = NULL;
     self->weakrefs = NULL;
+    if (AL_FREE_THREADED) { /* which costs nothing there */
+        handle_track(self);
+    }
     if (handle_take_arguments(self, args, nargs) < 0 || self->context == NULL)
     {
         Py_DECREF(self);
@@ -269,10 +276,10 @@ al_handle_call_soon(al_loop_head *loop, PyObject *callback,
 static int
 handle_run_threadsafe(al_loop_head *loop, PyObject *handle)
 {
-    loop->handle_thread = PyThread_get_thread_ident();
-    HandleObject_CAST(handle)->is_running = true;
+    AL_STORE(loop->handle_thread, PyThread_get_thread_ident());
+    AL_STORE(HandleObject_CAST(handle)->is_running, true);
     int rc = al_handle_run(loop, handle);
-    HandleObject_CAST(handle)->is_running = false;
+    AL_STORE(HandleObject_CAST(handle)->is_running, false);
     return rc;
 }
 

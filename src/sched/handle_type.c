@@ -7,10 +7,25 @@
 
 #include <time.h>
 
+/* What a method of a handle locks. */
+static inline PyObject *
+handle_lock(PyObject *op)
+{
+    return (PyObject *)HandleObject_CAST(op)->loop;
+}
+
 /* --- methods ------------------------------------------------------------ */
 
-/* If the loop is just running a callback that another thread has scheduled,
- * the other thread's cancel() waits until it has returned: asyncio makes it
+/* Whether the loop is just running the callback, which another thread has
+ * scheduled. */
+static inline bool
+handle_is_running_elsewhere(HandleObject *self)
+{
+    return AL_UNLIKELY(AL_LOAD(self->is_running)) &&
+           PyThread_get_thread_ident() != AL_LOAD(self->loop->handle_thread);
+}
+
+/* Then the other thread's cancel() waits until it has returned: asyncio makes it
  * wait for a lock. That is rare and short. So the waiter polls is_running, and
  * the loop needs no lock. 0, or -1 with an exception set by a signal
  * handler. */
@@ -19,9 +34,7 @@ handle_wait(HandleObject *self)
 {
     const struct timespec pause = {.tv_nsec = 100 * 1000};
 
-    while (AL_UNLIKELY(self->is_running) &&
-           PyThread_get_thread_ident() != self->loop->handle_thread)
-    {
+    while (handle_is_running_elsewhere(self)) {
         Py_BEGIN_ALLOW_THREADS nanosleep(&pause, NULL);
         Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0)
         {
@@ -39,9 +52,22 @@ PyDoc_STRVAR(Handle_cancel_doc,
 static PyObject *
 Handle_cancel(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (handle_wait(HandleObject_CAST(op)) < 0 ||
-        al_handle_cancel(HandleObject_CAST(op)) < 0)
-    {
+    HandleObject *self = HandleObject_CAST(op);
+    bool is_running;
+    int rc = 0;
+
+    do {
+        if (handle_wait(self) < 0) {
+            return NULL;
+        }
+        AL_LOCK((PyObject *)self->loop);
+        is_running = handle_is_running_elsewhere(self); /* again */
+        if (!is_running) {
+            rc = al_handle_cancel(self);
+        }
+        AL_UNLOCK();
+    } while (is_running);
+    if (rc < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -253,13 +279,21 @@ TimerHandle_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
 
 /* --- types -------------------------------------------------------------- */
 
+AL_LOCKS(Handle_get_context, handle_lock)
+AL_LOCKS(Handle__run, handle_lock)
+AL_LOCKS_GETTER(Handle_get__context, handle_lock)
+AL_LOCKS_GETTER(Handle_get__args, handle_lock)
+AL_LOCKS_GETTER(Handle_get__callback, handle_lock)
+AL_LOCKS_GETTER(Handle_get__repr, handle_lock)
+AL_LOCKS_SETTER(Handle_set__cancelled, handle_lock)
+
 #define HANDLE_METHODS                                                        \
     {"cancel", Handle_cancel, METH_NOARGS, Handle_cancel_doc},                \
         {"cancelled", Handle_cancelled, METH_NOARGS, Handle_cancelled_doc},   \
-        {"get_context", Handle_get_context, METH_NOARGS,                      \
+        {"get_context", AL_LOCKED(Handle_get_context), METH_NOARGS,           \
          Handle_get_context_doc},                                             \
     {                                                                         \
-        "_run", Handle__run, METH_NOARGS, NULL                                \
+        "_run", AL_LOCKED(Handle__run), METH_NOARGS, NULL                     \
     }
 
 #define HANDLE_MEMBERS                                                        \
@@ -290,14 +324,16 @@ static PyMemberDef TimerHandle_members[] = {
     {NULL, 0, 0, 0, NULL}};
 
 #define HANDLE_GETSET                                                         \
-    {"_context", Handle_get__context, NULL, NULL, NULL},                      \
-        {"_args", Handle_get__args, Handle_set_emptied, NULL, "_args"},       \
-        {"_callback", Handle_get__callback, Handle_set_emptied, NULL,         \
-         "_callback"},                                                        \
-        {"_repr", Handle_get__repr, Handle_set_emptied, NULL, "_repr"},       \
+    {"_context", AL_LOCKED(Handle_get__context), NULL, NULL, NULL},           \
+        {"_args", AL_LOCKED(Handle_get__args), Handle_set_emptied, NULL,      \
+         "_args"},                                                            \
+        {"_callback", AL_LOCKED(Handle_get__callback), Handle_set_emptied,    \
+         NULL, "_callback"},                                                  \
+        {"_repr", AL_LOCKED(Handle_get__repr), Handle_set_emptied, NULL,      \
+         "_repr"},                                                            \
     {                                                                         \
-        "_cancelled", Handle_get__cancelled, Handle_set__cancelled, NULL,     \
-            NULL                                                              \
+        "_cancelled", Handle_get__cancelled,                                  \
+            AL_LOCKED(Handle_set__cancelled), NULL, NULL                      \
     }
 
 static PyGetSetDef Handle_getset[] = {

@@ -23,7 +23,7 @@ al_inspect_ready(al_loop_head *loop)
     PyObject *list = PyList_New(0);
 
     for (size_t i = 0; list != NULL && i < loop->ready.count; i++) {
-        PyObject *object = al_ready_object(&loop->ready, i);
+        PyObject *object = al_queue_object(&loop->ready, i);
         if (inspect_show(loop->state, list, object) < 0) {
             Py_CLEAR(list);
         }
@@ -51,7 +51,7 @@ al_inspect_track_shared(al_loop_head *loop)
 {
     for (size_t i = 0; i < loop->ready.count; i++) {
         al_handle_track_if_shared(loop->state,
-                                  al_ready_object(&loop->ready, i));
+                                  al_queue_object(&loop->ready, i));
     }
     for (Py_ssize_t i = 0; i < loop->timers.count; i++) {
         if (loop->timers.heap[i].handle != NULL) {
@@ -68,8 +68,13 @@ al_inspect_traverse(al_loop_head *loop, visitproc visit, void *arg)
 
     for (size_t i = 0; rc == 0 && i < loop->ready.count; i++) {
         rc = al_handle_traverse_queued(
-            loop->state, al_ready_object(&loop->ready, i), visit, arg);
+            loop->state, al_queue_object(&loop->ready, i), visit, arg);
     }
+#if AL_FREE_THREADED
+    for (size_t i = 0; rc == 0 && i < loop->inbox.queue.count; i++) {
+        Py_VISIT(al_queue_object(&loop->inbox.queue, i));
+    }
+#endif
     for (Py_ssize_t i = 0; rc == 0 && i < loop->timers.count; i++) {
         PyObject *handle = loop->timers.heap[i].handle;
         if (handle != NULL) {

@@ -33,7 +33,7 @@ typedef struct {
     size_t capacity; /* 0 or a power of two */
     size_t head;
     size_t count;
-} al_ready;
+} al_queue;
 
 typedef struct {
     double when;       /* seconds of loop.time() */
@@ -66,10 +66,23 @@ enum {
     AL_OVERRIDES_CALL_SOON_THREADSAFE = 1 << 5,
 };
 
+#if AL_FREE_THREADED
+/* Entries of other threads than the owner: sched/inbox.h. */
+typedef struct {
+    PyMutex mutex; /* for the other fields, and for loop->is_blocked */
+    al_queue queue;
+} al_inbox;
+#endif
+
 struct al_loop_head {
     PyObject_HEAD
     al_state *state; /* owned from tp_new to tp_dealloc */
-    al_ready ready;
+    al_queue ready;
+#if AL_FREE_THREADED
+    uintptr_t owner; /* al_thread_id() of the thread in a run; 0: none */
+    al_inbox inbox;
+    void (*wake)(al_loop_head *loop); /* io/reactor.c, set by loop/ */
+#endif
     al_timers timers;
 
     /* The task that stepped last, if asyncio.current_task() still returns it;
@@ -86,11 +99,14 @@ struct al_loop_head {
     struct al_habit *held_habit; /* borrowed from held.object */
     uint64_t held_since; /* al_cycles() when the holding or trial began */
     uint64_t held_most;  /* al_cycles() that a short step may take */
-    al_list holder;      /* linked in state->holders <=> held.object != NULL */
+
+    char *recv_buffer;     /* owned: al_transport_recv_buffer() */
+    char *datagram_buffer; /* owned: net/dgram_read.c (1) */
 
     struct al_reactor *reactor; /* owned, NULL <=> closed */
     struct al_fdtable *fdtable; /* owned, NULL <=> none yet */
 
+    PyObject *yielded;  /* owned iterator: task/future_iter.c; or NULL */
     PyObject *snapshot; /* owned context, never entered; NULL <=> none yet */
     PyObject *scratch;  /* owned context to run callbacks in, or NULL */
 
@@ -140,6 +156,25 @@ static inline bool
 al_loop_is_ours(PyObject *op)
 {
     return Py_TYPE(op)->tp_setattro == al_loop_setattro;
+}
+
+/* Whether this thread may touch what is the owner's: base/threads.h (1). */
+static inline bool
+al_loop_is_mine(const al_loop_head *loop)
+{
+#if AL_FREE_THREADED
+    return AL_LOAD(loop->owner) == al_thread_id();
+#else
+    (void)loop;
+    return true;
+#endif
+}
+
+/* What a method of a loop locks. */
+static inline PyObject *
+al_loop_lock(PyObject *op)
+{
+    return op;
 }
 
 /* Call this after each change of is_closed, is_debug or overrides. */

@@ -79,7 +79,7 @@ turn_run_debug(al_loop_head *loop, al_entry entry)
 static inline int
 turn_run_entries(al_loop_head *loop, int (*between)(al_loop_head *loop))
 {
-    al_ready *ready = &loop->ready;
+    al_queue *ready = &loop->ready;
     size_t todo = ready->count;
 
     while (todo > 0 && ready->count > 0) {
@@ -131,7 +131,7 @@ turn_run(al_loop_head *loop, int (*between)(al_loop_head *loop))
     loop->is_in_turn = false;
     /* Keep room for the longer of this turn and the next: long turns often
      * come in a row. */
-    al_ready_cut(&loop->ready, Py_MAX(begun, loop->ready.count));
+    al_queue_cut(&loop->ready, Py_MAX(begun, loop->ready.count));
     return turn_end_step(loop, rc);
 }
 

@@ -171,7 +171,7 @@ future_end(al_future *self, al_future_state state)
     future_callbacks old = future_callbacks_of(self);
 
     assert(self->state == AL_FUTURE_PENDING);
-    self->state = state;
+    AL_STORE(self->state, (int)state);
     self->callback0 = self->context0 = self->callbacks = NULL;
     return old; /* (1) */
 }
@@ -201,12 +201,21 @@ al_future_set_result(PyObject *op, PyObject *result)
 {
     al_future *self = al_future_of(op);
 
-    if (!future_is_pending(self)) {
+    future_callbacks callbacks;
+    PyObject *old = NULL;
+    bool is_pending;
+
+    AL_LOCK(op);
+    is_pending = future_is_pending(self);
+    if (AL_LIKELY(is_pending)) {
+        old = self->result; /* NULL, but for what asyncio's code left */
+        self->result = Py_NewRef(result);
+        callbacks = future_end(self, AL_FUTURE_FINISHED);
+    }
+    AL_UNLOCK();
+    if (!is_pending) {
         return future_call_stock(op, "set_result", result);
     }
-    PyObject *old = self->result; /* asyncio's code may have left one here */
-    self->result = Py_NewRef(result);
-    future_callbacks callbacks = future_end(self, AL_FUTURE_FINISHED);
     Py_XDECREF(old);
     return future_schedule(op, callbacks);
 }
@@ -216,22 +225,35 @@ al_future_set_exception(PyObject *op, PyObject *exception)
 {
     al_future *self = al_future_of(op);
 
+    future_callbacks callbacks;
+    bool is_ours = false;
+
     /* asyncio replaces or refuses StopIteration: it would end the coroutine
      * that awaits. */
-    if (!future_is_pending(self) || !PyExceptionInstance_Check(exception) ||
-        AL_UNLIKELY(
-            PyErr_GivenExceptionMatches(exception, PyExc_StopIteration)))
+    if (PyExceptionInstance_Check(exception) &&
+        AL_LIKELY(
+            !PyErr_GivenExceptionMatches(exception, PyExc_StopIteration)))
     {
+        AL_LOCK(op);
+        is_ours = future_is_pending(self);
+        if (is_ours) {
+            self->exception = Py_NewRef(exception);
+            self->exception_tb = PyException_GetTraceback(exception);
+            callbacks = future_end(self, AL_FUTURE_FINISHED);
+        }
+        AL_UNLOCK();
+    }
+    if (!is_ours) {
         return future_call_stock(op, "set_exception", exception);
     }
-    self->exception = Py_NewRef(exception);
-    self->exception_tb = PyException_GetTraceback(exception);
-    if (future_schedule(op, future_end(self, AL_FUTURE_FINISHED)) < 0) {
+    if (future_schedule(op, callbacks) < 0) {
         return -1;
     }
+    AL_LOCK(op);
     /* By (4) the future may be pending again, or have a result. */
     self->log_tb =
         self->state == AL_FUTURE_FINISHED && self->exception != NULL;
+    AL_UNLOCK();
     return 0;
 }
 
@@ -239,22 +261,28 @@ int
 al_future_cancel(PyObject *op, PyObject *message, PyObject *exc)
 {
     al_future *self = al_future_of(op);
-    PyObject *old_message = self->cancel_msg;
-    PyObject *old_exc = NULL;
+    PyObject *old_message = NULL, *old_exc = exc;
+    future_callbacks callbacks;
+    bool is_pending;
 
+    AL_LOCK(op);
     self->log_tb = false;
-    if (self->state != AL_FUTURE_PENDING) {
-        Py_XDECREF(exc);
-        return 0;
+    is_pending = self->state == AL_FUTURE_PENDING;
+    if (is_pending) {
+        old_message = self->cancel_msg;
+        self->cancel_msg = Py_XNewRef(message);
+        if (exc != NULL) {
+            old_exc = self->cancelled_exc;
+            self->cancelled_exc = exc;
+        }
+        callbacks = future_end(self, AL_FUTURE_CANCELLED);
     }
-    self->cancel_msg = Py_XNewRef(message);
-    if (exc != NULL) {
-        old_exc = self->cancelled_exc;
-        self->cancelled_exc = exc;
-    }
-    future_callbacks callbacks = future_end(self, AL_FUTURE_CANCELLED);
+    AL_UNLOCK();
     Py_XDECREF(old_message);
     Py_XDECREF(old_exc);
+    if (!is_pending) {
+        return 0;
+    }
     return future_schedule(op, callbacks) < 0 ? -1 : 1;
 }
 
@@ -308,20 +336,22 @@ al_future_make_cancelled_error(PyObject *op)
     al_future *self = al_future_of(op);
     al_state *state = al_future_state_of(op);
 
-    if (self->cancelled_exc != NULL) {
-        PyObject *exc = self->cancelled_exc; /* moved to the caller */
-        self->cancelled_exc = NULL;
+    PyObject *exc;
+
+    AL_LOCK(op);
+    exc = self->cancelled_exc; /* moved to the caller */
+    self->cancelled_exc = NULL;
+    AL_UNLOCK();
+    if (exc != NULL) {
         return exc;
     }
     if (state == NULL) {
         return NULL;
     }
     PyObject *type = state->imports.CancelledError;
-    if (self->cancel_msg == NULL || self->cancel_msg == Py_None) {
-        return PyObject_CallNoArgs(type);
-    }
-    PyObject *message = Py_NewRef(self->cancel_msg); /* by (4) */
-    PyObject *exc = PyObject_CallOneArg(type, message);
+    PyObject *message = al_future_cancel_message(op); /* by (4) */
+    exc = message == Py_None ? PyObject_CallNoArgs(type)
+                             : PyObject_CallOneArg(type, message);
     Py_DECREF(message);
     return exc;
 }
@@ -329,13 +359,18 @@ al_future_make_cancelled_error(PyObject *op)
 /* Give the exception its traceback when the outcome is got for the first time.
  * Later there is none, or each raise would make the same traceback longer. */
 static int
-future_restore_traceback(al_future *self)
+future_restore_traceback(PyObject *op, PyObject *exception)
 {
-    PyObject *traceback = self->exception_tb;
+    al_future *self = al_future_of(op);
+    PyObject *traceback;
 
+    AL_LOCK(op);
+    self->log_tb = false;
+    traceback = self->exception_tb;
     self->exception_tb = NULL;
-    int rc = PyException_SetTraceback(self->exception,
-                                      traceback ? traceback : Py_None);
+    AL_UNLOCK();
+    int rc =
+        PyException_SetTraceback(exception, traceback ? traceback : Py_None);
     Py_XDECREF(traceback);
     return rc;
 }
@@ -344,17 +379,24 @@ int
 al_future_take(PyObject *op, PyObject **outcome)
 {
     al_future *self = al_future_of(op);
+    al_future_state state;
+    PyObject *exception = NULL;
 
     AL_CHECK(future_check, self);
-    switch ((al_future_state)self->state) {
+    AL_LOCK(op);
+    state = (al_future_state)self->state;
+    if (AL_LIKELY(state == AL_FUTURE_FINISHED)) {
+        exception = self->exception;
+        *outcome =
+            Py_NewRef(AL_LIKELY(exception == NULL) ? self->result : exception);
+    }
+    AL_UNLOCK();
+    switch (state) {
     case AL_FUTURE_FINISHED:
-        if (AL_LIKELY(self->exception == NULL)) {
-            *outcome = Py_NewRef(self->result);
+        if (AL_LIKELY(exception == NULL)) {
             return 0;
         }
-        self->log_tb = false;
-        *outcome = Py_NewRef(self->exception);
-        if (future_restore_traceback(self) < 0) {
+        if (future_restore_traceback(op, exception) < 0) {
             Py_CLEAR(*outcome);
             return -1;
         }
@@ -390,14 +432,19 @@ al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context)
 {
     al_future *self = al_future_of(op);
 
-    if (AL_UNLIKELY(self->state != AL_FUTURE_PENDING ||
-                    self->callback0 != NULL || self->callbacks != NULL))
-    {
-        return future_add_callback_as_stock(op, callback, context);
+    bool is_first;
+
+    AL_LOCK(op);
+    is_first = self->state == AL_FUTURE_PENDING && self->callback0 == NULL &&
+               self->callbacks == NULL;
+    if (AL_LIKELY(is_first)) {
+        self->callback0 = Py_NewRef(callback);
+        self->context0 = Py_NewRef(context);
     }
-    self->callback0 = Py_NewRef(callback);
-    self->context0 = Py_NewRef(context);
-    return 0;
+    AL_UNLOCK();
+    return AL_LIKELY(is_first)
+               ? 0
+               : future_add_callback_as_stock(op, callback, context);
 }
 
 /* --- making and initialising --------------------------------------------- */

@@ -46,14 +46,16 @@ al_future_make(al_loop_head *loop);
 static inline bool
 al_future_is_done(PyObject *op)
 {
-    return al_future_of(op)->state != AL_FUTURE_PENDING;
+    return AL_LOAD(al_future_of(op)->state) != AL_FUTURE_PENDING;
 }
 
 /* Say that the future is yielded by `await`, as a Task requires it. */
 static inline void
 al_future_set_blocking(PyObject *op)
 {
+    AL_LOCK(op);
     al_future_of(op)->blocking = true;
+    AL_UNLOCK();
 }
 
 /* set_result() and set_exception(). 0, or -1 with an exception set. */
@@ -80,9 +82,12 @@ al_future_cancel(PyObject *op, PyObject *message, PyObject *exc);
 static inline PyObject *
 al_future_cancel_message(PyObject *op)
 {
-    PyObject *message = al_future_of(op)->cancel_msg;
+    PyObject *message;
 
-    return Py_NewRef(al_or_none(message));
+    AL_LOCK(op);
+    message = Py_NewRef(al_or_none(al_future_of(op)->cancel_msg));
+    AL_UNLOCK();
+    return message;
 }
 
 /* The CancelledError to raise: the one that al_future_cancel() was given, for
@@ -184,7 +189,9 @@ typedef struct {
     PyObject_HEAD
     PyObject *future; /* owned; NULL <=> closed, or exhausted (before 3.14) */
     PyObject *task;   /* owned: the task that waits; NULL <=> none */
-    al_state *module_state; /* owned, as `future` may be NULL */
+#if !AL_FREE_THREADED
+    al_state *module_state; /* owned: for its free list */
+#endif
 } al_future_iter;
 
 /* future.__await__(). -> new reference, or NULL with an exception set. */

@@ -13,8 +13,8 @@
  * others. Both are filled, and make a StopIteration only if they must.
  *
  * Invariant
- *   (1) state->yielded is the last iterator that has yielded, or NULL if that
- *       was freed. */
+ *   (1) loop->yielded is the iterator that has yielded last in a step of the
+ *       loop, until it has become a callback, or the loop waits. */
 #include "task/future.h"
 
 #include "task/task.h"
@@ -37,7 +37,9 @@ future_iter_make(PyObject *future, PyObject *task, al_state *state)
     AL_COUNT(state->FutureIterType, 1);
     self->future = Py_NewRef(future);
     self->task = Py_XNewRef(task);
+#if !AL_FREE_THREADED
     self->module_state = al_state_own(state);
+#endif
     PyObject_GC_Track((PyObject *)self);
     return (PyObject *)self;
 }
@@ -55,13 +57,16 @@ al_future_iter_new(PyObject *future)
 int
 al_future_iter_wait(PyObject *future, PyObject *task, al_state *state)
 {
-    PyObject *op = state->yielded;
+    al_loop_head *loop = al_future_our_loop(al_future_of(future));
+    PyObject *op = AL_LIKELY(loop != NULL && al_loop_is_mine(loop))
+                       ? loop->yielded
+                       : NULL;
 
     if (AL_LIKELY(op != NULL && FutureIterObject_CAST(op)->future == future &&
                   FutureIterObject_CAST(op)->task == NULL))
     {
+        loop->yielded = NULL; /* moved to here, by (1) */
         FutureIterObject_CAST(op)->task = Py_NewRef(task);
-        Py_INCREF(op);
     }
     else { /* another object has yielded the future */
         op = future_iter_make(future, task, state);
@@ -74,33 +79,48 @@ al_future_iter_wait(PyObject *future, PyObject *task, al_state *state)
     return rc;
 }
 
+/* Yield the future (stolen), by (1). */
+static inline PySendResult
+future_iter_yield(PyObject *op, PyObject *future, PyObject **result)
+{
+    al_future *self = al_future_of(future);
+    al_loop_head *loop = al_future_our_loop(self);
+    bool was_blocking;
+
+    AL_LOCK(future);
+    was_blocking = self->blocking;
+    self->blocking = true;
+    AL_UNLOCK();
+    if (AL_UNLIKELY(was_blocking)) {
+        Py_DECREF(future);
+        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
+        *result = NULL;
+        return PYGEN_ERROR;
+    }
+    *result = future;
+    if (AL_LIKELY(loop != NULL && loop->is_in_turn && al_loop_is_mine(loop))) {
+        Py_XSETREF(loop->yielded, Py_NewRef(op));
+    }
+    return PYGEN_NEXT;
+}
+
 static PySendResult
 FutureIter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
 {
-    PyObject *future = FutureIterObject_CAST(op)->future;
+    PyObject *future;
 
+    AL_LOCK(op);
+    future = Py_XNewRef(FutureIterObject_CAST(op)->future);
+    AL_UNLOCK();
     if (future == NULL) {
         *result = Py_NewRef(Py_None);
         return PYGEN_RETURN;
     }
     if (!al_future_is_done(future)) {
-        al_future *self = al_future_of(future);
-        if (self->blocking) {
-            PyErr_SetString(PyExc_RuntimeError,
-                            "await wasn't used with future");
-            *result = NULL;
-            return PYGEN_ERROR;
-        }
-        self->blocking = true;
-        FutureIterObject_CAST(op)->module_state->yielded = op; /* (1) */
-        *result = Py_NewRef(future);
-        return PYGEN_NEXT;
+        return future_iter_yield(op, future, result);
     }
-    if (AL_ITERATES_AGAIN) {
-        Py_INCREF(future); /* close() may be called meanwhile */
-    }
-    else {
-        FutureIterObject_CAST(op)->future = NULL; /* moved to `future` */
+    if (!AL_ITERATES_AGAIN) {
+        Py_CLEAR(FutureIterObject_CAST(op)->future);
     }
     int rc = al_future_take(future, result);
     Py_DECREF(future);
@@ -171,6 +191,19 @@ future_iter_normalize(PyObject *type, PyObject *value)
     return value;
 }
 
+/* Yield nothing more. */
+static void
+future_iter_end(PyObject *op)
+{
+    PyObject *future;
+
+    AL_LOCK(op);
+    future = FutureIterObject_CAST(op)->future;
+    FutureIterObject_CAST(op)->future = NULL;
+    AL_UNLOCK();
+    Py_XDECREF(future);
+}
+
 static PyObject *
 FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -218,7 +251,7 @@ FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (traceback != NULL) {
         (void)PyException_SetTraceback(exc, traceback);
     }
-    Py_CLEAR(FutureIterObject_CAST(op)->future);
+    future_iter_end(op);
     PyErr_SetRaisedException(exc);
     return NULL;
 }
@@ -226,7 +259,7 @@ FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 static PyObject *
 FutureIter_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    Py_CLEAR(FutureIterObject_CAST(op)->future);
+    future_iter_end(op);
     Py_RETURN_NONE;
 }
 
@@ -301,19 +334,21 @@ static void
 FutureIter_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    al_state *state = FutureIterObject_CAST(op)->module_state;
 
     PyObject_GC_UnTrack(op);
-    if (state->yielded == op) {
-        state->yielded = NULL; /* (1) */
-    }
     (void)FutureIter_clear(op);
     AL_COUNT(type, -1);
+#if AL_FREE_THREADED
+    PyObject_GC_Del(op);
+    Py_DECREF(type);
+#else
+    al_state *state = FutureIterObject_CAST(op)->module_state;
     if (!al_freelist_push(&state->future_iters, op)) {
         PyObject_GC_Del(op);
     }
     Py_DECREF(type);
     al_state_disown(state);
+#endif
 }
 
 /* --- type --------------------------------------------------------------- */

@@ -50,6 +50,38 @@ al_registry_add_as_stock(al_state *state, PyObject *task)
 
 /* --- pending tasks ------------------------------------------------------ */
 
+#if AL_FREE_THREADED
+
+/* asyncio's function stops the other threads for it. A task that is being freed
+ * is brought to life for the call. */
+void
+al_registry_remove_from_other(PyObject *task)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *asyncio = PyImport_ImportModule("_asyncio");
+    PyObject *result = NULL;
+    bool is_dying = Py_REFCNT(task) == 0;
+
+    if (is_dying) {
+        Py_SET_REFCNT(task, 1);
+    }
+    if (asyncio != NULL) {
+        result = PyObject_CallMethod(asyncio, "_unregister_task", "(O)", task);
+    }
+    if (result == NULL) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    if (is_dying) {
+        Py_SET_REFCNT(task, 0);
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(asyncio);
+    PyErr_SetRaisedException(raised);
+}
+
+#endif
+
+/* The task that a node of our list belongs to. */
 static PyObject *
 registry_task_of(al_list *node)
 {

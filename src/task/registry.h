@@ -11,6 +11,12 @@
 AL_NODISCARD int
 al_registry_add_as_stock(al_state *state, PyObject *task);
 
+#if AL_FREE_THREADED
+/* Take a task out of the list of another thread. */
+void
+al_registry_remove_from_other(PyObject *task);
+#endif
+
 /* Add a new task to the pending ones. 0, or -1 with an exception set. */
 AL_NODISCARD static inline int
 al_registry_add(al_state *state, PyObject *task)
@@ -26,6 +32,10 @@ al_registry_add(al_state *state, PyObject *task)
 #endif
     if (AL_LIKELY(!al_list_is_linked(al_task_node(task)))) {
         al_list_append(tasks, al_task_node(task));
+#if AL_FREE_THREADED
+        al_task_of(task)->thread = al_thread_id();
+        PyUnstable_EnableTryIncRef(task); /* for who walks the list */
+#endif
     }
     return 0;
 }
@@ -34,6 +44,14 @@ al_registry_add(al_state *state, PyObject *task)
 static inline void
 al_registry_remove(PyObject *task)
 {
+#if AL_FREE_THREADED
+    if (AL_UNLIKELY(al_list_is_linked(al_task_node(task)) &&
+                    al_task_of(task)->thread != al_thread_id()))
+    {
+        al_registry_remove_from_other(task);
+        return;
+    }
+#endif
     al_list_remove(al_task_node(task));
 }
 
@@ -76,8 +94,14 @@ al_registry_begin_await(al_state *state, PyObject *future, PyObject *task)
 #if AL_HAS_AWAITED_BY
     if (AL_LIKELY(al_future_check_exact(state, future))) {
         al_future *awaited = al_future_of(future);
-        if (AL_LIKELY(awaited->awaited_by == NULL)) {
+        bool is_first;
+        AL_LOCK(future);
+        is_first = awaited->awaited_by == NULL;
+        if (AL_LIKELY(is_first)) {
             awaited->awaited_by = Py_NewRef(task);
+        }
+        AL_UNLOCK();
+        if (AL_LIKELY(is_first)) {
             return 0;
         }
     }
@@ -96,12 +120,18 @@ al_registry_end_await(al_state *state, PyObject *future, PyObject *task)
 #if AL_HAS_AWAITED_BY
     if (AL_LIKELY(al_future_check_exact(state, future))) {
         al_future *awaited = al_future_of(future);
-        if (AL_LIKELY(awaited->awaited_by == task)) {
-            awaited->awaited_by = NULL;
+        PyObject *awaiter;
+        AL_LOCK(future);
+        awaiter = awaited->awaited_by;
+        if (AL_LIKELY(awaiter == task)) {
+            awaited->awaited_by = NULL; /* moved to here */
+        }
+        AL_UNLOCK();
+        if (AL_LIKELY(awaiter == task)) {
             Py_DECREF(task);
             return 0;
         }
-        if (awaited->awaited_by == NULL) {
+        if (awaiter == NULL) {
             return 0;
         }
     }

@@ -301,48 +301,91 @@ al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message)
         PyObject_CallMethodOneArg(waiter, state->names.cancel, message));
 }
 
+/* Request the cancellation of one task of a chain, if it is pending. -> what it
+ * waits for, a new reference; NULL: nothing. */
+static PyObject *
+task_count_request(PyObject *op, bool *is_pending)
+{
+    al_task *self = al_task_of(op);
+    PyObject *waiter = NULL;
+
+    AL_LOCK(op);
+    self->future.log_tb = false;
+    *is_pending = self->future.state == AL_FUTURE_PENDING;
+    if (*is_pending) {
+        self->cancel_requests++;
+        waiter = Py_XNewRef(self->fut_waiter);
+    }
+    AL_UNLOCK();
+    return waiter;
+}
+
 /* Throw CancelledError at the next step. `message` is borrowed. */
-static inline void
+static void
 task_cancel_later(PyObject *op, PyObject *message)
 {
     al_task *self = al_task_of(op);
+    PyObject *old;
 
+    AL_LOCK(op);
     AL_TASK_FLAGS(self)->must_cancel = true;
-    Py_XSETREF(self->future.cancel_msg, Py_NewRef(message));
+    old = self->future.cancel_msg;
+    self->future.cancel_msg = Py_NewRef(message);
+    AL_UNLOCK();
+    Py_XDECREF(old);
+}
+
+/* The end of a chain: `task` waits for what is no task of ours, or for nothing
+ * (waiter NULL). 1, or -1 with an exception set. */
+static int
+task_cancel_last(al_state *state, PyObject *task, PyObject *waiter,
+                 PyObject *message)
+{
+    int rc =
+        waiter == NULL ? 0 : al_task_cancel_waiter(state, waiter, message);
+
+    if (rc == 0) {
+        task_cancel_later(task, message);
+    }
+    return rc < 0 ? -1 : 1;
 }
 
 int
 al_task_cancel(PyObject *op, PyObject *message)
 {
     al_state *state = al_future_state_of(op);
-    PyObject *task = op;     /* borrowed: `outer` owns it */
-    PyObject *outer = NULL;  /* borrowed: the task that waits for `task` */
-    PyObject *landmark = op; /* of Brent's search for a cycle */
+    const PyObject *landmark = op; /* of Brent's search for a cycle */
     size_t steps = 0, limit = 2;
+    bool is_pending;
 
     if (state == NULL) {
         return -1;
     }
-    /* asyncio recurses, but a chain of tasks may be longer than the stack. */
+    PyObject *outer = NULL; /* owned: the one that waits for `task` */
+    PyObject *task = Py_NewRef(op);
+    int rc = -1;
+    /* asyncio recurses; a chain of tasks may be longer than the stack. */
     for (;;) {
-        al_task *self = al_task_of(task);
-        self->future.log_tb = false;
-        if (self->future.state != AL_FUTURE_PENDING) {
-            break; /* cannot be cancelled, but `outer` can */
-        }
-        self->cancel_requests++;
-        outer = task;
-        if (self->fut_waiter == NULL ||
-            !task_has_our_cancel(state, self->fut_waiter))
-        {
+        PyObject *waiter = task_count_request(task, &is_pending);
+        if (!is_pending) { /* not cancelled: the outer task has to be told */
+            rc = outer != NULL;
+            if (outer != NULL) {
+                task_cancel_later(outer, message);
+            }
             break;
         }
-        task = self->fut_waiter;
+        if (waiter == NULL || !task_has_our_cancel(state, waiter)) {
+            rc = task_cancel_last(state, task, waiter, message);
+            Py_XDECREF(waiter);
+            break;
+        }
+        Py_XSETREF(outer, task);
+        task = waiter;
         if (task == landmark) {
             PyErr_SetString(PyExc_RecursionError,
                             "maximum recursion depth exceeded: tasks wait "
                             "for each other in a circle");
-            return -1;
+            break;
         }
         if (++steps == limit) {
             steps = 0;
@@ -350,23 +393,9 @@ al_task_cancel(PyObject *op, PyObject *message)
             landmark = task;
         }
     }
-    if (outer == NULL) {
-        return 0;
-    }
-    al_task *self = al_task_of(outer);
-    if (outer == task && self->fut_waiter != NULL) {
-        Py_INCREF(outer); /* cancel() may be user code, and drop it */
-        PyObject *waiter = Py_NewRef(self->fut_waiter);
-        int rc = al_task_cancel_waiter(state, waiter, message);
-        Py_DECREF(waiter);
-        if (rc == 0) {
-            task_cancel_later(outer, message);
-        }
-        Py_DECREF(outer);
-        return rc < 0 ? -1 : 1;
-    }
-    task_cancel_later(outer, message);
-    return 1;
+    Py_XDECREF(outer);
+    Py_DECREF(task);
+    return rc;
 }
 
 PyDoc_STRVAR(

@@ -103,6 +103,21 @@ task_fail_not_awaited(PyObject *op, PyObject *future)
         future);
 }
 
+/* Whether the task is to be cancelled; from now on it is not. */
+static inline bool
+task_take_must_cancel(PyObject *op)
+{
+    bool must_cancel;
+
+    AL_LOCK(op);
+    must_cancel = AL_TASK_FLAGS(al_task_of(op))->must_cancel;
+    if (AL_UNLIKELY(must_cancel)) {
+        AL_TASK_FLAGS(al_task_of(op))->must_cancel = false;
+    }
+    AL_UNLOCK();
+    return must_cancel;
+}
+
 /* The task was cancelled while the coroutine ran: cancel the future that it
  * now waits for. 0, or -1 with an exception set. */
 static int
@@ -113,7 +128,7 @@ task_cancel_awaited(PyObject *op, al_state *state, PyObject *future)
 
     Py_DECREF(message);
     if (cancelled > 0) {
-        AL_TASK_FLAGS(al_task_of(op))->must_cancel = false;
+        (void)task_take_must_cancel(op);
     }
     return cancelled < 0 ? -1 : 0;
 }
@@ -123,14 +138,20 @@ static inline int
 task_begin_wait(PyObject *op, al_state *state, PyObject *future)
 {
     al_task *self = al_task_of(op);
+    PyObject *old;
+    bool must_cancel;
 
-    Py_XSETREF(self->fut_waiter, Py_NewRef(future));
+    AL_LOCK(op);
+    old = self->fut_waiter;
+    self->fut_waiter = Py_NewRef(future);
+    must_cancel = AL_TASK_FLAGS(self)->must_cancel;
+    AL_UNLOCK();
+    Py_XDECREF(old);
     if (al_registry_begin_await(state, future, op) < 0) {
         return -1;
     }
-    return AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel)
-               ? task_cancel_awaited(op, state, future)
-               : 0;
+    return AL_UNLIKELY(must_cancel) ? task_cancel_awaited(op, state, future)
+                                    : 0;
 }
 
 /* Wait for one of our futures. 0, or -1 with an exception set. */
@@ -140,13 +161,18 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
     al_task *self = al_task_of(op);
     al_future *awaited = al_future_of(future);
 
+    bool was_blocking;
+
     if (AL_UNLIKELY(awaited->loop != self->future.loop)) {
         return task_fail_foreign_loop(op, future);
     }
-    if (AL_UNLIKELY(!awaited->blocking)) {
+    AL_LOCK(future);
+    was_blocking = awaited->blocking;
+    awaited->blocking = false;
+    AL_UNLOCK();
+    if (AL_UNLIKELY(!was_blocking)) {
         return task_fail_not_awaited(op, future);
     }
-    awaited->blocking = false;
     return al_future_iter_wait(future, op, state) < 0
                ? -1
                : task_begin_wait(op, state, future);
@@ -254,12 +280,9 @@ task_yielded(PyObject *op, al_state *state, PyObject *result)
 static int
 task_returned(PyObject *op, PyObject *result)
 {
-    al_task *self = al_task_of(op);
-
     al_registry_remove(op);
-    if (AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel)) {
+    if (AL_UNLIKELY(task_take_must_cancel(op))) {
         /* Cancelled in its last step: there is no await to throw it into. */
-        AL_TASK_FLAGS(self)->must_cancel = false;
         PyObject *message = al_future_cancel_message(op);
         int rc = al_future_cancel(op, message, NULL);
         Py_DECREF(message);
@@ -301,9 +324,6 @@ task_raised(PyObject *op, al_state *state)
 static int
 task_make_cancelled_error(PyObject *op, al_state *state, PyObject **exc)
 {
-    al_task *self = al_task_of(op);
-
-    AL_TASK_FLAGS(self)->must_cancel = false;
     if (*exc != NULL &&
         PyErr_GivenExceptionMatches(*exc, state->imports.CancelledError))
     {
@@ -346,26 +366,38 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
     PySendResult sent;
     int rc = -1;
 
-    if (AL_UNLIKELY(self->future.state != AL_FUTURE_PENDING)) {
+    if (AL_UNLIKELY(al_future_is_done(op))) {
         PyErr_Format(state->imports.InvalidStateError,
                      AL_STEP_NAME "(): already done: %R %R", op,
                      al_or_none(exc));
         Py_XDECREF(exc);
         return -1;
     }
-    if (AL_UNLIKELY(self->coro == NULL)) { /* a later __init__ has failed */
+    PyObject *waiter = NULL, *coro;
+    bool must_cancel = false;
+    AL_LOCK(op);
+    coro = Py_XNewRef(self->coro);
+    if (AL_LIKELY(coro != NULL)) {
+        must_cancel = AL_TASK_FLAGS(self)->must_cancel;
+        if (AL_UNLIKELY(must_cancel)) {
+            AL_TASK_FLAGS(self)->must_cancel = false;
+        }
+        waiter = self->fut_waiter; /* moved to here */
+        self->fut_waiter = NULL;
+    }
+    AL_UNLOCK();
+    if (AL_UNLIKELY(coro == NULL)) { /* a later __init__ has failed */
         PyErr_SetString(PyExc_RuntimeError, "uninitialized Task object");
         Py_XDECREF(exc);
         return -1;
     }
-    if (AL_UNLIKELY(AL_TASK_FLAGS(self)->must_cancel) &&
+    if (AL_UNLIKELY(must_cancel) &&
         task_make_cancelled_error(op, state, &exc) < 0)
     {
+        Py_XDECREF(waiter);
+        Py_DECREF(coro);
         return -1;
     }
-    PyObject *waiter = self->fut_waiter;
-    PyObject *coro = Py_NewRef(self->coro);
-    self->fut_waiter = NULL;
     if (waiter != NULL) {
         int ended = al_registry_end_await(state, waiter, op);
         Py_DECREF(waiter);

@@ -7,6 +7,8 @@
  * types are static, and do not visit a heap type that derives from them. */
 #include "task/type.h"
 
+#include "task/registry.h"
+
 static void
 type_dealloc(PyObject *op);
 
@@ -80,7 +82,7 @@ type_dealloc(PyObject *op)
         return; /* resurrected */
     }
     if (AL_LIKELY(type_is_task(stock))) {
-        al_list_remove(al_task_node(op));
+        al_registry_remove(op);
     }
     PyObject_GC_UnTrack(op);
     AL_TRASHCAN_BEGIN(op, type_dealloc) /* chains of futures may be long */

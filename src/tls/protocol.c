@@ -14,9 +14,9 @@
  * attributes.
  *
  * Invariant
- *   (1) The buffer that all transports share is used between the system call
- *       and the copy in al_tls_engine_feed() only.  In between no Python code
- *       and no other thread may run: another loop would receive into the
+ *   (1) The buffer that all transports of a loop share is used between the
+ *       system call and the copy in al_tls_engine_feed() only.  In between no
+ *       Python code may run: another transport would receive into the
  *       buffer.  So no method is looked up; and before Python 3.12 no tracked
  *       object is made, because that may collect garbage.
  */
@@ -125,19 +125,33 @@ al_tls_bind(SSLProtocolObject *self)
 
 /* --- Python: methods ---------------------------------------------------- */
 
+/* The buffer that the transport below shares with others. -> borrowed; NULL:
+ * there is none, or MemoryError is set. */
+static char *
+tls_shared_buffer(SSLProtocolObject *self)
+{
+    const al_transport_kind *kind = al_fd_transport_kind(self->transport);
+
+    return AL_LIKELY(kind != NULL && kind->fills_at_once) /* by (1) */
+               ? al_fd_transport_recv_buffer(self->transport)
+               : NULL;
+}
+
 static PyObject *
 SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
-    const al_transport_kind *kind = al_fd_transport_kind(self->transport);
+    char *shared = tls_shared_buffer(self);
 
-    if (AL_LIKELY(kind != NULL && kind->fills_at_once)) { /* by (1) */
-        char *shared = al_transport_recv_buffer(al_tls_state(self));
-        if (shared == NULL || al_tls_bind(self) < 0) { /* bind now, by (1) */
+    if (AL_LIKELY(shared != NULL)) {
+        if (al_tls_bind(self) < 0) { /* now, by (1) */
             return NULL;
         }
         self->last_buffer = AL_TLS_BUFFER_SHARED;
         return PyMemoryView_FromMemory(shared, AL_RECV_BUFFER, PyBUF_WRITE);
+    }
+    if (PyErr_Occurred()) {
+        return NULL;
     }
     if (self->buffer == NULL) {
         self->buffer =
@@ -213,7 +227,7 @@ tls_last_buffer(SSLProtocolObject *self, Py_ssize_t *room)
     switch (self->last_buffer) {
     case AL_TLS_BUFFER_SHARED:
         *room = AL_RECV_BUFFER;
-        return al_transport_recv_buffer(al_tls_state(self));
+        return tls_shared_buffer(self);
     case AL_TLS_BUFFER_OWN:
         *room = PyByteArray_GET_SIZE(self->buffer);
         return PyByteArray_AS_STRING(self->buffer);
@@ -362,18 +376,36 @@ SSLProtocol__get_read_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
     return size < 0 ? NULL : PyLong_FromSsize_t(size);
 }
 
+/* What a method of a protocol locks: itself. */
+static inline PyObject *
+tls_lock(PyObject *op)
+{
+    return op;
+}
+
+AL_LOCKS(SSLProtocol_get_buffer, tls_lock)
+AL_LOCKS(SSLProtocol_buffer_updated, tls_lock)
+AL_LOCKS(SSLProtocol__do_handshake, tls_lock)
+AL_LOCKS(SSLProtocol__set_state, tls_lock)
+AL_LOCKS(SSLProtocol__do_read, tls_lock)
+AL_LOCKS(SSLProtocol__process_outgoing, tls_lock)
+AL_LOCKS(SSLProtocol__get_write_buffer_size, tls_lock)
+AL_LOCKS(SSLProtocol__get_read_buffer_size, tls_lock)
+AL_LOCKS(SSLProtocol__drop_written, tls_lock)
+
 static PyMethodDef SSLProtocol_methods[] = {
-    {"get_buffer", SSLProtocol_get_buffer, METH_O, NULL},
-    {"buffer_updated", SSLProtocol_buffer_updated, METH_O, NULL},
-    {"_do_handshake", SSLProtocol__do_handshake, METH_NOARGS, NULL},
-    {"_set_state", SSLProtocol__set_state, METH_O, NULL},
-    {"_do_read", SSLProtocol__do_read, METH_NOARGS, NULL},
-    {"_process_outgoing", SSLProtocol__process_outgoing, METH_NOARGS, NULL},
-    {"_get_write_buffer_size", SSLProtocol__get_write_buffer_size, METH_NOARGS,
-     NULL},
-    {"_get_read_buffer_size", SSLProtocol__get_read_buffer_size, METH_NOARGS,
-     NULL},
-    {"_drop_written", SSLProtocol__drop_written, METH_NOARGS,
+    {"get_buffer", AL_LOCKED(SSLProtocol_get_buffer), METH_O, NULL},
+    {"buffer_updated", AL_LOCKED(SSLProtocol_buffer_updated), METH_O, NULL},
+    {"_do_handshake", AL_LOCKED(SSLProtocol__do_handshake), METH_NOARGS, NULL},
+    {"_set_state", AL_LOCKED(SSLProtocol__set_state), METH_O, NULL},
+    {"_do_read", AL_LOCKED(SSLProtocol__do_read), METH_NOARGS, NULL},
+    {"_process_outgoing", AL_LOCKED(SSLProtocol__process_outgoing),
+     METH_NOARGS, NULL},
+    {"_get_write_buffer_size", AL_LOCKED(SSLProtocol__get_write_buffer_size),
+     METH_NOARGS, NULL},
+    {"_get_read_buffer_size", AL_LOCKED(SSLProtocol__get_read_buffer_size),
+     METH_NOARGS, NULL},
+    {"_drop_written", AL_LOCKED(SSLProtocol__drop_written), METH_NOARGS,
      SSLProtocol__drop_written_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -43,10 +43,16 @@ tls_transport_write(PyObject *op, PyObject *const *items, Py_ssize_t count)
     if (protocol == NULL) {
         return -1;
     }
-    int rc = PyObject_TypeCheck(protocol, state->SSLProtocolType)
-                 ? al_tls_write(SSLProtocolObject_CAST(protocol), items, count)
-                 : tls_transport_pass_on(protocol, state->names._write_appdata,
-                                         items, count);
+    int rc;
+    if (AL_LIKELY(PyObject_TypeCheck(protocol, state->SSLProtocolType))) {
+        AL_LOCK(protocol);
+        rc = al_tls_write(SSLProtocolObject_CAST(protocol), items, count);
+        AL_UNLOCK();
+    }
+    else {
+        rc = tls_transport_pass_on(protocol, state->names._write_appdata,
+                                   items, count);
+    }
     Py_DECREF(protocol);
     return rc;
 }

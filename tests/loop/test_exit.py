@@ -214,7 +214,8 @@ CLEAR_TYPES = """
     from asyncloop import Loop, _core
 
     def clear(op, kind):
-        tp_clear = ctypes.c_void_p.from_address(id(kind) + 24 * ctypes.sizeof(ctypes.c_void_p)).value
+        place = id(kind) + object.__basicsize__ + 22 * ctypes.sizeof(ctypes.c_void_p)
+        tp_clear = ctypes.c_void_p.from_address(place).value
         if tp_clear is not None:
             ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)(tp_clear)(op)
 

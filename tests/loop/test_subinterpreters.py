@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 import textwrap
 
 import failing
@@ -38,9 +39,9 @@ except ImportError:
 
 def create():
     try:
-        return _interpreters.create("legacy")  # shares the GIL with the others
+        return _interpreters.create("isolated" if OWN_GIL else "legacy")
     except (TypeError, ValueError):
-        return _interpreters.create(isolated=False)
+        return _interpreters.create(isolated=OWN_GIL)
 
 def run(number, source=THERE):
     failure = _interpreters.run_string(number, source)
@@ -53,8 +54,15 @@ def end(number):
 """
 
 
-@pytest.fixture
-def program(script, kind):
+OWN_GIL = pytest.param(
+    True,
+    id="own GIL",
+    marks=pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio crashes there in 3.12; 3.11 has one GIL"),
+)
+
+
+@pytest.fixture(params=[pytest.param(False, id="shared GIL"), OWN_GIL])
+def program(script, kind, request):
     """Runs a program of the main interpreter, which imports the package of the loop only if it says so."""
     new_loop = f"from {kind} import new_event_loop as new_loop\n"
 
@@ -62,6 +70,7 @@ def program(script, kind):
         there = "".join(map(textwrap.dedent, (USE, new_loop, "use(new_loop)", *there)))
         there = f"import sys\nsys.path[:] = {{sys.path!r}}\n{there}"
         source = textwrap.dedent(source).replace("import_package()", new_loop)
+        source = f"OWN_GIL = {request.param}\n{source}"
         source = f"THERE = {there!r}.replace('{{sys.path!r}}', repr(sys.path))\n" + USE + HEAD + source
         return script(source + "\nprint('end')\n", names=False, preload=preload).stdout.split()
 

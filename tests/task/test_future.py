@@ -4,11 +4,14 @@ import asyncio
 import copy
 import pickle
 import sys
+import sysconfig
 import traceback
 import types
 import weakref
 
 import pytest
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def test_future_is_a_future_to_asyncio(future):
@@ -380,9 +383,10 @@ class TestAwait:
         next(steps)
         with pytest.raises(ValueError):
             steps.throw(thrown)
-        with pytest.raises(StopIteration):
-            next(steps)
         assert not future.done()
+        if type(future) is not asyncio.Future or not FREE_THREADED:  # asyncio's own crashes in 3.14.7t
+            with pytest.raises(StopIteration):
+                next(steps)
 
     @pytest.mark.parametrize("context", [None, KeyError("cause")])
     def test_throw_inside_an_except_block_keeps_the_context(self, future, context):

@@ -1,0 +1,206 @@
+"""Loops of several threads at the same time, and threads that hand work to a loop of another one.
+
+With a GIL the threads take turns; on a free-threaded Python they run at once.
+"""
+
+import asyncio
+import gc
+import sys
+import sysconfig
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+THREADS = 4
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def run_in_threads(function, count=THREADS):
+    """Call function(number) in so many threads at once. -> what they return."""
+    barrier = threading.Barrier(count)
+
+    def call(number):
+        barrier.wait(20)
+        return function(number)
+
+    with ThreadPoolExecutor(count) as executor:
+        return list(executor.map(call, range(count)))
+
+
+@pytest.fixture
+def running(loop_factory):
+    """A loop that runs in a thread of its own."""
+    loop = loop_factory()
+    begun = threading.Event()
+    loop.call_soon(begun.set)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    assert begun.wait(20)
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(20)
+    assert not thread.is_alive()
+    loop.close()
+
+
+async def work(rounds):
+    """A bit of everything that loops do for tasks."""
+    loop = asyncio.get_running_loop()
+    total = 0
+
+    async def add(number):
+        nonlocal total
+        await asyncio.sleep(0)
+        total += number
+
+    for _ in range(rounds):
+        await asyncio.gather(*(add(number) for number in range(20)))
+        future = loop.create_future()
+        loop.call_soon(future.set_result, 1)
+        total += await future
+        await asyncio.sleep(0.0001)
+        task = loop.create_task(asyncio.sleep(100))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(asyncio.all_tasks()) == 1
+    return total
+
+
+async def echo(rounds):
+    async def serve(reader, writer):
+        while data := await reader.read(1000):
+            writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    for number in range(rounds):
+        message = b"%d\n" % number
+        writer.write(message)
+        assert await reader.readline() == message
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+    return rounds
+
+
+@pytest.mark.parametrize(("main", "result"), [(work, 191 * 30), (echo, 30)])
+def test_loops_do_not_disturb_each_other(loop_factory, main, result):
+    def run(_):
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(main(30))
+
+    assert run_in_threads(run) == [result] * THREADS
+
+
+def test_loops_come_and_go(loop_factory):
+    def run(_):
+        for _ in range(30):
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                assert runner.run(asyncio.sleep(0, 5)) == 5
+            gc.collect(0)
+
+    run_in_threads(run)
+
+
+def test_callbacks_of_other_threads_keep_their_order(running):
+    seen = [[] for _ in range(THREADS)]
+
+    def call(number):
+        for i in range(1000):
+            running.call_soon_threadsafe(seen[number].append, i)
+
+    run_in_threads(call)
+    done = threading.Event()
+    running.call_soon_threadsafe(done.set)
+    assert done.wait(20)
+    assert seen == [list(range(1000))] * THREADS
+
+
+def test_a_loop_that_waits_is_woken_each_time(running):
+    for _ in range(300):
+        done = threading.Event()
+        running.call_soon_threadsafe(done.set)
+        assert done.wait(20)
+
+
+def test_coroutines_of_other_threads(running):
+    async def double(number):
+        await asyncio.sleep(0)
+        return 2 * number
+
+    def submit(number):
+        return sum(asyncio.run_coroutine_threadsafe(double(number), running).result(20) for _ in range(100))
+
+    assert run_in_threads(submit) == [200 * number for number in range(THREADS)]
+
+
+def test_cancel_of_a_callback_by_another_thread(running):
+    """It is either run or cancelled."""
+    ran = []
+
+    def call(number):
+        cancelled = 0
+        for i in range(300):
+            handle = running.call_soon_threadsafe(ran.append, (number, i))
+            handle.cancel()
+            cancelled += handle.cancelled()
+        return cancelled
+
+    assert run_in_threads(call) == [300] * THREADS
+    done = threading.Event()
+    running.call_soon_threadsafe(done.set)
+    assert done.wait(20)
+    assert len(ran) == len(set(ran))
+
+
+def test_close_while_others_call_in(loop_factory):
+    """A callback is taken, or RuntimeError says that the loop is closed."""
+    for _ in range(30):
+        loop = loop_factory()
+        begun = threading.Barrier(THREADS + 1)
+
+        def call(_, loop=loop, begun=begun):
+            begun.wait(20)
+            with pytest.raises(RuntimeError, match="Event loop is closed"):
+                while True:
+                    loop.call_soon_threadsafe(int)
+
+        with ThreadPoolExecutor(THREADS) as executor:
+            calls = [executor.submit(call, number) for number in range(THREADS)]
+            begun.wait(20)
+            loop.call_later(0.001, loop.stop)
+            loop.run_forever()
+            loop.close()
+            for done in calls:
+                done.result(20)
+
+
+def test_a_loop_runs_in_one_thread_only(running):
+    with pytest.raises(RuntimeError, match="already running"):
+        running.run_until_complete(running.create_future())
+    with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
+        running.close()
+
+
+def test_executor_of_each_loop(loop_factory):
+    def run(number):
+        async def main():
+            loop = asyncio.get_running_loop()
+            return sum(await asyncio.gather(*(loop.run_in_executor(None, abs, -number) for _ in range(50))))
+
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(main())
+
+    assert run_in_threads(run) == [50 * number for number in range(THREADS)]
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="this Python has a GIL")
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio itself is not ready")
+def test_gil_stays_off(script, kind):
+    source = f"import sys, {kind}; print(sys._is_gil_enabled())"
+    assert script(source, names=False).stdout.split() == ["False"]
