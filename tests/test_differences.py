@@ -132,7 +132,7 @@ class TestTransports:
         assert made == ([] if is_ours else ["_accept_connection2"])
 
     @pytest.mark.parametrize("method", ["connection_made", "connection_lost"])
-    def test_keys_of_a_report(self, run, connect, reports, is_ours, method):
+    def test_report_of_a_failing_protocol_has_protocol_and_transport(self, run, connect, reports, is_ours, method):
         protocol = Protocol()
         setattr(protocol, method, lambda *args: 1 / 0)
         connect(protocol).abort()
@@ -150,7 +150,7 @@ class TestTransports:
         run(asyncio.sleep(0.01))
         assert sizes == ([25] if is_ours else [10, 10, 5])
 
-    def test_a_view_that_is_not_contiguous(self, run, connect, reports, is_ours):
+    def test_a_view_that_is_not_contiguous_ends_the_connection(self, run, connect, reports, is_ours):
         protocol = Protocol()
         lost = []
         protocol.connection_lost = lost.append

@@ -129,7 +129,7 @@ def test_new_event_loop_is_not_current():
         second.close()
 
 
-def test_runner_with_loop_factory():
+def test_runner_takes_a_loop_factory():
     with asyncio.Runner(loop_factory=asyncloop.new_event_loop) as runner:
         assert type(runner.get_loop()) is asyncloop.Loop
         assert runner.run(running_loop()) is runner.get_loop()
@@ -206,7 +206,7 @@ def test_import_warns_of_nothing(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_import_again(tmp_path):
+def test_module_can_be_imported_again(tmp_path):
     """After somebody has taken it out of sys.modules, as test runners do."""
     write(
         tmp_path / "again.py",
@@ -238,7 +238,7 @@ def test_policy_warns_where_asyncios_does():
         assert all(w.filename == __file__ for w in caught)
 
 
-def test_python_without_policies(tmp_path):
+def test_python_without_policies_works_but_for_policies(tmp_path):
     """As 3.16 is to be: all works but what needs them, and that says what to use instead."""
     program = """
         import asyncio, asyncio.unix_events, sys
@@ -439,13 +439,13 @@ def test_process_pool_and_pickle_find_main(tmp_path):
 
 
 @pytest.mark.parametrize("args", [[], ["-m"], ["-x"], ["--", "program.py"]])
-def test_wrong_usage(tmp_path, args):
+def test_wrong_usage_prints_the_usage(tmp_path, args):
     done = run_python("-m", "asyncloop", *args, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("usage: python -m asyncloop script.py")
 
 
-def test_help_and_version(tmp_path):
+def test_help_and_version_are_printed(tmp_path):
     done = run_python("-m", "asyncloop", "--help", cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("usage: python -m asyncloop")
     done = run_python("-m", "asyncloop", "--version", cwd=tmp_path)

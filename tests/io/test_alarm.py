@@ -74,7 +74,7 @@ def test_short_timer_beside_a_long_one_and_a_cancelled_one(run):
     assert run(main()) == ["near"]
 
 
-def test_clock_of_ones_own(loop_factory):
+def test_overridden_clock_is_waited_for(loop_factory):
     """A short time on an overridden clock is waited for on the real one, again and again."""
     loop = loop_factory()
     now = 0.0

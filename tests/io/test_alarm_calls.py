@@ -155,7 +155,7 @@ def test_a_few_deadlines_that_are_close_together_do_not(counted):
 
 
 @pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM, errno.EMFILE])
-def test_without_a_timerfd(counted, error):
+def test_timers_are_not_early_without_a_timerfd(counted, error):
     counted(f"""
         async def main():
             refuse("timerfd", {error})
@@ -168,7 +168,7 @@ def test_without_a_timerfd(counted, error):
     """)
 
 
-def test_a_timerfd_that_cannot_be_watched(counted):
+def test_timers_are_not_early_if_the_timerfd_cannot_be_watched(counted):
     counted("""
         async def main():
             refuse("watch", errno.ENOSPC)

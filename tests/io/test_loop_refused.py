@@ -63,7 +63,7 @@ def passes(preloaded):
 
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EACCES"])
 class TestNoSuchCall:
-    def test_epoll(self, passes, error):
+    def test_without_epoll_libev_is_used(self, passes, error):
         passes(f"""
             refuse("set", errno.{error})
             loop = asyncloop.Loop()
@@ -112,7 +112,7 @@ class TestNoSuchCall:
 
 @pytest.mark.parametrize("what", ["set", "add", "pipe2"])
 @pytest.mark.parametrize("error", ["EMFILE", "ENOMEM", "ENOSPC"])
-def test_no_loop(passes, what, error):
+def test_a_loop_that_cannot_be_made_raises_the_error(passes, what, error):
     passes(f"""
         refuse({what!r}, errno.{error})
         assert number(asyncloop.Loop) == errno.{error}

@@ -141,7 +141,7 @@ def quiet(loop, stock_loop):
 
 
 @pytest.mark.parametrize("name", LOOP_METHODS)
-def test_loop(loop, stock_loop, name):
+def test_methods_of_a_loop_fail_as_stock_ones(loop, stock_loop, name):
     for each in loop, stock_loop:
         each.set_exception_handler(lambda loop, context: None)
     compare(lambda: getattr(loop, name), lambda: getattr(stock_loop, name))
@@ -169,7 +169,7 @@ def stock_checks(name):
 
 @pytest.mark.usefixtures("stock_checks")
 @pytest.mark.parametrize("name", FUTURE_METHODS)
-def test_future(loop, stock_loop, Future, name):
+def test_methods_of_a_future_fail_as_stock_ones(loop, stock_loop, Future, name):
     compare(
         lambda: getattr(Future(loop=loop), name),
         lambda: getattr(asyncio.Future(loop=stock_loop), name),
@@ -178,7 +178,7 @@ def test_future(loop, stock_loop, Future, name):
 
 @pytest.mark.usefixtures("stock_checks")
 @pytest.mark.parametrize("name", TASK_METHODS)
-def test_task(loop, stock_loop, Task, name):
+def test_methods_of_a_task_fail_as_stock_ones(loop, stock_loop, Task, name):
     compare(
         lambda: getattr(Task(coroutine_function(), loop=loop), name),
         lambda: getattr(asyncio.Task(coroutine_function(), loop=stock_loop), name),
@@ -186,7 +186,7 @@ def test_task(loop, stock_loop, Task, name):
 
 
 @pytest.mark.parametrize("name", ["cancel", "cancelled", "__repr__"])
-def test_handle(loop, stock_loop, name):
+def test_methods_of_a_handle_fail_as_stock_ones(loop, stock_loop, name):
     compare(
         lambda: getattr(loop.call_soon(function), name),
         lambda: getattr(stock_loop.call_soon(function), name),
@@ -194,7 +194,7 @@ def test_handle(loop, stock_loop, name):
 
 
 @pytest.mark.parametrize("name", ["cancel", "cancelled", "when", "__repr__", "__eq__", "__hash__"])
-def test_timer_handle(loop, stock_loop, name):
+def test_methods_of_a_timer_handle_fail_as_stock_ones(loop, stock_loop, name):
     compare(
         lambda: getattr(loop.call_later(100, function), name),
         lambda: getattr(stock_loop.call_later(100, function), name),

@@ -43,7 +43,7 @@ class TestSwitch:
             loop.set_debug(value)
             assert bool(loop.get_debug()) is expected
 
-    def test_on_and_off_while_running(self, loop, run):
+    def test_set_debug_works_while_running(self, loop, run):
         async def main():
             for value in True, False, True, False:
                 loop.set_debug(value)
@@ -52,7 +52,7 @@ class TestSwitch:
 
         run(main())
 
-    def test_slow_callback_duration(self, loop):
+    def test_slow_callback_duration_can_be_set(self, loop):
         assert loop.slow_callback_duration == 0.1
         loop.slow_callback_duration = 5
         assert loop.slow_callback_duration == 5
@@ -81,7 +81,7 @@ class TestSlow:
         (text,) = slow("sleep(")
         assert text.startswith("Executing <TimerHandle when=")
 
-    def test_is_a_matter_of_the_loops_clock(self, debug_loop, turn, slow):
+    def test_is_measured_by_the_loops_clock(self, debug_loop, turn, slow):
         def jump():
             nonlocal now
             now += 5
@@ -96,7 +96,7 @@ class TestSlow:
         assert text.endswith(" took 5.000 seconds")
         assert slow("sleep(") == []
 
-    def test_failing_clock(self, debug_loop, turn):
+    def test_failing_clock_ends_the_run(self, debug_loop, turn):
         seen = []
         debug_loop.call_soon(seen.append, 1)
         debug_loop.call_soon(lambda: setattr(debug_loop, "time", lambda: 1 / 0))
@@ -118,7 +118,7 @@ class TestSlow:
         assert text.startswith("Executing <Task ")
         assert " created at " in text
 
-    def test_failing_callback(self, debug_loop, turn, slow, reports):
+    def test_failing_slow_callback_is_logged_and_reported(self, debug_loop, turn, slow, reports):
         def fail():
             time.sleep(0.003)
             raise ValueError
@@ -134,7 +134,7 @@ class TestSlow:
         turn()
         assert slow("") == []
 
-    def test_only_in_debug_mode(self, debug_loop, turn, slow):
+    def test_nothing_is_logged_without_debug_mode(self, debug_loop, turn, slow):
         debug_loop.set_debug(False)
         debug_loop.call_soon(time.sleep, 0.003)
         turn()
@@ -143,7 +143,7 @@ class TestSlow:
 
 class TestChecks:
     @pytest.mark.parametrize("method", ["call_soon", "call_later", "call_at"])
-    def test_call_from_another_thread(self, debug_loop, run, method):
+    def test_call_from_another_thread_is_refused(self, debug_loop, run, method):
         text = "^Non-thread-safe operation invoked on an event loop other than the current one$"
 
         def other():
@@ -217,7 +217,7 @@ class TestSourceTracebacks:
             assert each._source_traceback[-1].lineno == line + i
         debug_loop.run_until_complete(asyncio.wait(made[1:]))
 
-    def test_none_without_debug_mode(self, loop, Future):
+    def test_there_is_none_without_debug_mode(self, loop, Future):
         loop.set_debug(False)
         assert loop.call_soon(int)._source_traceback is None
         assert Future(loop=loop)._source_traceback is None
@@ -243,7 +243,7 @@ class TestCoroutineOrigin:
         loop.set_debug(False)
         assert loop.run_until_complete(main()) == 0
 
-    def test_switched_while_running(self, debug_loop):
+    def test_is_switched_while_running(self, debug_loop):
         async def main():
             seen = [sys.get_coroutine_origin_tracking_depth() > 0]
             for value in False, True:

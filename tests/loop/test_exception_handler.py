@@ -17,7 +17,7 @@ def test_default_is_none(loop_factory):
     loop.close()
 
 
-def test_set_and_get(loop):
+def test_handler_can_be_set_and_reset(loop):
     def handler(loop, context):
         pass
 
@@ -44,7 +44,7 @@ def test_call_passes_loop_and_context(loop):
     assert calls[0][1] is context
 
 
-def test_report_of_a_failing_callback(loop, turn, reports):
+def test_failing_callback_is_reported_with_its_handle(loop, turn, reports):
     def fail(argument):
         raise ValueError(argument)
 
@@ -59,7 +59,7 @@ def test_report_of_a_failing_callback(loop, turn, reports):
     assert report["handle"] is handle
 
 
-def test_report_of_a_failing_timer(loop, turn, reports):
+def test_failing_timer_is_reported_with_its_handle(loop, turn, reports):
     handle = loop.call_later(0, lambda: 1 / 0)
     turn()
     (report,) = reports()
@@ -145,7 +145,7 @@ class TestBrokenHandler:
         turn()
         assert seen == ["rest"]
 
-    def test_default_handler_overridden_and_broken(self, loop, turn, caplog):
+    def test_broken_override_of_the_default_handler_is_logged(self, loop, turn, caplog):
         def broken(context):
             raise KeyError("broken")
 
@@ -200,7 +200,7 @@ class TestDefaultHandler:
         loop.call_exception_handler(context)
         assert caplog.records[0].getMessage() == "Unhandled exception in event loop"
 
-    def test_failing_callback(self, loop, turn, caplog):
+    def test_logs_a_failing_callback(self, loop, turn, caplog):
         def fail():
             raise ValueError("x")
 

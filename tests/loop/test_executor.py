@@ -14,14 +14,14 @@ import weakref
 import pytest
 
 
-def test_result(loop, run):
+def test_result_is_returned(loop, run):
     async def main():
         return await loop.run_in_executor(None, divmod, 17, 5)
 
     assert run(main()) == (3, 2)
 
 
-def test_exception(loop, run):
+def test_exception_is_raised(loop, run):
     def fail():
         raise ValueError("x")
 
@@ -49,7 +49,7 @@ def test_runs_in_threads_of_asyncio(loop, run):
     assert run(main()).startswith("asyncio_")
 
 
-def test_own_executor(loop, run):
+def test_given_executor_is_used(loop, run):
     async def main():
         with concurrent.futures.ThreadPoolExecutor(thread_name_prefix="mine") as executor:
             return await loop.run_in_executor(executor, lambda: threading.current_thread().name)
@@ -57,7 +57,7 @@ def test_own_executor(loop, run):
     assert run(main()).startswith("mine")
 
 
-def test_default_executor(loop, run):
+def test_default_executor_is_used(loop, run):
     async def main():
         return await loop.run_in_executor(None, lambda: threading.current_thread().name)
 
@@ -72,14 +72,14 @@ def test_default_executor_must_be_a_thread_pool(loop, bad):
         loop.set_default_executor(bad)
 
 
-def test_many_at_once(loop, run):
+def test_200_jobs_give_their_results(loop, run):
     async def main():
         return await asyncio.gather(*(loop.run_in_executor(None, lambda i=i: i) for i in range(200)))
 
     assert run(main()) == list(range(200))
 
 
-def test_cancelled_before_it_starts(loop, run):
+def test_job_that_is_cancelled_before_its_start_does_not_run(loop, run):
     async def main():
         gate = threading.Event()
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
@@ -130,7 +130,7 @@ class TestFollowing:
         (source,) = executor.futures
         return source, following
 
-    def test_result(self, loop, run, where):
+    def test_gets_the_result_of_the_source(self, loop, run, where):
         async def main():
             source, following = self.submit(loop)
             result = object()
@@ -141,7 +141,7 @@ class TestFollowing:
         run(main())
 
     @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt("x"), StopAsyncIteration("x")], ids=repr)
-    def test_exception(self, loop, run, where, error):
+    def test_gets_the_exception_of_the_source(self, loop, run, where, error):
         async def main():
             source, following = self.submit(loop)
             where(source.set_exception, error)
@@ -161,7 +161,7 @@ class TestFollowing:
 
         run(main())
 
-    def test_source_is_cancelled(self, loop, run, where):
+    def test_is_cancelled_with_the_source(self, loop, run, where):
         async def main():
             source, following = self.submit(loop)
             where(source.cancel)
@@ -170,7 +170,7 @@ class TestFollowing:
 
         run(main())
 
-    def test_follower_is_cancelled(self, loop, run, where):
+    def test_cancelled_follower_leaves_a_running_source(self, loop, run, where):
         async def main():
             source, following = self.submit(loop)
             where(source.set_running_or_notify_cancel)
@@ -183,7 +183,7 @@ class TestFollowing:
 
         run(main())
 
-    def test_follower_has_a_result_already(self, loop, run, where):
+    def test_keeps_a_result_that_it_has_already(self, loop, run, where):
         async def main():
             source, following = self.submit(loop)
             following.set_result("mine")
@@ -208,7 +208,7 @@ class TestFollowing:
         run(main())
 
     @pytest.mark.parametrize("cancel", [False, True])
-    def test_loop_is_closed_first(self, loop_factory, where, cancel, caplog):
+    def test_closed_loop_leaves_it_pending(self, loop_factory, where, cancel, caplog):
         loop = loop_factory()
         source, following = self.submit(loop)
         if cancel:
@@ -218,12 +218,12 @@ class TestFollowing:
         assert following.done() is cancel
         assert caplog.records == []
 
-    def test_loop_does_not_run_yet(self, loop, where):
+    def test_gets_a_result_from_before_the_run(self, loop, where):
         source, following = self.submit(loop)
         where(source.set_result, 1)
         assert loop.run_until_complete(following) == 1
 
-    def test_futures_of_ones_own(self, loop, run, where):
+    def test_overridden_result_of_the_source_is_called(self, loop, run, where):
         class Own(concurrent.futures.Future):
             def result(self, timeout=None):
                 return ("own", super().result(timeout))
@@ -236,7 +236,7 @@ class TestFollowing:
 
         run(main())
 
-    def test_debug_mode_set_meanwhile(self, loop, run, where):
+    def test_works_if_debug_mode_is_set_meanwhile(self, loop, run, where):
         async def main():
             source, following = self.submit(loop)
             loop.set_debug(True)
@@ -246,7 +246,7 @@ class TestFollowing:
 
         run(main())
 
-    def test_call_soon_threadsafe_overridden_meanwhile(self, loop, run, where):
+    def test_call_soon_threadsafe_overridden_meanwhile_is_called(self, loop, run, where):
         seen = []
 
         def call_soon_threadsafe(callback, *args, context=None):
@@ -290,7 +290,7 @@ class TestFollowing:
 
         run(main())
 
-    def test_dropped_result_may_run_anything(self, loop, run, where):
+    def test_finaliser_of_the_result_may_use_the_loop(self, loop, run, where):
         class Attacker:
             def __del__(self):
                 seen.append(1)
@@ -308,7 +308,7 @@ class TestFollowing:
         run(main())
 
 
-def test_callbacks_of_the_follower_take_anything(loop, run):
+def test_callbacks_of_the_follower_may_be_called_by_hand(loop, run):
     async def main():
         executor = Manual()
         following = loop.run_in_executor(executor, int)
@@ -321,7 +321,7 @@ def test_callbacks_of_the_follower_take_anything(loop, run):
     run(main())
 
 
-def test_follower_begins_again_with_another_loop(loop, loop_factory, Future):
+def test_follower_may_be_initialised_again_on_another_loop(loop, loop_factory, Future):
     other = loop_factory()
     executor = Manual()
     following = loop.run_in_executor(executor, int)
@@ -349,7 +349,7 @@ class TestShutdown:
         with pytest.raises(RuntimeError, match="^Executor shutdown has been called$"):
             loop.run_in_executor(None, int)
 
-    def test_twice(self, loop):
+    def test_may_be_repeated(self, loop):
         async def main():
             await loop.run_in_executor(None, int)
             await loop.shutdown_default_executor()
@@ -359,7 +359,7 @@ class TestShutdown:
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="timeout came with Python 3.12")
     @pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="3.12 waits for the executor whatever the timeout says")
-    def test_timeout(self, loop):
+    def test_warns_after_the_timeout(self, loop):
         gate = threading.Event()
 
         async def main():
@@ -383,7 +383,7 @@ class TestShutdown:
 
 
 class TestThreads:
-    def test_to_thread(self, run):
+    def test_to_thread_passes_arguments_and_context(self, run):
         var = contextvars.ContextVar("var")
 
         async def main():
@@ -392,7 +392,7 @@ class TestThreads:
 
         assert run(main()) == (1, 2, "inherited")
 
-    def test_run_coroutine_threadsafe(self, loop, run):
+    def test_run_coroutine_threadsafe_gives_the_result(self, loop, run):
         async def double(x):
             await asyncio.sleep(0)
             return 2 * x
@@ -429,7 +429,7 @@ class TestThreads:
         loop.call_soon(lambda: outer.update(asyncio.all_tasks(loop)))
         run(main())
 
-    def test_wrap_future(self, loop, run):
+    def test_wrap_future_gives_the_result(self, loop, run):
         async def main():
             source = concurrent.futures.Future()
             loop.call_soon(source.set_result, 5)
@@ -439,13 +439,13 @@ class TestThreads:
 
 
 class TestNames:
-    def test_getaddrinfo(self, loop, run):
+    def test_getaddrinfo_returns_the_same_as_socket(self, loop, run):
         async def main():
             return await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
 
         assert run(main()) == socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
 
-    def test_getaddrinfo_in_debug_mode(self, loop, run):
+    def test_getaddrinfo_works_in_debug_mode(self, loop, run):
         async def main():
             return await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
 
@@ -459,7 +459,7 @@ class TestNames:
 
         run(main())
 
-    def test_getnameinfo(self, loop, run):
+    def test_getnameinfo_returns_host_and_port(self, loop, run):
         async def main():
             flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
             return await loop.getnameinfo(("127.0.0.1", 80), flags)

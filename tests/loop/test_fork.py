@@ -221,7 +221,7 @@ print("ok")
 
 
 @own_only
-def test_child_of_a_child_and_its_loops(forks):
+def test_child_of_a_child_runs_loops(forks):
     forks(
         """
 async def main(depth):
@@ -337,7 +337,7 @@ print("ok")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing_from_a_running_loop(forks, method):
+def test_multiprocessing_works_in_a_running_loop(forks, method):
     forks(
         f"""
 import concurrent.futures, multiprocessing

@@ -181,7 +181,7 @@ class TestAsyncio:
         assert {name for name, node in METHODS.items() if is_abstract(node)} == ABSTRACT
 
     @pytest.mark.parametrize("name", NEVER_REACHED)
-    def test_never_reached(self, name):
+    def test_unused_attributes_are_never_reached(self, name):
         assert users(name)
         assert ways_to(name) == NEVER_REACHED[name]
 
@@ -203,7 +203,7 @@ class TestOurs:
         yield loop
         loop.close()
 
-    def test_list_of_hooks(self, ours):
+    def test_list_of_hooks_names_those_that_are_called(self, ours):
         assert sorted(self.listed) == sorted([*WE_CALL, *IT_CALLS, *IT_CALLS_IN_PYTHON])
 
     def test_list_of_hooks_is_complete(self, ours):
@@ -255,7 +255,7 @@ class TestOurs:
     def test_replaced_methods_are_in_c(self, ours, name):
         assert getattr(self.Loop, name) is vars(self.CLoop)[name]
 
-    def test_attributes_in_c(self, ours):
+    def test_data_descriptors_in_c_are_those_we_know(self, ours):
         descriptors = {name for name, value in vars(self.CLoop).items() if inspect.isdatadescriptor(value)}
         assert descriptors == IN_C | {"_held_most"}  # our own, see src/net/held.c
 
@@ -269,7 +269,7 @@ class TestOurs:
         every_python = {"slow_callback_duration", "_old_agen_hooks"}
         assert {*_loop.BASE_ATTRIBUTES} == LEFT_TO_PYTHON | every_python
 
-    def test_no_dict_of_its_own(self, fresh):
+    def test_loop_has_no_dict_of_its_own(self, fresh):
         """What a loop stores on itself has a slot: while it has no dict, the interpreter finds its methods faster."""
 
         async def main():

@@ -111,26 +111,26 @@ def resolving_to(*addresses):
 
 
 class TestCreateConnection:
-    def test_to_an_address(self, connect, listen):
+    def test_to_an_address_connects(self, connect, listen):
         listener = listen()
         transport = connect(*listener.getsockname())
         assert transport.get_extra_info("peername") == listener.getsockname()
 
-    def test_to_a_name(self, connect, listen):
+    def test_to_a_name_connects(self, connect, listen):
         listener = listen()
         transport = connect("localhost", listener.getsockname()[1])
         assert transport.get_extra_info("peername") == listener.getsockname()
 
-    def test_to_a_port_given_as_text(self, connect, listen):
+    def test_port_may_be_text(self, connect, listen):
         host, port = listen().getsockname()
         assert connect(host, str(port)).get_extra_info("peername") == (host, port)
 
-    def test_to_a_host_given_as_bytes(self, connect, listen):
+    def test_host_may_be_bytes(self, connect, listen):
         host, port = listen().getsockname()
         assert connect(host.encode(), port).get_extra_info("peername") == (host, port)
 
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
-    def test_over_ipv6(self, connect, listen):
+    def test_over_ipv6_connects(self, connect, listen):
         listener = listen("::1", socket.AF_INET6)
         transport = connect("::1", listener.getsockname()[1])
         assert transport.get_extra_info("peername") == listener.getsockname()
@@ -150,7 +150,7 @@ class TestCreateConnection:
         transport = connect("localhost", listener.getsockname()[1], family=socket.AF_INET)
         assert transport.get_extra_info("socket").family == socket.AF_INET
 
-    def test_with_a_connected_socket(self, connect, listen):
+    def test_takes_a_connected_socket(self, connect, listen):
         listener = listen()
         sock = socket.create_connection(listener.getsockname())
         address = sock.getsockname()
@@ -159,11 +159,11 @@ class TestCreateConnection:
         assert transport.get_extra_info("peername") == listener.getsockname()
         assert sock.gettimeout() == 0
 
-    def test_from_a_local_address(self, connect, listen):
+    def test_binds_a_local_address(self, connect, listen):
         transport = connect(*listen().getsockname(), local_addr=("127.0.0.2", 0))
         assert transport.get_extra_info("sockname")[0] == "127.0.0.2"
 
-    def test_from_a_local_address_that_is_taken(self, loop, run, listen):
+    def test_to_bind_a_local_address_that_is_taken_fails(self, loop, run, listen):
         taken = listen().getsockname()
         with pytest.raises(OSError, match=re.escape(f"error while attempting to bind on address {taken!r}: ")) as info:
             run(loop.create_connection(Protocol, *listen().getsockname(), local_addr=taken))
@@ -286,7 +286,7 @@ class TestCancelledConnection:
 
         run(main())
 
-    def test_before_it_began(self, loop, run, hanging):
+    def test_before_the_first_step_raises_cancelled_error(self, loop, run, hanging):
         async def main():
             task = loop.create_task(loop.create_connection(Protocol, *hanging))
             task.cancel()
@@ -312,7 +312,7 @@ class TestCancelledConnection:
         run(main())
         assert protocol.transport.is_closing()
 
-    def test_by_a_timeout(self, loop, run, hanging):
+    def test_by_a_timeout_raises_timeout_error(self, loop, run, hanging):
         with pytest.raises(asyncio.TimeoutError):
             run(asyncio.wait_for(loop.create_connection(Protocol, *hanging), 0.02))
 
@@ -360,7 +360,7 @@ class TestCreateServer:
         [sock] = serve("127.0.0.1", 0).sockets
         assert sock.getsockname()[1] > 0
 
-    def test_on_a_list_of_hosts(self, serve):
+    def test_on_a_list_of_hosts_listens_on_each(self, serve):
         server = serve(["127.0.0.1", "127.0.0.2"], 0)
         assert sorted(sock.getsockname()[0] for sock in server.sockets) == ["127.0.0.1", "127.0.0.2"]
         for sock in server.sockets:
@@ -374,7 +374,7 @@ class TestCreateServer:
         server = serve(host, 0, start_serving=False)  # bound, but nobody from outside gets in
         assert "0.0.0.0" in [sock.getsockname()[0] for sock in server.sockets]
 
-    def test_on_a_socket(self, serve):
+    def test_on_a_socket_listens_there(self, serve):
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         address = sock.getsockname()

@@ -11,7 +11,7 @@ import weakref
 import pytest
 
 
-def test_callback_that_closes_the_loop(loop, turn):
+def test_callback_may_not_close_the_loop(loop, turn):
     seen = []
 
     def close():
@@ -60,7 +60,7 @@ def test_last_reference_to_the_loop_dropped_by_a_callback(loop_factory):
 
 
 @pytest.mark.parametrize("where", ["callback", "argument", "timer", "context", "future", "task"])
-def test_finaliser_that_schedules_and_collects(loop, turn, where):
+def test_finaliser_may_schedule_and_collect(loop, turn, where):
     class Attacker:
         def __call__(self, *args):
             pass
@@ -117,7 +117,7 @@ def test_finaliser_that_raises(loop, turn, monkeypatch):
     assert seen == ["rest"]
 
 
-def test_callback_that_cancels_everything(loop, turn):
+def test_callback_may_cancel_all_others(loop, turn):
     seen = []
 
     def cancel_all():
@@ -133,7 +133,7 @@ def test_callback_that_cancels_everything(loop, turn):
     assert seen == ["rest"]
 
 
-def test_future_finished_by_its_own_callbacks_removal(loop, future, turn):
+def test_removing_a_callback_may_finish_the_future(loop, future, turn):
     class Attacker:
         def __eq__(self, other):
             if not future.done():
@@ -219,7 +219,7 @@ def test_done_callback_that_drops_the_task(loop, turn):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_random_mix(loop, seed):
+def test_random_operations_run_once_and_in_order(loop, seed):
     """A few thousand random operations; nothing is lost, nothing runs twice, the order is kept."""
     rng = random.Random(seed)
     expected, seen, futures = [], [], []

@@ -20,19 +20,19 @@ async def answer():
 
 
 class TestRunUntilComplete:
-    def test_result_of_coroutine_task_and_future(self, loop, Task, future):
+    def test_returns_the_result_of_coroutine_task_and_future(self, loop, Task, future):
         assert loop.run_until_complete(answer()) == 42
         assert loop.run_until_complete(Task(answer(), loop=loop)) == 42
         loop.call_soon(future.set_result, 1)
         assert loop.run_until_complete(future) == 1
         assert loop.run_until_complete(future) == 1
 
-    def test_stock_future(self, loop):
+    def test_takes_a_stock_future(self, loop):
         future = asyncio.Future(loop=loop)
         loop.call_soon(future.set_result, 1)
         assert loop.run_until_complete(future) == 1
 
-    def test_awaitable_object(self, loop):
+    def test_takes_an_awaitable_object(self, loop):
         class Awaitable:
             def __await__(self):
                 yield
@@ -40,14 +40,14 @@ class TestRunUntilComplete:
 
         assert loop.run_until_complete(Awaitable()) == 7
 
-    def test_exception(self, loop):
+    def test_raises_the_exception(self, loop):
         async def fail():
             raise ValueError("x")
 
         with pytest.raises(ValueError, match="^x$"):
             loop.run_until_complete(fail())
 
-    def test_cancelled(self, loop, future):
+    def test_raises_cancelled_error_if_the_future_is_cancelled(self, loop, future):
         loop.call_soon(future.cancel, "why")
         with pytest.raises(asyncio.CancelledError, match="^why$"):
             loop.run_until_complete(future)
@@ -61,11 +61,11 @@ class TestRunUntilComplete:
         assert loop.run_until_complete(future) == 3
 
     @pytest.mark.parametrize("bad", [42, None, "coro", answer])
-    def test_only_awaitables(self, loop, bad):
+    def test_refuses_what_is_not_awaitable(self, loop, bad):
         with pytest.raises(TypeError, match="^An asyncio.Future, a coroutine or an awaitable is required$"):
             loop.run_until_complete(bad)
 
-    def test_future_of_another_loop(self, loop, loop_factory, Future):
+    def test_refuses_a_future_of_another_loop(self, loop, loop_factory, Future):
         other = loop_factory()
         with pytest.raises(ValueError, match="^The future belongs to a different loop"):
             loop.run_until_complete(Future(loop=other))
@@ -80,7 +80,7 @@ class TestRunUntilComplete:
         assert loop.run_until_complete(main()) == [asyncio.base_events._run_until_complete_cb]
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-    def test_exit_of_the_coroutine(self, loop, reports, error):
+    def test_raises_the_exit_of_the_coroutine(self, loop, reports, error):
         async def leave():
             raise error("now")
 
@@ -90,7 +90,7 @@ class TestRunUntilComplete:
         assert loop.run_until_complete(answer()) == 42
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-    def test_exit_of_another_task(self, loop, future, error):
+    def test_raises_the_exit_of_another_task(self, loop, future, error):
         async def leave():
             raise error
 
@@ -151,7 +151,7 @@ class TestStop:
         loop.run_forever()
         assert seen == [1]
 
-    def test_from_a_thread(self, loop):
+    def test_from_a_thread_ends_the_run(self, loop):
         threading.Timer(0.005, loop.call_soon_threadsafe, [loop.stop]).start()
         loop.run_forever()
         assert not loop.is_running()
@@ -183,7 +183,7 @@ class TestGoingToSleep:
     def act(self, loop, request):
         return loop.stop if request.param == "stop" else lambda: loop.call_later(0.001, loop.stop)
 
-    def test_destructor_of_the_result_of_a_task(self, loop, hung, act):
+    def test_destructor_of_the_result_of_a_task_wakes_the_loop(self, loop, hung, act):
         class Result:
             def __del__(self):
                 act()
@@ -195,7 +195,7 @@ class TestGoingToSleep:
         loop.run_forever()
         assert hung == []
 
-    def test_signal_handler(self, loop, hung, act):
+    def test_signal_handler_wakes_the_loop(self, loop, hung, act):
         strike = ctypes.PyDLL(None)["raise"]  # of C, so that no bytecode follows before the loop sleeps
         previous = signal.signal(signal.SIGUSR1, lambda *args: act())
         try:
@@ -206,7 +206,7 @@ class TestGoingToSleep:
         assert hung == []
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 collects within the callback")
-    def test_destructor_of_garbage(self, loop, hung, act):
+    def test_destructor_of_garbage_wakes_the_loop(self, loop, hung, act):
         class Garbage:
             def __del__(self):
                 act()
@@ -230,7 +230,7 @@ class TestGoingToSleep:
 
 
 class TestState:
-    def test_running(self, loop):
+    def test_is_running_is_true_during_a_run(self, loop):
         seen = []
         assert not loop.is_running()
         loop.call_soon(lambda: seen.append((loop.is_running(), asyncio.get_running_loop())))
@@ -257,7 +257,7 @@ class TestState:
 
         assert run(main()) is loop
 
-    def test_repr(self, loop):
+    def test_repr_tells_the_state(self, loop):
         name, debug = type(loop).__name__, loop.get_debug()
         assert repr(loop) == f"<{name} running=False closed=False debug={debug}>"
         seen = []
@@ -268,7 +268,7 @@ class TestState:
         loop.close()
         assert repr(loop) == f"<{name} running=False closed=True debug={debug}>"
 
-    def test_thread_id(self, loop, run):
+    def test_thread_id_is_that_of_the_running_thread(self, loop, run):
         async def main():
             return loop._thread_id
 
@@ -291,7 +291,7 @@ class TestRunningTwice:
         loop.call_soon(again)
         loop.run_forever()
 
-    def test_another_loop_in_the_same_thread(self, loop, loop_factory):
+    def test_another_loop_in_the_same_thread_is_refused(self, loop, loop_factory):
         def another():
             for run in other.run_forever, lambda: other.run_until_complete(other.create_future()):
                 with pytest.raises(RuntimeError, match="^Cannot run the event loop while another loop is running$"):
@@ -307,7 +307,7 @@ class TestRunningTwice:
         other.run_forever()
         other.close()
 
-    def test_from_another_thread(self, loop):
+    def test_same_loop_in_another_thread_is_refused(self, loop):
         seen = []
 
         def other():
@@ -333,7 +333,7 @@ def test_a_loop_may_run_in_one_thread_and_then_in_another(loop):
     assert loop.run_until_complete(answer()) == 42
 
 
-def test_many_loops_in_many_threads(loop_factory):
+def test_many_loops_run_in_many_threads(loop_factory):
     results = []
 
     def one(i):
@@ -463,7 +463,7 @@ class TestDestroyed:
         gc.collect()
         assert watch() is None
 
-    def test_pending_tasks_of_a_destroyed_loop(self, script):
+    def test_pending_tasks_of_a_destroyed_loop_are_closed(self, script):
         done = script("""
             import gc, sys
 
@@ -487,7 +487,7 @@ class TestDestroyed:
         assert done.stderr.count("Task was destroyed but it is pending!") == 3
 
     @pytest.mark.parametrize("closed", [True, False])
-    def test_interpreter_exit_with_things_queued(self, script, closed):
+    def test_interpreter_ends_with_entries_queued(self, script, closed):
         done = script(f"""
             import warnings
             warnings.simplefilter("ignore")
@@ -571,7 +571,7 @@ class TestThreadsafe:
             thread.join()
         assert len(seen) == 8 * 500
 
-    def test_before_the_loop_runs(self, loop, turn):
+    def test_calls_before_the_run_are_kept(self, loop, turn):
         seen = []
         thread = threading.Thread(target=loop.call_soon_threadsafe, args=[seen.append, 1])
         thread.start()
@@ -579,7 +579,7 @@ class TestThreadsafe:
         turn()
         assert seen == [1]
 
-    def test_cancel_from_the_thread(self, loop):
+    def test_handle_can_be_cancelled(self, loop):
         seen = []
 
         def schedule():
@@ -596,7 +596,7 @@ class TestThreadsafe:
         assert cancelled == [True]
         assert seen == []
 
-    def test_race_with_close(self, loop_factory):
+    def test_calls_during_close_run_or_raise(self, loop_factory):
         for _ in range(20):
             loop = loop_factory()
             errors = []

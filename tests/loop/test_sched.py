@@ -175,19 +175,19 @@ class TestArguments:
         with pytest.raises(TypeError):
             getattr(loop, method)()
 
-    def test_no_other_keywords(self, schedule, seen):
+    def test_other_keywords_are_refused(self, schedule, seen):
         with pytest.raises(TypeError):
             schedule(seen.append, 1, contxt=None)
         with pytest.raises(TypeError):
             schedule(seen.append, argument=1)
 
     @pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe"])
-    def test_callback_by_name(self, loop, turn, seen, method):
+    def test_callback_can_be_named(self, loop, turn, seen, method):
         getattr(loop, method)(callback=lambda: seen.append(1))
         turn()
         assert seen == [1]
 
-    def test_keywords_through_partial(self, schedule, turn, seen):
+    def test_partial_passes_keywords(self, schedule, turn, seen):
         schedule(functools.partial(lambda a, *, b: seen.append((a, b)), 1, b=2))
         turn()
         assert seen == [(1, 2)]
@@ -209,13 +209,13 @@ class TestArguments:
     @pytest.mark.parametrize(
         "callback", [len, str.upper, [].append, dict, lambda x: x, functools.partial(print, end="")]
     )
-    def test_all_kinds_of_callables(self, schedule, turn, callback):
+    def test_all_kinds_of_callables_are_called(self, schedule, turn, callback):
         schedule(callback, "")
         turn()
 
 
 class TestCreateFuture:
-    def test_no_arguments(self, loop):
+    def test_takes_no_argument(self, loop):
         with pytest.raises(TypeError):
             loop.create_future(1)
 
@@ -224,7 +224,7 @@ class TestCreateFuture:
 
 
 class TestCreateTask:
-    def test_bad_arguments(self, loop):
+    def test_refuses_bad_arguments(self, loop):
         with pytest.raises(TypeError):
             loop.create_task()
         coro = answer()
@@ -234,7 +234,7 @@ class TestCreateTask:
             loop.create_task(coro, nme="name")
         coro.close()
 
-    def test_coroutine_by_name(self, loop):
+    def test_coroutine_can_be_named(self, loop):
         task = loop.create_task(name="named", coro=answer())
         assert type(task) is type(loop.create_task(coro=answer())) is type(loop.create_task(answer()))
         assert task.get_name() == "named"

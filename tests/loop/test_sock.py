@@ -381,7 +381,7 @@ class TestSendall:
 
 
 class TestConnect:
-    def test_to_a_listening_socket(self, loop, run, listener):
+    def test_connects_to_a_listening_socket(self, loop, run, listener):
         with socket.socket() as sock:
             sock.setblocking(False)
             assert run(loop.sock_connect(sock, listener.getsockname())) is None
@@ -399,7 +399,7 @@ class TestConnect:
             with pytest.raises(socket.gaierror):
                 run(loop.sock_connect(sock, ("", listener.getsockname()[1])))
 
-    def test_refused(self, loop, run):
+    def test_refused_connection_is_raised(self, loop, run):
         with socket.socket() as unused, socket.socket() as sock:
             unused.bind(("127.0.0.1", 0))
             sock.setblocking(False)
@@ -411,7 +411,7 @@ class TestConnect:
         run(loop.sock_connect(a, b.getsockname()))
         assert a.getpeername() == b.getsockname()
 
-    def test_of_a_unix_socket(self, loop, run, tmp_path):
+    def test_connects_a_unix_socket(self, loop, run, tmp_path):
         path = str(tmp_path / "socket")
         with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as sock:
             server.bind(path)

@@ -41,7 +41,7 @@ def test_is_a_loop_to_asyncio(loop):
     assert isinstance(loop, asyncio.BaseEventLoop)
 
 
-def test_attributes_and_weak_references(loop):
+def test_loop_takes_attributes_and_weak_references(loop):
     loop.note = "mine"
     assert vars(loop)["note"] == "mine"
     assert weakref.ref(loop)() is loop
@@ -50,7 +50,7 @@ def test_attributes_and_weak_references(loop):
     assert not hasattr(loop, "no_such_attribute")
 
 
-def test_subclass_with_its_own_init(base):
+def test_subclass_may_have_its_own_init(base):
     class Special(base):
         def __init__(self, note):
             super().__init__()
@@ -172,7 +172,7 @@ class TestOverride:
         over.loop.run_until_complete(task)
         assert len(over.calls) == 4  # three steps, and run_until_complete's done callback
 
-    def test_call_soon_that_delays_everything(self, make, base):
+    def test_call_soon_may_delay_everything(self, make, base):
         """Every callback takes a detour through a queue of the subclass."""
         detour = []
 
@@ -191,13 +191,13 @@ class TestOverride:
         assert loop.run_until_complete(main()) == 5
         assert len(detour) >= 4
 
-    def test_time(self, overriding, make):
+    def test_time_is_called_by_timers(self, overriding, make):
         over = overriding("time")
         over.loop.call_later(0.001, over.loop.stop)
         over.loop.run_forever()
         assert over.calls != []
 
-    def test_time_that_jumps(self, make):
+    def test_time_that_jumps_is_the_time_of_timers(self, make):
         now = [1_000.0]
         loop = make(time=lambda self: now[0])
         seen = []
@@ -224,7 +224,7 @@ class TestOverride:
         over.loop.run_until_complete(asyncio.sleep(0.001))
         assert [args[0] for args, _ in over.calls] == [0.001]
 
-    def test_create_task(self, overriding):
+    def test_create_task_is_called_by_asyncio(self, overriding):
         over = overriding("create_task")
 
         async def main():
@@ -235,12 +235,12 @@ class TestOverride:
         assert over.loop.run_until_complete(main()) == 42
         assert len(over.calls) == 3
 
-    def test_create_future(self, overriding):
+    def test_create_future_is_called_by_sleep(self, overriding):
         over = overriding("create_future")
         over.loop.run_until_complete(asyncio.sleep(0.001))
         assert len(over.calls) == 1
 
-    def test_call_exception_handler(self, overriding, Future):
+    def test_call_exception_handler_is_called_for_reports(self, overriding, Future):
         over = overriding("call_exception_handler")
         over.loop.set_exception_handler(lambda loop, context: None)
         over.loop.call_soon(lambda: 1 / 0)
@@ -252,7 +252,7 @@ class TestOverride:
         assert messages[0].startswith("Exception in callback")
         assert messages[1] == "Future exception was never retrieved"
 
-    def test_default_exception_handler(self, overriding, caplog):
+    def test_default_exception_handler_is_called(self, overriding, caplog):
         over = overriding("default_exception_handler")
         over.loop.call_exception_handler({"message": "told"})
         assert over.calls == [(({"message": "told"},), {})]
@@ -272,7 +272,7 @@ class TestOverride:
         assert len(over.calls) == 1
 
     @pytest.mark.parametrize("name", ["call_soon", "time", "create_task", "call_at", "call_exception_handler"])
-    def test_deleted_again(self, loop, name):
+    def test_deleted_override_has_no_effect(self, loop, name):
         setattr(loop, name, None)
         delattr(loop, name)
         assert loop.run_until_complete(asyncio.sleep(0.001, "works")) == "works"
@@ -311,7 +311,7 @@ class TestForeignLoop:
         assert foreign.run_until_complete(Task(main(), loop=foreign)) == 3
         assert foreign.scheduled >= 3
 
-    def test_minimal(self, Task, Future):
+    def test_needs_only_the_methods_that_tasks_call(self, Task, Future):
         """Only what Task and Future ask of a loop."""
 
         class Minimal:

@@ -66,7 +66,7 @@ class Recording(asyncio.SubprocessProtocol):
 
 
 class TestExec:
-    def test_communicates(self, run, watching):
+    def test_communicate_returns_both_outputs(self, run, watching):
         async def main():
             child = await sh("cat; echo error >&2; exit 3", stdin=PIPE, stdout=PIPE, stderr=PIPE)
             assert await child.communicate(b"input") == (b"input", b"error\n")
@@ -74,7 +74,7 @@ class TestExec:
 
         assert run(main()) == 3
 
-    def test_much_data_in_both_directions(self, run):
+    def test_much_data_passes_in_both_directions(self, run):
         data = bytes(range(256)) * 20_000
 
         async def main():
@@ -91,7 +91,7 @@ class TestExec:
 
         assert run(main()) == 7
 
-    def test_shell(self, run):
+    def test_shell_runs_a_command_line(self, run):
         async def main():
             child = await asyncio.create_subprocess_shell("echo $((40 + 2)) | cat", stdout=PIPE)
             out, _ = await child.communicate()
@@ -99,7 +99,7 @@ class TestExec:
 
         assert run(main()) == (b"42\n", 0)
 
-    def test_popen_arguments(self, run, tmp_path):
+    def test_popen_arguments_are_passed_on(self, run, tmp_path):
         async def main():
             child = await asyncio.create_subprocess_exec(
                 "/bin/sh",
@@ -128,7 +128,7 @@ class TestExec:
 
         assert run(main()) == b"through\n"
 
-    def test_wrong_arguments(self, run, loop):
+    def test_wrong_arguments_are_refused(self, run, loop):
         async def main():
             for wrong in ({"universal_newlines": True}, {"bufsize": 1}, {"text": True}, {"encoding": "utf-8"}):
                 with pytest.raises(ValueError):
@@ -185,7 +185,7 @@ class TestEnd:
         "method, signum",  # SIGHUP is often ignored, and so by children: nohup
         [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL), (None, signal.SIGUSR1)],
     )
-    def test_signals(self, run, watching, method, signum):
+    def test_signals_end_the_child(self, run, watching, method, signum):
         async def main():
             child = await asyncio.create_subprocess_exec("sleep", "100")
             assert child.returncode is None
@@ -284,7 +284,7 @@ class TestEnd:
 
 
 class TestMany:
-    def test_two_hundred_at_once(self, run, watching):
+    def test_two_hundred_children_run_at_once(self, run, watching):
         async def one(i):
             child = await sh(f"read x; echo $x; exit {i % 256}", stdin=PIPE, stdout=PIPE)
             out, _ = await child.communicate(b"%d\n" % i)

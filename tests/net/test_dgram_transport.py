@@ -107,7 +107,7 @@ class TestObject:
         assert endpoint(protocol) is protocol.transport
         assert protocol.transport.get_protocol() is protocol
 
-    def test_extra_info(self, endpoint, peer):
+    def test_extra_info_has_socket_and_addresses(self, endpoint, peer):
         transport = endpoint(Datagrams(), local_addr=("127.0.0.1", 0), remote_addr=peer.getsockname())
         sock = transport.get_extra_info("socket")
         assert sock.type == socket.SOCK_DGRAM
@@ -119,7 +119,7 @@ class TestObject:
         transport = endpoint(Datagrams())
         assert transport.get_extra_info("peername", "default") is None
 
-    def test_repr(self, endpoint):
+    def test_repr_tells_descriptor_and_state(self, endpoint):
         transport = endpoint(Datagrams())
         fd = transport.get_extra_info("socket").fileno()
         assert f"DatagramTransport fd={fd} read=polling write=<idle, bufsize=0>>" in repr(transport)
@@ -158,21 +158,21 @@ class TestObject:
 
 
 class TestReceiving:
-    def test_one(self, endpoint, peer, eventually):
+    def test_one_datagram_comes_with_its_sender(self, endpoint, peer, eventually):
         protocol = Datagrams()
         peer.sendto(b"hello", address_of(endpoint(protocol)))
         eventually(lambda: protocol.received)
         assert protocol.received == [b"hello"]
         assert protocol.senders == [peer.getsockname()]
 
-    def test_empty(self, endpoint, peer, eventually):
+    def test_empty_datagram_is_received(self, endpoint, peer, eventually):
         protocol = Datagrams()
         peer.sendto(b"", address_of(endpoint(protocol)))
         eventually(lambda: protocol.received)
         assert protocol.received == [b""]
         assert not protocol.transport.is_closing()
 
-    def test_largest(self, endpoint, peer, eventually):
+    def test_largest_datagram_is_received(self, endpoint, peer, eventually):
         protocol = Datagrams()
         data = random.randbytes(65507)
         address = address_of(endpoint(protocol))
@@ -202,7 +202,7 @@ class TestReceiving:
         assert protocol.received == numbered(100)
         assert turns < 50  # how many a turn takes depends on the machine's speed
 
-    def test_from_many_senders(self, endpoint, eventually):
+    def test_datagrams_of_many_senders_have_their_senders(self, endpoint, eventually):
         protocol = Datagrams()
         address = address_of(endpoint(protocol))
         with contextlib.ExitStack() as stack:
@@ -247,7 +247,7 @@ class TestReceiving:
 
     @pytest.mark.parametrize("how", ["close", "abort"])
     @pytest.mark.parametrize("when", [1, 5, 20])
-    def test_ended_by_a_datagram(self, endpoint, peer, eventually, settle, how, when):
+    def test_transport_may_be_ended_by_a_datagram(self, endpoint, peer, eventually, settle, how, when):
         def end(protocol):
             if len(protocol.received) == when:
                 getattr(protocol.transport, how)()
@@ -276,7 +276,7 @@ class TestReceiving:
         assert protocol.received == numbered(5)
 
     @pytest.mark.parametrize("when", [1, 5, 20])
-    def test_protocol_switched_by_a_datagram(self, endpoint, peer, eventually, when):
+    def test_protocol_may_be_switched_by_a_datagram(self, endpoint, peer, eventually, when):
         second = Datagrams()
 
         def switch(protocol):
@@ -339,19 +339,19 @@ class TestReceiving:
 
 
 class TestSending:
-    def test_to_an_address(self, endpoint, peer):
+    def test_datagram_goes_to_its_address(self, endpoint, peer):
         transport = endpoint(Datagrams())
         transport.sendto(b"hello", peer.getsockname())
         assert peer.recvfrom(100) == (b"hello", address_of(transport))
 
-    def test_by_name_and_by_keyword(self, endpoint, peer):
+    def test_host_name_and_keywords_are_taken(self, endpoint, peer):
         transport = endpoint(Datagrams())
         transport.sendto(data=b"1", addr=("localhost", peer.getsockname()[1]))
         transport.sendto(b"2", addr=peer.getsockname())
         assert peer.recv(100) + peer.recv(100) == b"12"
 
     @pytest.mark.parametrize("kind_of", [bytes, bytearray, memoryview])
-    def test_kinds_of_data(self, endpoint, peer, kind_of):
+    def test_bytes_like_objects_are_sent(self, endpoint, peer, kind_of):
         endpoint(Datagrams()).sendto(kind_of(b"hello"), peer.getsockname())
         assert peer.recv(100) == b"hello"
 
@@ -377,7 +377,7 @@ class TestSending:
             assert got == numbered(40)
             assert other.recv(100) == b"other"
 
-    def test_connected(self, endpoint, peer):
+    def test_connected_endpoint_sends_without_an_address(self, endpoint, peer):
         transport = endpoint(Datagrams(), remote_addr=peer.getsockname())
         transport.sendto(b"1")
         transport.sendto(b"2", None)
@@ -400,19 +400,19 @@ class TestSending:
         assert str(info.value) == f"Invalid address: must be None or {peer.getsockname()}"
 
     @pytest.mark.parametrize("data", ["text", 5, None, [b"x"]])
-    def test_wrong_type(self, endpoint, peer, data):
+    def test_wrong_type_is_refused(self, endpoint, peer, data):
         with pytest.raises(TypeError) as info:
             endpoint(Datagrams()).sendto(data, peer.getsockname())
         assert str(info.value) == f"data argument must be a bytes-like object, not {type(data).__name__!r}"
 
-    def test_empty(self, endpoint, peer):
+    def test_empty_datagram_is_sent_from_313_on(self, endpoint, peer):
         transport = endpoint(Datagrams())
         for data in (b"", bytearray(), memoryview(b"")):
             transport.sendto(data, peer.getsockname())
         transport.sendto(b"x", peer.getsockname())
         assert peer.recv(100) == (b"" if SENDS_EMPTY else b"x")
 
-    def test_empty_on_a_connected_one(self, endpoint, peer):
+    def test_empty_datagram_to_another_address_is_refused_from_313_on(self, endpoint, peer):
         transport = endpoint(Datagrams(), remote_addr=peer.getsockname())
         if SENDS_EMPTY:
             with pytest.raises(ValueError):
@@ -426,7 +426,7 @@ class TestSending:
             transport.sendto(b"x", peer.getsockname())
             assert transport.get_write_buffer_size() == 0
 
-    def test_random_traffic(self, endpoint, eventually):
+    def test_random_traffic_arrives(self, endpoint, eventually):
         rng = random.Random(1)
         left, right = Datagrams(), Datagrams()
         one, two = endpoint(left), endpoint(right)
@@ -447,7 +447,7 @@ class TestSending:
 
 
 class TestFailures:
-    def test_refused(self, endpoint, eventually, peer):
+    def test_refused_datagram_is_an_error(self, endpoint, eventually, peer):
         protocol = Datagrams()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", 0))
@@ -463,7 +463,7 @@ class TestFailures:
             transport.sendto(b"again")
             assert sock.recv(100) == b"again"
 
-    def test_too_large(self, endpoint, peer):
+    def test_too_large_datagram_is_an_error(self, endpoint, peer):
         protocol = Datagrams()
         transport = endpoint(protocol)
         transport.sendto(bytes(70000), peer.getsockname())
@@ -574,7 +574,7 @@ class TestFailures:
 class TestEnd:
     @pytest.mark.parametrize("first", ["close", "abort"])
     @pytest.mark.parametrize("second", ["close", "abort"])
-    def test_once(self, endpoint, settle, first, second):
+    def test_endpoint_ends_once(self, endpoint, settle, first, second):
         protocol = Datagrams()
         transport = endpoint(protocol)
         sock = transport.get_extra_info("socket")
@@ -656,14 +656,14 @@ class TestEnd:
 
 
 class TestEndpoint:
-    def test_given_socket(self, endpoint, peer):
+    def test_given_socket_is_used(self, endpoint, peer):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind(("127.0.0.1", 0))
         transport = endpoint(Datagrams(), sock=sock)
         transport.sendto(b"x", peer.getsockname())
         assert peer.recvfrom(100) == (b"x", sock.getsockname())
 
-    def test_given_connected_socket(self, endpoint, peer):
+    def test_given_connected_socket_is_used(self, endpoint, peer):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.connect(peer.getsockname())
         transport = endpoint(Datagrams(), sock=sock)
@@ -671,7 +671,7 @@ class TestEndpoint:
         assert peer.recv(100) == b"x"
 
     @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="the system has no SO_REUSEPORT")
-    def test_reuse_port(self, endpoint):
+    def test_reuse_port_shares_the_port(self, endpoint):
         first = endpoint(Datagrams(), local_addr=("127.0.0.1", 0), reuse_port=True)
         second = endpoint(Datagrams(), local_addr=address_of(first), reuse_port=True)
         assert address_of(first) == address_of(second)
@@ -681,7 +681,7 @@ class TestEndpoint:
         with pytest.raises(RuntimeError, match="is used by transport"):
             loop.add_reader(transport.get_extra_info("socket").fileno(), print)
 
-    def test_ipv6(self, endpoint, eventually):
+    def test_ipv6_endpoint_sends_and_receives(self, endpoint, eventually):
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as peer:
             try:
                 peer.bind(("::1", 0))
@@ -757,7 +757,7 @@ def drain(inbox, eventually, count):
 
 
 class TestUnix:
-    def test_by_path(self, endpoint, inbox, eventually, tmp_path):
+    def test_path_is_the_address(self, endpoint, inbox, eventually, tmp_path):
         protocol = Datagrams()
         path = str(tmp_path / "mine")
         transport = endpoint(protocol, family=socket.AF_UNIX, local_addr=path)
@@ -768,7 +768,7 @@ class TestUnix:
         eventually(lambda: len(protocol.received) == 3)
         assert protocol.senders == [inbox.getsockname()] * 3
 
-    def test_from_one_without_a_name(self, endpoint, eventually, tmp_path):
+    def test_sender_without_a_name_is_none(self, endpoint, eventually, tmp_path):
         protocol = Datagrams()
         path = str(tmp_path / "mine")
         endpoint(protocol, family=socket.AF_UNIX, local_addr=path)
@@ -819,7 +819,7 @@ class TestUnix:
         assert drain(inbox, eventually, len(sent)) == sent
         assert "write=<idle" in repr(transport)
 
-    def test_sizes_of_all_kinds(self, sender, inbox, eventually):
+    def test_queued_datagrams_of_all_sizes_arrive(self, sender, inbox, eventually):
         rng = random.Random(2)
         transport, send = sender(Datagrams())
         sent = fill(transport, send)
@@ -852,7 +852,7 @@ class TestUnix:
         send(Sending(b"second"))
         assert drain(inbox, eventually, len(sent) + 2) == [*sent, b"first", b"second"]
 
-    def test_flow_control(self, sender, inbox, eventually):
+    def test_flow_control_pauses_and_resumes(self, sender, inbox, eventually):
         protocol = Datagrams()
         transport, send = sender(protocol)
         transport.set_write_buffer_limits(high=10 * (100 + HEADER), low=0)
@@ -920,7 +920,9 @@ class TestUnix:
         assert all("DatagramTransport._sendto_ready()" in report["message"] for report in reports)
         assert not transport.is_closing()
 
-    def test_wrong_address_behind_others(self, endpoint, inbox, tmp_path, eventually, take_reports):
+    def test_wrong_address_behind_queued_datagrams_ends_the_endpoint(
+        self, endpoint, inbox, tmp_path, eventually, take_reports
+    ):
         protocol = Datagrams()
         transport = endpoint(protocol, family=socket.AF_UNIX, local_addr=str(tmp_path / "mine"))
         sent = fill(transport, lambda data: transport.sendto(data, inbox.getsockname()), queued=3)

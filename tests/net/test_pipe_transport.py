@@ -163,7 +163,7 @@ class TestKinds:
         assert protocol.calls[0] == "connection_made"
         assert protocol.transport is transport
 
-    def test_weak_references_and_attributes(self, pipe, connect_writer, Recorder):
+    def test_takes_attributes_and_weak_references(self, pipe, connect_writer, Recorder):
         transport = connect_writer(pipe[1], Recorder())
         transport.remark = "mine"
         assert weakref.ref(transport)().remark == "mine"
@@ -192,7 +192,7 @@ class TestKinds:
 
         run(main())
 
-    def test_fifo(self, tmp_path, connect_reader, connect_writer, Recorder, eventually):
+    def test_fifo_is_read_and_written(self, tmp_path, connect_reader, connect_writer, Recorder, eventually):
         path = tmp_path / "fifo"
         os.mkfifo(path)
         read_end = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", 0)
@@ -206,7 +206,7 @@ class TestKinds:
         eventually(lambda: protocol.lost and writing.lost)
         assert protocol.calls[-2:] == ["eof_received", "connection_lost"]
 
-    def test_sockets(self, connect_reader, connect_writer, Recorder, eventually):
+    def test_sockets_are_read_and_written(self, connect_reader, connect_writer, Recorder, eventually):
         a, b = socket.socketpair()
         protocol, writing = Recorder(), Recorder()
         connect_reader(a, protocol)
@@ -238,7 +238,7 @@ class TestKinds:
 
 
 class TestReading:
-    def test_small_and_large(self, run, pipe, connect_reader, Recorder, eventually):
+    def test_small_and_large_data_arrive(self, run, pipe, connect_reader, Recorder, eventually):
         protocol = Recorder()
         connect_reader(pipe[0], protocol)
         sent = bytes(range(256)) * 8000
@@ -270,7 +270,7 @@ class TestReading:
         os.write(pipe[1].fileno(), b"x")
         eventually(lambda: sizes[-1] == 1)
 
-    def test_end_of_stream(self, pipe, connect_reader, Recorder, eventually):
+    def test_end_of_stream_closes_the_transport(self, pipe, connect_reader, Recorder, eventually):
         protocol = Recorder()
         protocol.keep_open = True  # of no effect on a pipe
         transport = connect_reader(pipe[0], protocol)
@@ -284,7 +284,7 @@ class TestReading:
         assert pipe[0].closed
         assert transport.get_protocol() is None
 
-    def test_pause_and_resume(self, pipe, connect_reader, Recorder, eventually, settle):
+    def test_paused_pipe_is_read_when_resumed(self, pipe, connect_reader, Recorder, eventually, settle):
         protocol = Recorder()
         transport = connect_reader(pipe[0], protocol)
         transport.pause_reading()
@@ -411,7 +411,7 @@ class TestReading:
 
 
 class TestWriting:
-    def test_types(self, pipe, connect_writer, Recorder):
+    def test_bytes_like_objects_are_written(self, pipe, connect_writer, Recorder):
         transport = connect_writer(pipe[1], Recorder())
         transport.write(b"a")
         transport.write(bytearray(b"b"))
@@ -462,7 +462,7 @@ class TestWriting:
         assert protocol.lost == [None]
         assert pipe[1].closed
 
-    def test_flow_control(self, run, pipe, connect_writer, Recorder, eventually):
+    def test_resume_writing_comes_when_all_is_written(self, run, pipe, connect_writer, Recorder, eventually):
         """Resumed when all is written, not at the low mark."""
         resumed_at = []
 
@@ -632,7 +632,7 @@ class TestWriting:
 
 
 class TestDebug:
-    def test_log(self, loop, run, pipe, connect_reader, connect_writer, Recorder, eventually, caplog):
+    def test_steps_are_logged(self, loop, run, pipe, connect_reader, connect_writer, Recorder, eventually, caplog):
         loop.set_debug(True)
         loop.slow_callback_duration = 100
         reading, writing = Recorder(), Recorder()
@@ -651,7 +651,7 @@ class TestDebug:
         assert said == [("DEBUG", "pauses reading"), ("DEBUG", "resumes reading"), ("INFO", "was closed by peer")]
         assert any(r.message.startswith("Read pipe ") for r in caplog.records)
 
-    def test_repr(self, pipe, connect_reader, connect_writer, Recorder, settle):
+    def test_repr_tells_descriptor_and_state(self, pipe, connect_reader, connect_writer, Recorder, settle):
         fds = [file.fileno() for file in pipe]
         reader, writer = connect_reader(pipe[0], Recorder()), connect_writer(pipe[1], Recorder())
         assert repr(reader).endswith(f"Transport fd={fds[0]} polling>")

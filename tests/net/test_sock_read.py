@@ -237,7 +237,7 @@ class TestPauseReading:
         eventually(lambda: protocol.data == b"go")
 
     @pytest.mark.stock_needs(stock.PAUSES_EARLY, reason="stock starts reading all the same")
-    def test_from_connection_made(self, connect, Recorder, settle, eventually):
+    def test_from_connection_made_holds_the_data_back(self, connect, Recorder, settle, eventually):
         class Protocol(Recorder):
             def connection_made(self, transport):
                 super().connection_made(transport)
@@ -269,7 +269,7 @@ class TestPauseReading:
         run(sending)
         assert protocol.data == data
 
-    def test_and_resume_from_data_received(self, connect, Recorder, eventually):
+    def test_and_resume_from_data_received_changes_nothing(self, connect, Recorder, eventually):
         class Protocol(Recorder):
             def data_received(self, data):
                 super().data_received(data)
@@ -324,7 +324,7 @@ class TestFromDataReceived:
         assert protocol.calls == ["connection_made", "data_received", "connection_lost"]
         assert protocol.lost == [None]
 
-    def test_stopping_the_loop(self, loop, connect, Recorder, eventually):
+    def test_the_loop_may_be_stopped(self, loop, connect, Recorder, eventually):
         class Protocol(Recorder):
             def data_received(self, data):
                 super().data_received(data)
@@ -353,7 +353,7 @@ class TestFromDataReceived:
         assert str(report["exception"]) == "Cannot close a running event loop"
         assert not loop.is_closed()
 
-    def test_dropping_every_reference_to_the_transport(self, connect, Recorder, settle):
+    def test_all_references_to_the_transport_may_be_dropped(self, connect, Recorder, settle):
         class Protocol(Recorder):
             def data_received(self, data):
                 super().data_received(data)

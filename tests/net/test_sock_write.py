@@ -141,7 +141,7 @@ class TestWrite:
         peer.shutdown(socket.SHUT_WR)
         assert receive_all(peer) == b"".join(b"%d," % i for i in range(20))
 
-    def test_from_connection_made(self, connect, Recorder, receive):
+    def test_from_connection_made_sends(self, connect, Recorder, receive):
         class Greeting(Recorder):
             def connection_made(self, transport):
                 super().connection_made(transport)
@@ -370,7 +370,7 @@ class TestWriteEof:
         assert protocol.lost == [None]
 
 
-def test_arguments_by_name(connect, Recorder):
+def test_arguments_can_be_named(connect, Recorder):
     protocol = Recorder()
     transport, peer = connect(protocol)
     transport.write(data=b"a")
@@ -424,7 +424,7 @@ class TestHostileData:
             transport.writelines(5)
 
 
-def test_a_transport_on_the_descriptor_of_a_closing_one(loop, run, tcp_pair, Recorder, settle):
+def test_a_transport_may_take_the_descriptor_of_a_closing_one(loop, run, tcp_pair, Recorder, settle):
     """asyncio lets it: the first has no claim any more. Writing to it must not end the program."""
     near, _ = tcp_pair
     protocols = Recorder(), Recorder()
@@ -441,7 +441,7 @@ def test_a_transport_on_the_descriptor_of_a_closing_one(loop, run, tcp_pair, Rec
 
 
 @pytest.mark.parametrize("kind", ["asyncloop"])  # with asyncio's the two go on sharing it
-def test_a_transport_on_the_descriptor_of_one_that_says_it_is_closing(loop, run, tcp_pair, Recorder, settle):
+def test_a_transport_may_take_the_descriptor_of_one_that_says_it_is_closing(loop, run, tcp_pair, Recorder, settle):
     near, _ = tcp_pair
     protocols = Recorder(), Recorder()
     first, _ = run(loop.create_connection(lambda: protocols[0], sock=near))

@@ -96,13 +96,13 @@ class TestAnyHandle:
         assert not handle.cancelled()
 
     @pytest.mark.parametrize("args", [(), (1,), (1, 2), (1, 2, 3), tuple(range(50)), ((1, 2),), (None,)], ids=len)
-    def test_arguments(self, schedule, turn, args):
+    def test_callback_gets_its_arguments(self, schedule, turn, args):
         seen = []
         schedule(lambda *args: seen.append(args), *args)
         turn()
         assert seen == [args]
 
-    def test_cancel(self, schedule, turn):
+    def test_cancelled_handle_does_not_run(self, schedule, turn):
         seen = []
         handle = schedule(seen.append, 1)
         assert handle.cancelled() is False
@@ -111,7 +111,7 @@ class TestAnyHandle:
         turn()
         assert seen == []
 
-    def test_cancel_twice_and_after_running(self, schedule, turn):
+    def test_cancel_may_be_repeated_and_come_late(self, schedule, turn):
         handle = schedule(nothing)
         handle.cancel()
         handle.cancel()
@@ -120,7 +120,7 @@ class TestAnyHandle:
         handle.cancel()
         assert handle.cancelled()
 
-    def test_cancel_of_itself_while_running(self, schedule, turn):
+    def test_running_callback_may_cancel_itself(self, schedule, turn):
         seen = []
 
         def callback(argument):
@@ -180,7 +180,7 @@ class TestAnyHandle:
         context = contextvars.copy_context()
         assert schedule(nothing, context=context).get_context() is context
 
-    def test_weak_reference(self, schedule):
+    def test_can_be_referenced_weakly(self, schedule):
         handle = schedule(nothing)
         assert weakref.ref(handle)() is handle
 
@@ -295,27 +295,27 @@ class TestRepr:
         return request.param
 
     @pytest.mark.parametrize("args", [(), (1, "two"), ("x" * 1000,)], ids=len)
-    def test_pending(self, loop, debug, args):
+    def test_of_a_pending_handle_is_as_stocks(self, loop, debug, args):
         handle, stock = loop.call_soon(nothing, *args), asyncio.Handle(nothing, args, loop)
         assert repr(handle) == repr(stock)
         assert repr(handle).startswith("<Handle nothing(")
         assert ("created at" in repr(handle)) is debug
 
     @pytest.mark.parametrize("callback", [nothing, functools.partial(nothing, 1, b=2), len, [].append, 42])
-    def test_callbacks(self, loop, callback):
+    def test_of_each_kind_of_callback_is_as_stocks(self, loop, callback):
         loop.set_debug(False)
         handle = loop.call_soon(callback)
         assert repr(handle) == repr(asyncio.Handle(callback, (), loop))
         handle.cancel()
 
-    def test_cancelled(self, loop, debug):
+    def test_of_a_cancelled_handle_is_as_stocks(self, loop, debug):
         handle, stock = loop.call_soon(nothing, 1), asyncio.Handle(nothing, (1,), loop)
         handle.cancel()
         stock.cancel()
         assert repr(handle) == repr(stock)
         assert repr(handle).startswith("<Handle cancelled")
 
-    def test_timer(self, loop, debug):
+    def test_of_a_timer_is_as_stocks(self, loop, debug):
         when = loop.time() + 100
         handle, stock = loop.call_at(when, nothing), asyncio.TimerHandle(when, nothing, (), loop)
         assert repr(handle) == repr(stock)
@@ -325,7 +325,7 @@ class TestRepr:
         assert repr(handle) == repr(stock)
         assert repr(handle).startswith(f"<TimerHandle cancelled when={when}")
 
-    def test_failing_repr_of_an_argument(self, loop):
+    def test_contains_a_failing_repr_of_an_argument(self, loop):
         class Odd:
             def __repr__(self):
                 raise ZeroDivisionError
@@ -346,10 +346,10 @@ class TestRepr:
         turn()
         assert seen == []
 
-    def test_source_traceback(self, loop, debug):
+    def test_source_traceback_is_there_in_debug_mode_only(self, loop, debug):
         handle = loop.call_soon(nothing)
         if debug:
-            assert handle._source_traceback[-1].name == "test_source_traceback"
+            assert handle._source_traceback[-1].name == "test_source_traceback_is_there_in_debug_mode_only"
         else:
             assert handle._source_traceback is None
 

@@ -13,7 +13,7 @@ def seen():
     return []
 
 
-def test_first_in_first_out(loop, turn, seen):
+def test_callbacks_run_in_the_order_of_call_soon(loop, turn, seen):
     for i in range(10):
         loop.call_soon(seen.append, i)
     turn()
@@ -98,7 +98,7 @@ def test_exit_leaves_at_once_and_the_rest_runs_later(loop, turn, seen, future, e
         assert type(task.exception()) is error
 
 
-def test_100_000_at_once(loop, turn, seen):
+def test_100_000_callbacks_run_in_one_turn(loop, turn, seen):
     loop.set_debug(False)  # as many creation tracebacks take a minute
     for i in range(100_000):
         loop.call_soon(seen.append, i)
@@ -106,7 +106,7 @@ def test_100_000_at_once(loop, turn, seen):
     assert seen == list(range(100_000))
 
 
-def test_a_chain_of_100_000(loop, seen):
+def test_a_chain_of_100_000_callbacks_ends(loop, seen):
     loop.set_debug(False)
 
     def step(n):
@@ -141,7 +141,7 @@ def test_queue_that_grows_while_it_runs(loop, turn, seen):
     assert seen == [depth for depth in range(11) for _ in range(2**depth)]
 
 
-def test_collecting_garbage_in_every_callback(loop, turn, seen):
+def test_callbacks_may_collect_garbage(loop, turn, seen):
     def callback(i):
         gc.collect()
         seen.append(i)

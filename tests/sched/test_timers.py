@@ -65,7 +65,7 @@ def test_1_000_timers_some_of_them_cancelled_in_random_order(loop, run_for, seen
 
 @pytest.mark.parametrize("disorder", [0, 0.01, 0.5])
 @pytest.mark.parametrize("cancels", [0, 0.3, 0.9])
-def test_timers_due_in_each_turn(loop, turn, seen, disorder, cancels):
+def test_timers_of_many_turns_fire_in_order(loop, turn, seen, disorder, cancels):
     """Deadlines in order, or nearly, many armed and cancelled while some fire; now and then all are gone."""
     rng = random.Random(f"{disorder} {cancels}")
     now = 0.0
@@ -229,16 +229,16 @@ class TestOddNumbers:
             loop.call_at(None, print)
 
     @pytest.mark.parametrize("delay", ["1", b"1", [], (), {}, object(), decimal.Decimal(1)], ids=lambda d: str(type(d)))
-    def test_delay_that_is_no_number(self, loop, delay):
+    def test_delay_that_is_no_number_is_refused(self, loop, delay):
         with pytest.raises(TypeError):
             loop.call_later(delay, print)
 
-    def test_int_too_large_for_a_float(self, loop):
+    def test_int_too_large_for_a_float_is_refused(self, loop):
         with pytest.raises(OverflowError, match="^int too large to convert to float$"):
             loop.call_later(10**400, print)
 
     @pytest.mark.parametrize("method", ["call_later", "call_at"])
-    def test_missing_arguments(self, loop, method):
+    def test_missing_arguments_are_refused(self, loop, method):
         with pytest.raises(TypeError):
             getattr(loop, method)()
         with pytest.raises(TypeError):
@@ -246,7 +246,7 @@ class TestOddNumbers:
         with pytest.raises(TypeError):
             getattr(loop, method)(1, print, contxt=None)
 
-    def test_arguments_by_name(self, loop, turn, seen):
+    def test_arguments_can_be_named(self, loop, turn, seen):
         loop.call_later(delay=0, callback=lambda: seen.append(1))
         loop.call_at(when=loop.time(), callback=lambda: seen.append(2))
         turn()
@@ -314,7 +314,7 @@ class TestCancel:
 
 
 class TestReentrancy:
-    def test_timer_that_adds_a_due_timer(self, loop, turn, seen):
+    def test_due_timer_added_by_a_timer_runs_in_the_next_turn(self, loop, turn, seen):
         loop.call_later(0, lambda: loop.call_later(0, seen.append, "next turn"))
         turn()
         assert seen == []

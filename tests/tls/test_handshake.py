@@ -66,7 +66,7 @@ class TestClient:
         assert isinstance(exc, ConnectionResetError)
         assert protocol.calls == []
 
-    def test_peer_that_speaks_something_else(self, fails, Recorder, client_context):
+    def test_peer_that_does_not_speak_tls_is_an_ssl_error(self, fails, Recorder, client_context):
         def answer(peer):
             peer.recv(10_000)
             peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -79,7 +79,7 @@ class TestClient:
         assert type(exc) is ConnectionAbortedError
         assert str(exc) == "SSL handshake is taking longer than 0.05 seconds: aborting the connection"
 
-    def test_cancelling(self, loop, run, make_pair, Recorder, client_context):
+    def test_cancel_closes_the_connection(self, loop, run, make_pair, Recorder, client_context):
         near, far = make_pair()
         protocol = Recorder()
 
@@ -126,7 +126,7 @@ class TestServer:
         settle()
         assert [client.calls for client in Client.made] == [[]]
 
-    def test_client_without_the_certificate_we_want(
+    def test_client_without_the_required_certificate_is_refused(
         self, serve, keep, Client, certificate, other_certificate, settle, run, no_goodbye
     ):
         server = serve(Client, context=certificate.server_context(clients=other_certificate))
@@ -181,7 +181,9 @@ class TestServer:
         dial(server)
         eventually(lambda: Client.made and Client.made[0].transport)
 
-    def test_closing_the_server_during_a_handshake(self, serve, keep, Client, settle, run, client_context, eventually):
+    def test_handshake_goes_on_after_the_server_is_closed(
+        self, serve, keep, Client, settle, run, client_context, eventually
+    ):
         server = serve(Client)
         sock = keep(socket.create_connection(server.sockets[0].getsockname()))
         eventually(lambda: Client.made)

@@ -73,7 +73,7 @@ class TestAiohttp:
         run(runner.cleanup())
         run(asyncio.sleep(0.01))
 
-    def test_client_and_server(self, run, site, client_context):
+    def test_client_and_server_exchange_large_bodies(self, run, site, client_context):
         import aiohttp
 
         body = bytes(range(256)) * 8_000

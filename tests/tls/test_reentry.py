@@ -22,7 +22,7 @@ def version(request, client_context, server_context):
 
 class TestInDataReceived:
     @pytest.mark.parametrize("how", ["close", "abort"])
-    def test_ending(self, version, run, either, Recorder, eventually, how):
+    def test_transport_may_be_ended(self, version, run, either, Recorder, eventually, how):
         class Ending(Recorder):
             def data_received(self, data):
                 super().data_received(data)
@@ -40,7 +40,7 @@ class TestInDataReceived:
         eof = ["eof_received"] if how == "close" else []  # the peer's answer to our goodbye
         assert protocol.calls == ["connection_made", "data_received", *eof, "connection_lost"]
 
-    def test_pausing(self, version, run, either, Recorder):
+    def test_reading_may_be_paused(self, version, run, either, Recorder):
         class Pausing(Recorder):
             def data_received(self, data):
                 super().data_received(data)
@@ -61,7 +61,7 @@ class TestInDataReceived:
         run(read_on())
         assert protocol.data == DATA
 
-    def test_writing_and_then_failing(self, either, Recorder, eventually, take_reports):
+    def test_bytes_written_before_a_failure_are_sent(self, either, Recorder, eventually, take_reports):
         class Failing(Recorder):
             def data_received(self, data):
                 self.transport.write(b"last words")
@@ -76,7 +76,7 @@ class TestInDataReceived:
         assert protocol.calls == ["connection_made", "connection_lost"]
         del report
 
-    def test_replacing_the_protocol(self, either, Recorder, eventually):
+    def test_protocol_may_be_replaced(self, either, Recorder, eventually):
         second = Recorder()
 
         class First(Recorder):
@@ -94,7 +94,7 @@ class TestInDataReceived:
 
 
 class TestBuffers:
-    def test_smaller_than_a_record(self, version, run, either, BufferedRecorder, eventually):
+    def test_may_be_smaller_than_a_record(self, version, run, either, BufferedRecorder, eventually):
         class Small(BufferedRecorder):
             room = memoryview(bytearray(7))  # of a bytearray, asyncio would fill a copy
             seen = b""

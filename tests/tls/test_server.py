@@ -23,7 +23,7 @@ class TestServing:
         assert transport.get_extra_info("peername") == peer.getsockname()
         assert transport.get_extra_info("sockname") == peer.getpeername()
 
-    def test_sockets_of_connections(self, serve, dial, Client, eventually):
+    def test_sockets_of_connections_are_not_inherited_and_do_not_block(self, serve, dial, Client, eventually):
         dial(serve(Client))
         eventually(lambda: Client.made[0].transport)
         sock = Client.made[0].transport.get_extra_info("socket")
@@ -53,7 +53,7 @@ class TestServing:
         server.close()
         assert seen == ["where the server was made"] * 2
 
-    def test_session_is_taken_up_again(self, run, serve, dial, Client, eventually, client_context, keep):
+    def test_session_is_resumed(self, run, serve, dial, Client, eventually, client_context, keep):
         client_context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose tickets come with the handshake
         server = serve(Client)
         session = dial(server).session
@@ -64,7 +64,7 @@ class TestServing:
 
         assert keep(run(asyncio.to_thread(again))).session_reused
 
-    def test_hundred_at_once(self, run, loop, serve, Client, client_context, eventually):
+    def test_hundred_connections_are_served_at_once(self, run, loop, serve, Client, client_context, eventually):
         server = serve(Client)
         address = server.sockets[0].getsockname()
 
@@ -117,7 +117,7 @@ class TestStreams:
         await writer.drain()
         assert await reader.readline() == data
 
-    def test_echo(self, run, echo_server, client_context, server_context):
+    def test_echo_over_tls_works(self, run, echo_server, client_context, server_context):
         address = echo_server(ssl=server_context)
 
         async def client():
@@ -129,7 +129,7 @@ class TestStreams:
 
         run(client())
 
-    def test_start_tls(self, run, echo_server, client_context):
+    def test_start_tls_works_on_both_sides(self, run, echo_server, client_context):
         """On both sides, by StreamWriter.start_tls()."""
         address = echo_server()
 
@@ -147,7 +147,7 @@ class TestStreams:
 
         run(client())
 
-    def test_start_tls_over_tls(self, run, echo_server, client_context, server_context):
+    def test_start_tls_over_tls_works(self, run, echo_server, client_context, server_context):
         address = echo_server(ssl=server_context)
 
         async def client():

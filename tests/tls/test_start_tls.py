@@ -102,7 +102,7 @@ class TestUpgrade:
             run(both())
         assert transport.is_closing()
 
-    def test_timeout(self, loop, run, plain, Recorder, client_context):
+    def test_timeout_is_raised(self, loop, run, plain, Recorder, client_context):
         protocol = Recorder()
         transport, _ = plain(protocol)
         with pytest.raises(ConnectionAbortedError, match="^SSL handshake is taking longer than 0.05 seconds"):
@@ -165,17 +165,17 @@ class TestResumedMeanwhile:
 
 
 class TestArguments:
-    def test_context(self, loop, run, plain, Recorder):
+    def test_context_is_required(self, loop, run, plain, Recorder):
         transport, _ = plain(Recorder())
         with pytest.raises(TypeError, match="^sslcontext is expected to be an instance of ssl.SSLContext, got None$"):
             run(loop.start_tls(transport, Recorder(), None))
 
-    def test_transport(self, loop, run, client_context):
+    def test_transport_of_another_type_is_refused(self, loop, run, client_context):
         with pytest.raises(TypeError, match=r"^transport <object object at .*> is not supported by start_tls\(\)$"):
             run(loop.start_tls(object(), asyncio.Protocol(), client_context))
 
     @pytest.mark.parametrize("name", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
-    def test_timeouts(self, loop, run, plain, Recorder, client_context, name):
+    def test_timeouts_must_be_positive(self, loop, run, plain, Recorder, client_context, name):
         transport, _ = plain(Recorder())
         with pytest.raises(ValueError, match=f"^{name} should be a positive number, got 0$"):
             run(loop.start_tls(transport, Recorder(), client_context, server_hostname="localhost", **{name: 0}))
@@ -190,7 +190,7 @@ class TestStreams:
         if kind == "asyncio" and not SINCE_314:
             pytest.skip("asyncio does so from 3.14 on")
 
-    def test_hello_that_has_come_already(self, run, client_context, server_context):
+    def test_hello_that_is_in_the_stream_is_used(self, run, client_context, server_context):
         async def serve(reader, writer):
             await reader._wait_for_data("test")
             await writer.start_tls(server_context)

@@ -12,7 +12,7 @@ DATA = os.urandom(1 << 20)  # of several TLS records, and more than the kernel b
 
 
 class TestData:
-    def test_a_message_each_way(self, either, Recorder, eventually, receive):
+    def test_a_message_arrives_each_way(self, either, Recorder, eventually, receive):
         protocol = Recorder()
         transport, peer = either(protocol)
         transport.write(b"ping")
@@ -22,7 +22,7 @@ class TestData:
         assert protocol.calls == ["connection_made", "data_received"]
         assert protocol.transport is transport
 
-    def test_much_each_way(self, run, either, Recorder, eventually, receive):
+    def test_much_data_arrives_each_way(self, run, either, Recorder, eventually, receive):
         protocol = Recorder()
         transport, peer = either(protocol)
         transport.write(DATA)
@@ -31,7 +31,7 @@ class TestData:
         eventually(lambda: len(protocol.data) == len(DATA))
         assert protocol.data == DATA
 
-    def test_buffered_protocol(self, run, either, BufferedRecorder, eventually):
+    def test_buffered_protocol_gets_the_data(self, run, either, BufferedRecorder, eventually):
         protocol = BufferedRecorder()
         _, peer = either(protocol)
         run(asyncio.to_thread(peer.sendall, DATA[:100_000]))
@@ -39,7 +39,7 @@ class TestData:
         assert protocol.data == DATA[:100_000]
         assert set(protocol.calls) == {"connection_made", "buffer_updated"}
 
-    def test_writelines(self, connect, Recorder, receive):
+    def test_writelines_sends_the_pieces_in_order(self, connect, Recorder, receive):
         transport, peer = connect(Recorder())
         transport.writelines([b"one ", bytearray(b"two "), memoryview(b"three")])
         assert receive(peer, 13) == b"one two three"
@@ -55,7 +55,7 @@ class TestData:
         eventually(lambda: protocol.lost)
         assert {type(report["exception"]) for report in take_reports()} == {TypeError}
 
-    def test_writing_in_connection_made(self, connect, Recorder, receive):
+    def test_connection_made_may_write(self, connect, Recorder, receive):
         class Eager(Recorder):
             def connection_made(self, transport):
                 super().connection_made(transport)
@@ -70,7 +70,7 @@ class TestData:
         with pytest.raises(TypeError, match="data: expecting a bytes-like instance, got"):
             transport.write(data)
 
-    def test_paused_reading(self, connect, Recorder, eventually, settle):
+    def test_paused_transport_delivers_when_resumed(self, connect, Recorder, eventually, settle):
         protocol = Recorder()
         transport, peer = connect(protocol)
         assert transport.is_reading()
@@ -94,7 +94,7 @@ class TestData:
         eventually(lambda: transport.get_write_buffer_size() == 0)
         assert protocol.calls[1:] == ["pause_writing", "resume_writing"]
 
-    def test_write_buffer_limits(self, connect, Recorder):
+    def test_write_buffer_limits_can_be_set(self, connect, Recorder):
         transport, _ = connect(Recorder())
         assert transport.get_write_buffer_limits() == (128 * 1024, 512 * 1024)
         transport.set_write_buffer_limits(high=1000)
@@ -199,11 +199,11 @@ class TestExtraInfo:
         assert transport.get_extra_info("nothing of the kind") is None
         assert transport.get_extra_info("nothing of the kind", 1) == 1
 
-    def test_a_client_without_certificate(self, accept, Recorder):
+    def test_client_without_a_certificate_has_none(self, accept, Recorder):
         transport, _ = accept(Recorder())
         assert transport.get_extra_info("peercert") is None
 
-    def test_a_client_with_a_certificate(self, accept, Recorder, certificate, other_certificate):
+    def test_client_with_a_certificate_is_named(self, accept, Recorder, certificate, other_certificate):
         transport, _ = accept(
             Recorder(),
             context=certificate.server_context(clients=other_certificate),
@@ -211,14 +211,14 @@ class TestExtraInfo:
         )
         assert transport.get_extra_info("peercert")["subject"] == ((("commonName", "elsewhere"),),)
 
-    def test_application_protocols(self, either, Recorder, client_context, server_context):
+    def test_application_protocol_is_the_common_one(self, either, Recorder, client_context, server_context):
         client_context.set_alpn_protocols(["h2", "http/1.1"])
         server_context.set_alpn_protocols(["http/1.1"])
         transport, peer = either(Recorder())
         assert transport.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
         assert peer.selected_alpn_protocol() == "http/1.1"
 
-    def test_server_name(self, accept, Recorder, server_context):
+    def test_server_name_callback_is_called(self, accept, Recorder, server_context):
         asked = []
         server_context.sni_callback = lambda sock, name, context: asked.append((name, context))
         accept(Recorder())
@@ -250,7 +250,7 @@ class TestEnd:
         assert protocol.lost == [None]
         assert transport.get_protocol() is None
 
-    def test_closing_twice(self, run, connect, Recorder, eventually):
+    def test_close_may_be_repeated(self, run, connect, Recorder, eventually):
         protocol = Recorder()
         transport, peer = connect(protocol)
         transport.close()
@@ -288,7 +288,7 @@ class TestEnd:
         assert len(protocol.lost) == 1
         assert take_reports() == []
 
-    def test_abort(self, either, Recorder, eventually, no_goodbye):
+    def test_abort_sends_no_goodbye(self, either, Recorder, eventually, no_goodbye):
         protocol = Recorder()
         transport, peer = either(protocol)
         transport.abort()
@@ -316,13 +316,13 @@ class TestEnd:
         eventually(lambda: protocol.lost)
         transport.write(b"into the void")
 
-    def test_no_half_close(self, connect, Recorder):
+    def test_half_close_is_refused(self, connect, Recorder):
         transport, _ = connect(Recorder())
         assert transport.can_write_eof() is False
         with pytest.raises(NotImplementedError):
             transport.write_eof()
 
-    def test_shutdown_timeout(self, connect, Recorder, eventually):
+    def test_shutdown_timeout_is_a_timeout_error(self, connect, Recorder, eventually):
         protocol = Recorder()
         transport, _ = connect(protocol, ssl_shutdown_timeout=0.05)
         transport.close()  # and the peer, which does not read, has no answer
