@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 def new_event_loop() -> Loop:
-    """Return a new event loop, which is nobody's current loop yet: Loop() with the defaults of its arguments."""
+    """Return a new event loop, which is not set as the current one: Loop() with the defaults of its arguments."""
     return Loop()
 
 

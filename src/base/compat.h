@@ -46,7 +46,7 @@ al_or_none(PyObject *op)
  * of tasks in the thread state. */
 #define AL_HAS_AWAITED_BY (PY_VERSION_HEX >= 0x030E0000)
 /* The default name of a task is made when get_name() is called. */
-#define AL_TASK_NAMES_ARE_LATE (PY_VERSION_HEX >= 0x030C0000)
+#define AL_TASK_NAMES_ARE_LAZY (PY_VERSION_HEX >= 0x030C0000)
 /* Task.get_context(); and that and get_coro() may be called, in each release,
  * where __init__ has not run. */
 #define AL_TASK_HAS_GET_CONTEXT (PY_VERSION_HEX >= 0x030C0000)

@@ -110,7 +110,7 @@ task_choose_context(al_task *self, PyObject *context)
     return Py_NewRef(context);
 }
 
-#if AL_TASK_NAMES_ARE_LATE
+#if AL_TASK_NAMES_ARE_LAZY
 
 /* The default name: the number of the task. -> new reference, or NULL. */
 static inline PyObject *
