@@ -18,7 +18,7 @@
 
 #include "cpython/task_counter.h"
 
-/* The versions that layout.h was written for; free-threaded ones from 3.14. */
+/* Whether layout.h was written for this build: free-threaded from 3.14 on. */
 #define LAYOUT_IS_LISTED                                                      \
     (PY_VERSION_HEX < 0x03100000 && sizeof(void *) == 8 &&                    \
      (!AL_FREE_THREADED || AL_HAS_AWAITED_BY))

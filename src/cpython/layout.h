@@ -78,7 +78,7 @@ typedef struct {
 #elif AL_HAS_AWAITED_BY
     al_list node; /* in the list of tasks of the thread state */
 #    if AL_FREE_THREADED
-    uintptr_t thread; /* whose list that is: al_thread_id() */
+    uintptr_t thread; /* al_thread_id() of the thread with that list */
 #    endif
 #endif
 } al_task;

@@ -200,7 +200,6 @@ int
 al_future_set_result(PyObject *op, PyObject *result)
 {
     al_future *self = al_future_of(op);
-
     future_callbacks callbacks;
     PyObject *old = NULL;
     bool is_pending;
@@ -208,7 +207,7 @@ al_future_set_result(PyObject *op, PyObject *result)
     AL_LOCK(op);
     is_pending = future_is_pending(self);
     if (AL_LIKELY(is_pending)) {
-        old = self->result; /* NULL, but for what asyncio's code left */
+        old = self->result; /* asyncio's code may have left one here */
         self->result = Py_NewRef(result);
         callbacks = future_end(self, AL_FUTURE_FINISHED);
     }
@@ -224,9 +223,8 @@ int
 al_future_set_exception(PyObject *op, PyObject *exception)
 {
     al_future *self = al_future_of(op);
-
     future_callbacks callbacks;
-    bool is_ours = false;
+    bool is_set = false;
 
     /* asyncio replaces or refuses StopIteration: it would end the coroutine
      * that awaits. */
@@ -235,15 +233,15 @@ al_future_set_exception(PyObject *op, PyObject *exception)
             !PyErr_GivenExceptionMatches(exception, PyExc_StopIteration)))
     {
         AL_LOCK(op);
-        is_ours = future_is_pending(self);
-        if (is_ours) {
+        is_set = future_is_pending(self);
+        if (is_set) {
             self->exception = Py_NewRef(exception);
             self->exception_tb = PyException_GetTraceback(exception);
             callbacks = future_end(self, AL_FUTURE_FINISHED);
         }
         AL_UNLOCK();
     }
-    if (!is_ours) {
+    if (!is_set) {
         return future_call_stock(op, "set_exception", exception);
     }
     if (future_schedule(op, callbacks) < 0) {
@@ -335,7 +333,6 @@ al_future_make_cancelled_error(PyObject *op)
 {
     al_future *self = al_future_of(op);
     al_state *state = al_future_state_of(op);
-
     PyObject *exc;
 
     AL_LOCK(op);
@@ -431,7 +428,6 @@ int
 al_future_add_callback(PyObject *op, PyObject *callback, PyObject *context)
 {
     al_future *self = al_future_of(op);
-
     bool is_first;
 
     AL_LOCK(op);

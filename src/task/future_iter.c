@@ -191,7 +191,7 @@ future_iter_normalize(PyObject *type, PyObject *value)
     return value;
 }
 
-/* Yield nothing more. */
+/* Drop the future: the iterator is at its end. */
 static void
 future_iter_end(PyObject *op)
 {

@@ -52,8 +52,8 @@ al_registry_add_as_stock(al_state *state, PyObject *task)
 
 #if AL_FREE_THREADED
 
-/* asyncio's function stops the other threads for it. A task that is being freed
- * is brought to life for the call. */
+/* asyncio's function stops all other threads meanwhile. A task that is being
+ * freed gets a reference for the call. */
 void
 al_registry_remove_from_other(PyObject *task)
 {

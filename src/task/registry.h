@@ -12,7 +12,7 @@ AL_NODISCARD int
 al_registry_add_as_stock(al_state *state, PyObject *task);
 
 #if AL_FREE_THREADED
-/* Take a task out of the list of another thread. */
+/* Remove a task from the list of another thread. */
 void
 al_registry_remove_from_other(PyObject *task);
 #endif
@@ -34,7 +34,7 @@ al_registry_add(al_state *state, PyObject *task)
         al_list_append(tasks, al_task_node(task));
 #if AL_FREE_THREADED
         al_task_of(task)->thread = al_thread_id();
-        PyUnstable_EnableTryIncRef(task); /* for who walks the list */
+        PyUnstable_EnableTryIncRef(task); /* other threads walk the list */
 #endif
     }
     return 0;
@@ -124,7 +124,7 @@ al_registry_end_await(al_state *state, PyObject *future, PyObject *task)
         AL_LOCK(future);
         awaiter = awaited->awaited_by;
         if (AL_LIKELY(awaiter == task)) {
-            awaited->awaited_by = NULL; /* moved to here */
+            awaited->awaited_by = NULL; /* moved to `awaiter` */
         }
         AL_UNLOCK();
         if (AL_LIKELY(awaiter == task)) {

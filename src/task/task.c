@@ -301,8 +301,8 @@ al_task_cancel_waiter(al_state *state, PyObject *waiter, PyObject *message)
         PyObject_CallMethodOneArg(waiter, state->names.cancel, message));
 }
 
-/* Request the cancellation of one task of a chain, if it is pending. -> what it
- * waits for, a new reference; NULL: nothing. */
+/* Count a request to cancel the task if it is pending. -> a new reference to
+ * the future that it waits for, or NULL if there is none. */
 static PyObject *
 task_count_request(PyObject *op, bool *is_pending)
 {
@@ -335,8 +335,8 @@ task_cancel_later(PyObject *op, PyObject *message)
     Py_XDECREF(old);
 }
 
-/* The end of a chain: `task` waits for what is no task of ours, or for nothing
- * (waiter NULL). 1, or -1 with an exception set. */
+/* Cancel the last task of a chain. `waiter` is a future that it waits for and
+ * that is not our Task, or NULL. 1, or -1 with an exception set. */
 static int
 task_cancel_last(al_state *state, PyObject *task, PyObject *waiter,
                  PyObject *message)
@@ -361,13 +361,13 @@ al_task_cancel(PyObject *op, PyObject *message)
     if (state == NULL) {
         return -1;
     }
-    PyObject *outer = NULL; /* owned: the one that waits for `task` */
+    PyObject *outer = NULL; /* owned: the task that waits for `task` */
     PyObject *task = Py_NewRef(op);
     int rc = -1;
-    /* asyncio recurses; a chain of tasks may be longer than the stack. */
+    /* asyncio recurses, but a chain of tasks may be longer than the stack. */
     for (;;) {
         PyObject *waiter = task_count_request(task, &is_pending);
-        if (!is_pending) { /* not cancelled: the outer task has to be told */
+        if (!is_pending) { /* it cannot be cancelled, but `outer` can */
             rc = outer != NULL;
             if (outer != NULL) {
                 task_cancel_later(outer, message);

@@ -103,7 +103,7 @@ task_fail_not_awaited(PyObject *op, PyObject *future)
         future);
 }
 
-/* Whether the task is to be cancelled; from now on it is not. */
+/* Reset must_cancel. -> whether it was set */
 static inline bool
 task_take_must_cancel(PyObject *op)
 {
@@ -160,7 +160,6 @@ task_wait(PyObject *op, al_state *state, PyObject *future)
 {
     al_task *self = al_task_of(op);
     al_future *awaited = al_future_of(future);
-
     bool was_blocking;
 
     if (AL_UNLIKELY(awaited->loop != self->future.loop)) {
@@ -382,7 +381,7 @@ task_step(PyObject *op, al_state *state, PyObject *exc)
         if (AL_UNLIKELY(must_cancel)) {
             AL_TASK_FLAGS(self)->must_cancel = false;
         }
-        waiter = self->fut_waiter; /* moved to here */
+        waiter = self->fut_waiter; /* moved to `waiter` */
         self->fut_waiter = NULL;
     }
     AL_UNLOCK();
