@@ -10,6 +10,7 @@ import textwrap
 
 import failing
 import pytest
+import stock
 
 from asyncloop import _core
 
@@ -117,6 +118,8 @@ def loop(loop_factory):
     gc.collect()
     if sys.flags.dev_mode or os.environ.get("PYTHONASYNCIODEBUG"):  # asyncio tells of strangers at the door then
         unhandled = [context for context in unhandled if context["message"] != REFUSED]
+    if stock.FREE_THREADED:  # a collection may free the future of a reader's protocol before the protocol asks it
+        unhandled = [context for context in unhandled if context["message"] != "Future exception was never retrieved"]
     assert unhandled == []
 
 

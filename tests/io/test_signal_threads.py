@@ -63,8 +63,7 @@ def test_closing_the_loop_in_a_thread_does_not_misdirect_the_next_signal(output)
 
 
 def test_closing_the_loop_in_a_thread_drops_its_timers(output):
-    assert (
-        output("""
+    lines = output("""
         class Noisy:
             def __del__(self):
                 print("dropped")
@@ -74,9 +73,9 @@ def test_closing_the_loop_in_a_thread_drops_its_timers(output):
         in_thread(loop.close)
         print(loop.is_closed())
         signal.set_wakeup_fd(-1)
-        """)
-        == "dropped\nValueError\nTrue\n"
-    )
+    """)
+    # Without a GIL an object may be freed by the thread that made it, a little later.
+    assert sorted(lines.split()) == ["True", "ValueError", "dropped"]
 
 
 @pytest.mark.parametrize("kind", ["asyncloop"])

@@ -12,7 +12,8 @@ import tracemalloc
 import pytest
 import stock
 
-LITTLE = 150_000  # bytes: free lists, and what is not worth giving back
+# Bytes: free lists, and what is not worth giving back; without a GIL, what the interpreter has not freed yet.
+LITTLE = 500_000 if stock.FREE_THREADED else 150_000
 
 
 def noop(*args):
@@ -365,6 +366,7 @@ def test_writes_of_a_connection(loop, run, kept, pair, many, lines):
     assert run(main()) < LITTLE
 
 
+@pytest.mark.stock_needs(not stock.FREE_THREADED, reason="it frees what it has written later")
 def test_writes_that_are_almost_all_sent(loop, run, kept, pair, many):
     near, far = pair
 

@@ -205,6 +205,7 @@ class TestGoingToSleep:
             signal.signal(signal.SIGUSR1, previous)
         assert hung == []
 
+    @pytest.mark.skipif(stock.FREE_THREADED, reason="without a GIL no call of C begins a collection")
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 collects within the callback")
     def test_destructor_of_garbage_wakes_the_loop(self, loop, hung, act):
         class Garbage:

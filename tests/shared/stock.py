@@ -8,7 +8,11 @@ running Python. What changed with 3.12.0, 3.13.0 and so on is no matter of this 
 
 import inspect
 import sys
+import sysconfig
 from asyncio import base_events, selector_events, sslproto, unix_events
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+"""The interpreter has no GIL. It frees some memory later, and collects garbage in another order."""
 
 _SocketTransport = selector_events._SelectorSocketTransport
 _WRITELINES = inspect.getsource(_SocketTransport.writelines)
@@ -31,6 +35,9 @@ TLS_ABORTS_CLOSED = "is not None" in inspect.getsource(sslproto._SSLProtocolTran
 
 WRITELINES_PAUSES = sys.version_info < (3, 12) or "_maybe_pause_protocol" in _WRITELINES
 """writelines() pauses the protocol; from 3.12.0 to the releases that mend CVE-2024-12254 it does not."""
+
+WRITELINES_SKIPS_FALSE = sys.version_info < (3, 14) or " if data" in _WRITELINES
+"""writelines() leaves out what is false, even if it is no bytes-like object."""
 
 WRITELINES_DRAINS = sys.version_info < (3, 12) or " if data" in _WRITELINES
 """writelines() leaves out empty pieces; from 3.12.0 on they wait to be sent for ever (gh-155888)."""

@@ -6,15 +6,13 @@ With a GIL the threads take turns; on a free-threaded Python they run at once.
 import asyncio
 import gc
 import sys
-import sysconfig
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import stock
 
 THREADS = 4
-
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def run_in_threads(function, count=THREADS):
@@ -199,7 +197,7 @@ def test_executor_of_each_loop(loop_factory):
     assert run_in_threads(run) == [50 * number for number in range(THREADS)]
 
 
-@pytest.mark.skipif(not FREE_THREADED, reason="this Python has a GIL")
+@pytest.mark.skipif(not stock.FREE_THREADED, reason="this Python has a GIL")
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio itself is not ready")
 def test_gil_stays_off(script, kind):
     source = f"import sys, {kind}; print(sys._is_gil_enabled())"
