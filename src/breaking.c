@@ -8,12 +8,15 @@
 
 #    include "io/fdwatch.h"
 #    include "io/reactor.h"
+#    include "loop/loop.h"
 #    include "loop/sock_op.h"
 #    include "net/dgram_transport.h"
+#    include "net/listener.h"
 #    include "net/pipe_transport.h"
 #    include "net/sock_transport.h"
 #    include "sched/timers.h"
 #    include "task/task.h"
+#    include "tls/protocol.h"
 
 /* --- of a loop ------------------------------------------------------------ */
 
@@ -40,7 +43,7 @@ break_timers_order(PyObject *op)
 }
 
 static void
-break_ready(PyObject *op)
+break_queue(PyObject *op)
 {
     al_queue *ready = &al_loop_head_CAST(op)->ready;
 
@@ -74,6 +77,12 @@ break_fdwatch_idle(PyObject *op)
 }
 
 static void
+break_fdwatch_owner(PyObject *op)
+{
+    break_find_watch(op)->owner = op;
+}
+
+static void
 break_epoll_parked(PyObject *op)
 {
     break_find_watch(op)->is_parked = true;
@@ -88,16 +97,45 @@ break_alarm(PyObject *op)
     alarm->is_rung = true;
 }
 
+/* It has been open for a wait before. */
+static void
+break_alarm_source(PyObject *op)
+{
+    al_source *source = &al_loop_head_CAST(op)->reactor->alarm.source;
+
+    source->set->kind->remove(source->set, source);
+}
+
+static void
+break_wakeup(PyObject *op)
+{
+    al_loop_head_CAST(op)->reactor->wakeup.sender = -1;
+}
+
+static void
+break_run_blocked(PyObject *op)
+{
+    al_loop_head_CAST(op)->is_blocked = true;
+}
+
+static void
+break_registry_current(PyObject *op)
+{
+    Py_XSETREF(al_loop_head_CAST(op)->current_task, Py_NewRef(Py_None));
+}
+
+static void
+break_listener(PyObject *op)
+{
+    PyObject *listener = break_find_watch(op)->reader.object;
+
+    ListenerObject_CAST(listener)->desc.phase = AL_DESCRIPTOR_NONE;
+}
+
 static void
 break_held_step(PyObject *op)
 {
     al_loop_head_CAST(op)->is_in_turn = false;
-}
-
-static void
-break_held_list(PyObject *op)
-{
-    al_list_remove(&al_loop_head_CAST(op)->holder);
 }
 
 /* --- of a transport ------------------------------------------------------- */
@@ -177,7 +215,54 @@ break_task(PyObject *op)
         al_future_new(al_loop_head_CAST(al_future_of(op)->loop));
 }
 
+static void
+break_registry_list(PyObject *op)
+{
+    al_task_node(op)->prev = al_task_node(op);
+}
+
+static void
+break_chain(PyObject *op)
+{
+    Py_CLEAR(FutureChainObject_CAST(op)->future);
+}
+
+/* --- of a TLS connection --------------------------------------------------- */
+
+static void
+break_tls_buffer(PyObject *op)
+{
+    SSLProtocolObject_CAST(op)->last_buffer = AL_TLS_BUFFER_OWN;
+}
+
+static void
+break_tls_engine(PyObject *op)
+{
+    SSLProtocolObject *self = SSLProtocolObject_CAST(op);
+
+    self->engine.state = self->module_state;
+}
+
+static void
+break_tls_records(PyObject *op)
+{
+    SSLProtocolObject_CAST(op)->engine.records.header = AL_TLS_HEADER;
+}
+
+static void
+break_tls_unsent(PyObject *op)
+{
+    SSLProtocolObject_CAST(op)->unsent_size++;
+}
+
 /* --- of a handle, or a call of a sock_* method ------------------------------ */
+
+/* One that has run. */
+static void
+break_handle_newest(PyObject *op)
+{
+    HandleObject_CAST(op)->loop->newest_handle = op;
+}
 
 static void
 break_handle(PyObject *op)
@@ -208,23 +293,35 @@ static const struct {
     {"sched/timers.c", 1, break_timers_places},
     {"sched/timers.c", 2, break_timers_holes},
     {"sched/timers.c", 4, break_timers_order},
-    {"sched/ready.c", 1, break_ready},
+    {"sched/queue.c", 1, break_queue},
     {"io/fdwatch.c", 1, break_fdwatch_number},
     {"io/fdwatch.c", 2, break_fdwatch_events},
+    {"io/fdwatch.c", 3, break_fdwatch_owner},
     {"io/fdwatch.c", 4, break_fdwatch_idle},
     {"io/watch_epoll.c", 2, break_epoll_parked},
     {"io/alarm.c", 1, break_alarm},
+    {"io/alarm.c", 2, break_alarm_source},
+    {"io/wakeup.c", 1, break_wakeup},
     {"net/held.c", 1, break_held_step},
-    {"net/held.c", 2, break_held_list},
     {"net/transport.c", 1, break_transport_lost},
     {"net/transport.c", 2, break_transport_protocol},
     {"net/sock_write.c", 1, break_sock_queue},
     {"net/sock_write.c", 3, break_sock_held},
+    {"net/listener.c", 2, break_listener},
     {"sched/handle.c", 1, break_handle},
+    {"sched/handle.c", 3, break_handle_newest},
+    {"loop/loop_run.c", 1, break_run_blocked},
     {"loop/sock_op.c", 1, break_sock_op_end},
     {"loop/sock_op.c", 2, break_sock_op_start},
+    {"loop/future_chain.c", 1, break_chain},
     {"task/future.c", 1, break_future},
     {"task/task.c", 2, break_task},
+    {"task/registry.c", 1, break_registry_current},
+    {"task/registry.c", 2, break_registry_list},
+    {"tls/protocol.c", 2, break_tls_buffer},
+    {"tls/engine.c", 2, break_tls_engine},
+    {"tls/records.c", 1, break_tls_records},
+    {"tls/write.c", 3, break_tls_unsent},
     {"base/chunks.c", 1, break_chunks_places},
     {"base/chunks.c", 2, break_chunks_size},
     {"net/dgram_write.c", 1, break_dgram_writer},

@@ -51,7 +51,11 @@
 static void
 alarm_check(const al_alarm *self)
 {
+    const al_source *source = &self->source;
+
     AL_HOLDS(1, !self->is_rung || self->armed == Py_HUGE_VAL);
+    AL_HOLDS(2, source->fd < 0 ||
+                    source->set->kind->watches(source->set, source));
 }
 
 #endif
@@ -214,6 +218,7 @@ al_alarm_set(al_alarm *self, al_watch_set *set, double when)
     self->armed = when;
     bool is_exact = alarm_set_exactly(self, set, when);
     self->latest = is_exact ? when + ALARM_GRACE : when;
+    AL_CHECK(alarm_check, self);
 }
 
 void

@@ -21,7 +21,8 @@
  *       closed.  It has more events while the watch is in the table's list
  *       `unflushed`, which the next poll empties, or if the kernel refused to
  *       watch less.
- *   (3) owner == NULL <=> the table made the watch (an OwnWatch).
+ *   (3) owner == NULL <=> the table made the watch (an OwnWatch).  Otherwise
+ *       the watch is a part of its owner.
  *   (4) A watch of the table without entries watches nothing.  It stays in the
  *       table for the next user until the loop is closed, a transport takes
  *       over the descriptor, or the table is swept.
@@ -182,6 +183,17 @@ fdwatch_is_idle(const al_fdwatch *watch)
 
 #ifdef AL_DEBUG
 
+/* Whether the watch is a part of its owner. */
+static bool
+fdwatch_is_embedded(const al_fdwatch *watch)
+{
+    const char *owner = (const char *)watch->owner;
+
+    return (const char *)watch >= owner &&
+           (const char *)(watch + 1) <=
+               owner + Py_TYPE(watch->owner)->tp_basicsize;
+}
+
 static void
 fdtable_check(const al_loop_head *loop)
 {
@@ -199,6 +211,7 @@ fdtable_check(const al_loop_head *loop)
         }
         int wanted = fdwatch_wanted(watch);
         AL_HOLDS(1, watch->loop == loop && watch->fd == fd);
+        AL_HOLDS(3, watch->owner == NULL || fdwatch_is_embedded(watch));
         AL_HOLDS(2, watch->events == 0 || (watch->events & wanted) == wanted);
         AL_HOLDS(4, !fdwatch_is_idle(watch) || watch->events == 0 ||
                         al_list_is_linked(&OwnWatch_CAST(watch)->unflushed));

@@ -9,7 +9,10 @@
  *
  * While the loop handles signals, CPython writes their numbers to the same
  * pipe (asyncloop/_signals.py).  So signal handling needs no descriptor of its
- * own, and works in a process that has none left. */
+ * own, and works in a process that has none left.
+ *
+ * Invariant
+ *   (1) source.fd < 0 <=> sender < 0 <=> there is no pipe. */
 #include "io/wakeup.h"
 
 #include <errno.h>
@@ -19,6 +22,16 @@
 #include "base/errors.h"
 #include "sched/ready.h"
 #include "sched/report.h"
+
+#ifdef AL_DEBUG
+
+static void
+wakeup_check(const al_wakeup *self)
+{
+    AL_HOLDS(1, (self->source.fd < 0) == (self->sender < 0));
+}
+
+#endif
 
 /* Make a pipe on systems without pipe2(): 0, or an errno. */
 static int
@@ -121,6 +134,7 @@ wakeup_on_ready(al_source *source, bool failed)
     char bytes[64];
     ssize_t size;
 
+    AL_CHECK(wakeup_check, self);
     if (failed) {
         return; /* the set makes a new wake-up by al_wakeup_open() */
     }
@@ -165,6 +179,7 @@ wakeup_make(al_wakeup *self, al_watch_set *set)
 void
 al_wakeup_close(al_wakeup *self, al_watch_set *set)
 {
+    AL_CHECK(wakeup_check, self);
     if (self->source.fd < 0) {
         return;
     }
@@ -192,6 +207,7 @@ al_wakeup_open(al_wakeup *self, al_watch_set *set)
 {
     int errnum = 0;
 
+    AL_CHECK(wakeup_check, self);
     if (!wakeup_is_ours(self, self->source.fd) ||
         !wakeup_is_ours(self, self->sender))
     {
@@ -204,6 +220,7 @@ al_wakeup_open(al_wakeup *self, al_watch_set *set)
         al_wakeup_close(self, set);
         errnum = wakeup_make(self, set);
     }
+    AL_CHECK(wakeup_check, self);
     return errnum != 0 ? errnum : set->kind->add(set, &self->source);
 }
 

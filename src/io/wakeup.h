@@ -7,7 +7,7 @@
 
 typedef struct {
     al_source source; /* the end of the pipe that we read */
-    int sender;       /* owned: the other end; -1 <=> source.fd == -1 */
+    int sender;       /* owned: the other end; -1 <=> there is no pipe */
     al_file_id pipe;  /* of both ends: a pipe is one file */
     bool has_signals; /* CPython writes the numbers of signals to `sender` */
 } al_wakeup;

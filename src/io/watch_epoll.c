@@ -339,6 +339,16 @@ epollset_remove(al_watch_set *base, al_source *source)
     self->sources[source->place] = NULL;
 }
 
+#    ifdef AL_DEBUG
+
+static bool
+epollset_watches(al_watch_set *base, const al_source *source)
+{
+    return EpollSet_CAST(base)->sources[source->place] == source;
+}
+
+#    endif
+
 /* --- polls ---------------------------------------------------------------- */
 
 /* The event's registration is old, or the set is another loop's that has the
@@ -520,6 +530,9 @@ static const al_watch_kind epollset_kind = {
     .wait = epollset_wait,
     .forked = epollset_forked,
     .close = epollset_close,
+#    ifdef AL_DEBUG
+    .watches = epollset_watches,
+#    endif
 };
 
 int

@@ -297,6 +297,17 @@ libevset_remove(al_watch_set *base, al_source *source)
     self->sources[source->place] = NULL;
 }
 
+#ifdef AL_DEBUG
+
+static bool
+libevset_watches(al_watch_set *base, const al_source *source)
+{
+    return LibevSet_CAST(base)->sources[source->place] == source &&
+           ev_is_active(&source->io);
+}
+
+#endif
+
 /* --- polls ---------------------------------------------------------------- */
 
 /* The errno of libev's last failed system call in this thread's poll; 0: none.
@@ -479,6 +490,9 @@ static const al_watch_kind libevset_kind = {
     .wait = libevset_wait,
     .forked = libevset_forked,
     .close = libevset_close,
+#ifdef AL_DEBUG
+    .watches = libevset_watches,
+#endif
 };
 
 /* Why ev_loop_new() has failed: an errno. `errno` itself is useless: libev has

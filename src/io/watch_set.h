@@ -53,6 +53,9 @@ typedef struct {
      * makes a new one. */
     void (*forked)(al_watch_set *self);
     void (*close)(al_watch_set *self); /* frees it */
+#ifdef AL_DEBUG
+    bool (*watches)(al_watch_set *self, const al_source *source);
+#endif
 } al_watch_kind;
 
 struct al_watch_set {

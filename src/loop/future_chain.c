@@ -24,13 +24,15 @@
 #include "sched/report.h"
 #include "task/future.h"
 
-typedef struct {
-    PyObject_HEAD
-    PyObject *job;    /* owned, exactly a concurrent.futures.Future */
-    PyObject *future; /* owned, exactly a Future of ours */
-} FutureChainObject;
+#ifdef AL_DEBUG
 
-#define FutureChainObject_CAST(op) ((FutureChainObject *)(op))
+static void
+chain_check(const FutureChainObject *self)
+{
+    AL_HOLDS(1, (self->job == NULL) == (self->future == NULL));
+}
+
+#endif
 
 /* Its job and its future, both at once, by (1): new references, or its
  * own ones. NULL: it has none any more. */
@@ -38,6 +40,7 @@ static inline void
 chain_hold(FutureChainObject *self, PyObject **job, PyObject **future)
 {
     AL_LOCK((PyObject *)self);
+    AL_CHECK(chain_check, self);
     *job = Py_XNewRef(self->job);
     *future = Py_XNewRef(self->future);
     AL_UNLOCK();
@@ -47,6 +50,7 @@ static inline void
 chain_take(FutureChainObject *self, PyObject **job, PyObject **future)
 {
     AL_LOCK((PyObject *)self);
+    AL_CHECK(chain_check, self);
     *job = self->job;
     *future = self->future;
     self->job = self->future = NULL;

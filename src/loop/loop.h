@@ -22,6 +22,15 @@ typedef struct {
 
 #define LoopObject_CAST(op) ((LoopObject *)(op))
 
+/* future_chain.c */
+typedef struct {
+    PyObject_HEAD
+    PyObject *job;    /* owned, exactly a concurrent.futures.Future */
+    PyObject *future; /* owned, exactly a Future of ours */
+} FutureChainObject;
+
+#define FutureChainObject_CAST(op) ((FutureChainObject *)(op))
+
 /* The methods of one file each; loop.c adds them to the type. */
 extern PyMethodDef al_loop_run_methods[];
 extern PyMethodDef al_loop_sched_methods[];

@@ -88,6 +88,22 @@ loop_check_open(LoopObject *self)
                : al_loop_check_init(&self->head);
 }
 
+#ifdef AL_DEBUG
+
+/* In a turn, but outside of its polls. */
+static void
+loop_check(const LoopObject *self)
+{
+    /* Another thread may run it, and may be in a poll now. */
+    if (self->head.thread_id == 0 ||
+        self->head.thread_id == PyThread_get_thread_ident())
+    {
+        AL_HOLDS(1, !self->head.is_blocked);
+    }
+}
+
+#endif
+
 /* --- the poll ------------------------------------------------------------ */
 
 /* Queue the entries of ready descriptors, without waiting: 0, or -1 with
@@ -324,6 +340,7 @@ loop_turn(LoopObject *self)
 {
     al_loop_head *head = &self->head;
 
+    AL_CHECK(loop_check, self);
 #if AL_FREE_THREADED
     if (AL_UNLIKELY(al_inbox_has_entries(head)) && al_inbox_collect(head) < 0)
     {

@@ -20,8 +20,9 @@
  * Invariants
  *   (1) Accepting <=> the loop's watch of fd has this listener as its reader.
  *       The watch owns the listener; during the pause above a timer owns it.
- *   (2) The descriptor is used only while (1) holds: code that stops serving
- *       closes it, and the number may name another socket at once.
+ *   (2) The descriptor is used only while it accepts: code that stops serving
+ *       closes it, and the number may name another socket at once.  So it is
+ *       not released before.
  */
 #include "net/listener.h"
 
@@ -36,23 +37,7 @@
 
 #define AL_ACCEPT_RETRY_DELAY 1 /* seconds */
 
-typedef struct {
-    PyObject_HEAD
-    al_loop_head *loop; /* owned */
-    PyObject *factory;  /* owned */
-    PyObject *server;   /* owned, NULL <=> none */
-    PyObject *context;  /* owned: each connection gets a copy */
-    al_descriptor desc; /* of the listening socket */
-    int backlog;        /* the most connections to accept in one turn */
-    int expected;       /* how many the next turn tries to accept */
-    int family;         /* of the socket, and so of its connections */
-    int type;
-    int proto;
-} ListenerObject;
-
-#define ListenerObject_CAST(op) ((ListenerObject *)(op))
-
-/* Whether (1) holds. */
+/* Whether the listener is accepting, by (1). */
 static bool
 listener_is_accepting(ListenerObject *self)
 {
@@ -61,7 +46,18 @@ listener_is_accepting(ListenerObject *self)
     return watch != NULL && watch->reader.object == (PyObject *)self;
 }
 
-/* Stop accepting; call it only while (1) holds. May run any code. */
+#ifdef AL_DEBUG
+
+static void
+listener_check(ListenerObject *self)
+{
+    AL_HOLDS(2, !listener_is_accepting(self) ||
+                    self->desc.phase != AL_DESCRIPTOR_NONE);
+}
+
+#endif
+
+/* Stop accepting; call it only while it does. May run any code. */
 static void
 listener_unwatch(ListenerObject *self)
 {
@@ -275,6 +271,7 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     /* The kernel queues one connection more than `backlog`. */
     int most = self->loop->looks_within ? self->backlog + 1 : self->expected;
 
+    AL_CHECK(listener_check, self);
     al_budget_begin(self->loop);
     /* Each factory call may stop us: by (2). */
     for (int i = 0; i < most && listener_is_accepting(self); i++) {
@@ -427,8 +424,10 @@ al_listener_stop(al_loop_head *loop, PyObject *sock)
     }
     ListenerObject *self = listener_find(loop, sock, fd);
     if (self != NULL) {
+        AL_CHECK(listener_check, self);
         listener_unwatch(self);
         int rc = al_descriptor_release(&self->desc, state);
+        AL_CHECK(listener_check, self);
         Py_DECREF(self);
         return rc;
     }

@@ -2,7 +2,23 @@
 #ifndef AL_NET_LISTENER_H
 #define AL_NET_LISTENER_H
 
-#include "sched/loop_head.h"
+#include "net/descriptor.h"
+
+typedef struct {
+    PyObject_HEAD
+    al_loop_head *loop; /* owned */
+    PyObject *factory;  /* owned */
+    PyObject *server;   /* owned, NULL <=> none */
+    PyObject *context;  /* owned: each connection gets a copy */
+    al_descriptor desc; /* of the listening socket */
+    int backlog;        /* the most connections to accept in one turn */
+    int expected;       /* how many the next turn tries to accept */
+    int family;         /* of the socket, and so of its connections */
+    int type;
+    int proto;
+} ListenerObject;
+
+#define ListenerObject_CAST(op) ((ListenerObject *)(op))
 
 /* The arguments for a new listener; all borrowed. */
 typedef struct {

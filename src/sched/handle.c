@@ -48,6 +48,33 @@ handle_check(const HandleObject *self)
     AL_HOLDS(1, self->callback != NULL || self->count == 0);
 }
 
+static bool
+handle_is_queued(const al_loop_head *loop, PyObject *op)
+{
+    for (size_t i = 0; i < loop->ready.count; i++) {
+        if (al_queue_object(&loop->ready, i) == op) {
+            return true;
+        }
+    }
+    for (Py_ssize_t i = 0; i < loop->timers.count; i++) {
+        if (loop->timers.heap[i].handle == op) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+handle_check_newest(const al_loop_head *loop)
+{
+    static size_t skipped;
+    size_t queued = loop->ready.count + (size_t)loop->timers.count;
+
+    if (loop->newest_handle != NULL && al_check_is_time(&skipped, queued)) {
+        AL_HOLDS(3, handle_is_queued(loop, loop->newest_handle));
+    }
+}
+
 #endif
 
 /* --- garbage collection ------------------------------------------------- */
@@ -77,6 +104,7 @@ handle_track_if_shared(HandleObject *self)
 static inline void
 handle_note_newest(al_loop_head *loop, PyObject *op)
 {
+    AL_CHECK(handle_check_newest, loop);
     if (AL_FREE_THREADED) {
         return; /* all are tracked */
     }

@@ -34,6 +34,23 @@
 #include "base/call.h"
 #include "sched/report.h"
 
+#ifdef AL_DEBUG
+
+/* Before a step of `task` begins. */
+static void
+registry_check(const al_loop_head *loop, PyObject *task)
+{
+    const al_list *node = al_task_node(task);
+    PyObject *current = loop->current_task;
+
+    AL_HOLDS(1, current == NULL ||
+                    PyObject_TypeCheck(current, loop->state->TaskType));
+    AL_HOLDS(2, !al_list_is_linked(node) ||
+                    (node->next->prev == node && node->prev->next == node));
+}
+
+#endif
+
 int
 al_registry_call(PyObject *function, PyObject *one, PyObject *other)
 {
@@ -316,6 +333,7 @@ al_registry_enter(al_loop_head *loop, PyObject *task)
     PyObject *current;
     int rc;
 
+    AL_CHECK(registry_check, loop, task);
     if (previous != NULL) {
         rc = registry_replace(loop, previous, task, &current);
         if (AL_LIKELY(rc > 0)) {

@@ -12,6 +12,8 @@
 
 #include "base/args.h"
 #include "base/call.h"
+#include "sched/handle_object.h"
+#include "sched/ready.h"
 #include "task/registry.h"
 #include "task/type.h"
 
@@ -37,12 +39,41 @@ task_is_awaiting(PyObject *op, const al_state *state, const al_future *future)
     return false;
 }
 
-void
-al_task_check(PyObject *op, al_state *state)
+/* Whether a step of the task is queued, by itself or as a callable. */
+static bool
+task_is_queued(PyObject *op, const al_loop_head *loop)
 {
+    for (size_t i = 0; i < loop->ready.count; i++) {
+        PyObject *entry = al_queue_object(&loop->ready, i);
+        if (entry == op) {
+            return true;
+        }
+        if (al_handle_check(loop->state, entry)) {
+            PyObject *callback = HandleObject_CAST(entry)->callback;
+            if (callback != NULL && PyCFunction_Check(callback) &&
+                PyCFunction_GET_SELF(callback) == op)
+            {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void
+al_task_check(PyObject *op, al_loop_head *loop)
+{
+    static size_t skipped;
+    al_state *state = loop->state;
     const al_task *self = al_task_of(op);
     PyObject *waiter = self->fut_waiter;
 
+    if (self->future.state == AL_FUTURE_PENDING && waiter == NULL &&
+        al_future_direct_loop(&self->future) == loop &&
+        al_check_is_time(&skipped, loop->ready.count))
+    {
+        AL_HOLDS(1, task_is_queued(op, loop));
+    }
     AL_HOLDS(2, waiter == NULL || self->future.state == AL_FUTURE_PENDING);
     if (waiter != NULL && al_future_check_exact(state, waiter) &&
         al_future_of(waiter)->state == AL_FUTURE_PENDING)

@@ -49,7 +49,7 @@ al_task_init_type(PyObject *module);
 
 #ifdef AL_DEBUG
 void
-al_task_check(PyObject *op, al_state *state);
+al_task_check(PyObject *op, al_loop_head *loop);
 #endif
 
 #endif

@@ -602,7 +602,7 @@ al_task_run(al_loop_head *loop, PyObject *op)
         }
     }
     if (rc == 0) {
-        AL_CHECK(al_task_check, op, loop->state);
+        AL_CHECK(al_task_check, op, loop);
     }
     Py_DECREF(context);
     return AL_LIKELY(rc == 0) ? 0 : task_report(loop, op);

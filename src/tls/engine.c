@@ -12,12 +12,27 @@
  * Each of the calls may run Python code: callbacks of the context, or a
  * subclass that is the context's sslobject_class.
  *
- * Invariant
+ * Invariants
  *   (1) Only the C objects of the ssl module get a view of memory that no
  *       object owns: they do not keep it.  A subclass of SSLObject might keep
  *       it, so it gets bytes and bytearray objects, and we copy.
+ *   (2) An engine that is bound has all of the methods, and the incoming BIO.
  */
 #include "tls/engine.h"
+
+#ifdef AL_DEBUG
+
+void
+al_tls_engine_check(const al_tls_engine *self)
+{
+    AL_HOLDS(2, !al_tls_engine_is_bound(self) ||
+                    (self->incoming != NULL && self->feed != NULL &&
+                     self->drain != NULL && self->read != NULL &&
+                     self->write != NULL && self->do_handshake != NULL));
+    al_tls_records_check(&self->records);
+}
+
+#endif
 
 /* --- binding ------------------------------------------------------------ */
 

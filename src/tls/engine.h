@@ -31,6 +31,11 @@ AL_NODISCARD int
 al_tls_engine_bind(al_tls_engine *self, al_state *state, PyObject *sslobject,
                    PyObject *incoming, PyObject *outgoing);
 
+#ifdef AL_DEBUG
+void
+al_tls_engine_check(const al_tls_engine *self);
+#endif
+
 static inline bool
 al_tls_engine_is_bound(const al_tls_engine *self)
 {

@@ -13,18 +13,35 @@
  * type and from it, in this order.  Its code reads and sets our fields as
  * attributes.
  *
- * Invariant
+ * Invariants
  *   (1) The buffer that all transports of a loop share is used between the
  *       system call and the copy in al_tls_engine_feed() only.  In between no
  *       Python code may run: another transport would receive into the
  *       buffer.  So no method is looked up; and before Python 3.12 no tracked
  *       object is made, because that may collect garbage.
+ *   (2) last_buffer is AL_TLS_BUFFER_SHARED => the engine is bound;
+ *       AL_TLS_BUFFER_OWN => there is a `buffer`.
  */
 #include "tls/protocol.h"
 
 #include "net/fd_transport.h"
 
 #define AL_TLS_FOREIGN_BUFFER ((Py_ssize_t)64 * 1024)
+
+#ifdef AL_DEBUG
+
+void
+al_tls_check(const SSLProtocolObject *self)
+{
+    AL_HOLDS(2, self->last_buffer != AL_TLS_BUFFER_SHARED ||
+                    al_tls_engine_is_bound(&self->engine));
+    AL_HOLDS(2,
+             self->last_buffer != AL_TLS_BUFFER_OWN || self->buffer != NULL);
+    al_tls_engine_check(&self->engine);
+    al_tls_check_unsent(self);
+}
+
+#endif
 
 int
 al_tls_call(SSLProtocolObject *self, PyObject *name)
@@ -143,6 +160,7 @@ SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
     char *shared = tls_shared_buffer(self);
 
+    AL_CHECK(al_tls_check, self);
     if (AL_LIKELY(shared != NULL)) {
         if (al_tls_bind(self) < 0) { /* now, by (1) */
             return NULL;
@@ -262,6 +280,7 @@ SSLProtocol_buffer_updated(PyObject *op, PyObject *arg)
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
     Py_ssize_t room;
 
+    AL_CHECK(al_tls_check, self);
     Py_ssize_t size = PyLong_AsSsize_t(arg);
     if (size == -1 && PyErr_Occurred()) {
         return NULL;
@@ -501,6 +520,7 @@ SSLProtocol_clear(PyObject *op)
 {
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
+    self->unsent_size = 0;
     Py_CLEAR(self->unsent);
     self->last_buffer = AL_TLS_BUFFER_NONE;
     Py_CLEAR(self->buffer);

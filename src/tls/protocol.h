@@ -52,6 +52,14 @@ al_tls_state(SSLProtocolObject *self)
     return self->module_state;
 }
 
+#ifdef AL_DEBUG
+/* Where a method begins; the second one is of write.c. */
+void
+al_tls_check(const SSLProtocolObject *self);
+void
+al_tls_check_unsent(const SSLProtocolObject *self);
+#endif
+
 /* self.name(): 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_tls_call(SSLProtocolObject *self, PyObject *name);

@@ -255,6 +255,7 @@ al_tls_read(SSLProtocolObject *self)
 {
     al_state *state = al_tls_state(self);
 
+    AL_CHECK(al_tls_check, self);
     if (self->state != state->tls_wrapped &&
         self->state != state->tls_flushing)
     {

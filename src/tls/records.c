@@ -9,6 +9,25 @@
 /* The longest body, by TLS 1.2; later versions allow less. */
 #define AL_TLS_LENGTH_MAX (16384 + 2048)
 
+#ifdef AL_DEBUG
+
+void
+al_tls_records_check(const al_tls_records *self)
+{
+    if (self->is_unknown) {
+        return;
+    }
+    if (self->body == 0) {
+        AL_HOLDS(1, self->header < AL_TLS_HEADER);
+        AL_HOLDS(1, self->partial == self->header);
+    }
+    else {
+        AL_HOLDS(1, self->header == 0 && self->partial >= AL_TLS_HEADER);
+    }
+}
+
+#endif
+
 /* Note one byte of a header. */
 static void
 records_feed_header(al_tls_records *self, unsigned char byte)

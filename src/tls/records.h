@@ -34,6 +34,11 @@ typedef struct {
     bool is_unknown;
 } al_tls_records;
 
+#ifdef AL_DEBUG
+void
+al_tls_records_check(const al_tls_records *self);
+#endif
+
 /* Note `size` more bytes. */
 void
 al_tls_records_feed(al_tls_records *self, const unsigned char *data,

@@ -15,12 +15,34 @@
  *   (1) `unsent` is sent before the bytes in the outgoing BIO.
  *   (2) Plaintext is in asyncio's backlog only while OpenSSL takes none:
  *       during a handshake.
+ *   (3) unsent_size is the number of bytes in `unsent`.
  */
 #include "tls/protocol.h"
 
 #include "net/fd_transport.h"
 
 #define AL_TLS_BIO_MAX ((Py_ssize_t)32 * 1024) /* empty a BIO at this size */
+
+#ifdef AL_DEBUG
+
+void
+al_tls_check_unsent(const SSLProtocolObject *self)
+{
+    static size_t skipped;
+    PyObject *unsent = self->unsent;
+    Py_ssize_t count = unsent == NULL ? 0 : PyList_GET_SIZE(unsent);
+    Py_ssize_t size = 0;
+
+    if (!al_check_is_time(&skipped, (size_t)count)) {
+        return;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        size += PyBytes_GET_SIZE(PyList_GET_ITEM(unsent, i));
+    }
+    AL_HOLDS(3, self->unsent_size == size);
+}
+
+#endif
 
 /* --- to the peer -------------------------------------------------------- */
 
@@ -134,6 +156,7 @@ al_tls_flush(SSLProtocolObject *self)
 {
     int rc = 0;
 
+    AL_CHECK(al_tls_check, self);
     if (AL_UNLIKELY(self->unsent != NULL || self->down_writing_paused)) {
         rc = tls_keep_unsent(self); /* by (1) */
         if (rc == 0 && self->unsent != NULL && !self->down_writing_paused) {
@@ -269,6 +292,7 @@ tls_encrypt_object(SSLProtocolObject *self, PyObject *object)
 int
 al_tls_write(SSLProtocolObject *self, PyObject *const *items, Py_ssize_t count)
 {
+    AL_CHECK(al_tls_check, self);
     if (AL_UNLIKELY(self->state != al_tls_state(self)->tls_wrapped ||
                     al_tls_has_backlog(self) ||
                     !al_tls_engine_is_bound(&self->engine)))
