@@ -8,6 +8,7 @@ Held bytes of the parent are sent before the fork, because otherwise both proces
 """
 
 import os
+import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
     from ._loop import Loop
 
 _loops: "weakref.WeakSet[Loop]" = weakref.WeakSet()
+_lock = threading.RLock()  # for _loops: without a GIL a thread may add a loop while another one forks
 
 
 def remember(loop: "Loop") -> None:
     """Register a loop, so that child processes close its descriptors; it is forgotten when it is freed."""
-    _loops.add(loop)
+    with _lock:
+        _loops.add(loop)
 
 
 def _before_fork() -> None:
+    _lock.acquire()  # until the fork is over, so that the child has no lock of a thread that it has not
     for loop in list(_loops):
         loop._before_fork()
 
@@ -33,6 +37,7 @@ def _after_fork_in_child() -> None:
     _signals.forget_wakeups()
     for loop in list(_loops):
         loop._after_fork()
+    _lock.release()
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_lock.release, after_in_child=_after_fork_in_child)

@@ -545,6 +545,9 @@ Loop__after_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     al_loop_head *head = al_loop_head_CAST(op);
 
+#if AL_FREE_THREADED
+    al_inbox_forked(head);
+#endif
     if (head->reactor != NULL) {
         al_reactor_forked(head);
     }
@@ -625,7 +628,6 @@ AL_LOCKS(Loop__run_once, al_loop_lock)
 AL_LOCKS(Loop__release, al_loop_lock)
 AL_LOCKS(Loop__before_fork, al_loop_lock)
 AL_LOCKS(Loop__send_held, al_loop_lock)
-AL_LOCKS(Loop__after_fork, al_loop_lock)
 AL_LOCKS(Loop__acquire_signal_fd, al_loop_lock)
 AL_LOCKS(Loop__release_signal_fd, al_loop_lock)
 
@@ -641,8 +643,7 @@ PyMethodDef al_loop_run_methods[] = {
      Loop__before_fork_doc},
     {"_send_held", AL_LOCKED(Loop__send_held), METH_NOARGS,
      Loop__send_held_doc},
-    {"_after_fork", AL_LOCKED(Loop__after_fork), METH_NOARGS,
-     Loop__after_fork_doc},
+    {"_after_fork", Loop__after_fork, METH_NOARGS, Loop__after_fork_doc},
     {"_acquire_signal_fd", AL_LOCKED(Loop__acquire_signal_fd), METH_NOARGS,
      Loop__acquire_signal_fd_doc},
     {"_release_signal_fd", AL_LOCKED(Loop__release_signal_fd), METH_NOARGS,

@@ -78,6 +78,19 @@ al_inbox_collect(al_loop_head *loop)
 }
 
 void
+al_inbox_forked(al_loop_head *loop)
+{
+    if (!al_loop_is_mine(loop)) {
+        loop->owner = 0;
+        /* It may have been handed over to a thread that is not there. */
+        ((PyObject *)loop)->ob_mutex = (PyMutex){0};
+    }
+    if (PyMutex_IsLocked(&loop->inbox.mutex)) {
+        loop->inbox = (al_inbox){0}; /* the entries may be half moved */
+    }
+}
+
+void
 al_inbox_clear(al_loop_head *loop)
 {
     PyMutex_Lock(&loop->inbox.mutex);

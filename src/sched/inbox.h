@@ -17,6 +17,12 @@ al_inbox_push(al_loop_head *loop, al_run_fn run, PyObject *object);
 AL_NODISCARD int
 al_inbox_collect(al_loop_head *loop);
 
+/* In a child process, which has one thread: another one that was the owner, had
+ * locked the loop, or was just using the inbox, is not there. Do not lock the
+ * loop for it. */
+void
+al_inbox_forked(al_loop_head *loop);
+
 /* Drop what is in the inbox. */
 void
 al_inbox_clear(al_loop_head *loop);

@@ -81,10 +81,11 @@ type_dealloc(PyObject *op)
     {
         return; /* resurrected */
     }
+    PyObject_GC_UnTrack(
+        op); /* first: without a GIL, what follows may collect */
     if (AL_LIKELY(type_is_task(stock))) {
         al_registry_remove(op);
     }
-    PyObject_GC_UnTrack(op);
     AL_TRASHCAN_BEGIN(op, type_dealloc) /* chains of futures may be long */
     PyObject_ClearWeakRefs(op);
     (void)stock->tp_clear(op);
