@@ -27,11 +27,23 @@ except ModuleNotFoundError as exc:
     from ._core import Future, Task
 from ._loop import Loop
 from ._version import __version__
+from ._workers import Worker, run_workers
 
 if TYPE_CHECKING:
     from ._policy import EventLoopPolicy
 
-__all__ = ["EventLoopPolicy", "Future", "Loop", "Task", "__version__", "install", "new_event_loop", "run"]
+__all__ = [
+    "EventLoopPolicy",
+    "Future",
+    "Loop",
+    "Task",
+    "Worker",
+    "__version__",
+    "install",
+    "new_event_loop",
+    "run",
+    "run_workers",
+]
 
 _T = TypeVar("_T")
 
