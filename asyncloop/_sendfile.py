@@ -8,11 +8,17 @@ meanwhile, and add_writer() may use it.
 """
 
 import asyncio
-from asyncio import trsock, unix_events
+from asyncio import constants, trsock, unix_events
 from typing import IO, TYPE_CHECKING, Any
 
+from . import _core
+
+_constants: Any = constants
 _stock: Any = unix_events._UnixSelectorEventLoop
 _TransportSocket: Any = trsock.TransportSocket
+_SocketTransport: Any = _core.SocketTransport
+
+_SocketTransport._sendfile_compatible = _constants._SendfileMode.TRY_NATIVE
 
 
 class _LentSocket(_TransportSocket):  # type: ignore[misc]

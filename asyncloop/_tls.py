@@ -16,6 +16,9 @@ from . import _core
 
 # Any, because typeshed requires arguments that are optional.
 _SSLProtocol: Any = sslproto.SSLProtocol
+_SocketTransport: Any = _core.SocketTransport
+
+_SocketTransport._start_tls_compatible = True
 
 
 class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]

@@ -13,6 +13,23 @@ al_call_finish(PyObject *result)
     return result == NULL ? -1 : 0;
 }
 
+/* Drop the result (stolen), a Python int: 0 and *number; -1 with an exception
+ * set if the call or the conversion has raised. */
+AL_NODISCARD static inline int
+al_call_number(PyObject *result, long *number)
+{
+    *number = result == NULL ? -1 : PyLong_AsLong(result);
+    Py_XDECREF(result);
+    return *number == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* What a method of Python's returns: None, or NULL if rc < 0. */
+static inline PyObject *
+al_call_none(int rc)
+{
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 /* Drop the result (stolen): 1 if it is true, 0 if it is false; -1 with an
  * exception set if the call or the question has raised. */
 AL_NODISCARD static inline int

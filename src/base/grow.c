@@ -52,3 +52,12 @@ al_grow_ring(al_ring *ring, size_t size, size_t count, size_t capacity)
     return capacity > ring->capacity ? ring_extend(ring, size, count, capacity)
                                      : ring_cut(ring, size, count, capacity);
 }
+
+void
+al_grow_ring_cut(al_ring *ring, size_t size, size_t count, size_t least)
+{
+    if (al_grow_is_spare(ring->capacity, count, least)) {
+        (void)ring_cut(ring, size, count,
+                       al_grow_cut(ring->capacity, count, least));
+    }
+}

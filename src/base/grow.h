@@ -62,4 +62,9 @@ typedef struct {
 AL_NODISCARD int
 al_grow_ring(al_ring *ring, size_t size, size_t count, size_t capacity);
 
+/* Make a ring with `count` items of `size` bytes shorter if it has far too
+ * many places. If there is no memory for that, it stays long. */
+void
+al_grow_ring_cut(al_ring *ring, size_t size, size_t count, size_t least);
+
 #endif

@@ -32,6 +32,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/call.h"
 #include "base/errors.h"
 #include "base/grow.h"
 #include "io/reactor.h"
@@ -381,10 +382,8 @@ fdwatch_check_unowned(al_loop_head *loop, int fd, PyObject *fileobj)
     }
     /* As in asyncio, a closing transport does not keep others away. */
     PyObject *owner = Py_NewRef(watch->owner);
-    PyObject *result =
-        PyObject_CallMethodNoArgs(owner, loop->state->names.is_closing);
-    int is_closing = result == NULL ? -1 : PyObject_IsTrue(result);
-    Py_XDECREF(result);
+    int is_closing = al_call_is_true(
+        PyObject_CallMethodNoArgs(owner, loop->state->names.is_closing));
     if (is_closing == 0) {
         PyErr_Format(PyExc_RuntimeError,
                      "File descriptor %R is used by transport %R", fileobj,

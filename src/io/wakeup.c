@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/call.h"
 #include "base/errors.h"
 #include "sched/ready.h"
 #include "sched/report.h"
@@ -76,8 +77,7 @@ wakeup_call(al_loop_head *loop, PyObject *name, PyObject *arg)
 
     PyObject *result = arg == NULL ? PyObject_CallMethodNoArgs(op, name)
                                    : PyObject_CallMethodOneArg(op, name, arg);
-    if (result != NULL) {
-        Py_DECREF(result);
+    if (al_call_finish(result) == 0) {
         return 0;
     }
     const al_report_item items[] = {{NULL, NULL}};

@@ -18,6 +18,8 @@
  *       the garbage collector has cleared it). */
 #include "loop/loop.h"
 
+#include "base/call.h"
+
 #include "io/reactor.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
@@ -201,22 +203,19 @@ chain_future_done(PyObject *op, PyObject *Py_UNUSED(argument))
     FutureChainObject *self = FutureChainObject_CAST(op);
 
     PyObject *job, *future;
-    PyObject *result = Py_None;
+    int rc = 0;
 
     chain_hold(self, &job, &future);
     if (job != NULL && future != NULL &&
         AL_LOAD(al_future_of(future)->state) == AL_FUTURE_CANCELLED)
     {
         al_state *state = al_future_state_of(future);
-        result = PyObject_CallMethodNoArgs(job, state->names.cancel);
+        rc = al_call_finish(
+            PyObject_CallMethodNoArgs(job, state->names.cancel));
     }
     Py_XDECREF(job);
     Py_XDECREF(future);
-    if (result == NULL) {
-        return NULL;
-    }
-    Py_DECREF(result);
-    Py_RETURN_NONE;
+    return al_call_none(rc);
 }
 
 /* --- making ------------------------------------------------------------- */

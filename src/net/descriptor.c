@@ -26,6 +26,7 @@
  *       closed, not even when our socket or file object is freed. */
 #include "net/descriptor.h"
 
+#include "base/call.h"
 #include "sys/nowait.h"
 
 /* Note which file fd names. */
@@ -131,11 +132,7 @@ descriptor_call(al_descriptor *self, PyObject *method)
     PyObject *object = Py_NewRef(self->object);
     PyObject *result = PyObject_CallMethodNoArgs(object, method);
     Py_DECREF(object);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 /* Keep the object from closing a file that is not ours when it is freed, by
@@ -157,8 +154,7 @@ descriptor_disarm(al_descriptor *self, al_state *state)
         PyErr_Clear(); /* not a file object, but freeing it may close fd */
     }
     else {
-        is_closed = PyObject_IsTrue(closed);
-        Py_DECREF(closed);
+        is_closed = al_call_is_true(closed);
     }
     if (is_closed != 0) {
         return is_closed > 0 ? 0 : -1;

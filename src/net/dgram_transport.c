@@ -59,9 +59,16 @@ dgram_transport_release(TransportObject *base)
 
     al_fdwatch_close(&self->watch); /* by (1) */
     al_dgram_write_clear(self);
-    if (al_descriptor_release(&base->desc, base->state) < 0) {
-        PyErr_WriteUnraisable(base->desc.object);
-    }
+}
+
+static void
+dgram_transport_free(TransportObject *base)
+{
+    DatagramTransportObject *self = (DatagramTransportObject *)base;
+
+    PyMem_Free(self->in);
+    PyMem_Free(self->out.items);
+    al_addr_cache_free(self->senders);
 }
 
 static PyObject *
@@ -81,6 +88,7 @@ static const al_transport_kind dgram_transport_kind = {
     .drained = dgram_transport_drained,
     .stop = dgram_transport_stop,
     .release = dgram_transport_release,
+    .free = dgram_transport_free,
     .make_extra = dgram_transport_make_extra,
 #ifdef AL_DEBUG
     .check = al_dgram_write_check,
@@ -168,32 +176,28 @@ dgram_transport_look(DatagramTransportObject *self)
 static int
 dgram_transport_learn_family(DatagramTransportObject *self)
 {
-    PyObject *object = PyObject_GetAttr(self->base.desc.object,
-                                        self->base.state->names.family);
-    if (object == NULL) {
-        return -1;
-    }
-    long family = PyLong_AsLong(object);
-    Py_DECREF(object);
-    if (family == -1 && PyErr_Occurred()) {
-        return -1;
-    }
+    long family;
+
+    int rc = al_call_number(PyObject_GetAttr(self->base.desc.object,
+                                             self->base.state->names.family),
+                            &family);
     self->family = (int)family;
     self->knows_family = al_sockaddr_knows(self->family);
-    return 0;
+    return rc;
 }
 
-/* 0, or -1 with an exception set; then the caller still owns the
- * descriptor. */
+/* al_fd_transport_init */
 static int
-dgram_transport_init(DatagramTransportObject *self, al_loop_head *loop,
-                     const al_dgram_transport_parts *parts)
+dgram_transport_init(TransportObject *base, al_loop_head *loop,
+                     const void *given)
 {
-    TransportObject *base = &self->base;
+    DatagramTransportObject *self = DatagramTransportObject_CAST(base);
+    const al_dgram_transport_parts *parts = given;
 
     al_descriptor_take(&base->desc, parts->fd, parts->sock);
     self->in_batch = self->in_patience = 1;
-    if (al_claim_number(loop, parts->fd, false) < 0 ||
+    if (al_loop_check_closed(loop) < 0 ||
+        al_claim_number(loop, parts->fd, false) < 0 ||
         al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
         al_transport_init(base, &dgram_transport_kind, loop, parts->protocol,
                           parts->extra, NULL) < 0 ||
@@ -220,23 +224,8 @@ PyObject *
 al_dgram_transport_new(al_loop_head *loop,
                        const al_dgram_transport_parts *parts)
 {
-    PyTypeObject *type = loop->state->DatagramTransportType;
-
-    DatagramTransportObject *self =
-        DatagramTransportObject_CAST(type->tp_alloc(type, 0));
-    if (self == NULL) {
-        return NULL;
-    }
-    if (al_loop_check_closed(loop) < 0 ||
-        dgram_transport_init(self, loop, parts) < 0 ||
-        al_fd_transport_start(&self->base, parts->waiter) < 0)
-    {
-        /* The caller still owns the socket and closes it. */
-        al_descriptor_give_back(&self->base.desc);
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
+    return al_fd_transport_new(loop->state->DatagramTransportType, loop,
+                               dgram_transport_init, parts, parts->waiter);
 }
 
 /* --- Python: methods ---------------------------------------------------- */
@@ -284,10 +273,7 @@ DatagramTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 DatagramTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (al_dgram_read_run(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(al_dgram_read_run(NULL, op));
 }
 
 AL_LOCKS(DatagramTransport_close, al_transport_lock)
@@ -333,10 +319,9 @@ DatagramTransport_traverse(PyObject *op, visitproc visit, void *arg)
      * their addresses refer to nothing. */
     Py_VISIT(self->address);
     for (size_t i = 0; i < self->out_count; i++) {
-        size_t place = (self->out_head + i) & (self->out_capacity - 1);
-        Py_VISIT(self->out[place].address);
+        Py_VISIT(al_dgram_out_at(self, i)->address);
     }
-    return al_transport_traverse(&self->base, visit, arg);
+    return al_transport_traverse(op, visit, arg);
 }
 
 static int
@@ -348,24 +333,7 @@ DatagramTransport_clear(PyObject *op)
     al_dgram_read_clear(self);
     al_dgram_write_clear(self);
     Py_CLEAR(self->address);
-    al_transport_clear(&self->base);
-    return 0;
-}
-
-static void
-dgram_transport_free(PyObject *op)
-{
-    DatagramTransportObject *self = DatagramTransportObject_CAST(op);
-
-    PyMem_Free(self->in);
-    PyMem_Free(self->out);
-    al_addr_cache_free(self->senders);
-}
-
-static void
-DatagramTransport_dealloc(PyObject *op)
-{
-    al_fd_transport_dealloc(op, DatagramTransport_clear, dgram_transport_free);
+    return al_transport_clear(op);
 }
 
 /* --- type --------------------------------------------------------------- */
@@ -382,7 +350,7 @@ static PyType_Slot DatagramTransport_slots[] = {
     {Py_tp_traverse, DatagramTransport_traverse},
     {Py_tp_clear, DatagramTransport_clear},
     {Py_tp_finalize, al_fd_transport_finalize},
-    {Py_tp_dealloc, DatagramTransport_dealloc},
+    {Py_tp_dealloc, al_fd_transport_dealloc},
     {0, NULL},
 };
 

@@ -2,6 +2,7 @@
 #ifndef AL_NET_DGRAM_TRANSPORT_H
 #define AL_NET_DGRAM_TRANSPORT_H
 
+#include "base/grow.h"
 #include "sys/addr_cache.h"
 #include "net/fd_transport.h"
 #include "sys/sockaddr.h"
@@ -40,10 +41,8 @@ typedef struct {
     uint8_t in_patience;    /* reads of one before the next read of several */
     al_addr_cache *senders; /* owned */
 
-    /* dgram_write.c: a ring */
-    al_dgram_out *out;   /* owned, NULL <=> out_capacity is 0 */
-    size_t out_capacity; /* 0 or a power of two */
-    size_t out_head;
+    /* dgram_write.c */
+    al_ring out; /* of al_dgram_out, out_count of them */
     size_t out_count;
     size_t out_size; /* bytes in the queue, as flow control counts them */
 } DatagramTransportObject;
@@ -62,6 +61,14 @@ typedef struct {
     PyObject *waiter;  /* future to wake after the start, or NULL, None */
     PyObject *extra;   /* dict, or NULL, None */
 } al_dgram_transport_parts;
+
+/* The datagram at place `i` of the queue. */
+static inline al_dgram_out *
+al_dgram_out_at(DatagramTransportObject *self, size_t i)
+{
+    return (al_dgram_out *)self->out.items +
+           ((self->out.head + i) & (self->out.capacity - 1));
+}
 
 /* Make a transport, which calls connection_made() in the next turn. The
  * transport owns the socket now; after a failure the caller still owns it.

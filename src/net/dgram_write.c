@@ -21,7 +21,6 @@
  */
 #include "base/args.h"
 #include "base/errors.h"
-#include "base/grow.h"
 #include "net/dgram_transport.h"
 #include "sys/sock.h"
 
@@ -40,53 +39,11 @@ typedef enum {
 
 /* --- the queue ---------------------------------------------------------- */
 
-static al_dgram_out *
-dgram_out_at(DatagramTransportObject *self, size_t i)
-{
-    return &self->out[(self->out_head + i) & (self->out_capacity - 1)];
-}
-
-/* 0, or -1 (no exception) with nothing changed. */
-static int
-dgram_out_resize(DatagramTransportObject *self, size_t capacity)
-{
-    al_ring ring = {self->out, self->out_capacity, self->out_head};
-
-    if (al_grow_ring(&ring, sizeof(al_dgram_out), self->out_count, capacity) <
-        0)
-    {
-        return -1;
-    }
-    self->out = ring.items;
-    self->out_capacity = ring.capacity;
-    self->out_head = ring.head;
-    return 0;
-}
-
-/* Make room for one more datagram: 0, or -1 with MemoryError set. */
-static int
-dgram_out_grow(DatagramTransportObject *self)
-{
-    size_t capacity = al_grow_capacity(self->out_capacity, self->out_count + 1,
-                                       DGRAM_OUT_FIRST);
-    if (dgram_out_resize(self, capacity) < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return 0;
-}
-
-/* Make the queue shorter if it has far too many places. */
 static void
 dgram_out_cut(DatagramTransportObject *self)
 {
-    if (al_grow_is_spare(self->out_capacity, self->out_count, DGRAM_OUT_LEAST))
-    {
-        /* If there is no memory for the shorter queue, the long one stays. */
-        (void)dgram_out_resize(
-            self,
-            al_grow_cut(self->out_capacity, self->out_count, DGRAM_OUT_LEAST));
-    }
+    al_grow_ring_cut(&self->out, sizeof(al_dgram_out), self->out_count,
+                     DGRAM_OUT_LEAST);
 }
 
 static size_t
@@ -104,7 +61,7 @@ al_dgram_write_check(TransportObject *base)
     size_t size = 0;
 
     for (size_t i = 0; i < self->out_count; i++) {
-        size += dgram_out_counted(dgram_out_at(self, i));
+        size += dgram_out_counted(al_dgram_out_at(self, i));
     }
     assert(self->out_size == size);
     AL_HOLDS(1, self->out_count == 0 || self->watch.writer.object != NULL ||
@@ -120,10 +77,17 @@ static int
 dgram_out_push(DatagramTransportObject *self, PyObject *bytes,
                al_dgram_way way, PyObject *address, const al_sockaddr *to)
 {
-    if (self->out_count == self->out_capacity && dgram_out_grow(self) < 0) {
+    size_t capacity = al_grow_capacity(self->out.capacity, self->out_count + 1,
+                                       DGRAM_OUT_FIRST);
+
+    if (capacity > self->out.capacity &&
+        al_grow_ring(&self->out, sizeof(al_dgram_out), self->out_count,
+                     capacity) < 0)
+    {
+        PyErr_NoMemory();
         return -1;
     }
-    al_dgram_out *item = dgram_out_at(self, self->out_count);
+    al_dgram_out *item = al_dgram_out_at(self, self->out_count);
     item->data = Py_NewRef(bytes);
     item->address = way == AL_DGRAM_BY_SOCKET ? Py_NewRef(address) : NULL;
     item->to.size = 0;
@@ -139,12 +103,12 @@ dgram_out_push(DatagramTransportObject *self, PyObject *bytes,
 static void
 dgram_out_pop(DatagramTransportObject *self)
 {
-    al_dgram_out *item = dgram_out_at(self, 0);
+    al_dgram_out *item = al_dgram_out_at(self, 0);
     PyObject *data = item->data;
     PyObject *address = item->address;
 
     self->out_size -= dgram_out_counted(item);
-    self->out_head = (self->out_head + 1) & (self->out_capacity - 1);
+    self->out.head = (self->out.head + 1) & (self->out.capacity - 1);
     self->out_count--;
     Py_DECREF(data);
     Py_XDECREF(address);
@@ -254,7 +218,7 @@ dgram_write_batch(DatagramTransportObject *self)
     int count = 0;
 
     while (count < AL_SOCK_BATCH && (size_t)count < self->out_count) {
-        al_dgram_out *item = dgram_out_at(self, (size_t)count);
+        al_dgram_out *item = al_dgram_out_at(self, (size_t)count);
         if (item->address != NULL) {
             break;
         }
@@ -281,7 +245,7 @@ dgram_write_batch(DatagramTransportObject *self)
 static int
 dgram_write_first(DatagramTransportObject *self)
 {
-    al_dgram_out *item = dgram_out_at(self, 0);
+    al_dgram_out *item = al_dgram_out_at(self, 0);
 
     if (AL_LIKELY(item->address == NULL)) {
         return dgram_write_batch(self);
@@ -530,10 +494,7 @@ al_dgram_write_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (dgram_write_is_lost(self)) {
         Py_RETURN_NONE;
     }
-    if (dgram_write(self, data, address) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(dgram_write(self, data, address));
 }
 
 AL_LOCKS_KEYWORDS(al_dgram_write_py_sendto, al_transport_lock)

@@ -90,13 +90,25 @@ fd_transport_run_begin(al_loop_head *Py_UNUSED(loop), PyObject *op)
     return 0;
 }
 
-int
-al_fd_transport_start(TransportObject *self, PyObject *waiter)
+PyObject *
+al_fd_transport_new(PyTypeObject *type, al_loop_head *loop,
+                    al_fd_transport_init init, const void *parts,
+                    PyObject *waiter)
 {
-    if (waiter != Py_None) {
-        self->waiter = Py_XNewRef(waiter);
+    TransportObject *self = TransportObject_CAST(type->tp_alloc(type, 0));
+    if (self == NULL) {
+        return NULL;
     }
-    return al_transport_call_soon(self, fd_transport_run_begin, "_begin");
+    int rc = init(self, loop, parts);
+    if (rc == 0) {
+        self->waiter = waiter == Py_None ? NULL : Py_XNewRef(waiter);
+        rc = al_transport_call_soon(self, fd_transport_run_begin, "_begin");
+    }
+    if (rc < 0) {
+        al_descriptor_give_back(&self->desc);
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
 }
 
 /* --- a socket's watch ------------------------------------------------------ */
@@ -151,10 +163,7 @@ al_fd_transport_resume_writing(TransportObject *self)
 PyObject *
 al_fd_transport_py_begin(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (fd_transport_run_begin(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(fd_transport_run_begin(NULL, op));
 }
 
 AL_LOCKS(al_fd_transport_py_begin, al_transport_lock)
@@ -211,51 +220,12 @@ al_fd_transport_py_resume_reading(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 AL_LOCKS(al_fd_transport_py_resume_reading, al_transport_lock)
 
-const char al_fd_transport_is_closing_doc[] =
-    "is_closing($self, /)\n--\n\n"
-    "Return whether the transport is closing or closed.";
-const char al_fd_transport_get_protocol_doc[] =
-    "get_protocol($self, /)\n--\n\n"
-    "Return the protocol, None after connection_lost().";
-const char al_fd_transport_set_protocol_doc[] =
-    "set_protocol($self, /, protocol)\n--\n\n"
-    "Talk to another protocol from now on; its connection_made() is not "
-    "called.";
-const char al_fd_transport_get_extra_info_doc[] =
-    "get_extra_info($self, name, default=None)\n--\n\n"
-    "Return what is known under a name: \"socket\", \"sockname\" and "
-    "\"peername\" of a socket,\n\"pipe\" of a pipe; else the default.";
-const char al_fd_transport_is_reading_doc[] =
-    "is_reading($self, /)\n--\n\n"
-    "Return whether the transport is receiving: neither paused nor closing.";
-const char al_fd_transport_pause_reading_doc[] =
-    "pause_reading($self, /)\n--\n\n"
-    "Hand nothing to the protocol until resume_reading(). May be called "
-    "twice.";
-const char al_fd_transport_resume_reading_doc[] =
-    "resume_reading($self, /)\n--\n\n"
-    "Receive again after pause_reading(). May be called twice. Raises OSError "
-    "if the\nkernel cannot watch the descriptor.";
-const char al_fd_transport_abort_doc[] =
-    "abort($self, /)\n--\n\n"
-    "End the transport without sending what is queued; connection_lost(None) "
-    "follows.";
-const char al_fd_transport_can_write_eof_doc[] =
-    "can_write_eof($self, /)\n--\n\n"
-    "Return True: write_eof() tells the reader of the end.";
-const char al_fd_transport_get_write_buffer_size_doc[] =
-    "get_write_buffer_size($self, /)\n--\n\n"
-    "Return the number of bytes queued: written, and not taken by the kernel "
-    "yet. Of\ndatagrams, from Python 3.13 on, with 8 more for each.";
-const char al_fd_transport_get_write_buffer_limits_doc[] =
-    "get_write_buffer_limits($self, /)\n--\n\n"
-    "Return the limits for flow control in bytes, as (low, high).";
-const char al_fd_transport_set_write_buffer_limits_doc[] =
-    "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"
-    "Pause the protocol's writing when more than `high` bytes are queued, "
-    "resume it when\nnot more than `low` are (of a pipe: when all is "
-    "written). Defaults: 64 KiB, or four\ntimes low; a quarter of high. "
-    "Raises ValueError unless high >= low >= 0.";
+PyObject *
+al_fd_transport_py_can_write_eof(PyObject *Py_UNUSED(op),
+                                 PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_TRUE;
+}
 
 /* --- Python: repr and lifetime --------------------------------------------- */
 
@@ -292,8 +262,9 @@ al_fd_transport_finalize(PyObject *op)
 
 /* The last tp_clear. */
 static void
-fd_transport_clear(PyObject *op, inquiry clear)
+fd_transport_clear(PyObject *op)
 {
+    inquiry clear = Py_TYPE(op)->tp_clear;
 #if AL_FREE_THREADED
     PyObject *loop = Py_XNewRef((PyObject *)TransportObject_CAST(op)->loop);
     if (loop != NULL) {
@@ -308,18 +279,24 @@ fd_transport_clear(PyObject *op, inquiry clear)
 }
 
 void
-al_fd_transport_dealloc(PyObject *op, inquiry clear, void (*free)(PyObject *))
+al_fd_transport_dealloc(PyObject *op)
 {
+    TransportObject *self = TransportObject_CAST(op);
+    PyTypeObject *type = Py_TYPE(op);
+    al_state *state = self->state;
+
     if (PyObject_CallFinalizerFromDealloc(op) < 0) {
         return; /* a handler of the warning keeps the transport */
     }
     PyObject_GC_UnTrack(op);
-    if (TransportObject_CAST(op)->weakrefs != NULL) {
+    if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    fd_transport_clear(op, clear);
-    if (free != NULL) {
-        free(op);
+    fd_transport_clear(op);
+    if (self->kind != NULL && self->kind->free != NULL) {
+        self->kind->free(self);
     }
-    al_transport_free(TransportObject_CAST(op));
+    type->tp_free(op);
+    Py_DECREF(type);
+    al_state_disown(state);
 }

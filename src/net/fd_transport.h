@@ -9,11 +9,19 @@
 
 #define AL_FD_TRANSPORT_READ_MAX ((size_t)256 * 1024) /* asyncio's max_size */
 
-/* In the next turn, call connection_made(), start reading and wake `waiter` (a
- * future, borrowed; NULL or None: none). 0, or -1 with an exception set
- * (RuntimeError on a closed loop). */
-AL_NODISCARD int
-al_fd_transport_start(TransportObject *self, PyObject *waiter);
+/* Fills a new, zeroed object from its kind's `parts`, and takes over the
+ * descriptor. 0, or -1 with an exception set. */
+typedef int (*al_fd_transport_init)(TransportObject *self, al_loop_head *loop,
+                                    const void *parts);
+
+/* Make a transport. In the next turn it calls connection_made(), starts
+ * reading and wakes `waiter` (a future, borrowed; NULL or None: none). -> new
+ * reference, or NULL with an exception set (RuntimeError on a closed loop):
+ * then the caller still owns the descriptor. */
+AL_NODISCARD PyObject *
+al_fd_transport_new(PyTypeObject *type, al_loop_head *loop,
+                    al_fd_transport_init init, const void *parts,
+                    PyObject *waiter);
 
 /* For kind->start_reading() of a socket: queue `run` whenever the descriptor
  * is readable. 0, or -1 with an exception set. */
@@ -52,12 +60,11 @@ PyObject *
 al_fd_transport_repr(TransportObject *self, const al_fdwatch *watch,
                      size_t size);
 
-/* tp_finalize; and tp_dealloc, which calls the type's tp_clear and then
- * free(self) (NULL: none) for memory that tp_clear does not free. */
+/* tp_finalize and tp_dealloc. */
 void
 al_fd_transport_finalize(PyObject *op);
 void
-al_fd_transport_dealloc(PyObject *op, inquiry clear, void (*free)(PyObject *));
+al_fd_transport_dealloc(PyObject *op);
 
 /* What kind of transport `op` is, so that a layer between transport and user
  * learns what it may do. -> NULL: `op` is none of ours, so call its methods;
@@ -90,33 +97,29 @@ PyObject *AL_LOCKED(al_fd_transport_py_pause_reading)(PyObject *op,
 PyObject *AL_LOCKED(al_fd_transport_py_resume_reading)(PyObject *op,
                                                        PyObject *ignored);
 PyObject *AL_LOCKED(al_fd_transport_py_begin)(PyObject *op, PyObject *ignored);
-
-extern const char al_fd_transport_is_closing_doc[];
-extern const char al_fd_transport_get_protocol_doc[];
-extern const char al_fd_transport_set_protocol_doc[];
-extern const char al_fd_transport_get_extra_info_doc[];
-extern const char al_fd_transport_is_reading_doc[];
-extern const char al_fd_transport_pause_reading_doc[];
-extern const char al_fd_transport_resume_reading_doc[];
-extern const char al_fd_transport_abort_doc[];
-extern const char al_fd_transport_can_write_eof_doc[];
-extern const char al_fd_transport_get_write_buffer_size_doc[];
-extern const char al_fd_transport_get_write_buffer_limits_doc[];
-extern const char al_fd_transport_set_write_buffer_limits_doc[];
+PyObject *
+al_fd_transport_py_can_write_eof(PyObject *op, PyObject *ignored);
 
 /* All transports have these. The last two are not for users: we pass them to a
  * call_soon() that is overridden. */
 #define AL_FD_TRANSPORT_METHODS                                               \
     {"is_closing", AL_LOCKED(al_transport_py_is_closing), METH_NOARGS,        \
-     al_fd_transport_is_closing_doc},                                         \
+     "is_closing($self, /)\n--\n\n"                                           \
+     "Return whether the transport is closing or closed."},                   \
         {"get_protocol", AL_LOCKED(al_transport_py_get_protocol),             \
-         METH_NOARGS, al_fd_transport_get_protocol_doc},                      \
+         METH_NOARGS,                                                         \
+         "get_protocol($self, /)\n--\n\n"                                     \
+         "Return the protocol, None after connection_lost()."},               \
         {"set_protocol",                                                      \
          AL_KEYWORDS(AL_LOCKED(al_transport_py_set_protocol)),                \
-         al_fd_transport_set_protocol_doc},                                   \
+         "set_protocol($self, /, protocol)\n--\n\n"                           \
+         "Talk to another protocol from now on; its connection_made() is "    \
+         "not called."},                                                      \
         {"get_extra_info",                                                    \
          AL_KEYWORDS(AL_LOCKED(al_transport_py_get_extra_info)),              \
-         al_fd_transport_get_extra_info_doc},                                 \
+         "get_extra_info($self, name, default=None)\n--\n\n"                  \
+         "Return what is known under a name: \"socket\", \"sockname\" and "   \
+         "\"peername\" of a socket,\n\"pipe\" of a pipe; else the default."}, \
         {"_begin", AL_LOCKED(al_fd_transport_py_begin), METH_NOARGS, NULL},   \
     {                                                                         \
         "_call_connection_lost",                                              \
@@ -127,28 +130,48 @@ extern const char al_fd_transport_set_write_buffer_limits_doc[];
 /* Transports that read have these, */
 #define AL_FD_TRANSPORT_READ_METHODS                                          \
     {"is_reading", AL_LOCKED(al_fd_transport_py_is_reading), METH_NOARGS,     \
-     al_fd_transport_is_reading_doc},                                         \
+     "is_reading($self, /)\n--\n\n"                                           \
+     "Return whether the transport is receiving: neither paused nor "         \
+     "closing."},                                                             \
         {"pause_reading", AL_LOCKED(al_fd_transport_py_pause_reading),        \
-         METH_NOARGS, al_fd_transport_pause_reading_doc},                     \
-    {                                                                         \
-        "resume_reading", AL_LOCKED(al_fd_transport_py_resume_reading),       \
-            METH_NOARGS, al_fd_transport_resume_reading_doc                   \
-    }
+         METH_NOARGS,                                                         \
+         "pause_reading($self, /)\n--\n\n"                                    \
+         "Hand nothing to the protocol until resume_reading(). May be "       \
+         "called twice."},                                                    \
+        {"resume_reading", AL_LOCKED(al_fd_transport_py_resume_reading),      \
+         METH_NOARGS,                                                         \
+         "resume_reading($self, /)\n--\n\n"                                   \
+         "Receive again after pause_reading(). May be called twice. Raises "  \
+         "OSError if the\nkernel cannot watch the descriptor."}
 
 /* and transports that write have these. */
 #define AL_FD_TRANSPORT_WRITE_METHODS                                         \
     {"abort", AL_LOCKED(al_transport_py_abort), METH_NOARGS,                  \
-     al_fd_transport_abort_doc},                                              \
+     "abort($self, /)\n--\n\n"                                                \
+     "End the transport without sending what is queued; "                     \
+     "connection_lost(None) follows."},                                       \
         {"get_write_buffer_size",                                             \
          AL_LOCKED(al_transport_py_get_write_buffer_size), METH_NOARGS,       \
-         al_fd_transport_get_write_buffer_size_doc},                          \
+         "get_write_buffer_size($self, /)\n--\n\n"                            \
+         "Return the number of bytes queued: written, and not taken by the "  \
+         "kernel yet. Of\ndatagrams, from Python 3.13 on, with 8 more for "   \
+         "each."},                                                            \
         {"get_write_buffer_limits",                                           \
          AL_LOCKED(al_transport_py_get_write_buffer_limits), METH_NOARGS,     \
-         al_fd_transport_get_write_buffer_limits_doc},                        \
-    {                                                                         \
-        "set_write_buffer_limits",                                            \
-            AL_KEYWORDS(AL_LOCKED(al_transport_py_set_write_buffer_limits)),  \
-            al_fd_transport_set_write_buffer_limits_doc                       \
-    }
+         "get_write_buffer_limits($self, /)\n--\n\n"                          \
+         "Return the limits for flow control in bytes, as (low, high)."},     \
+        {"set_write_buffer_limits",                                           \
+         AL_KEYWORDS(AL_LOCKED(al_transport_py_set_write_buffer_limits)),     \
+         "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"        \
+         "Pause the protocol's writing when more than `high` bytes are "      \
+         "queued, resume it when\nnot more than `low` are (of a pipe: when "  \
+         "all is written). Defaults: 64 KiB, or four\ntimes low; a quarter "  \
+         "of high. Raises ValueError unless high >= low >= 0."}
+
+/* Those of streams have this, too. */
+#define AL_FD_TRANSPORT_EOF_METHOD                                            \
+    {"can_write_eof", al_fd_transport_py_can_write_eof, METH_NOARGS,          \
+     "can_write_eof($self, /)\n--\n\n"                                        \
+     "Return True: write_eof() tells the reader of the end."}
 
 #endif

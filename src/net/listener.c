@@ -148,25 +148,18 @@ listener_note_closed(ListenerObject *self)
 
 /* --- connections -------------------------------------------------------- */
 
-/* Log "got a new connection", in debug mode. */
+/* In debug mode. */
 static void
 listener_log(ListenerObject *self, PyObject *transport)
 {
-    al_state *state = self->loop->state;
-    PyObject *result = NULL;
-    PyObject *address = PyObject_CallMethod(transport, "get_extra_info", "O",
-                                            state->names.peername);
-    if (address != NULL) {
-        result =
-            PyObject_CallMethod(state->imports.logger, "debug", "sOOO",
-                                "%r got a new connection from %r: %r",
-                                al_or_none(self->server), address, transport);
-        Py_DECREF(address);
-    }
-    if (result == NULL) {
-        PyErr_WriteUnraisable(transport);
-    }
-    Py_XDECREF(result);
+    PyObject *address =
+        PyObject_CallMethod(transport, "get_extra_info", "s", "peername");
+
+    al_transport_log(
+        TransportObject_CAST(transport), "debug",
+        Py_BuildValue("(sONO)", "%r got a new connection from %r: %r",
+                      al_or_none(self->server), address, transport),
+        NULL);
 }
 
 /* Making the transport has failed: close the connection. As in asyncio, the
@@ -307,13 +300,11 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 int
 al_listener_fileno(al_state *state, PyObject *sock)
 {
-    PyObject *number = PyObject_CallMethodNoArgs(sock, state->names.fileno);
-    if (number == NULL) {
-        return -1;
-    }
-    long fd = PyLong_AsLong(number);
-    Py_DECREF(number);
-    if (fd == -1 && PyErr_Occurred()) {
+    long fd;
+
+    if (al_call_number(PyObject_CallMethodNoArgs(sock, state->names.fileno),
+                       &fd) < 0)
+    {
         return -1;
     }
     if (fd < 0 || fd > INT_MAX) {
@@ -326,17 +317,11 @@ al_listener_fileno(al_state *state, PyObject *sock)
 static int
 listener_number(PyObject *sock, const char *name, int *number)
 {
-    PyObject *object = PyObject_GetAttrString(sock, name);
-    if (object == NULL) {
-        return -1;
-    }
-    long value = PyLong_AsLong(object);
-    Py_DECREF(object);
-    if (value == -1 && PyErr_Occurred()) {
-        return -1;
-    }
+    long value;
+
+    int rc = al_call_number(PyObject_GetAttrString(sock, name), &value);
     *number = (int)value;
-    return 0;
+    return rc;
 }
 
 /* Start accepting, by (1): 0, or -1 with an exception set. */
@@ -432,11 +417,7 @@ al_listener_stop(al_loop_head *loop, PyObject *sock)
         return rc;
     }
     PyObject *result = PyObject_CallMethodNoArgs(sock, state->names.close);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 /* --- Python ------------------------------------------------------------- */

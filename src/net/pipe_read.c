@@ -236,28 +236,26 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
 
 /* --- start -------------------------------------------------------------- */
 
+/* al_fd_transport_init */
+static int
+pipe_read_init(TransportObject *base, al_loop_head *loop, const void *parts)
+{
+    PipeTransportObject *self = PipeTransportObject_CAST(base);
+    struct stat status;
+
+    self->on_read = pipe_read_run;
+    return al_transport_recv_buffer(loop) == NULL
+               ? -1
+               : al_pipe_init(self, &pipe_read_kind, loop, parts,
+                              "Pipe transport is for pipes/sockets only.",
+                              &status);
+}
+
 PyObject *
 al_pipe_read_new(al_loop_head *loop, const al_pipe_parts *parts)
 {
-    PyTypeObject *type = loop->state->ReadPipeTransportType;
-    struct stat status;
-
-    PipeTransportObject *self =
-        PipeTransportObject_CAST(type->tp_alloc(type, 0));
-    if (self == NULL) {
-        return NULL;
-    }
-    self->on_read = pipe_read_run;
-    if (al_transport_recv_buffer(loop) == NULL ||
-        al_pipe_init(self, &pipe_read_kind, loop, parts,
-                     "Pipe transport is for pipes/sockets only.",
-                     &status) < 0 ||
-        al_pipe_start(self, parts) < 0)
-    {
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
+    return al_fd_transport_new(loop->state->ReadPipeTransportType, loop,
+                               pipe_read_init, parts, parts->waiter);
 }
 
 /* --- Python: methods ---------------------------------------------------- */
@@ -279,19 +277,13 @@ ReadPipeTransport_close(PyObject *op, PyObject *ignored)
 static PyObject *
 ReadPipeTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (pipe_read_run(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(pipe_read_run(NULL, op));
 }
 
 static PyObject *
 ReadPipeTransport__eof_received(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (pipe_read_run_eof(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(pipe_read_run_eof(NULL, op));
 }
 
 AL_LOCKS(ReadPipeTransport_close, al_transport_lock)
@@ -331,12 +323,6 @@ ReadPipeTransport_repr(PyObject *op)
     return text;
 }
 
-static void
-ReadPipeTransport_dealloc(PyObject *op)
-{
-    al_fd_transport_dealloc(op, al_pipe_clear, NULL);
-}
-
 /* --- type --------------------------------------------------------------- */
 
 PyDoc_STRVAR(ReadPipeTransport_doc,
@@ -349,10 +335,10 @@ static PyType_Slot ReadPipeTransport_slots[] = {
     {Py_tp_members, ReadPipeTransport_members},
     {Py_tp_getset, al_transport_getset},
     {Py_tp_repr, ReadPipeTransport_repr},
-    {Py_tp_traverse, al_pipe_traverse},
-    {Py_tp_clear, al_pipe_clear},
+    {Py_tp_traverse, al_transport_traverse}, /* the loop visits our entry */
+    {Py_tp_clear, al_transport_clear},
     {Py_tp_finalize, al_fd_transport_finalize},
-    {Py_tp_dealloc, ReadPipeTransport_dealloc},
+    {Py_tp_dealloc, al_fd_transport_dealloc},
     {0, NULL},
 };
 

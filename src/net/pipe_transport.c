@@ -1,9 +1,9 @@
 /* pipe_transport.c - what is the same for both ends of a pipe: the start, the
  * entries in the watch, the end.
  *
- *     a file object ---> al_pipe_init(), al_pipe_start() ---> fd_transport.c
- *                                                                 |
- *                                                   pipe_read.c, pipe_write.c
+ *     a file object ---> al_pipe_init() ---> fd_transport.c
+ *                                                |
+ *                                  pipe_read.c, pipe_write.c
  *
  * Invariants
  *   (1) desc.object is the file object.  It is NULL before the start and once
@@ -221,19 +221,7 @@ al_pipe_init(PipeTransportObject *self, const al_transport_kind *kind,
     {
         return -1;
     }
-    return 0;
-}
-
-int
-al_pipe_start(PipeTransportObject *self, const al_pipe_parts *parts)
-{
-    al_descriptor *desc = &self->base.desc;
-
-    al_descriptor_take(desc, desc->fd, parts->pipe); /* by (1) */
-    if (al_fd_transport_start(&self->base, parts->waiter) < 0) {
-        al_descriptor_give_back(desc); /* the caller closes it */
-        return -1;
-    }
+    al_descriptor_take(&base->desc, base->desc.fd, parts->pipe); /* by (1) */
     return 0;
 }
 
@@ -258,20 +246,4 @@ al_pipe_repr_head(PipeTransportObject *self)
 
     return PyUnicode_FromFormat("<asyncloop.%s%s fd=%d", self->base.kind->name,
                                 phase, self->base.desc.fd);
-}
-
-/* --- Python: lifetime ---------------------------------------------------- */
-
-int
-al_pipe_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    /* The loop visits our entries. */
-    return al_transport_traverse(TransportObject_CAST(op), visit, arg);
-}
-
-int
-al_pipe_clear(PyObject *op)
-{
-    al_transport_clear(TransportObject_CAST(op));
-    return 0;
 }

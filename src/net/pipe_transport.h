@@ -37,17 +37,13 @@ al_pipe_write_new(al_loop_head *loop, const al_pipe_parts *parts);
 
 /* --- for pipe_read.c and pipe_write.c ----------------------------------- */
 
-/* Fill a new, zeroed object, and `status` by fstat(). 0, or -1 with an
- * exception set: ValueError(refusal) for a wrong kind of file. */
+/* The part of al_fd_transport_init that is the same; also fills `status` by
+ * fstat(). 0, or -1 with an exception set: ValueError(refusal) for a wrong
+ * kind of file. */
 AL_NODISCARD int
 al_pipe_init(PipeTransportObject *self, const al_transport_kind *kind,
              al_loop_head *loop, const al_pipe_parts *parts,
              const char *refusal, struct stat *status);
-
-/* Take over the pipe and call al_fd_transport_start(). 0, or -1 with an
- * exception set; then the caller still owns the pipe. */
-AL_NODISCARD int
-al_pipe_start(PipeTransportObject *self, const al_pipe_parts *parts);
 
 /* Whether our entry is in the loop's watch of the descriptor. */
 bool
@@ -89,17 +85,9 @@ al_pipe_repr_head(PipeTransportObject *self);
 const char *
 al_pipe_repr_unknown(PipeTransportObject *self);
 
-int
-al_pipe_traverse(PyObject *op, visitproc visit, void *arg);
-int
-al_pipe_clear(PyObject *op);
-
 #define AL_PIPE_MEMBERS                                                       \
-    AL_TRANSPORT_MEMBERS,                                                     \
-        {"_fileno", T_INT, offsetof(TransportObject, desc.fd), READONLY,      \
-         NULL},                                                               \
-        {"_pipe", T_OBJECT, offsetof(TransportObject, desc.object), READONLY, \
-         NULL},                                                               \
+    AL_TRANSPORT_MEMBERS, AL_TRANSPORT_MEMBER("_fileno", T_INT, desc.fd),     \
+        AL_TRANSPORT_MEMBER("_pipe", T_OBJECT, desc.object),                  \
     {                                                                         \
         NULL, 0, 0, 0, NULL                                                   \
     }

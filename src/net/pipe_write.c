@@ -364,33 +364,28 @@ pipe_write_shows_end(const struct stat *status)
 #endif
 }
 
+/* al_fd_transport_init */
+static int
+pipe_write_init(TransportObject *base, al_loop_head *loop, const void *parts)
+{
+    PipeTransportObject *self = PipeTransportObject_CAST(base);
+    struct stat status;
+
+    int rc = al_pipe_init(self, &pipe_write_kind, loop, parts,
+                          "Pipe transport is only for pipes, sockets and "
+                          "character devices",
+                          &status);
+    if (rc == 0 && pipe_write_shows_end(&status)) {
+        self->on_read = pipe_write_run_closed;
+    }
+    return rc;
+}
+
 PyObject *
 al_pipe_write_new(al_loop_head *loop, const al_pipe_parts *parts)
 {
-    PyTypeObject *type = loop->state->WritePipeTransportType;
-    struct stat status;
-
-    PipeTransportObject *self =
-        PipeTransportObject_CAST(type->tp_alloc(type, 0));
-    if (self == NULL) {
-        return NULL;
-    }
-    if (al_pipe_init(self, &pipe_write_kind, loop, parts,
-                     "Pipe transport is only for pipes, sockets and "
-                     "character devices",
-                     &status) < 0)
-    {
-        Py_DECREF(self);
-        return NULL;
-    }
-    if (pipe_write_shows_end(&status)) {
-        self->on_read = pipe_write_run_closed;
-    }
-    if (al_pipe_start(self, parts) < 0) {
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
+    return al_fd_transport_new(loop->state->WritePipeTransportType, loop,
+                               pipe_write_init, parts, parts->waiter);
 }
 
 /* 0, or -1 with RuntimeError set (closed loop). */
@@ -464,10 +459,7 @@ WritePipeTransport_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         rc = pipe_write(self, NULL, view.buf, (size_t)view.len);
         PyBuffer_Release(&view);
     }
-    if (rc < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(rc);
 }
 
 PyDoc_STRVAR(WritePipeTransport_write_eof_doc,
@@ -482,26 +474,13 @@ PyDoc_STRVAR(WritePipeTransport_close_doc,
 static PyObject *
 WritePipeTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (pipe_write_close(WritePipeTransportObject_CAST(op)) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-WritePipeTransport_can_write_eof(PyObject *Py_UNUSED(op),
-                                 PyObject *Py_UNUSED(ignored))
-{
-    Py_RETURN_TRUE;
+    return al_call_none(pipe_write_close(WritePipeTransportObject_CAST(op)));
 }
 
 static PyObject *
 WritePipeTransport__read_ready(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (pipe_write_run_closed(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(pipe_write_run_closed(NULL, op));
 }
 
 AL_LOCKS_KEYWORDS(WritePipeTransport_write, al_transport_lock)
@@ -513,8 +492,7 @@ static PyMethodDef WritePipeTransport_methods[] = {
      WritePipeTransport_write_doc},
     {"write_eof", AL_LOCKED(WritePipeTransport_close), METH_NOARGS,
      WritePipeTransport_write_eof_doc},
-    {"can_write_eof", WritePipeTransport_can_write_eof, METH_NOARGS,
-     al_fd_transport_can_write_eof_doc},
+    AL_FD_TRANSPORT_EOF_METHOD,
     {"close", AL_LOCKED(WritePipeTransport_close), METH_NOARGS,
      WritePipeTransport_close_doc},
     AL_FD_TRANSPORT_METHODS,
@@ -556,13 +534,7 @@ static int
 WritePipeTransport_clear(PyObject *op)
 {
     al_chunks_clear(&WritePipeTransportObject_CAST(op)->outgoing);
-    return al_pipe_clear(op);
-}
-
-static void
-WritePipeTransport_dealloc(PyObject *op)
-{
-    al_fd_transport_dealloc(op, WritePipeTransport_clear, NULL);
+    return al_transport_clear(op);
 }
 
 /* --- type --------------------------------------------------------------- */
@@ -577,10 +549,10 @@ static PyType_Slot WritePipeTransport_slots[] = {
     {Py_tp_members, WritePipeTransport_members},
     {Py_tp_getset, al_transport_getset},
     {Py_tp_repr, WritePipeTransport_repr},
-    {Py_tp_traverse, al_pipe_traverse},
+    {Py_tp_traverse, al_transport_traverse}, /* the loop visits our entries */
     {Py_tp_clear, WritePipeTransport_clear},
     {Py_tp_finalize, al_fd_transport_finalize},
-    {Py_tp_dealloc, WritePipeTransport_dealloc},
+    {Py_tp_dealloc, al_fd_transport_dealloc},
     {0, NULL},
 };
 

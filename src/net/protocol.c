@@ -13,6 +13,8 @@
  */
 #include "net/protocol.h"
 
+#include "base/call.h"
+
 int
 al_protocol_set(al_protocol *self, al_state *state, PyObject *object)
 {
@@ -53,17 +55,6 @@ al_protocol_traverse(al_protocol *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* Drop the result of a call: 0, or -1 with the call's exception set. */
-static int
-protocol_result(PyObject *result)
-{
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
-}
-
 /* Call a method without argument (NULL) or with one. */
 static PyObject *
 protocol_call(al_protocol *self, PyObject *name, PyObject *argument)
@@ -90,7 +81,7 @@ al_protocol_connection_made(al_protocol *self, PyObject *transport)
     PyObject *method = self->connection_made;
 
     self->connection_made = NULL; /* we own its reference now */
-    int rc = protocol_result(PyObject_CallOneArg(method, transport));
+    int rc = al_call_finish(PyObject_CallOneArg(method, transport));
     Py_DECREF(method);
     return rc;
 }
@@ -98,14 +89,14 @@ al_protocol_connection_made(al_protocol *self, PyObject *transport)
 int
 al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc)
 {
-    return protocol_result(
+    return al_call_finish(
         protocol_call(self, state->names.connection_lost, exc));
 }
 
 int
 al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data)
 {
-    return protocol_result(
+    return al_call_finish(
         protocol_call(self, state->names.data_received, data));
 }
 
@@ -131,7 +122,7 @@ al_protocol_datagram_received(al_protocol *self, al_state *state,
 {
     PyObject *args[] = {Py_NewRef(self->object), data, address}; /* by (1) */
 
-    int rc = protocol_result(PyObject_VectorcallMethod(
+    int rc = al_call_finish(PyObject_VectorcallMethod(
         state->names.datagram_received, args, 3, NULL));
     Py_DECREF(args[0]);
     return rc;
@@ -145,7 +136,7 @@ al_protocol_error_received(al_protocol *self, al_state *state, PyObject *exc)
     /* Set sys.exc_info() as an `except` clause does: the method may log it. */
     PyErr_SetHandledException(exc);
     int rc =
-        protocol_result(protocol_call(self, state->names.error_received, exc));
+        al_call_finish(protocol_call(self, state->names.error_received, exc));
     PyErr_SetHandledException(handled);
     Py_XDECREF(handled);
     return rc;
@@ -174,32 +165,27 @@ al_protocol_get_buffer(al_protocol *self, al_state *state)
 int
 al_protocol_buffer_updated(al_protocol *self, al_state *state, size_t size)
 {
-    return protocol_result(protocol_call_steal(
+    return al_call_finish(protocol_call_steal(
         self, state->names.buffer_updated, PyLong_FromSize_t(size)));
 }
 
 int
 al_protocol_eof_received(al_protocol *self, al_state *state)
 {
-    PyObject *result = protocol_call(self, state->names.eof_received, NULL);
-    if (result == NULL) {
-        return -1;
-    }
-    int keep_open = PyObject_IsTrue(result);
-    Py_DECREF(result);
-    return keep_open;
+    return al_call_is_true(
+        protocol_call(self, state->names.eof_received, NULL));
 }
 
 int
 al_protocol_pause_writing(al_protocol *self, al_state *state)
 {
-    return protocol_result(
+    return al_call_finish(
         protocol_call(self, state->names.pause_writing, NULL));
 }
 
 int
 al_protocol_resume_writing(al_protocol *self, al_state *state)
 {
-    return protocol_result(
+    return al_call_finish(
         protocol_call(self, state->names.resume_writing, NULL));
 }

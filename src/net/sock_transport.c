@@ -52,9 +52,13 @@ sock_transport_release(TransportObject *base)
 
     al_fdwatch_close(&self->watch); /* by (1) */
     al_sock_sendfile_end(self);
-    if (al_descriptor_release(&base->desc, base->state) < 0) {
-        PyErr_WriteUnraisable(base->desc.object);
-    }
+}
+
+static void
+sock_transport_free(TransportObject *base)
+{
+    PyMem_Free(((SocketTransportObject *)base)->sockname);
+    PyMem_Free(((SocketTransportObject *)base)->peername);
 }
 
 /* Make the socket object of an accepted connection. After the end of the
@@ -162,6 +166,7 @@ static const al_transport_kind sock_transport_kind = {
     .drained = al_sock_write_drained,
     .stop = sock_transport_stop,
     .release = sock_transport_release,
+    .free = sock_transport_free,
     .make_extra = sock_transport_make_extra,
     .write_bytes = al_sock_write_bytes,
     .fills_at_once = true,
@@ -203,20 +208,21 @@ sock_transport_look(SocketTransportObject *self, const al_sockaddr *peername)
     return 0;
 }
 
-/* 0, or -1 with an exception set; then the caller still owns the
- * descriptor. */
+/* al_fd_transport_init */
 static int
-sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
-                    const al_sock_transport_parts *parts)
+sock_transport_init(TransportObject *base, al_loop_head *loop,
+                    const void *given)
 {
-    TransportObject *base = &self->base;
+    SocketTransportObject *self = SocketTransportObject_CAST(base);
+    const al_sock_transport_parts *parts = given;
 
     al_descriptor_take(&base->desc, parts->fd, parts->sock);
     self->family = parts->family;
     self->type = parts->type;
     self->proto = parts->proto;
     al_held_init(&self->habit);
-    if (al_claim_number(loop, parts->fd, parts->sock == NULL) < 0 ||
+    if (al_loop_check_closed(loop) < 0 ||
+        al_claim_number(loop, parts->fd, parts->sock == NULL) < 0 ||
         al_fdwatch_open(&self->watch, loop, parts->fd, (PyObject *)self) < 0 ||
         al_transport_init(base, &sock_transport_kind, loop, parts->protocol,
                           parts->extra, parts->context) < 0 ||
@@ -237,23 +243,8 @@ sock_transport_init(SocketTransportObject *self, al_loop_head *loop,
 PyObject *
 al_sock_transport_new(al_loop_head *loop, const al_sock_transport_parts *parts)
 {
-    PyTypeObject *type = loop->state->SocketTransportType;
-
-    SocketTransportObject *self =
-        SocketTransportObject_CAST(type->tp_alloc(type, 0));
-    if (self == NULL) {
-        return NULL;
-    }
-    if (al_loop_check_closed(loop) < 0 ||
-        sock_transport_init(self, loop, parts) < 0 ||
-        al_fd_transport_start(&self->base, parts->waiter) < 0)
-    {
-        /* The caller still owns the descriptor and closes it. */
-        al_descriptor_give_back(&self->base.desc);
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
+    return al_fd_transport_new(loop->state->SocketTransportType, loop,
+                               sock_transport_init, parts, parts->waiter);
 }
 
 /* --- close -------------------------------------------------------------- */
@@ -295,17 +286,8 @@ PyDoc_STRVAR(SocketTransport_close_doc,
 static PyObject *
 SocketTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (al_sock_transport_close(SocketTransportObject_CAST(op)) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-SocketTransport_can_write_eof(PyObject *Py_UNUSED(op),
-                              PyObject *Py_UNUSED(ignored))
-{
-    Py_RETURN_TRUE;
+    return al_call_none(
+        al_sock_transport_close(SocketTransportObject_CAST(op)));
 }
 
 PyDoc_STRVAR(SocketTransport_write_doc,
@@ -333,8 +315,7 @@ static PyMethodDef SocketTransport_methods[] = {
      SocketTransport_writelines_doc},
     {"write_eof", AL_LOCKED(al_sock_write_py_write_eof), METH_NOARGS,
      SocketTransport_write_eof_doc},
-    {"can_write_eof", SocketTransport_can_write_eof, METH_NOARGS,
-     al_fd_transport_can_write_eof_doc},
+    AL_FD_TRANSPORT_EOF_METHOD,
     {"close", AL_LOCKED(SocketTransport_close), METH_NOARGS,
      SocketTransport_close_doc},
     AL_FD_TRANSPORT_METHODS,
@@ -355,7 +336,7 @@ static PyMethodDef SocketTransport_methods[] = {
 
 static PyMemberDef SocketTransport_members[] = {
     AL_TRANSPORT_MEMBERS,
-    {"_paused", T_BOOL, offsetof(TransportObject, is_paused), READONLY, NULL},
+    AL_TRANSPORT_MEMBER("_paused", T_BOOL, is_paused),
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -379,7 +360,7 @@ SocketTransport_traverse(PyObject *op, visitproc visit, void *arg)
     /* The loop visits the entries of the watch. Queued bytes objects refer to
      * nothing. */
     Py_VISIT(self->sendfile);
-    return al_transport_traverse(&self->base, visit, arg);
+    return al_transport_traverse(op, visit, arg);
 }
 
 static int
@@ -390,21 +371,7 @@ SocketTransport_clear(PyObject *op)
     al_fdwatch_close(&self->watch);
     al_chunks_clear(&self->outgoing);
     Py_CLEAR(self->sendfile);
-    al_transport_clear(&self->base);
-    return 0;
-}
-
-static void
-sock_transport_free(PyObject *op)
-{
-    PyMem_Free(SocketTransportObject_CAST(op)->sockname);
-    PyMem_Free(SocketTransportObject_CAST(op)->peername);
-}
-
-static void
-SocketTransport_dealloc(PyObject *op)
-{
-    al_fd_transport_dealloc(op, SocketTransport_clear, sock_transport_free);
+    return al_transport_clear(op);
 }
 
 /* --- type --------------------------------------------------------------- */
@@ -421,7 +388,7 @@ static PyType_Slot SocketTransport_slots[] = {
     {Py_tp_traverse, SocketTransport_traverse},
     {Py_tp_clear, SocketTransport_clear},
     {Py_tp_finalize, al_fd_transport_finalize},
-    {Py_tp_dealloc, SocketTransport_dealloc},
+    {Py_tp_dealloc, al_fd_transport_dealloc},
     {0, NULL},
 };
 
@@ -433,40 +400,13 @@ static PyType_Spec SocketTransport_spec = {
     .slots = SocketTransport_slots,
 };
 
-/* Set the class attributes that BaseEventLoop.start_tls() and sendfile() read.
- * 0, or -1 with an exception set. */
-static int
-sock_transport_set_abilities(PyObject *type)
-{
-    PyObject *constants = PyImport_ImportModule("asyncio.constants");
-    PyObject *modes = NULL;
-    PyObject *mode = NULL;
-    int rc = -1;
-
-    if (constants != NULL &&
-        (modes = PyObject_GetAttrString(constants, "_SendfileMode")) != NULL &&
-        (mode = PyObject_GetAttrString(modes, "TRY_NATIVE")) != NULL &&
-        PyObject_SetAttrString(type, "_sendfile_compatible", mode) == 0 &&
-        PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) == 0)
-    {
-        rc = 0;
-    }
-    Py_XDECREF(mode);
-    Py_XDECREF(modes);
-    Py_XDECREF(constants);
-    return rc;
-}
-
 int
 al_sock_transport_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
-    PyTypeObject *type =
+
+    state->SocketTransportType =
         al_transport_add_type(module, &SocketTransport_spec,
                               state->imports.asyncio_FlowControlMixin);
-    if (type == NULL) {
-        return -1;
-    }
-    state->SocketTransportType = type;
-    return sock_transport_set_abilities((PyObject *)type);
+    return state->SocketTransportType == NULL ? -1 : 0;
 }

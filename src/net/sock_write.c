@@ -353,10 +353,7 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (AL_LIKELY(PyBytes_Check(data))) {
-        if (al_sock_write_bytes(&self->base, data) < 0) {
-            return NULL;
-        }
-        Py_RETURN_NONE;
+        return al_call_none(al_sock_write_bytes(&self->base, data));
     }
     if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         return sock_write_refuse(self, data);
@@ -382,10 +379,7 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         rc = sock_write(self, NULL, view.buf, (size_t)view.len);
         PyBuffer_Release(&view);
     }
-    if (rc < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(rc);
 }
 
 AL_LOCKS_KEYWORDS(al_sock_write_py_write, al_transport_lock)
@@ -516,10 +510,7 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
         rc = sock_write_batch(self, &batch);
     }
     al_chunks_clear(&batch);
-    if (rc < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(rc);
 }
 
 AL_LOCKS_KEYWORDS(al_sock_write_py_writelines, al_transport_lock)

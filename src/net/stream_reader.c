@@ -18,6 +18,7 @@
 
 #include <string.h>
 
+#include "base/call.h"
 #include "task/future.h"
 
 /* --- finding it --------------------------------------------------------- */
@@ -167,19 +168,6 @@ stream_reader_is_full(al_stream_reader *self)
     return overflow < 0 || (overflow == 0 && size / 2 + size % 2 > limit);
 }
 
-/* 1 / 0, or -1 with an exception set. */
-static int
-stream_reader_is_paused(al_stream_reader *self, al_state *state)
-{
-    PyObject *paused = PyObject_GetAttr(self->reader, state->names._paused);
-    if (paused == NULL) {
-        return -1;
-    }
-    int is_paused = PyObject_IsTrue(paused);
-    Py_DECREF(paused);
-    return is_paused;
-}
-
 /* 0, or -1 with an exception set. */
 static int
 stream_reader_pause(al_stream_reader *self, al_state *state,
@@ -209,10 +197,10 @@ stream_reader_stop(al_stream_reader *self, al_state *state)
     }
     int rc = 0;
     if (transport != Py_None) {
-        rc = stream_reader_is_paused(self, state);
-        if (rc >= 0) {
-            rc = rc ? 0 : stream_reader_pause(self, state, transport);
-        }
+        int is_paused = al_call_is_true(
+            PyObject_GetAttr(self->reader, state->names._paused));
+        rc = is_paused != 0 ? Py_MIN(is_paused, 0)
+                            : stream_reader_pause(self, state, transport);
     }
     Py_DECREF(transport);
     return rc;

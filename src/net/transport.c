@@ -106,11 +106,7 @@ al_transport_call_soon(TransportObject *self, al_run_fn run,
             (PyObject *)self->loop, self->state->names.call_soon, callback);
         Py_DECREF(callback);
     }
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 int
@@ -251,11 +247,7 @@ transport_detach(TransportObject *self)
             ? PyObject_CallMethodOneArg(server, name, (PyObject *)self)
             : PyObject_CallMethodNoArgs(server, name);
     Py_DECREF(server);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 /* Release everything, after connection_lost(). */
@@ -267,6 +259,9 @@ transport_release(TransportObject *self)
         self->lost = 1; /* by (1) */
     }
     self->kind->release(self);
+    if (al_descriptor_release(&self->desc, self->state) < 0) {
+        PyErr_WriteUnraisable(self->desc.object);
+    }
     Py_CLEAR(self->waiter);
     al_protocol_clear(&self->protocol);
     Py_CLEAR(self->lost_exc);
@@ -324,10 +319,8 @@ PyObject *
 al_transport_py_abort(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     AL_CHECK(al_transport_check, TransportObject_CAST(op));
-    if (al_transport_force_close(TransportObject_CAST(op), NULL) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(
+        al_transport_force_close(TransportObject_CAST(op), NULL));
 }
 
 AL_LOCKS(al_transport_py_abort, al_transport_lock)
@@ -336,10 +329,8 @@ PyObject *
 al_transport_py_force_close(PyObject *op, PyObject *exc)
 {
     AL_CHECK(al_transport_check, TransportObject_CAST(op));
-    if (al_transport_force_close(TransportObject_CAST(op), exc) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(
+        al_transport_force_close(TransportObject_CAST(op), exc));
 }
 
 AL_LOCKS(al_transport_py_force_close, al_transport_lock)
@@ -348,10 +339,7 @@ PyObject *
 al_transport_py_call_connection_lost(PyObject *op,
                                      PyObject *Py_UNUSED(ignored))
 {
-    if (al_transport_run_lost(NULL, op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(al_transport_run_lost(NULL, op));
 }
 
 AL_LOCKS(al_transport_py_call_connection_lost, al_transport_lock)
@@ -566,24 +554,6 @@ Transport_get_extra(PyObject *op, void *Py_UNUSED(closure))
     return Py_NewRef(self->extra);
 }
 
-static PyObject *
-Transport_get_protocol_paused(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(TransportObject_CAST(op)->flow.is_paused);
-}
-
-static PyObject *
-Transport_get_high_water(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyLong_FromSize_t(TransportObject_CAST(op)->flow.high);
-}
-
-static PyObject *
-Transport_get_low_water(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyLong_FromSize_t(TransportObject_CAST(op)->flow.low);
-}
-
 /* The socket itself; get_extra_info("socket") returns a wrapper around it. */
 static PyObject *
 Transport_get_sock(PyObject *op, void *Py_UNUSED(closure))
@@ -614,24 +584,17 @@ Transport_get_sock_fd(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromLong(self->desc.fd);
 }
 
-AL_LOCKS_GETTER(Transport_get_extra, al_transport_lock)
-AL_LOCKS_GETTER(Transport_get_high_water, al_transport_lock)
 AL_LOCKS_GETTER(Transport_get_loop, al_transport_lock)
-AL_LOCKS_GETTER(Transport_get_low_water, al_transport_lock)
 AL_LOCKS_GETTER(Transport_get_protocol, al_transport_lock)
-AL_LOCKS_GETTER(Transport_get_protocol_paused, al_transport_lock)
+AL_LOCKS_GETTER(Transport_get_extra, al_transport_lock)
 AL_LOCKS_GETTER(Transport_get_sock, al_transport_lock)
 AL_LOCKS_GETTER(Transport_get_sock_fd, al_transport_lock)
 
 PyGetSetDef al_transport_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
-    {"_extra", AL_LOCKED(Transport_get_extra), NULL, NULL, NULL},
-    {"_high_water", AL_LOCKED(Transport_get_high_water), NULL, NULL, NULL},
     {"_loop", AL_LOCKED(Transport_get_loop), NULL, NULL, NULL},
-    {"_low_water", AL_LOCKED(Transport_get_low_water), NULL, NULL, NULL},
     {"_protocol", AL_LOCKED(Transport_get_protocol), NULL, NULL, NULL},
-    {"_protocol_paused", AL_LOCKED(Transport_get_protocol_paused), NULL, NULL,
-     NULL},
+    {"_extra", AL_LOCKED(Transport_get_extra), NULL, NULL, NULL},
     {"_sock", AL_LOCKED(Transport_get_sock), NULL, NULL, NULL},
     {"_sock_fd", AL_LOCKED(Transport_get_sock_fd), NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -658,8 +621,10 @@ al_transport_finalize(TransportObject *self)
 }
 
 int
-al_transport_traverse(TransportObject *self, visitproc visit, void *arg)
+al_transport_traverse(PyObject *op, visitproc visit, void *arg)
 {
+    TransportObject *self = TransportObject_CAST(op);
+
     Py_VISIT(Py_TYPE(self));
     for (int i = 0; i < AL_TRANSPORT_BASE_SLOTS; i++) {
         Py_VISIT(self->base_slots[i]);
@@ -675,9 +640,11 @@ al_transport_traverse(TransportObject *self, visitproc visit, void *arg)
     return al_protocol_traverse(&self->protocol, visit, arg);
 }
 
-void
-al_transport_clear(TransportObject *self)
+int
+al_transport_clear(PyObject *op)
 {
+    TransportObject *self = TransportObject_CAST(op);
+
     /* Set CLOSED first: clearing may run code that calls our methods. */
     if (self->phase != AL_TRANSPORT_CLOSED) {
         self->phase = AL_TRANSPORT_CLOSED;
@@ -695,17 +662,7 @@ al_transport_clear(TransportObject *self)
     Py_CLEAR(self->extra);
     Py_CLEAR(self->lost_exc);
     Py_CLEAR(self->desc.object);
-}
-
-void
-al_transport_free(TransportObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    al_state *state = self->state;
-
-    type->tp_free(self);
-    Py_DECREF(type);
-    al_state_disown(state);
+    return 0;
 }
 
 PyTypeObject *

@@ -10,6 +10,7 @@
 #ifndef AL_NET_TRANSPORT_H
 #define AL_NET_TRANSPORT_H
 
+#include "base/call.h"
 #include "net/descriptor.h"
 #include "net/flow.h"
 #include "net/protocol.h"
@@ -46,8 +47,11 @@ typedef struct {
     int (*drained)(TransportObject *self);
     /* Stop watching, and drop the queue. */
     void (*stop)(TransportObject *self);
-    /* Close the watch and the descriptor. */
+    /* Close the watch. The descriptor is closed then, if this does not do
+     * it. */
     void (*release)(TransportObject *self);
+    /* Free the memory that tp_clear leaves; NULL: it leaves none. */
+    void (*free)(TransportObject *self);
     /* Make an item of extra information that is first asked for now. -> new
      * reference; NULL without an exception: there is no item of that name. */
     PyObject *(*make_extra)(TransportObject *self, PyObject *name);
@@ -244,8 +248,15 @@ al_transport_recv_buffer(al_loop_head *loop);
 AL_NODISCARD int
 al_transport_run_lost(al_loop_head *loop, PyObject *op);
 
-/* logger.debug(format, self), logger.info(format, self), logger.warning(text).
- * Their exceptions are unraisable. */
+/* logger.debug(*args, exc_info=exc) or another level. `args` is a tuple
+ * (stolen; NULL with an exception set: none could be made), `exc` is borrowed,
+ * NULL: none. The exceptions are unraisable. */
+void
+al_transport_log(TransportObject *self, const char *level, PyObject *args,
+                 PyObject *exc);
+
+/* logger.debug(format, self), logger.info(format, self),
+ * logger.warning(text). */
 void
 al_transport_debug(TransportObject *self, const char *format);
 void
@@ -257,14 +268,11 @@ al_transport_warn(TransportObject *self, const char *text);
 void
 al_transport_finalize(TransportObject *self);
 
+/* tp_traverse and tp_clear, or the last part of a kind's own. */
 int
-al_transport_traverse(TransportObject *self, visitproc visit, void *arg);
-void
-al_transport_clear(TransportObject *self);
-
-/* The end of tp_dealloc, after tp_clear. */
-void
-al_transport_free(TransportObject *self);
+al_transport_traverse(PyObject *op, visitproc visit, void *arg);
+int
+al_transport_clear(PyObject *op);
 
 /* Methods and attributes, to be listed in the tables of each type. */
 PyObject *AL_LOCKED(al_transport_py_abort)(PyObject *op, PyObject *ignored);
@@ -292,13 +300,15 @@ PyObject *AL_LOCKED(al_transport_py_set_write_buffer_limits)(
     PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 extern PyGetSetDef al_transport_getset[];
 
+#define AL_TRANSPORT_MEMBER(name, type, field)                                \
+    {name, type, offsetof(TransportObject, field), READONLY, NULL}
+
 #define AL_TRANSPORT_MEMBERS                                                  \
-    {"__dictoffset__", T_PYSSIZET, offsetof(TransportObject, dict), READONLY, \
-     NULL},                                                                   \
-    {                                                                         \
-        "__weaklistoffset__", T_PYSSIZET,                                     \
-            offsetof(TransportObject, weakrefs), READONLY, NULL               \
-    }
+    AL_TRANSPORT_MEMBER("__dictoffset__", T_PYSSIZET, dict),                  \
+        AL_TRANSPORT_MEMBER("__weaklistoffset__", T_PYSSIZET, weakrefs),      \
+        AL_TRANSPORT_MEMBER("_protocol_paused", T_BOOL, flow.is_paused),      \
+        AL_TRANSPORT_MEMBER("_high_water", T_PYSSIZET, flow.high),            \
+        AL_TRANSPORT_MEMBER("_low_water", T_PYSSIZET, flow.low)
 
 /* Create a transport type and add it to the module. It derives from asyncio's
  * `bases`: a class, or a tuple of classes whose first one has the slots

@@ -8,18 +8,21 @@
 
 #include <errno.h>
 
-static void
-transport_log(TransportObject *self, const char *level, PyObject *args,
-              PyObject *exc)
+void
+al_transport_log(TransportObject *self, const char *level, PyObject *args,
+                 PyObject *exc)
 {
+    if (args == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+        return;
+    }
     PyObject *saved = PyErr_GetRaisedException();
     PyObject *result = NULL;
     PyObject *kwargs = NULL;
     PyObject *log = PyObject_GetAttrString(self->state->imports.logger, level);
 
-    if (log != NULL && args != NULL &&
-        (exc == NULL ||
-         (kwargs = Py_BuildValue("{sO}", "exc_info", exc)) != NULL))
+    if (log != NULL && (exc == NULL || (kwargs = Py_BuildValue(
+                                            "{sO}", "exc_info", exc)) != NULL))
     {
         result = PyObject_Call(log, args, kwargs);
     }
@@ -29,26 +32,26 @@ transport_log(TransportObject *self, const char *level, PyObject *args,
     Py_XDECREF(result);
     Py_XDECREF(kwargs);
     Py_XDECREF(log);
-    Py_XDECREF(args);
+    Py_DECREF(args);
     PyErr_SetRaisedException(saved);
 }
 
 void
 al_transport_debug(TransportObject *self, const char *format)
 {
-    transport_log(self, "debug", Py_BuildValue("(sO)", format, self), NULL);
+    al_transport_log(self, "debug", Py_BuildValue("(sO)", format, self), NULL);
 }
 
 void
 al_transport_info(TransportObject *self, const char *format)
 {
-    transport_log(self, "info", Py_BuildValue("(sO)", format, self), NULL);
+    al_transport_log(self, "info", Py_BuildValue("(sO)", format, self), NULL);
 }
 
 void
 al_transport_warn(TransportObject *self, const char *text)
 {
-    transport_log(self, "warning", Py_BuildValue("(s)", text), NULL);
+    al_transport_log(self, "warning", Py_BuildValue("(s)", text), NULL);
 }
 
 int
@@ -112,9 +115,9 @@ al_transport_fatal_error(TransportObject *self, const char *message)
     PyObject *exc = PyErr_GetRaisedException();
     if (PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
         if (self->loop != NULL && self->loop->is_debug) {
-            transport_log(self, "debug",
-                          Py_BuildValue("(sOs)", "%r: %s", self, message),
-                          exc);
+            al_transport_log(self, "debug",
+                             Py_BuildValue("(sOs)", "%r: %s", self, message),
+                             exc);
         }
     }
     else {

@@ -3,6 +3,8 @@
  * This is the only C code that calls loop.call_exception_handler(). */
 #include "sched/report.h"
 
+#include "base/call.h"
+
 #include "base/errors.h"
 #include "sched/handle_object.h"
 #include "sched/ready.h"
@@ -57,11 +59,7 @@ report_call(PyObject *loop, al_state *state, PyObject *message, PyObject *exc,
     PyObject *result = PyObject_CallMethodOneArg(
         loop, state->names.call_exception_handler, context);
     Py_DECREF(context);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 int

@@ -184,11 +184,7 @@ al_tls_engine_feed(al_tls_engine *self, char *ciphertext, Py_ssize_t size)
     }
     PyObject *result = PyObject_CallOneArg(self->feed, data);
     Py_DECREF(data);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 PyObject *

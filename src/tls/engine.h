@@ -2,6 +2,7 @@
 #ifndef AL_TLS_ENGINE_H
 #define AL_TLS_ENGINE_H
 
+#include "base/call.h"
 #include "tls/records.h"
 
 /* The most plaintext in a record. */

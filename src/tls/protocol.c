@@ -47,11 +47,7 @@ int
 al_tls_call(SSLProtocolObject *self, PyObject *name)
 {
     PyObject *result = PyObject_CallMethodNoArgs((PyObject *)self, name);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 int
@@ -69,11 +65,7 @@ al_tls_fatal_error(SSLProtocolObject *self)
     PyErr_SetHandledException(handled);
     Py_XDECREF(handled);
     Py_DECREF(exc);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 bool
@@ -209,11 +201,7 @@ tls_do_handshake(SSLProtocolObject *self)
         (PyObject *)self, state->names._on_handshake_complete,
         al_or_none(exc));
     Py_XDECREF(exc);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 /* Handle the received bytes, as asyncio's buffer_updated() does. */
@@ -299,10 +287,7 @@ SSLProtocol_buffer_updated(PyObject *op, PyObject *arg)
 static PyObject *
 SSLProtocol__do_handshake(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (tls_do_handshake(SSLProtocolObject_CAST(op)) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(tls_do_handshake(SSLProtocolObject_CAST(op)));
 }
 
 /* Go on to the next state, which is the usual case. For others call asyncio's
@@ -331,19 +316,13 @@ SSLProtocol__set_state(PyObject *op, PyObject *next)
 static PyObject *
 SSLProtocol__do_read(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (al_tls_read(SSLProtocolObject_CAST(op)) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(al_tls_read(SSLProtocolObject_CAST(op)));
 }
 
 static PyObject *
 SSLProtocol__process_outgoing(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (al_tls_flush(SSLProtocolObject_CAST(op)) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(al_tls_flush(SSLProtocolObject_CAST(op)));
 }
 
 PyDoc_STRVAR(SSLProtocol__drop_written_doc,

@@ -142,11 +142,7 @@ tls_read_again(SSLProtocolObject *self)
     }
     Py_XDECREF(more);
     Py_XDECREF(loop);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 /* protocol.name(size) -> new reference, or NULL with an exception set. */
@@ -185,11 +181,7 @@ tls_fill_buffer(SSLProtocolObject *self, PyObject *protocol,
     }
     PyObject *result = tls_call_with_size(
         protocol, al_tls_state(self)->names.buffer_updated, n);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 static int

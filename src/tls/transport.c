@@ -7,7 +7,6 @@
 #include "tls/protocol.h"
 
 #include "base/args.h"
-
 /* Call asyncio's method of a protocol that is not ours. The protocol is None
  * after a second close(); the call then fails as in asyncio. 0, or -1 with an
  * exception set. */
@@ -24,11 +23,7 @@ tls_transport_pass_on(PyObject *protocol, PyObject *name,
     }
     PyObject *result = PyObject_CallMethodOneArg(protocol, name, list);
     Py_DECREF(list);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 /* 0, or -1 with an exception set. */
@@ -117,10 +112,7 @@ SSLTransport_writelines(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     int rc = tls_transport_write(op, PySequence_Fast_ITEMS(items),
                                  PyTuple_GET_SIZE(items));
     Py_DECREF(items);
-    if (rc < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(rc);
 }
 
 static PyMethodDef SSLTransport_methods[] = {

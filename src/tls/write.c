@@ -104,11 +104,7 @@ tls_send(SSLProtocolObject *self, PyObject *name, PyObject *data)
     PyObject *result = PyObject_CallMethodOneArg(transport, name, data);
     Py_DECREF(transport);
     Py_DECREF(data);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 /* Send ciphertext out of the BIO; steals `data`. 0, or -1 with an exception
@@ -262,11 +258,7 @@ tls_write_by_asyncio(SSLProtocolObject *self, PyObject *const *items,
         }
     }
     Py_XDECREF(list);
-    if (result == NULL) {
-        return -1;
-    }
-    Py_DECREF(result);
-    return 0;
+    return al_call_finish(result);
 }
 
 /* Encrypt a bytes-like object. 0; 1: asyncio has to do it; -1 with an

@@ -121,7 +121,14 @@ pop(size_t least)
     if (ring.capacity > 0) {
         ring.head = (ring.head + n) & (ring.capacity - 1);
     }
-    if (al_grow_is_spare(ring.capacity, ring_count, least)) {
+    if (random_below(2) == 0) {
+        pymem_fails = random_below(4) == 0;
+        al_grow_ring_cut(&ring, sizeof(item), ring_count, least);
+        CHECK(pymem_fails ||
+              !al_grow_is_spare(ring.capacity, ring_count, least));
+        pymem_fails = 0;
+    }
+    else if (al_grow_is_spare(ring.capacity, ring_count, least)) {
         (void)resize(al_grow_cut(ring.capacity, ring_count, least));
     }
 }

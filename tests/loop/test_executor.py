@@ -21,6 +21,16 @@ def test_result_is_returned(loop, run):
     assert run(main()) == (3, 2)
 
 
+def test_references_to_none_stay(loop, run):
+    async def main():
+        for _ in range(300):
+            await loop.run_in_executor(None, int)
+
+    before = sys.getrefcount(None)  # which is the same for ever from Python 3.12 on
+    run(main())
+    assert sys.getrefcount(None) > before - 200
+
+
 def test_exception_is_raised(loop, run):
     def fail():
         raise ValueError("x")
