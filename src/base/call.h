@@ -9,8 +9,11 @@
 AL_NODISCARD static inline int
 al_call_finish(PyObject *result)
 {
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
 }
 
 /* Drop the result (stolen), a Python int: 0 and *number; -1 with an exception

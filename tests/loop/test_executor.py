@@ -383,6 +383,8 @@ class TestShutdown:
 
     def test_close_does_not_wait(self, loop):
         gate = threading.Event()
+        executor = concurrent.futures.ThreadPoolExecutor()
+        loop.set_default_executor(executor)
 
         async def main():
             loop.run_in_executor(None, gate.wait)
@@ -390,6 +392,7 @@ class TestShutdown:
         loop.run_until_complete(main())
         loop.close()
         gate.set()
+        executor.shutdown()  # waits: until its end the thread holds the future
 
 
 class TestThreads:
