@@ -25,6 +25,7 @@ except ModuleNotFoundError as exc:
     except ImportError as missing:
         raise missing from None
     from ._core import Future, Task
+from ._channel import Channel, QueueShutDown
 from ._loop import Loop
 from ._version import __version__
 from ._workers import Worker, run_workers
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from ._policy import EventLoopPolicy
 
 __all__ = [
+    "Channel",
     "EventLoopPolicy",
     "Future",
     "Loop",
+    "QueueShutDown",
     "Task",
     "Worker",
     "__version__",
