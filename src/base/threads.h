@@ -69,6 +69,9 @@ al_thread_id(void)
 #    define AL_LOCKS(function, lock_of)                                       \
         AL_LOCKED_VARIANT(function, (PyObject * op, PyObject * arg),          \
                           lock_of(op), (op, arg))
+/* tp_repr. */
+#    define AL_LOCKS_REPR(function, lock_of)                                  \
+        AL_LOCKED_VARIANT(function, (PyObject * op), lock_of(op), (op))
 /* METH_FASTCALL. */
 #    define AL_LOCKS_FAST(function, lock_of)                                  \
         AL_LOCKED_VARIANT(                                                    \
@@ -110,6 +113,7 @@ al_thread_id(void)
 
 #    define AL_LOCKED(function) function
 #    define AL_LOCKS(function, lock_of)
+#    define AL_LOCKS_REPR(function, lock_of)
 #    define AL_LOCKS_FAST(function, lock_of)
 #    define AL_LOCKS_KEYWORDS(function, lock_of)
 #    define AL_LOCKS_GETTER(function, lock_of)

@@ -100,13 +100,13 @@ al_loop_setattro(PyObject *op, PyObject *name, PyObject *value)
 static PyObject *
 Loop_get_debug(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(al_loop_head_CAST(op)->is_debug);
+    return PyBool_FromLong(AL_LOAD(al_loop_head_CAST(op)->is_debug));
 }
 
 static PyObject *
 Loop_get__debug(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(al_loop_head_CAST(op)->is_debug);
+    return PyBool_FromLong(AL_LOAD(al_loop_head_CAST(op)->is_debug));
 }
 
 /* Convert a Python object to a flag: 0, or -1 with an exception set. */
@@ -117,7 +117,7 @@ loop_set_flag(PyObject *op, PyObject *value, bool *flag)
     if (is_true < 0) {
         return -1;
     }
-    *flag = is_true;
+    AL_STORE(*flag, is_true);
     al_loop_update_direct(al_loop_head_CAST(op));
     return 0;
 }
@@ -131,7 +131,7 @@ Loop_set__debug(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 Loop_get__closed(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(al_loop_head_CAST(op)->is_closed);
+    return PyBool_FromLong(AL_LOAD(al_loop_head_CAST(op)->is_closed));
 }
 
 static int
@@ -143,7 +143,7 @@ Loop_set__closed(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 Loop_get__stopping(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(al_loop_head_CAST(op)->is_stopping);
+    return PyBool_FromLong(AL_LOAD(al_loop_head_CAST(op)->is_stopping));
 }
 
 static int
@@ -155,7 +155,7 @@ Loop_set__stopping(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 Loop_get__thread_id(PyObject *op, void *Py_UNUSED(closure))
 {
-    unsigned long thread_id = al_loop_head_CAST(op)->thread_id;
+    unsigned long thread_id = AL_LOAD(al_loop_head_CAST(op)->thread_id);
 
     return thread_id == 0 ? Py_NewRef(Py_None)
                           : PyLong_FromUnsignedLong(thread_id);
@@ -172,7 +172,7 @@ Loop_set__thread_id(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
             return -1;
         }
     }
-    al_loop_head_CAST(op)->thread_id = thread_id;
+    AL_STORE(al_loop_head_CAST(op)->thread_id, thread_id);
     if (thread_id == 0) {
         al_inspect_track_shared(al_loop_head_CAST(op));
     }
@@ -398,17 +398,31 @@ PyDoc_STRVAR(Loop_get_debug_doc,
              "get_debug($self, /)\n--\n\n"
              "Return True if the event loop is in debug mode.");
 
+AL_LOCKS_GETTER(Loop_get__task_factory, al_loop_lock)
+AL_LOCKS_GETTER(Loop_get__current_handle, al_loop_lock)
+AL_LOCKS_GETTER(Loop_get__ready, al_loop_lock)
+AL_LOCKS_GETTER(Loop_get__scheduled, al_loop_lock)
+AL_LOCKS_SETTER(Loop_set__debug, al_loop_lock)
+AL_LOCKS_SETTER(Loop_set__closed, al_loop_lock)
+AL_LOCKS_SETTER(Loop_set__stopping, al_loop_lock)
+AL_LOCKS_SETTER(Loop_set__thread_id, al_loop_lock)
+AL_LOCKS_SETTER(Loop_set__task_factory, al_loop_lock)
+AL_LOCKS_SETTER(Loop_set__current_handle, al_loop_lock)
+
 static PyGetSetDef Loop_getset[] = {
-    {"_debug", Loop_get__debug, Loop_set__debug, NULL, NULL},
-    {"_closed", Loop_get__closed, Loop_set__closed, NULL, NULL},
-    {"_stopping", Loop_get__stopping, Loop_set__stopping, NULL, NULL},
-    {"_thread_id", Loop_get__thread_id, Loop_set__thread_id, NULL, NULL},
-    {"_task_factory", Loop_get__task_factory, Loop_set__task_factory, NULL,
+    {"_debug", Loop_get__debug, AL_LOCKED(Loop_set__debug), NULL, NULL},
+    {"_closed", Loop_get__closed, AL_LOCKED(Loop_set__closed), NULL, NULL},
+    {"_stopping", Loop_get__stopping, AL_LOCKED(Loop_set__stopping), NULL,
      NULL},
-    {"_current_handle", Loop_get__current_handle, Loop_set__current_handle,
-     NULL, NULL},
-    {"_ready", Loop_get__ready, Loop_set_nothing, NULL, NULL},
-    {"_scheduled", Loop_get__scheduled, Loop_set_nothing, NULL, NULL},
+    {"_thread_id", Loop_get__thread_id, AL_LOCKED(Loop_set__thread_id), NULL,
+     NULL},
+    {"_task_factory", AL_LOCKED(Loop_get__task_factory),
+     AL_LOCKED(Loop_set__task_factory), NULL, NULL},
+    {"_current_handle", AL_LOCKED(Loop_get__current_handle),
+     AL_LOCKED(Loop_set__current_handle), NULL, NULL},
+    {"_ready", AL_LOCKED(Loop_get__ready), Loop_set_nothing, NULL, NULL},
+    {"_scheduled", AL_LOCKED(Loop_get__scheduled), Loop_set_nothing, NULL,
+     NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyMemberDef Loop_members[] = {

@@ -467,7 +467,7 @@ PyDoc_STRVAR(Loop_is_running_doc, "is_running($self, /)\n--\n\n"
 static PyObject *
 Loop_is_running(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(LoopObject_CAST(op)->head.thread_id != 0);
+    return PyBool_FromLong(AL_LOAD(LoopObject_CAST(op)->head.thread_id) != 0);
 }
 
 PyDoc_STRVAR(Loop_is_closed_doc, "is_closed($self, /)\n--\n\n"
@@ -476,7 +476,7 @@ PyDoc_STRVAR(Loop_is_closed_doc, "is_closed($self, /)\n--\n\n"
 static PyObject *
 Loop_is_closed(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(LoopObject_CAST(op)->head.is_closed);
+    return PyBool_FromLong(AL_LOAD(LoopObject_CAST(op)->head.is_closed));
 }
 
 PyDoc_STRVAR(Loop__release_doc,
@@ -599,7 +599,7 @@ al_loop_release(LoopObject *self)
 {
     al_loop_head *head = &self->head;
 
-    head->is_closed = true;
+    AL_STORE(head->is_closed, true);
     al_loop_update_direct(head);
     /* Each of these calls may run finalisers, which find a closed loop. A loop
      * that is closed already may still have got a handle: making the handle

@@ -121,7 +121,7 @@ sched_check(al_loop_head *head, PyObject *callback, const char *method,
     if (al_loop_check_closed(head) < 0) {
         return -1;
     }
-    return AL_LIKELY(!head->is_debug)
+    return AL_LIKELY(!AL_LOAD(head->is_debug))
                ? 0
                : sched_check_debug(head, callback, method, any_thread);
 }

@@ -308,6 +308,8 @@ DatagramTransport_repr(PyObject *op)
     return al_fd_transport_repr(&self->base, &self->watch, self->out_size);
 }
 
+AL_LOCKS_REPR(DatagramTransport_repr, al_transport_lock)
+
 /* --- Python: lifetime --------------------------------------------------- */
 
 static int
@@ -346,7 +348,7 @@ static PyType_Slot DatagramTransport_slots[] = {
     {Py_tp_methods, DatagramTransport_methods},
     {Py_tp_members, DatagramTransport_members},
     {Py_tp_getset, al_transport_getset},
-    {Py_tp_repr, DatagramTransport_repr},
+    {Py_tp_repr, AL_LOCKED(DatagramTransport_repr)},
     {Py_tp_traverse, DatagramTransport_traverse},
     {Py_tp_clear, DatagramTransport_clear},
     {Py_tp_finalize, al_fd_transport_finalize},

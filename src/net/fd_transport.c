@@ -260,24 +260,6 @@ al_fd_transport_finalize(PyObject *op)
     }
 }
 
-/* The last tp_clear. */
-static void
-fd_transport_clear(PyObject *op)
-{
-    inquiry clear = Py_TYPE(op)->tp_clear;
-#if AL_FREE_THREADED
-    PyObject *loop = Py_XNewRef((PyObject *)TransportObject_CAST(op)->loop);
-    if (loop != NULL) {
-        AL_LOCK(loop);
-        (void)clear(op);
-        AL_UNLOCK();
-        Py_DECREF(loop);
-        return;
-    }
-#endif
-    (void)clear(op);
-}
-
 void
 al_fd_transport_dealloc(PyObject *op)
 {
@@ -292,10 +274,15 @@ al_fd_transport_dealloc(PyObject *op)
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    fd_transport_clear(op);
+    AL_LOCK(al_transport_lock(op));
+    (void)type->tp_clear(op);
+    AL_UNLOCK();
     if (self->kind != NULL && self->kind->free != NULL) {
         self->kind->free(self);
     }
+#if AL_FREE_THREADED
+    Py_XDECREF(self->lock);
+#endif
     type->tp_free(op);
     Py_DECREF(type);
     al_state_disown(state);

@@ -323,6 +323,8 @@ ReadPipeTransport_repr(PyObject *op)
     return text;
 }
 
+AL_LOCKS_REPR(ReadPipeTransport_repr, al_transport_lock)
+
 /* --- type --------------------------------------------------------------- */
 
 PyDoc_STRVAR(ReadPipeTransport_doc,
@@ -334,7 +336,7 @@ static PyType_Slot ReadPipeTransport_slots[] = {
     {Py_tp_methods, ReadPipeTransport_methods},
     {Py_tp_members, ReadPipeTransport_members},
     {Py_tp_getset, al_transport_getset},
-    {Py_tp_repr, ReadPipeTransport_repr},
+    {Py_tp_repr, AL_LOCKED(ReadPipeTransport_repr)},
     {Py_tp_traverse, al_transport_traverse}, /* the loop visits our entry */
     {Py_tp_clear, al_transport_clear},
     {Py_tp_finalize, al_fd_transport_finalize},

@@ -528,6 +528,8 @@ WritePipeTransport_repr(PyObject *op)
     return text;
 }
 
+AL_LOCKS_REPR(WritePipeTransport_repr, al_transport_lock)
+
 /* --- Python: lifetime --------------------------------------------------- */
 
 static int
@@ -548,7 +550,7 @@ static PyType_Slot WritePipeTransport_slots[] = {
     {Py_tp_methods, WritePipeTransport_methods},
     {Py_tp_members, WritePipeTransport_members},
     {Py_tp_getset, al_transport_getset},
-    {Py_tp_repr, WritePipeTransport_repr},
+    {Py_tp_repr, AL_LOCKED(WritePipeTransport_repr)},
     {Py_tp_traverse, al_transport_traverse}, /* the loop visits our entries */
     {Py_tp_clear, WritePipeTransport_clear},
     {Py_tp_finalize, al_fd_transport_finalize},

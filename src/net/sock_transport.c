@@ -350,6 +350,8 @@ SocketTransport_repr(PyObject *op)
         al_held_is_of(self->base.loop, self) ? 0 : self->outgoing.size);
 }
 
+AL_LOCKS_REPR(SocketTransport_repr, al_transport_lock)
+
 /* --- Python: lifetime --------------------------------------------------- */
 
 static int
@@ -384,7 +386,7 @@ static PyType_Slot SocketTransport_slots[] = {
     {Py_tp_methods, SocketTransport_methods},
     {Py_tp_members, SocketTransport_members},
     {Py_tp_getset, al_transport_getset},
-    {Py_tp_repr, SocketTransport_repr},
+    {Py_tp_repr, AL_LOCKED(SocketTransport_repr)},
     {Py_tp_traverse, SocketTransport_traverse},
     {Py_tp_clear, SocketTransport_clear},
     {Py_tp_finalize, al_fd_transport_finalize},

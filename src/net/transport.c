@@ -68,6 +68,9 @@ al_transport_init(TransportObject *self, const al_transport_kind *kind,
         return -1;
     }
     self->loop = al_loop_head_CAST(Py_NewRef((PyObject *)loop));
+#if AL_FREE_THREADED
+    self->lock = Py_NewRef((PyObject *)loop);
+#endif
     return 0;
 }
 
@@ -631,6 +634,9 @@ al_transport_traverse(PyObject *op, visitproc visit, void *arg)
     }
     Py_VISIT(self->dict);
     Py_VISIT((PyObject *)self->loop);
+#if AL_FREE_THREADED
+    Py_VISIT(self->lock);
+#endif
     Py_VISIT(self->context);
     Py_VISIT(self->waiter);
     Py_VISIT(self->server);

@@ -74,7 +74,11 @@ struct TransportObject {
     PyObject *weakrefs;                            /* borrowed list head */
     al_state *state;                               /* owned until tp_dealloc */
     const al_transport_kind *kind;
-    al_loop_head *loop;   /* owned, NULL <=> CLOSED */
+    al_loop_head *loop; /* owned, NULL <=> CLOSED */
+#if AL_FREE_THREADED
+    PyObject
+        *lock; /* owned until tp_dealloc: the loop; NULL <=> no __init__ */
+#endif
     PyObject *context;    /* owned: the protocol is called in it */
     al_protocol protocol; /* empty <=> CLOSED */
     al_descriptor desc;   /* NONE before the start and from CLOSED on */
@@ -91,13 +95,16 @@ struct TransportObject {
 
 #define TransportObject_CAST(op) ((TransportObject *)(op))
 
-/* What a method of a transport locks: its loop as long as it has one. */
+/* What a method of a transport locks: the loop that it was made on. */
 static inline PyObject *
 al_transport_lock(PyObject *op)
 {
-    PyObject *loop = (PyObject *)TransportObject_CAST(op)->loop;
-
-    return AL_LIKELY(loop != NULL) ? loop : op;
+#if AL_FREE_THREADED
+    if (AL_LIKELY(TransportObject_CAST(op)->lock != NULL)) {
+        return TransportObject_CAST(op)->lock;
+    }
+#endif
+    return op;
 }
 
 #ifdef AL_DEBUG

@@ -107,9 +107,10 @@ bool
 al_inbox_begin_wait(al_loop_head *loop)
 {
     PyMutex_Lock(&loop->inbox.mutex);
-    loop->is_blocked = loop->inbox.queue.count == 0;
+    bool is_empty = loop->inbox.queue.count == 0;
+    loop->is_blocked = is_empty;
     PyMutex_Unlock(&loop->inbox.mutex);
-    return loop->is_blocked;
+    return is_empty;
 }
 
 void

@@ -49,6 +49,9 @@ al_inspect_timers(al_loop_head *loop)
 void
 al_inspect_track_shared(al_loop_head *loop)
 {
+    if (AL_FREE_THREADED) {
+        return; /* all are tracked */
+    }
     for (size_t i = 0; i < loop->ready.count; i++) {
         al_handle_track_if_shared(loop->state,
                                   al_queue_object(&loop->ready, i));

@@ -181,8 +181,8 @@ al_loop_lock(PyObject *op)
 static inline void
 al_loop_update_direct(al_loop_head *loop)
 {
-    loop->is_direct = !loop->is_closed && !loop->is_debug &&
-                      !(loop->overrides & AL_OVERRIDES_CALL_SOON);
+    AL_STORE(loop->is_direct, !loop->is_closed && !loop->is_debug &&
+                                  !(loop->overrides & AL_OVERRIDES_CALL_SOON));
 }
 
 /* A descriptor became ready, or the loop has sent to it, closed it or begun to
@@ -216,7 +216,7 @@ al_loop_leave_task(al_loop_head *loop)
 static inline int
 al_loop_check_closed(al_loop_head *loop)
 {
-    if (AL_UNLIKELY(loop->is_closed)) {
+    if (AL_UNLIKELY(AL_LOAD(loop->is_closed))) {
         PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
         return -1;
     }
