@@ -15,6 +15,8 @@
 #   make faults     every system call of the scenarios of tests/leaks fails once with each of its errors: tests/faults
 #   make nomemory   every allocation of the scenarios of tests/leaks fails once, see tests/nomemory/README.md
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
+#   make test-threads  what of the tests concerns CPython 3.14t, which has no GIL; it is built first, in ten minutes
+#   make tsan       tests/threads under ThreadSanitizer, with a 3.14t that is built for it
 #   make test-fresh  make run and make test on a new Debian 12 and 13, as root and as a user, see tools/fresh-debian
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
 #   make soak       100,000 connections each, plain, Unix and TLS, that end in all ways: does anything grow?
@@ -38,7 +40,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels compatibility bench instructions clean distclean
+.PHONY: build run test test-all test-core test-threads tsan test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels compatibility bench instructions clean distclean
 
 build: $(VENV)/.installed
 
@@ -83,6 +85,30 @@ test-all:
 		echo "== $$version: $$python"; \
 		$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version; \
 	done
+
+# What needs no packages of others: few of them have wheels for this Python.
+THREADS_TESTS ?= tests/threads tests/task tests/sched tests/loop tests/io tests/net tests/tls tests/api
+test-core: build $(GROUP)core
+	$(PY) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+test-threads:
+	$(MAKE) --no-print-directory test-core PYTHON="$$(sh tools/find-python 3.14t)" VENV=.venv-3.14t \
+		TESTS="$(THREADS_TESTS)"
+
+TSAN := build/tsan
+TSAN_PYTHON := .pythons/3.14t-tsan
+$(TSAN_PYTHON)/bin/python3.14t:
+	tools/build-python 3.14.7t $(TSAN_PYTHON) --with-thread-sanitizer
+
+# The child of a fork beside threads hangs in ThreadSanitizer itself.
+tsan: $(TSAN_PYTHON)/bin/python3.14t
+	$(MAKE) --no-print-directory .venv-tsan/.group-core PYTHON=$(abspath $<) VENV=.venv-tsan
+	@mkdir -p $(TSAN)
+	@find $(TSAN) -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
+	tar -c --exclude=./build --exclude=./.git --exclude=./.pythons --exclude='./.venv*' --exclude='*.so' . | tar -x -C $(TSAN)
+	cd $(TSAN) && $(abspath .venv-tsan)/bin/python setup.py -q build_ext --inplace
+	cd $(TSAN) && TSAN_OPTIONS="suppressions=$(abspath tests/threads/tsan.txt) exitcode=66" \
+		$(abspath .venv-tsan)/bin/python -m pytest -k asyncloop --ignore tests/threads/test_fork.py $(PYTEST_ARGS) tests/threads
 
 RELEASES ?= bookworm trixie
 test-fresh:

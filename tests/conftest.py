@@ -31,6 +31,12 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=mark.kwargs["reason"]))
 
 
+def pytest_sessionfinish(session):
+    if stock.FREE_THREADED and sys._is_gil_enabled():
+        session.exitstatus = 3
+        print("\nthe GIL is on: a module has turned it on", file=sys.stderr)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def little_to_collect():
     """Most tests collect garbage: leave what was there before out of it, which takes most of their time."""
