@@ -15,7 +15,8 @@ Invariants, while the lock is free
   (4) A loop is in _due  <=>  a call of _deliver(loop) is on its way.
 
 The lock is one that its thread may take again: the collector may close a coroutine that waits here while the same
-thread has the lock. So each statement leaves what (1) and the loops of the _grant functions need.
+thread has the lock. The collector runs where a function of Python begins and where a call ends. There a waiter is
+either in its queue without a grant, or it is not in its queue and has a grant that is counted.
 """
 
 import asyncio
@@ -233,20 +234,22 @@ class Channel(Generic[_T]):
     def _grant_items(self) -> list[AbstractEventLoop]:
         """Grant the items that nobody is promised to the getters that wait, by (2)."""
         loops: list[AbstractEventLoop] = []
-        while self._getters and len(self._items) > self._promised:
-            waiter = self._getters.popleft()
-            self._promised += 1
+        while len(self._items) > self._promised and self._getters:
+            waiter = self._getters[0]
             waiter.is_granted = True
+            self._promised += 1
+            self._getters.popleft()
             self._queue(waiter, loops)
         return loops
 
     def _grant_places(self) -> list[AbstractEventLoop]:
         """Grant the free places to the putters that wait, by (3)."""
         loops: list[AbstractEventLoop] = []
-        while self._putters and not self._is_full():
-            waiter = self._putters.popleft()
-            self._reserved += 1
+        while not self._is_full() and self._putters:
+            waiter = self._putters[0]
             waiter.is_granted = True
+            self._reserved += 1
+            self._putters.popleft()
             self._queue(waiter, loops)
         return loops
 

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 import asyncloop
-from asyncloop import Channel, QueueShutDown
+from asyncloop import Channel, QueueShutDown, _channel
 
 
 def run_in_threads(loop_factory, *mains):
@@ -281,6 +281,53 @@ def test_a_coroutine_that_is_freed_gives_up(loop):
         return channel.get_nowait()
 
     assert loop.run_until_complete(main()) == 1
+
+
+@pytest.mark.parametrize("waits_for", ["item", "place"])
+def test_a_waiter_may_be_closed_at_any_call_of_a_grant(loop, turn, waits_for):
+    """As the collector does. It runs where a function begins or a call ends, and its thread may have the lock."""
+
+    async def begin(coroutine):
+        coroutine.send(None)
+
+    def grant(number):
+        """Close the first of two waiters at the call with that number. -> how many calls there were"""
+        channel = Channel(1)
+        if waits_for == "place":
+            channel.put_nowait(0)
+        lost = channel.get() if waits_for == "item" else channel.put(1)
+        loop.run_until_complete(begin(lost))
+        waiter = loop.create_task(channel.get() if waits_for == "item" else channel.put(2))
+        turn(2)
+        calls = 0
+
+        def profile(frame, event, arg):
+            nonlocal calls
+            calls += frame.f_code.co_filename == _channel.__file__ and event != "c_call"
+            if calls == number:
+                lost.close()
+
+        def put_or_get():
+            sys.setprofile(profile)
+            try:
+                if waits_for == "item":
+                    channel.put_nowait(2)
+                else:
+                    channel.get_nowait()
+            finally:
+                sys.setprofile(None)
+
+        in_a_thread(put_or_get)
+        lost.close()
+        result = loop.run_until_complete(asyncio.wait_for(waiter, 20))
+        assert (channel.get_nowait() if waits_for == "place" else result) == 2
+        assert channel.empty() and not channel.full()
+        return calls
+
+    calls = grant(0)
+    assert calls > 5
+    for number in range(1, calls + 1):
+        grant(number)
 
 
 def test_shutdown_lets_items_be_got(loop):
