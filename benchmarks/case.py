@@ -23,6 +23,7 @@ MODULES = (
     "micro.call_soon",
     "micro.timers",
     "micro.threadsafe",
+    "micro.scale",
     "micro.executor",
     "micro.task_switch",
     "micro.future",
