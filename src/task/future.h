@@ -187,8 +187,9 @@ al_future_init_type(PyObject *module);
 
 typedef struct {
     PyObject_HEAD
-    PyObject *future; /* owned; NULL <=> closed, or exhausted (before 3.14) */
+    PyObject *future; /* owned; NULL: was let go of at the end */
     PyObject *task;   /* owned: the task that waits; NULL <=> none */
+    bool is_ended;    /* closed, or (before 3.14) exhausted */
 #if !AL_FREE_THREADED
     al_state *module_state; /* owned: for its free list */
 #endif

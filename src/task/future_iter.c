@@ -37,6 +37,7 @@ future_iter_make(PyObject *future, PyObject *task, al_state *state)
     AL_COUNT(state->FutureIterType, 1);
     self->future = Py_NewRef(future);
     self->task = Py_XNewRef(task);
+    self->is_ended = false;
 #if !AL_FREE_THREADED
     self->module_state = al_state_own(state);
 #endif
@@ -79,7 +80,7 @@ al_future_iter_wait(PyObject *future, PyObject *task, al_state *state)
     return rc;
 }
 
-/* Yield the future (stolen), by (1). */
+/* Yield the future, by (1). */
 static inline PySendResult
 future_iter_yield(PyObject *op, PyObject *future, PyObject **result)
 {
@@ -92,35 +93,45 @@ future_iter_yield(PyObject *op, PyObject *future, PyObject **result)
     self->blocking = true;
     AL_UNLOCK();
     if (AL_UNLIKELY(was_blocking)) {
-        Py_DECREF(future);
         PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
         *result = NULL;
         return PYGEN_ERROR;
     }
-    *result = future;
+    *result = Py_NewRef(future);
     if (AL_LIKELY(loop != NULL && loop->is_in_turn && al_loop_is_mine(loop))) {
         Py_XSETREF(loop->yielded, Py_NewRef(op));
     }
     return PYGEN_NEXT;
 }
 
+/* The iterator is at its end. Without a GIL another thread may be reading the
+ * future: it goes with the iterator. */
+static inline void
+future_iter_end(PyObject *op)
+{
+    AL_STORE(FutureIterObject_CAST(op)->is_ended, true);
+    if (!AL_FREE_THREADED) {
+        Py_CLEAR(FutureIterObject_CAST(op)->future);
+    }
+}
+
 static PySendResult
 FutureIter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
 {
-    PyObject *future;
+    PyObject *future = FutureIterObject_CAST(op)->future;
 
-    AL_LOCK(op);
-    future = Py_XNewRef(FutureIterObject_CAST(op)->future);
-    AL_UNLOCK();
-    if (future == NULL) {
+    if (AL_UNLIKELY(AL_LOAD(FutureIterObject_CAST(op)->is_ended) ||
+                    future == NULL))
+    {
         *result = Py_NewRef(Py_None);
         return PYGEN_RETURN;
     }
     if (!al_future_is_done(future)) {
         return future_iter_yield(op, future, result);
     }
+    Py_INCREF(future); /* the iterator may let go of it */
     if (!AL_ITERATES_AGAIN) {
-        Py_CLEAR(FutureIterObject_CAST(op)->future);
+        future_iter_end(op);
     }
     int rc = al_future_take(future, result);
     Py_DECREF(future);
@@ -189,19 +200,6 @@ future_iter_normalize(PyObject *type, PyObject *value)
     }
     Py_DECREF(type);
     return value;
-}
-
-/* Drop the future: the iterator is at its end. */
-static void
-future_iter_end(PyObject *op)
-{
-    PyObject *future;
-
-    AL_LOCK(op);
-    future = FutureIterObject_CAST(op)->future;
-    FutureIterObject_CAST(op)->future = NULL;
-    AL_UNLOCK();
-    Py_XDECREF(future);
 }
 
 static PyObject *
