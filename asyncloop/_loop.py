@@ -103,22 +103,23 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         """
         self._check_closed()
         self._check_running()
-        self._set_coroutine_origin_tracking(self._debug)
         old_hooks = sys.get_asyncgen_hooks()
         # A warning of a finaliser that runs in a step names this frame. If there is no memory for a frame object then,
         # the interpreter crashes: so make the frame object now.
         sys._getframe()
         try:
-            self._thread_id = threading.get_ident()
+            self._begin_run()  # another thread may have begun since the check
+            self._set_coroutine_origin_tracking(self._debug)
             sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
             events._set_running_loop(self)
             self._run_until_stopped()
         finally:
-            self._stopping = False
-            self._thread_id = None
-            events._set_running_loop(None)
-            self._set_coroutine_origin_tracking(False)
-            sys.set_asyncgen_hooks(*old_hooks)
+            if self._thread_id in (None, threading.get_ident()):  # else another thread runs it
+                self._stopping = False
+                self._thread_id = None
+                events._set_running_loop(None)
+                self._set_coroutine_origin_tracking(False)
+                sys.set_asyncgen_hooks(*old_hooks)
 
     create_connection = trusts_own_socket(BaseEventLoop.create_connection)
     create_datagram_endpoint = trusts_own_socket(BaseEventLoop.create_datagram_endpoint)
@@ -153,6 +154,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         """
         if self.is_closed() and not self.is_running():
             return
+        self._check_not_running()
         BaseEventLoop.close(self)
         try:
             self._close_signals()

@@ -44,9 +44,9 @@ al_reactor_wait(al_loop_head *loop, double until)
     int errnum = set->kind->wait(set, self->alarm.latest);
     al_inbox_end_wait(loop);
 #else
-    loop->is_blocked = true;
+    loop->is_blocked = loop->is_waiting = true;
     int errnum = set->kind->wait(set, self->alarm.latest);
-    loop->is_blocked = false;
+    loop->is_blocked = loop->is_waiting = false;
 #endif
     return reactor_check(errnum);
 }
@@ -149,7 +149,8 @@ al_reactor_forked(al_loop_head *loop)
 {
     al_reactor *self = loop->reactor;
 
-    loop->is_blocked = false; /* the thread that waited is not in the child */
+    /* The thread that waited is not in the child. */
+    loop->is_blocked = loop->is_waiting = false;
     self->set->kind->forked(self->set);
     al_alarm_close(&self->alarm, self->set);
     al_wakeup_forked(&self->wakeup, self->set);

@@ -36,6 +36,7 @@
  *       GIL held, so a thread that pushes an entry reads the right value. */
 #include "loop/loop.h"
 
+#include "base/call.h"
 #include "io/cycles.h"
 #include "io/fdwatch.h"
 #include "io/reactor.h"
@@ -105,6 +106,20 @@ loop_check(const LoopObject *self)
 #endif
 
 /* --- the poll ------------------------------------------------------------ */
+
+/* Queue the entries that other threads have left: 0, or -1 with MemoryError
+ * set. */
+static inline int
+loop_collect(al_loop_head *head)
+{
+#if AL_FREE_THREADED
+    return AL_UNLIKELY(al_inbox_has_entries(head)) ? al_inbox_collect(head)
+                                                   : 0;
+#else
+    (void)head; /* they have queued them */
+    return 0;
+#endif
+}
 
 /* Queue the entries of ready descriptors, without waiting: 0, or -1 with
  * OSError set. */
@@ -232,7 +247,8 @@ loop_poll_blocking(LoopObject *self)
     self->polls_at_once = self->last_yield - begin < al_cycles_budget() / 8
                               ? LOOP_MOST_AT_ONCE
                               : 0;
-    return rc < 0 ? -1 : PyErr_CheckSignals();
+    /* The entries that have ended the wait run in this turn. */
+    return rc < 0 || loop_collect(head) < 0 ? -1 : PyErr_CheckSignals();
 }
 
 /* Let signal handlers and other threads run: call an empty Python function, at
@@ -341,12 +357,9 @@ loop_turn(LoopObject *self)
     al_loop_head *head = &self->head;
 
     AL_CHECK(loop_check, self);
-#if AL_FREE_THREADED
-    if (AL_UNLIKELY(al_inbox_has_entries(head)) && al_inbox_collect(head) < 0)
-    {
+    if (loop_collect(head) < 0) {
         return -1;
     }
-#endif
     if ((head->ready.count == 0 || !loop_may_skip_poll(self)) &&
         loop_poll(self) < 0)
     {
@@ -410,6 +423,26 @@ loop_end_run(LoopObject *self, int rc, loop_run *run)
     al_ready_end_run(&run->run);
     PyErr_SetRaisedException(raised);
     return rc;
+}
+
+PyDoc_STRVAR(Loop__begin_run_doc,
+             "_begin_run($self, /)\n--\n\n"
+             "Set _thread_id to this thread, if the loop does not run.\n\n"
+             "Raises RuntimeError if it does: of two threads that begin, one "
+             "runs it.");
+
+static PyObject *
+Loop__begin_run(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    LoopObject *self = LoopObject_CAST(op);
+
+    if (self->head.thread_id != 0 || al_loop_runs_elsewhere(&self->head)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "This event loop is already running");
+        return NULL;
+    }
+    self->head.thread_id = PyThread_get_thread_ident();
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -479,6 +512,29 @@ Loop_is_closed(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(AL_LOAD(LoopObject_CAST(op)->head.is_closed));
 }
 
+/* 0, or -1 with RuntimeError set. */
+static int
+loop_check_not_running(LoopObject *self)
+{
+    if (self->head.thread_id != 0 || al_loop_runs_elsewhere(&self->head)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Cannot close a running event loop");
+        return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(Loop__check_not_running_doc,
+             "_check_not_running($self, /)\n--\n\n"
+             "Raise RuntimeError if the loop runs, also in _run_once() of "
+             "another thread.");
+
+static PyObject *
+Loop__check_not_running(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return al_call_none(loop_check_not_running(LoopObject_CAST(op)));
+}
+
 PyDoc_STRVAR(Loop__release_doc,
              "_release($self, /)\n--\n\n"
              "Drop what is queued, timed and watched, and the reactor.\n\n"
@@ -489,9 +545,7 @@ Loop__release(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
 
-    if (self->head.thread_id != 0) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "Cannot close a running event loop");
+    if (loop_check_not_running(self) < 0) {
         return NULL;
     }
     al_loop_release(self);
@@ -623,8 +677,10 @@ al_loop_release(LoopObject *self)
     }
 }
 
+AL_LOCKS(Loop__begin_run, al_loop_lock)
 AL_LOCKS(Loop__run_until_stopped, al_loop_lock)
 AL_LOCKS(Loop__run_once, al_loop_lock)
+AL_LOCKS(Loop__check_not_running, al_loop_lock)
 AL_LOCKS(Loop__release, al_loop_lock)
 AL_LOCKS(Loop__before_fork, al_loop_lock)
 AL_LOCKS(Loop__send_held, al_loop_lock)
@@ -632,12 +688,16 @@ AL_LOCKS(Loop__acquire_signal_fd, al_loop_lock)
 AL_LOCKS(Loop__release_signal_fd, al_loop_lock)
 
 PyMethodDef al_loop_run_methods[] = {
+    {"_begin_run", AL_LOCKED(Loop__begin_run), METH_NOARGS,
+     Loop__begin_run_doc},
     {"_run_until_stopped", AL_LOCKED(Loop__run_until_stopped), METH_NOARGS,
      NULL},
     {"_run_once", AL_LOCKED(Loop__run_once), METH_NOARGS, Loop__run_once_doc},
     {"stop", Loop_stop, METH_NOARGS, Loop_stop_doc},
     {"is_running", Loop_is_running, METH_NOARGS, Loop_is_running_doc},
     {"is_closed", Loop_is_closed, METH_NOARGS, Loop_is_closed_doc},
+    {"_check_not_running", AL_LOCKED(Loop__check_not_running), METH_NOARGS,
+     Loop__check_not_running_doc},
     {"_release", AL_LOCKED(Loop__release), METH_NOARGS, Loop__release_doc},
     {"_before_fork", AL_LOCKED(Loop__before_fork), METH_NOARGS,
      Loop__before_fork_doc},

@@ -139,6 +139,7 @@ struct al_loop_head {
         held_is_trial; /* the bytes of `held` are sent; only the time counts */
     bool looks_within; /* this turn or the last one polls more than once */
     bool is_blocked;   /* waits without the GIL: a push has to wake it up */
+    bool is_waiting;   /* a thread waits in a poll, woken or not */
     /* <=> not closed, not debug, call_soon not overridden: C code may push an
      * entry instead of calling loop.call_soon(). */
     bool is_direct;
@@ -167,6 +168,19 @@ al_loop_is_mine(const al_loop_head *loop)
 #else
     (void)loop;
     return true;
+#endif
+}
+
+/* Whether another thread is in a run of the loop, also one of _run_once(). With
+ * a GIL: in its poll, where two threads would use the same set; elsewhere in a
+ * run they take turns. */
+static inline bool
+al_loop_runs_elsewhere(const al_loop_head *loop)
+{
+#if AL_FREE_THREADED
+    return AL_LOAD(loop->owner) != 0 && !al_loop_is_mine(loop);
+#else
+    return loop->is_waiting;
 #endif
 }
 

@@ -9,12 +9,12 @@ static _Thread_local al_run *ready_run;
 int
 al_ready_begin_run(al_loop_head *loop, al_run *run)
 {
-#if AL_FREE_THREADED
-    if (loop->owner != 0 && !al_loop_is_mine(loop)) {
+    if (al_loop_runs_elsewhere(loop)) {
         PyErr_SetString(PyExc_RuntimeError,
                         "This event loop is already running");
         return -1;
     }
+#if AL_FREE_THREADED
     run->outer_owner = loop->owner;
     AL_STORE(loop->owner, al_thread_id());
 #endif

@@ -5,14 +5,19 @@ With a GIL the threads take turns; on a free-threaded Python they run at once.
 
 import asyncio
 import gc
+import queue
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import stock
 
 THREADS = 4
+
+# How asyncio's own loop does this is not specified.
+ours_only = pytest.mark.parametrize("kind", ["asyncloop"], indirect=True)
 
 
 def run_in_threads(function, count=THREADS):
@@ -183,6 +188,67 @@ def test_a_loop_runs_in_one_thread_only(running):
         running.run_until_complete(running.create_future())
     with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
         running.close()
+
+
+@ours_only
+def test_of_two_threads_that_begin_to_run_a_loop_one_does(kind):
+    """The other one changes nothing: the loop still runs, may be stopped, and may not be closed."""
+    import asyncloop
+
+    checked = threading.Barrier(2)
+
+    class Loop(asyncloop.Loop):
+        def _check_running(self):
+            super()._check_running()
+            checked.wait(20)
+
+    loop = Loop()
+    loop.set_debug(True)
+    failed = queue.SimpleQueue()
+
+    def run():
+        try:
+            loop.run_forever()
+        except RuntimeError as exc:
+            failed.put((str(exc), asyncio._get_running_loop(), sys.get_coroutine_origin_tracking_depth()))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert failed.get(timeout=20) == ("This event loop is already running", None, 0)
+    assert loop.is_running()
+    with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
+        loop.close()
+    loop.call_soon_threadsafe(loop.stop)
+    for thread in threads:
+        thread.join(20)
+    assert failed.empty()
+    assert not loop.is_running()
+    loop.close()
+
+
+@ours_only
+@pytest.mark.parametrize("backend", [None, "poll"])
+def test_turn_by_hand_in_another_thread(kind, backend):
+    """While it waits, others neither close the loop nor run it."""
+    import asyncloop
+
+    loop = asyncloop.Loop(backend=backend)
+    thread = threading.Thread(target=loop._run_once)
+    woken = []
+    loop.call_later(60, int)
+    thread.start()
+    time.sleep(0.1)  # now it waits
+    for what in loop._run_once, loop.run_forever:
+        with pytest.raises(RuntimeError, match="This event loop is already running"):
+            what()
+    with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
+        loop.close()
+    assert not loop.is_closed()
+    loop.call_soon_threadsafe(woken.append, 1)
+    thread.join(20)
+    assert woken == [1]
+    loop.close()
 
 
 def test_executor_of_each_loop(loop_factory):
