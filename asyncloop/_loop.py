@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from . import _core, _fork, _registry
+from . import _core, _fork, _patches, _registry
+from ._inside import Inside
 from ._sendfile import Sendfile
 from ._signals import SignalHandling
 from ._socket import after_writes, makes_server, trusts_own_socket
@@ -46,6 +47,9 @@ INHERITED_HOOKS = (
     "_stop_serving",
     "_sendfile_native",
     "_sock_sendfile_native",
+    # Of turns that are asyncio's own: _inside.py.
+    "_process_events",
+    "_write_to_self",
 )
 
 # The attributes that BaseEventLoop sets on its instances and that _core.Loop does not have.
@@ -64,7 +68,13 @@ BASE_ATTRIBUTES = (
 )
 
 
-class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesses, BaseEventLoop):
+_run_forever = BaseEventLoop.run_forever
+_run_forever_code = _run_forever.__code__
+_run_forever_is_plain = _patches.is_plain("run_forever")()
+_run_in_executor_is_plain = _patches.is_plain("run_in_executor")
+
+
+class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesses, BaseEventLoop):
     """An asyncio event loop, whose create_future() and create_task() make asyncloop's Future and Task.
 
     backend: how it waits for descriptors: "epoll", or one of libev's ("poll", "select", "kqueue" ...); None: the best.
@@ -75,12 +85,23 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
 
     # A loop gets a __dict__ when the program sets an attribute of its own; without one the interpreter finds methods
     # faster.
-    __slots__ = (*BASE_ATTRIBUTES, "_unix_server_sockets", "_signal_handlers", "_signal_wakeup", "_pidfds")
+    __slots__ = (
+        *BASE_ATTRIBUTES,
+        "_unix_server_sockets",
+        "_signal_handlers",
+        "_signal_wakeup",
+        "_pidfds",
+        "_selector_now",
+        "_has_polled",
+        "_late_timers",
+    )
 
     if TYPE_CHECKING:
         # Of asyncio.BaseEventLoop, whose private methods mypy does not know.
         _default_executor: Any
         _executor_shutdown_called: bool
+
+        _old_agen_hooks: Any
 
         def _check_running(self) -> None: ...
         def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
@@ -88,8 +109,13 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
 
     def __init__(self, *, backend: str | None = None, hold_writes: bool = True) -> None:
+        self._selector_now = None
+        self._has_polled = False
+        self._late_timers = {}
         _core.Loop.__init__(self, backend=backend, hold_writes=hold_writes)
         BaseEventLoop.__init__(self)
+        self._ready = self._scheduled = None  # ours again
+        self._old_agen_hooks = None
         self._unix_server_sockets = {}
         self._signal_handlers = {}
         self._signal_wakeup = None
@@ -101,30 +127,47 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
 
         Raises RuntimeError if the loop is closed or running, or if another one runs in this thread.
         """
-        self._check_closed()
-        self._check_running()
-        old_hooks = sys.get_asyncgen_hooks()
-        # A warning of a finaliser that runs in a step names this frame. If there is no memory for a frame object then,
-        # the interpreter crashes: so make the frame object now.
-        sys._getframe()
+        plain = BaseEventLoop.run_forever is _run_forever and _run_forever.__code__ is _run_forever_code
+        if not plain or not _run_forever_is_plain:
+            super().run_forever()
+            return
+        was_running, began = self._thread_id is not None, False
         try:
-            self._begin_run()  # another thread may have begun since the check
-            self._set_coroutine_origin_tracking(self._debug)
-            sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
-            events._set_running_loop(self)
+            self._run_forever_setup()
+            began = True
+            # A warning of a finaliser that runs in a step names this frame. If there is no memory for a frame object
+            # then, the interpreter crashes: so make the frame object now.
+            sys._getframe()
             self._run_until_stopped()
         finally:
-            if self._thread_id in (None, threading.get_ident()):  # else another thread runs it
-                self._stopping = False
-                self._thread_id = None
-                events._set_running_loop(None)
-                self._set_coroutine_origin_tracking(False)
-                sys.set_asyncgen_hooks(*old_hooks)
+            if began or (not was_running and self._thread_id == threading.get_ident()):
+                self._run_forever_cleanup()
 
-    create_connection = trusts_own_socket(BaseEventLoop.create_connection)
-    create_datagram_endpoint = trusts_own_socket(BaseEventLoop.create_datagram_endpoint)
-    create_server = makes_server(BaseEventLoop.create_server)
-    shutdown_default_executor = after_writes(BaseEventLoop.shutdown_default_executor)
+    # From 3.13 on BaseEventLoop has these two, for its subclasses to override or to call.
+
+    def _run_forever_setup(self) -> None:
+        self._check_closed()
+        self._check_running()
+        self._begin_run()  # another thread may have begun since the check
+        self._old_agen_hooks = sys.get_asyncgen_hooks()
+        self._set_coroutine_origin_tracking(self._debug)
+        sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+        events._set_running_loop(self)
+
+    def _run_forever_cleanup(self) -> None:
+        self._stopping = False
+        self._thread_id = None
+        events._set_running_loop(None)
+        self._set_coroutine_origin_tracking(False)
+        if self._old_agen_hooks is not None:
+            sys.set_asyncgen_hooks(*self._old_agen_hooks)
+            self._old_agen_hooks = None
+
+    create_connection = trusts_own_socket(_patches.as_now("create_connection"))
+    create_datagram_endpoint = trusts_own_socket(_patches.as_now("create_datagram_endpoint"))
+    create_server = makes_server(_patches.as_now("create_server"))
+    start_tls = _patches.unless_replaced(TLS.start_tls)
+    shutdown_default_executor = after_writes(_patches.as_now("shutdown_default_executor"))
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Call the exception handler, or log if there is none, for an error that no code can catch.
@@ -132,7 +175,7 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         context: describes the error; it has at least "message". set_exception_handler() documents the other keys.
         """
         self._send_held()
-        BaseEventLoop.call_exception_handler(self, context)
+        super().call_exception_handler(context)
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
         """Call func(*args) in a thread or process of an executor; None: in the loop's own threads.
@@ -142,8 +185,14 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         """
         self._send_held()
         chosen = self._default_executor if executor is None else executor
-        if chosen is None or self._debug or self._executor_shutdown_called or self.is_closed():
-            return BaseEventLoop.run_in_executor(self, executor, func, *args)
+        if (
+            chosen is None
+            or self._debug
+            or self._executor_shutdown_called
+            or self.is_closed()
+            or not _run_in_executor_is_plain()
+        ):
+            return super().run_in_executor(executor, func, *args)
         return self._wrap_future(chosen.submit(func, *args))
 
     def close(self) -> None:
@@ -155,7 +204,8 @@ class Loop(_core.Loop, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesse
         if self.is_closed() and not self.is_running():
             return
         self._check_not_running()
-        BaseEventLoop.close(self)
+        super().close()
+        self._selector_now = None
         try:
             self._close_signals()
         finally:

@@ -3,7 +3,9 @@
 
 #include "breaking.h"
 #include "cpython/layout.h"
+#include "loop/entry.h"
 #include "loop/loop.h"
+#include "loop/ready_view.h"
 #include "loop/sock_op.h"
 #include "net/dgram_transport.h"
 #include "net/listener.h"
@@ -33,6 +35,8 @@ module_exec(PyObject *module)
         al_listener_init_type,
         al_sock_op_init_type,
         al_future_chain_init_type,
+        al_loop_entry_init_type,
+        al_ready_view_init_type,
         al_loop_init_type,
     };
 
@@ -58,6 +62,7 @@ static PyMethodDef module_methods[] = {
 #endif
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
     {"_layout", al_layout_show, METH_NOARGS, NULL},
+    {"_set_ready_queue", al_ready_view_set_class, METH_O, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL}};
 

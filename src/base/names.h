@@ -29,7 +29,14 @@
     X(debug)                                                                  \
     X(detach)                                                                 \
     X(FINISHED)                                                               \
+    X(_add_callback)                                                          \
+    X(_call_soon)                                                             \
+    X(_cancelled)                                                             \
+    X(_process_events)                                                        \
     X(_repr_info)                                                             \
+    X(_run)                                                                   \
+    X(_run_once)                                                              \
+    X(_timer_handle_cancelled)                                                \
     X(_check_thread)                                                          \
     X(_asyncio_future_blocking)                                               \
     X(_buffer)                                                                \
@@ -47,6 +54,7 @@
     X(_waiter)                                                                \
     X(_wakeup_waiter)                                                         \
     X(add_done_callback)                                                      \
+    X(append)                                                                 \
     X(buffer_updated)                                                         \
     X(call_at)                                                                \
     X(call_exception_handler)                                                 \

@@ -49,6 +49,13 @@ typedef struct {
     X(socket_fileno, "asyncloop._socket", "fileno")                           \
     X(strays, "asyncloop._socket", "strays")                                  \
     X(checkpoint, "asyncloop._signals", "checkpoint")                         \
+    X(find_patches, "asyncloop._patches", "find")                             \
+    X(stock_places, "asyncloop._patches", "PLACES")                           \
+    X(stock_codes, "asyncloop._patches", "CODES")                             \
+    X(arm_late, "asyncloop._patches", "arm_late")                             \
+    X(run_late, "asyncloop._patches", "run_late")                             \
+    X(forget_late, "asyncloop._patches", "forget_late")                       \
+    X(events_globals, "asyncio.events", "__dict__")                           \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")
 
@@ -82,6 +89,9 @@ typedef struct {
     X(PyTypeObject, HandleType)                                                  \
     X(PyTypeObject, TimerHandleType)                                             \
     X(PyTypeObject, LoopType)                                                    \
+    X(PyTypeObject, ReadyQueueType)                                              \
+    X(PyTypeObject, EntryType)                                                   \
+    X(PyObject, ready_queue) /* the class of loop._ready, in Python */           \
     X(PyTypeObject, SocketTransportType)                                         \
     X(PyTypeObject, ReadPipeTransportType)                                       \
     X(PyTypeObject, WritePipeTransportType)                                      \
@@ -150,6 +160,13 @@ typedef struct al_state {
     al_layout layout;
 
     al_refusals refused;
+
+    /* Of a loop about which nothing was found that is replaced
+     * (loop/loop_patches.c): its type, to compare; the tags of it and of
+     * asyncio's handles then. Who has locked LoopType may use them. */
+    const PyTypeObject *unpatched_type;
+    uint64_t unpatched_tag;
+    uint64_t unpatched_handles;
 
     al_freelist handles;
     al_freelist timer_handles;

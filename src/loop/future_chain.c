@@ -74,9 +74,9 @@ FutureChain_clear(PyObject *op)
 
 /* Whether an entry may be queued without loop.call_soon_threadsafe(). */
 static inline bool
-chain_is_direct(const al_loop_head *loop)
+chain_is_direct(al_loop_head *loop)
 {
-    return loop->is_direct &&
+    return al_loop_may_push(loop) &&
            !(loop->overrides & AL_OVERRIDES_CALL_SOON_THREADSAFE);
 }
 

@@ -34,38 +34,103 @@ static const struct {
      AL_OVERRIDES_CALL_SOON_THREADSAFE},
 };
 
+/* Private methods of BaseEventLoop that only a patched loop calls. */
+static const size_t loop_private[] = {
+    offsetof(al_state, names._run_once),
+    offsetof(al_state, names._process_events),
+    offsetof(al_state, names._add_callback),
+    offsetof(al_state, names._call_soon),
+    offsetof(al_state, names._timer_handle_cancelled),
+};
+
 static inline PyObject *
-loop_bypassed_name(al_state *state, size_t i)
+loop_name(al_state *state, size_t offset)
 {
-    return *(PyObject **)((char *)state + loop_bypassed[i].name);
+    return *(PyObject **)((char *)state + offset);
 }
 
-/* Set the flag of the i-th method if a Python subclass overrides it: 0, or
- * -1. */
+/* The flag of the i-th method if `type` overrides it: 0, or -1. */
 static int
-loop_find_override(al_loop_head *head, PyTypeObject *type, size_t i)
+loop_find_override(const al_loop_head *head, PyTypeObject *type, size_t i,
+                   uint32_t *overrides)
 {
-    PyObject *name = loop_bypassed_name(head->state, i);
+    PyObject *name = loop_name(head->state, loop_bypassed[i].name);
     PyObject *ours = PyObject_GetAttr((PyObject *)head->state->LoopType, name);
     PyObject *theirs = PyObject_GetAttr((PyObject *)type, name);
 
     if (ours != theirs) {
-        head->overrides |= loop_bypassed[i].flag;
-    }
-    else {
-        head->overrides &= ~loop_bypassed[i].flag;
+        *overrides |= loop_bypassed[i].flag;
     }
     Py_XDECREF(ours);
     Py_XDECREF(theirs);
     return ours == NULL || theirs == NULL ? -1 : 0;
 }
 
-static int
-loop_find_overrides(al_loop_head *head, PyTypeObject *type)
+int
+al_loop_find_overrides(LoopObject *self)
 {
+    uint32_t overrides = self->instance_overrides;
+
+    if (self->patches & AL_PATCHES_HANDLES) {
+        overrides |= AL_OVERRIDES_HANDLES;
+    }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_bypassed); i++) {
-        if (loop_find_override(head, type, i) < 0) {
+        if (loop_find_override(&self->head, Py_TYPE(self), i, &overrides) < 0)
+        {
             return -1;
+        }
+    }
+    self->head.overrides = overrides;
+    return 0;
+}
+
+/* Whether `value` is the method itself, bound to the loop: a program that has
+ * replaced it has put it back. */
+static bool
+loop_is_own_method(PyObject *op, PyObject *name, PyObject *value)
+{
+    PyTypeObject *type = al_loop_head_CAST(op)->state->LoopType;
+
+    if (value == NULL || !PyCFunction_CheckExact(value) ||
+        PyCFunction_GET_SELF(value) != op)
+    {
+        return false;
+    }
+    PyObject *ours = PyObject_GetAttr((PyObject *)type, name);
+    bool is_own = ours != NULL && Py_IS_TYPE(ours, &PyMethodDescr_Type) &&
+                  ((PyMethodDescrObject *)ours)->d_method ==
+                      ((PyCFunctionObject *)value)->m_ml;
+    Py_XDECREF(ours);
+    PyErr_Clear();
+    return is_own;
+}
+
+/* The attribute `name` of the loop was set, or deleted if `value` is NULL: note
+ * what that overrides. 0, or -1 with an exception set. */
+static int
+loop_note_override(PyObject *op, PyObject *name, PyObject *value)
+{
+    LoopObject *self = LoopObject_CAST(op);
+    al_state *state = self->head.state;
+
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_bypassed); i++) {
+        if (name != loop_name(state, loop_bypassed[i].name)) { /* interned */
+            continue;
+        }
+        if (value == NULL || loop_is_own_method(op, name, value)) {
+            self->instance_overrides &= ~loop_bypassed[i].flag;
+        }
+        else {
+            self->instance_overrides |= loop_bypassed[i].flag;
+        }
+        int rc = al_loop_find_overrides(self); /* the class may override it */
+        al_loop_search_soon(self);
+        al_loop_update_direct(&self->head);
+        return rc;
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_private); i++) {
+        if (name == loop_name(state, loop_private[i])) {
+            al_loop_search_soon(self);
         }
     }
     return 0;
@@ -74,25 +139,9 @@ loop_find_overrides(al_loop_head *head, PyTypeObject *type)
 int
 al_loop_setattro(PyObject *op, PyObject *name, PyObject *value)
 {
-    al_loop_head *head = al_loop_head_CAST(op);
-
-    if (PyObject_GenericSetAttr(op, name, value) < 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_bypassed); i++) {
-        if (name == loop_bypassed_name(head->state, i)) { /* interned */
-            int rc = 0;
-            if (value != NULL) {
-                head->overrides |= loop_bypassed[i].flag;
-            }
-            else { /* deleted: the class decides again */
-                rc = loop_find_override(head, Py_TYPE(op), i);
-            }
-            al_loop_update_direct(head);
-            return rc;
-        }
-    }
-    return 0;
+    return PyObject_GenericSetAttr(op, name, value) < 0
+               ? -1
+               : loop_note_override(op, name, value);
 }
 
 /* --- attributes ---------------------------------------------------------- */
@@ -172,9 +221,18 @@ Loop_set__thread_id(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
             return -1;
         }
     }
-    AL_STORE(al_loop_head_CAST(op)->thread_id, thread_id);
+    al_loop_head *head = al_loop_head_CAST(op);
+    unsigned long before = head->thread_id;
+
+    AL_STORE(head->thread_id, thread_id);
+    al_loop_update_direct(head);
     if (thread_id == 0) {
-        al_inspect_track_shared(al_loop_head_CAST(op));
+        al_inspect_track_shared(head);
+    }
+    else if (al_loop_look_for_run(LoopObject_CAST(op)) < 0) {
+        AL_STORE(head->thread_id, before); /* it does not run */
+        al_loop_update_direct(head);
+        return -1;
     }
     return 0;
 }
@@ -212,29 +270,6 @@ Loop_set__current_handle(PyObject *op, PyObject *value,
     return 0;
 }
 
-/* BaseEventLoop has its queues in these attributes. Ours are in C: reading
- * them shows their objects, and setting them does nothing, because
- * BaseEventLoop.__init__() sets them. */
-
-static PyObject *
-Loop_get__ready(PyObject *op, void *Py_UNUSED(closure))
-{
-    return al_inspect_ready(al_loop_head_CAST(op));
-}
-
-static PyObject *
-Loop_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
-{
-    return al_inspect_timers(al_loop_head_CAST(op));
-}
-
-static int
-Loop_set_nothing(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(value),
-                 void *Py_UNUSED(closure))
-{
-    return 0;
-}
-
 /* --- new, init ----------------------------------------------------------- */
 
 static PyObject *
@@ -255,8 +290,9 @@ Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 #if AL_FREE_THREADED
     head->wake = al_reactor_send_wakeup;
 #endif
+    head->may_push = al_loop_look_before_push;
     head->is_closed = true; /* until __init__ */
-    if (loop_find_overrides(head, type) < 0) {
+    if (al_loop_find_overrides(LoopObject_CAST(op)) < 0) {
         Py_DECREF(op);
         return NULL;
     }
@@ -332,8 +368,7 @@ Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
     self->head.is_closed = false;
     self->head.holds_writes = holds_writes;
     al_held_init_loop(&self->head);
-    al_loop_update_direct(&self->head);
-    return 0;
+    return al_loop_patches_init(self);
 }
 
 /* --- lifetime ------------------------------------------------------------ */
@@ -351,6 +386,9 @@ Loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(head->snapshot);
     Py_VISIT(head->scratch);
     Py_VISIT(head->held.object);
+    Py_VISIT(LoopObject_CAST(op)->ready);
+    Py_VISIT(LoopObject_CAST(op)->ready_aside);
+    Py_VISIT(LoopObject_CAST(op)->scheduled);
     int rc = al_inspect_traverse(head, visit, arg);
     return rc != 0 ? rc : al_fdwatch_traverse_all(head, visit, arg);
 }
@@ -400,8 +438,6 @@ PyDoc_STRVAR(Loop_get_debug_doc,
 
 AL_LOCKS_GETTER(Loop_get__task_factory, al_loop_lock)
 AL_LOCKS_GETTER(Loop_get__current_handle, al_loop_lock)
-AL_LOCKS_GETTER(Loop_get__ready, al_loop_lock)
-AL_LOCKS_GETTER(Loop_get__scheduled, al_loop_lock)
 AL_LOCKS_SETTER(Loop_set__debug, al_loop_lock)
 AL_LOCKS_SETTER(Loop_set__closed, al_loop_lock)
 AL_LOCKS_SETTER(Loop_set__stopping, al_loop_lock)
@@ -420,9 +456,10 @@ static PyGetSetDef Loop_getset[] = {
      AL_LOCKED(Loop_set__task_factory), NULL, NULL},
     {"_current_handle", AL_LOCKED(Loop_get__current_handle),
      AL_LOCKED(Loop_set__current_handle), NULL, NULL},
-    {"_ready", AL_LOCKED(Loop_get__ready), Loop_set_nothing, NULL, NULL},
-    {"_scheduled", AL_LOCKED(Loop_get__scheduled), Loop_set_nothing, NULL,
-     NULL},
+    {"_ready", AL_LOCKED(al_loop_get_ready), AL_LOCKED(al_loop_set_ready),
+     NULL, NULL},
+    {"_scheduled", AL_LOCKED(al_loop_get_scheduled),
+     AL_LOCKED(al_loop_set_scheduled), NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyMemberDef Loop_members[] = {
@@ -439,9 +476,11 @@ static PyMethodDef loop_own_methods[] = {
 
 /* The methods of each file. */
 static PyMethodDef *const loop_topics[] = {
-    al_loop_run_methods,          al_loop_sched_methods, al_loop_fds_methods,
-    al_loop_sock_methods,         al_loop_net_methods,   al_loop_pipe_methods,
-    al_loop_future_chain_methods,
+    al_loop_run_methods,          al_loop_sched_methods,
+    al_loop_fds_methods,          al_loop_sock_methods,
+    al_loop_net_methods,          al_loop_pipe_methods,
+    al_loop_future_chain_methods, al_loop_queues_methods,
+    al_loop_patches_methods,      al_loop_select_methods,
 };
 
 static PyType_Slot Loop_slots[] = {{Py_tp_doc, (void *)Loop_doc},

@@ -78,8 +78,8 @@
  * milliseconds, like the interpreter's switch interval. */
 #define LOOP_YIELD_BUDGETS 128
 
-static int
-loop_check_open(LoopObject *self)
+int
+al_loop_check_open(LoopObject *self)
 {
     if (self->head.reactor != NULL) {
         return 0;
@@ -128,6 +128,18 @@ loop_look_now(al_loop_head *head)
 {
     al_fdwatch_flush(head);
     return al_reactor_look(head);
+}
+
+int
+al_loop_look_now(LoopObject *self)
+{
+    return loop_look_now(&self->head);
+}
+
+int
+al_loop_collect(LoopObject *self)
+{
+    return loop_collect(&self->head);
 }
 
 static inline bool
@@ -203,7 +215,7 @@ loop_find_wait(LoopObject *self, double *until)
     if (head->ready.count > 0 || head->is_stopping) {
         *until = 0; /* an overridden time() may have queued or stopped */
     }
-    return loop_check_open(self); /* or closed the loop, in _run_once() */
+    return al_loop_check_open(self); /* or closed the loop, in _run_once() */
 }
 
 /* Before other threads run: leave the current task, and drop contexts that
@@ -219,11 +231,27 @@ loop_leave(LoopObject *self)
     return 0;
 }
 
+int
+al_loop_wait(LoopObject *self, double until)
+{
+    al_loop_head *head = &self->head;
+
+    al_queue_cut(&head->ready, head->ready.count);
+    al_fdwatch_flush(head);
+    uint64_t begin = al_cycles();
+    int rc = al_reactor_wait(head, until); /* (1) */
+    self->last_yield = al_cycles();
+    self->polls_at_once = self->last_yield - begin < al_cycles_budget() / 8
+                              ? LOOP_MOST_AT_ONCE
+                              : 0;
+    /* The entries that have ended the wait run in this turn. */
+    return rc < 0 || loop_collect(head) < 0 ? -1 : PyErr_CheckSignals();
+}
+
 /* Poll and wait, unless there is something to do by now: 0, or -1. */
 static int
 loop_poll_blocking(LoopObject *self)
 {
-    al_loop_head *head = &self->head;
     double until;
 
     /* Another thread may call current_task(loop): it has to be None. */
@@ -236,19 +264,7 @@ loop_poll_blocking(LoopObject *self)
     if (loop_find_wait(self, &until) < 0) {
         return -1;
     }
-    if (until <= 0) {
-        return 0;
-    }
-    al_queue_cut(&head->ready, head->ready.count);
-    al_fdwatch_flush(head);
-    uint64_t begin = al_cycles();
-    int rc = al_reactor_wait(head, until); /* (1) */
-    self->last_yield = al_cycles();
-    self->polls_at_once = self->last_yield - begin < al_cycles_budget() / 8
-                              ? LOOP_MOST_AT_ONCE
-                              : 0;
-    /* The entries that have ended the wait run in this turn. */
-    return rc < 0 || loop_collect(head) < 0 ? -1 : PyErr_CheckSignals();
+    return until <= 0 ? 0 : al_loop_wait(self, until);
 }
 
 /* Let signal handlers and other threads run: call an empty Python function, at
@@ -266,7 +282,7 @@ loop_yield(LoopObject *self)
     }
     PyObject *none = PyObject_CallNoArgs(self->head.state->imports.checkpoint);
     Py_XDECREF(none);
-    return none == NULL ? -1 : loop_check_open(self);
+    return none == NULL ? -1 : al_loop_check_open(self);
 }
 
 /* Decide whether this turn polls within: it does if the last one was long. */
@@ -344,10 +360,52 @@ loop_poll(LoopObject *self)
         head->mixed_polls--;
     }
     loop_plan_polls(self, until > 0);
+    if (al_loop_handles_changed(self)) {
+        al_loop_search_soon(self);
+    }
     return rc;
 }
 
 /* --- turns --------------------------------------------------------------- */
+
+/* Run one turn of asyncio's own, or of what the program has put in its place.
+ * 0, or -1 with an exception set. */
+static int
+loop_turn_patched(LoopObject *self, PyObject *object)
+{
+    PyObject *stack[] = {object, (PyObject *)self};
+    bool is_method = object == (PyObject *)self;
+
+    /* Its steps are callables, which enter and leave their tasks themselves. */
+    if (al_loop_leave_task(&self->head) < 0) {
+        return -1;
+    }
+    if (self->ready != NULL && al_loop_hand_on(self) < 0) {
+        return -1;
+    }
+    PyObject *result = PyObject_VectorcallMethod(
+        self->head.state->names._run_once, stack, is_method ? 1 : 2, NULL);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* The next turn of a run begins, and the class of the loop has changed, or
+ * something else has: look. 1: run loop_turn(); 0: a patched turn was run; -1
+ * with an exception set. */
+static int
+loop_turn_after_look(LoopObject *self)
+{
+    if (al_loop_look(self) < 0) {
+        return -1;
+    }
+    if (self->patches & AL_PATCHES_RUN_ONCE) {
+        return loop_turn_patched(self, (PyObject *)self);
+    }
+    return self->head.is_patched
+               ? loop_turn_patched(self,
+                                   self->head.state->imports.BaseEventLoop)
+               : 1;
+}
 
 /* Run one turn: 0, or -1 with an exception set, of a step or of the loop
  * itself, that ends the run. */
@@ -376,19 +434,12 @@ loop_turn(LoopObject *self)
     return al_turn_run(head);
 }
 
-/* A run: of the ready queue, and the task whose step has begun it. */
-typedef struct {
-    al_run run;
-    PyObject *task; /* owned, or NULL */
-} loop_run;
-
-/* The beginning of a run. A step of a task may have called us. Such a task
- * takes care of current_task itself, so only put it aside. 0, or -1 with an
- * exception set. */
-static int
-loop_begin_run(LoopObject *self, loop_run *run)
+/* A step of a task may have called us. Such a task takes care of current_task
+ * itself, so only put it aside. */
+int
+al_loop_begin_run(LoopObject *self, al_loop_run *run)
 {
-    if (loop_check_open(self) < 0 ||
+    if (al_loop_check_open(self) < 0 ||
         al_ready_send_held_here(self->head.state) < 0 ||
         al_ready_begin_run(&self->head, &run->run) < 0)
     {
@@ -402,10 +453,8 @@ loop_begin_run(LoopObject *self, loop_run *run)
     return 0;
 }
 
-/* The end of a run: leave the current task, and set the outer one again. Keeps
- * the exception that is set. */
-static int
-loop_end_run(LoopObject *self, int rc, loop_run *run)
+int
+al_loop_end_run(LoopObject *self, int rc, al_loop_run *run)
 {
     PyObject *raised = PyErr_GetRaisedException();
 
@@ -441,7 +490,13 @@ Loop__begin_run(PyObject *op, PyObject *Py_UNUSED(ignored))
                         "This event loop is already running");
         return NULL;
     }
-    self->head.thread_id = PyThread_get_thread_ident();
+    AL_STORE(self->head.thread_id, PyThread_get_thread_ident());
+    al_loop_update_direct(&self->head);
+    if (al_loop_look_for_run(self) < 0) {
+        AL_STORE(self->head.thread_id, 0); /* it does not run */
+        al_loop_update_direct(&self->head);
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 
@@ -449,17 +504,20 @@ static PyObject *
 Loop__run_until_stopped(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
-    loop_run run;
+    al_loop_run run;
     int rc = 0;
 
-    if (loop_begin_run(self, &run) < 0) {
+    if (al_loop_begin_run(self, &run) < 0) {
         return NULL;
     }
     self->idle_polls = 0;
     do {
-        rc = loop_turn(self);
+        rc = al_loop_must_look(self) ? loop_turn_after_look(self) : 1;
+        if (AL_LIKELY(rc > 0)) {
+            rc = loop_turn(self);
+        }
     } while (rc == 0 && !AL_LOAD(self->head.is_stopping));
-    if (loop_end_run(self, rc, &run) < 0) {
+    if (al_loop_end_run(self, rc, &run) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -473,11 +531,19 @@ static PyObject *
 Loop__run_once(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
-    loop_run run;
+    al_loop_run run;
 
-    if (loop_begin_run(self, &run) < 0 ||
-        loop_end_run(self, loop_turn(self), &run) < 0)
-    {
+    if (al_loop_begin_run(self, &run) < 0) {
+        return NULL;
+    }
+    int rc = al_loop_must_look(self) ? al_loop_look(self) : 0;
+    if (rc == 0) {
+        rc = self->head.is_patched
+                 ? loop_turn_patched(self,
+                                     self->head.state->imports.BaseEventLoop)
+                 : loop_turn(self);
+    }
+    if (al_loop_end_run(self, rc, &run) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -619,7 +685,7 @@ Loop__acquire_signal_fd(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     LoopObject *self = LoopObject_CAST(op);
 
-    if (loop_check_open(self) < 0) {
+    if (al_loop_check_open(self) < 0) {
         return NULL;
     }
     al_wakeup *wakeup = &self->head.reactor->wakeup;
@@ -663,6 +729,7 @@ al_loop_release(LoopObject *self)
     }
     al_ready_clear(head, &head->ready);
     al_timers_clear(head);
+    al_loop_drop_queues(self);
     al_fdwatch_close_all(head);
     al_ready_clear(head, &head->ready); /* finalisers may have pushed */
 #if AL_FREE_THREADED

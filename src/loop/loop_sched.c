@@ -19,6 +19,7 @@ typedef struct {
     PyObject *const *args; /* borrowed */
     Py_ssize_t nargs;
     PyObject *context; /* borrowed, NULL <=> none given */
+    double when;       /* of call_at(): its number */
 } sched_call;
 
 /* Take one keyword argument: 0, or -1 with TypeError set. */
@@ -59,7 +60,7 @@ sched_parse(const char *function, const char *number_name,
 {
     Py_ssize_t given = 0;
 
-    *call = (sched_call){NULL, NULL, NULL, 0, NULL};
+    *call = (sched_call){NULL, NULL, NULL, 0, NULL, 0};
     if (number_name != NULL && given < nargs) {
         call->number = args[given++];
     }
@@ -112,18 +113,114 @@ sched_check_debug(al_loop_head *head, PyObject *callback, const char *method,
     return result == NULL ? -1 : 0;
 }
 
+/* The loop is closed: -1 with RuntimeError set, unless the program has replaced
+ * the method that raises it. */
+static int
+sched_check_closed(al_loop_head *head)
+{
+    PyObject *result =
+        PyObject_CallMethod((PyObject *)head, "_check_closed", NULL);
+
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 /* Check that the loop is open, and in debug mode the callback: 0, or -1 with
  * an exception set. */
-static inline int
+static int
 sched_check(al_loop_head *head, PyObject *callback, const char *method,
             bool any_thread)
 {
-    if (al_loop_check_closed(head) < 0) {
+    if (AL_LOAD(head->is_closed) && sched_check_closed(head) < 0) {
         return -1;
     }
-    return AL_LIKELY(!AL_LOAD(head->is_debug))
+    return !AL_LOAD(head->is_debug)
                ? 0
                : sched_check_debug(head, callback, method, any_thread);
+}
+
+/* --- the long way -------------------------------------------------------- */
+
+/* Whether a method of ours is the one that the class has. 1, 0 or -1. */
+static int
+sched_is_ours(al_loop_head *head, PyObject *name)
+{
+    PyObject *ours = PyObject_GetAttr((PyObject *)head->state->LoopType, name);
+    PyObject *theirs = PyObject_GetAttr((PyObject *)Py_TYPE(head), name);
+    int is_ours = ours == NULL || theirs == NULL ? -1 : ours == theirs;
+
+    Py_XDECREF(ours);
+    Py_XDECREF(theirs);
+    return is_ours;
+}
+
+/* If the loop does not run, the program may have replaced this method in
+ * BaseEventLoop since its last turn: then call the loop's method, which is that
+ * one now. 1 and the result; 0: it is ours; -1 with an exception set. */
+static int
+sched_look(al_loop_head *head, PyObject *name, PyObject *const *args,
+           Py_ssize_t nargs, PyObject *kwnames, PyObject **result)
+{
+    LoopObject *self = (LoopObject *)head;
+
+    *result = NULL;
+    if (AL_LOAD(head->thread_id) != 0 || AL_LOAD(head->is_closed) ||
+        !al_loop_is_stale(self))
+    {
+        return 0;
+    }
+    int was_ours = sched_is_ours(head, name);
+    if (was_ours < 0 || al_loop_look(self) < 0) {
+        return -1;
+    }
+    int is_ours = was_ours ? sched_is_ours(head, name) : 1;
+    if (is_ours != 0) {
+        return is_ours < 0 ? -1 : 0;
+    }
+    PyObject *method = PyObject_GetAttr((PyObject *)head, name);
+    if (method != NULL) {
+        *result = PyObject_Vectorcall(method, args, (size_t)nargs, kwnames);
+        Py_DECREF(method);
+    }
+    return *result == NULL ? -1 : 1;
+}
+
+/* One of the methods that make a handle. */
+typedef struct {
+    const char *method;
+    size_t name; /* offset in al_state of an interned str */
+    bool any_thread;
+    PyObject *(*make)(al_loop_head *head, const sched_call *call);
+} sched_kind;
+
+/* Schedule a call where the loop does not run, is closed, in debug mode or
+ * patched. `args` are those of the method. -> new handle, or NULL. */
+AL_COLD static PyObject *
+sched_slowly(al_loop_head *head, const sched_kind *kind,
+             const sched_call *call, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    PyObject *name = *(PyObject **)((char *)head->state + kind->name);
+    PyObject *handle;
+
+    int rc = sched_look(head, name, args, nargs, kwnames, &handle);
+    if (rc != 0) {
+        return handle;
+    }
+    if (head->overrides & AL_OVERRIDES_HANDLES) {
+        return al_loop_call_base(head, name, args, nargs, kwnames);
+    }
+    if (sched_check(head, call->callback, kind->method, kind->any_thread) < 0)
+    {
+        return NULL;
+    }
+    handle = kind->make(head, call);
+    if (handle != NULL && al_loop_has_given_queues((LoopObject *)head) &&
+        al_loop_hand_on((LoopObject *)head) < 0)
+    {
+        Py_CLEAR(handle);
+    }
+    return handle;
 }
 
 /* --- call_soon ----------------------------------------------------------- */
@@ -137,20 +234,29 @@ PyDoc_STRVAR(Loop_call_soon_doc,
              "if the loop is closed; in debug mode also in a\nthread that is "
              "not the loop's, and TypeError for what is no plain callable.");
 
+static inline PyObject *
+sched_make_soon(al_loop_head *head, const sched_call *call)
+{
+    return al_handle_call_soon(head, call->callback, call->args, call->nargs,
+                               call->context);
+}
+
 static PyObject *
 Loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                PyObject *kwnames)
 {
+    static const sched_kind kind = {"call_soon",
+                                    offsetof(al_state, names.call_soon), false,
+                                    sched_make_soon};
     al_loop_head *head = al_loop_head_CAST(op);
     sched_call call;
 
-    if (sched_parse("call_soon", NULL, args, nargs, kwnames, &call) < 0 ||
-        sched_check(head, call.callback, "call_soon", false) < 0)
-    {
+    if (sched_parse("call_soon", NULL, args, nargs, kwnames, &call) < 0) {
         return NULL;
     }
-    return al_handle_call_soon(head, call.callback, call.args, call.nargs,
-                               call.context);
+    return AL_LIKELY(AL_LOAD(head->is_direct))
+               ? sched_make_soon(head, &call)
+               : sched_slowly(head, &kind, &call, args, nargs, kwnames);
 }
 
 PyDoc_STRVAR(
@@ -162,39 +268,51 @@ PyDoc_STRVAR(
     "mode TypeError for what is no\nplain callable.");
 
 static PyObject *
-Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
-                          Py_ssize_t nargs, PyObject *kwnames)
+sched_make_soon_threadsafe(al_loop_head *head, const sched_call *call)
 {
-    al_loop_head *head = al_loop_head_CAST(op);
-    sched_call call;
-
-    if (sched_parse("call_soon_threadsafe", NULL, args, nargs, kwnames,
-                    &call) < 0 ||
-        sched_check(head, call.callback, "call_soon_threadsafe", true) < 0 ||
-        al_ready_send_held_here(head->state) < 0)
-    {
+    if (al_ready_send_held_here(head->state) < 0) {
         return NULL;
     }
     PyObject *handle = al_handle_call_soon_threadsafe(
-        head, call.callback, call.args, call.nargs, call.context);
+        head, call->callback, call->args, call->nargs, call->context);
     if (handle != NULL) {
         al_reactor_wake_if_blocked(head);
     }
     return handle;
 }
 
+static PyObject *
+Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const sched_kind kind = {
+        "call_soon_threadsafe", offsetof(al_state, names.call_soon_threadsafe),
+        true, sched_make_soon_threadsafe};
+    al_loop_head *head = al_loop_head_CAST(op);
+    sched_call call;
+
+    if (sched_parse("call_soon_threadsafe", NULL, args, nargs, kwnames,
+                    &call) < 0)
+    {
+        return NULL;
+    }
+    return AL_LIKELY(AL_LOAD(head->is_direct))
+               ? sched_make_soon_threadsafe(head, &call)
+               : sched_slowly(head, &kind, &call, args, nargs, kwnames);
+}
+
 /* --- call_later, call_at ------------------------------------------------- */
 
 /* -> new TimerHandle, armed, or NULL with an exception set. */
-static PyObject *
-sched_call_at(al_loop_head *head, double when, const sched_call *call)
+static inline PyObject *
+sched_make_at(al_loop_head *head, const sched_call *call)
 {
-    if (sched_check(head, call->callback, "call_at", false) < 0) {
-        return NULL;
-    }
-    return al_handle_call_at(head, when, call->callback, call->args,
+    return al_handle_call_at(head, call->when, call->callback, call->args,
                              call->nargs, call->context);
 }
+
+static const sched_kind sched_at_kind = {
+    "call_at", offsetof(al_state, names.call_at), false, sched_make_at};
 
 /* Convert a number to seconds: 0, or -1 with TypeError set. */
 static inline int
@@ -242,24 +360,26 @@ static PyObject *
 Loop_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
              PyObject *kwnames)
 {
+    al_loop_head *head = al_loop_head_CAST(op);
     sched_call call;
-    double when;
 
     if (sched_parse("call_at", "when", args, nargs, kwnames, &call) < 0 ||
-        sched_seconds(call.number, "when cannot be None", &when) < 0)
+        sched_seconds(call.number, "when cannot be None", &call.when) < 0)
     {
         return NULL;
     }
-    return sched_call_at(al_loop_head_CAST(op), when, &call);
+    return AL_LIKELY(AL_LOAD(head->is_direct))
+               ? sched_make_at(head, &call)
+               : sched_slowly(head, &sched_at_kind, &call, args, nargs,
+                              kwnames);
 }
 
-/* Call self.call_at(when, ...), which is overridden. */
-static PyObject *
-sched_call_at_overridden(al_loop_head *head, double when,
-                         const sched_call *call)
+/* Call self.call_at(when, ...), which may be overridden. */
+AL_COLD static PyObject *
+sched_call_at_by_name(al_loop_head *head, const sched_call *call)
 {
     PyObject **stack = PyMem_New(PyObject *, (size_t)call->nargs + 4);
-    PyObject *deadline = PyFloat_FromDouble(when);
+    PyObject *deadline = PyFloat_FromDouble(call->when);
     PyObject *handle = NULL;
 
     if (stack == NULL) {
@@ -293,19 +413,30 @@ Loop_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
     al_loop_head *head = al_loop_head_CAST(op);
+    PyObject *handle;
     sched_call call;
-    double now, when;
+    double now;
 
-    if (sched_parse("call_later", "delay", args, nargs, kwnames, &call) < 0 ||
-        al_timers_now(head, &now) < 0 ||
-        sched_deadline(call.number, now, &when) < 0)
+    if (sched_parse("call_later", "delay", args, nargs, kwnames, &call) < 0) {
+        return NULL;
+    }
+    if (AL_UNLIKELY(!AL_LOAD(head->is_direct)) &&
+        sched_look(head, head->state->names.call_later, args, nargs, kwnames,
+                   &handle) != 0)
+    {
+        return handle;
+    }
+    if (al_timers_now(head, &now) < 0 ||
+        sched_deadline(call.number, now, &call.when) < 0)
     {
         return NULL;
     }
-    if (AL_UNLIKELY(head->overrides & AL_OVERRIDES_CALL_AT)) {
-        return sched_call_at_overridden(head, when, &call);
+    if (AL_UNLIKELY(!AL_LOAD(head->is_direct) ||
+                    (head->overrides & AL_OVERRIDES_CALL_AT)))
+    {
+        return sched_call_at_by_name(head, &call);
     }
-    return sched_call_at(head, when, &call);
+    return sched_make_at(head, &call);
 }
 
 PyDoc_STRVAR(Loop_time_doc,
@@ -382,24 +513,11 @@ static PyObject *
 sched_create_task_as_base(al_loop_head *head, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *kwnames)
 {
-    al_state *state = head->state;
-    Py_ssize_t total =
-        nargs + (kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0);
     if (al_loop_send_held(head) < 0) {
         return NULL;
     }
-    PyObject **stack = PyMem_New(PyObject *, (size_t)total + 2);
-    if (stack == NULL) {
-        return PyErr_NoMemory();
-    }
-    stack[0] = state->imports.BaseEventLoop;
-    stack[1] = (PyObject *)head;
-    for (Py_ssize_t i = 0; i < total; i++) {
-        stack[i + 2] = args[i];
-    }
-    PyObject *task = PyObject_VectorcallMethod(state->names.create_task, stack,
-                                               (size_t)nargs + 2, kwnames);
-    PyMem_Free(stack);
+    PyObject *task = al_loop_call_base(head, head->state->names.create_task,
+                                       args, nargs, kwnames);
     if (task != NULL && al_loop_send_held(head) < 0) {
         Py_CLEAR(task);
     }
@@ -422,15 +540,24 @@ Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames)
 {
     al_loop_head *head = al_loop_head_CAST(op);
+    PyObject *task;
     sched_task call;
 
+    if (AL_UNLIKELY(!AL_LOAD(head->is_direct)) &&
+        sched_look(head, head->state->names.create_task, args, nargs, kwnames,
+                   &task) != 0)
+    {
+        return task;
+    }
     if (AL_UNLIKELY(!sched_task_arguments(head, args, nargs, kwnames, &call)))
     {
         return sched_create_task_as_base(head, args, nargs, kwnames);
     }
     int eager_start =
         call.eager_start == NULL ? 0 : PyObject_IsTrue(call.eager_start);
-    if (eager_start < 0 || al_loop_check_closed(head) < 0) {
+    if (eager_start < 0 || (AL_UNLIKELY(AL_LOAD(head->is_closed)) &&
+                            sched_check_closed(head) < 0))
+    {
         return NULL;
     }
     return al_task_new(head, call.coro, call.name, call.context, eager_start);

@@ -97,11 +97,11 @@ int
 al_transport_call_soon(TransportObject *self, al_run_fn run,
                        const char *method)
 {
-    if (AL_LIKELY(self->loop->is_direct)) {
+    if (AL_LIKELY(al_loop_may_push(self->loop))) {
         return al_ready_push(self->loop, run, (PyObject *)self);
     }
-    /* The loop is closed, in debug mode, or its call_soon() is overridden:
-     * call it. */
+    /* The loop is closed, in debug mode or patched, or its call_soon() is
+     * overridden: call it. */
     PyObject *result = NULL;
     PyObject *callback = PyObject_GetAttrString((PyObject *)self, method);
     if (callback != NULL) {

@@ -573,6 +573,18 @@ al_handle_run(al_loop_head *Py_UNUSED(loop), PyObject *handle)
     return rc;
 }
 
+al_run_fn
+al_handle_run_of(const HandleObject *self)
+{
+#if AL_HAS_THREADSAFE_HANDLE
+    if (self->is_threadsafe) {
+        return handle_run_threadsafe;
+    }
+#endif
+    (void)self;
+    return al_handle_run;
+}
+
 /* Drop callback and arguments. */
 static inline void
 handle_empty(HandleObject *self)
@@ -613,11 +625,31 @@ handle_empty_debug(HandleObject *self)
     return 0;
 }
 
+/* A timer that is in loop._scheduled will be cancelled: the loop counts those,
+ * as asyncio's does. 0, or -1 with an exception set. */
+static int
+handle_tell_cancelled(HandleObject *self)
+{
+    PyObject *loop = (PyObject *)self->loop;
+    PyObject *result = PyObject_CallMethodOneArg(
+        loop, self->loop->state->names._timer_handle_cancelled,
+        (PyObject *)self);
+
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 int
 al_handle_cancel(HandleObject *self)
 {
     if (self->is_cancelled) {
         return 0;
+    }
+    if (Py_IS_TYPE((PyObject *)self, self->loop->state->TimerHandleType) &&
+        AL_UNLIKELY(((TimerHandleObject *)self)->index == AL_TIMER_IN_LIST) &&
+        handle_tell_cancelled(self) < 0)
+    {
+        return -1;
     }
     self->is_cancelled = true;
     if (Py_IS_TYPE((PyObject *)self, self->loop->state->TimerHandleType)) {

@@ -53,6 +53,10 @@ al_handle_traverse_queued(al_state *state, PyObject *op, visitproc visit,
 AL_NODISCARD int
 al_handle_run(al_loop_head *loop, PyObject *handle);
 
+/* The run function with which a handle is queued. */
+al_run_fn
+al_handle_run_of(const HandleObject *self);
+
 /* Cancel the handle: it will not run, drops its references and leaves the
  * timers.
  * 0, or -1 with an exception set (by a repr in debug mode). */

@@ -34,9 +34,12 @@ typedef struct {
 typedef struct {
     HandleObject base;
     double when; /* seconds of loop.time() */
-    /* Its index in loop->timers.places; -1 <=> not armed. */
+    /* Its index in loop->timers.places; -1 <=> not armed; AL_TIMER_IN_LIST
+     * <=> in the list loop._scheduled, which has the timers instead. */
     Py_ssize_t index;
 } TimerHandleObject;
+
+#define AL_TIMER_IN_LIST (-2)
 
 #define HandleObject_CAST(op) ((HandleObject *)(op))
 #define TimerHandleObject_CAST(op) ((TimerHandleObject *)(op))

@@ -7,6 +7,8 @@
 
 #include <time.h>
 
+#include "sched/timers.h"
+
 /* What a method of a handle locks. */
 static inline PyObject *
 handle_lock(PyObject *op)
@@ -44,6 +46,29 @@ handle_wait(HandleObject *self)
     return 0;
 }
 
+/* Whether the program has changed asyncio's class, so that its methods have to
+ * be called. A loop that does not run may have to find that out now. */
+static inline bool
+handle_is_changed(HandleObject *self)
+{
+    return AL_UNLIKELY(!AL_LOAD(self->loop->is_direct)) &&
+           !al_loop_may_push(self->loop) &&
+           (self->loop->overrides & AL_OVERRIDES_HANDLES);
+}
+
+/* Call a method of asyncio's class, which the program has changed. */
+static PyObject *
+handle_call_stock(HandleObject *self, PyObject *name)
+{
+    al_state *state = self->loop->state;
+    bool is_timer = Py_IS_TYPE((PyObject *)self, state->TimerHandleType);
+
+    return PyObject_CallMethodOneArg(is_timer
+                                         ? state->imports.asyncio_TimerHandle
+                                         : state->imports.asyncio_Handle,
+                                     name, (PyObject *)self);
+}
+
 PyDoc_STRVAR(Handle_cancel_doc,
              "cancel($self, /)\n--\n\n"
              "Cancel the callback: it will not run.\n\n"
@@ -56,6 +81,9 @@ Handle_cancel(PyObject *op, PyObject *Py_UNUSED(ignored))
     bool is_running;
     int rc = 0;
 
+    if (handle_is_changed(self)) {
+        return handle_call_stock(self, self->loop->state->names.cancel);
+    }
     do {
         if (handle_wait(self) < 0) {
             return NULL;
@@ -115,8 +143,14 @@ Handle_get_context(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Handle__run(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    al_loop_head *loop = HandleObject_CAST(op)->loop;
+
+    if (handle_is_changed(HandleObject_CAST(op))) {
+        return handle_call_stock(HandleObject_CAST(op),
+                                 loop->state->names._run);
+    }
     Py_INCREF(op);
-    int rc = al_handle_run(HandleObject_CAST(op)->loop, op);
+    int rc = al_handle_run(loop, op);
     Py_DECREF(op);
     if (rc < 0) {
         return NULL;
@@ -274,7 +308,28 @@ Handle_set_emptied(PyObject *op, PyObject *Py_UNUSED(value), void *name)
 static PyObject *
 TimerHandle_get__scheduled(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(TimerHandleObject_CAST(op)->index >= 0);
+    return PyBool_FromLong(TimerHandleObject_CAST(op)->index != -1);
+}
+
+/* asyncio's code sets it when it puts a timer into loop._scheduled, and when it
+ * takes one out. */
+static int
+TimerHandle_set__scheduled(PyObject *op, PyObject *value,
+                           void *Py_UNUSED(closure))
+{
+    TimerHandleObject *self = TimerHandleObject_CAST(op);
+    int is_scheduled = value == NULL ? 0 : PyObject_IsTrue(value);
+
+    if (is_scheduled < 0) {
+        return -1;
+    }
+    if (!is_scheduled && self->index >= 0) {
+        al_timers_disarm(self->base.loop, self);
+    }
+    else if (self->index < 0) {
+        self->index = is_scheduled ? AL_TIMER_IN_LIST : -1;
+    }
+    return 0;
 }
 
 /* --- types -------------------------------------------------------------- */
@@ -286,6 +341,7 @@ AL_LOCKS_GETTER(Handle_get__args, handle_lock)
 AL_LOCKS_GETTER(Handle_get__callback, handle_lock)
 AL_LOCKS_GETTER(Handle_get__repr, handle_lock)
 AL_LOCKS_SETTER(Handle_set__cancelled, handle_lock)
+AL_LOCKS_SETTER(TimerHandle_set__scheduled, handle_lock)
 
 #define HANDLE_METHODS                                                        \
     {"cancel", Handle_cancel, METH_NOARGS, Handle_cancel_doc},                \
@@ -344,7 +400,8 @@ static PyGetSetDef Handle_getset[] = {
 static PyGetSetDef TimerHandle_getset[] = {
     HANDLE_GETSET,
     {"__class__", TimerHandle_get___class__, NULL, NULL, NULL},
-    {"_scheduled", TimerHandle_get__scheduled, NULL, NULL, NULL},
+    {"_scheduled", TimerHandle_get__scheduled,
+     AL_LOCKED(TimerHandle_set__scheduled), NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 PyDoc_STRVAR(Handle_doc, "What loop.call_soon() returns: an asyncio.Handle.");

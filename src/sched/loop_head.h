@@ -64,6 +64,9 @@ enum {
     AL_OVERRIDES_GET_DEBUG = 1 << 3,
     AL_OVERRIDES_CREATE_FUTURE = 1 << 4,
     AL_OVERRIDES_CALL_SOON_THREADSAFE = 1 << 5,
+    /* Handles have to be asyncio's own: asyncio.Handle is changed, or one of
+     * the private methods that make them is overridden. */
+    AL_OVERRIDES_HANDLES = 1 << 6,
 };
 
 #if AL_FREE_THREADED
@@ -91,6 +94,9 @@ struct al_loop_head {
     uint64_t tasks_version;                /* task/registry.c */
     int (*leave_task)(al_loop_head *loop); /* task/registry.c, set by loop/ */
     al_run_fn step;                        /* task/task_step.c, likewise */
+    /* loop/loop_patches.c, likewise: must_look is set. Look for patches; then
+     * whether C code may push an entry. */
+    bool (*may_push)(al_loop_head *loop);
 
     /* The transport whose bytes are held until the end of the step that wrote
      * them, or that is on trial, and the function that sends them; object NULL
@@ -140,9 +146,13 @@ struct al_loop_head {
     bool looks_within; /* this turn or the last one polls more than once */
     bool is_blocked;   /* waits without the GIL: a push has to wake it up */
     bool is_waiting;   /* a thread waits in a poll, woken or not */
-    /* <=> not closed, not debug, call_soon not overridden: C code may push an
-     * entry instead of calling loop.call_soon(). */
+    bool is_patched;   /* turns are asyncio's own (loop/loop_patches.c) */
+    /* <=> running, not closed, not debug, not patched, call_soon() not
+     * overridden: C code may push an entry instead of calling it. */
     bool is_direct;
+    /* <=> the same, but not running: look for patches first, as the turns of a
+     * loop that runs do. */
+    bool must_look;
 };
 
 #define al_loop_head_CAST(op) ((al_loop_head *)(op))
@@ -191,12 +201,27 @@ al_loop_lock(PyObject *op)
     return op;
 }
 
-/* Call this after each change of is_closed, is_debug or overrides. */
+/* Call this after each change of is_closed, is_debug, is_patched, overrides or
+ * thread_id. */
 static inline void
 al_loop_update_direct(al_loop_head *loop)
 {
-    AL_STORE(loop->is_direct, !loop->is_closed && !loop->is_debug &&
-                                  !(loop->overrides & AL_OVERRIDES_CALL_SOON));
+    bool is_plain =
+        !loop->is_closed && !loop->is_debug && !loop->is_patched &&
+        !(loop->overrides & (AL_OVERRIDES_CALL_SOON | AL_OVERRIDES_HANDLES));
+
+    AL_STORE(loop->is_direct, is_plain && loop->thread_id != 0);
+    AL_STORE(loop->must_look, is_plain && loop->thread_id == 0);
+}
+
+/* Whether C code may push an entry instead of calling loop.call_soon(). If the
+ * loop does not run, this may run code of a program that has replaced a method
+ * of the loop. */
+static inline bool
+al_loop_may_push(al_loop_head *loop)
+{
+    return AL_LIKELY(AL_LOAD(loop->is_direct)) ||
+           (AL_LOAD(loop->must_look) && loop->may_push(loop));
 }
 
 /* A descriptor became ready, or the loop has sent to it, closed it or begun to

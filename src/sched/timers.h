@@ -22,6 +22,11 @@ al_timers_arm(al_loop_head *loop, TimerHandleObject *handle);
 void
 al_timers_disarm(al_loop_head *loop, TimerHandleObject *handle);
 
+/* Remove the first deadline. -> its handle, which gets the heap's reference,
+ * or NULL (no exception) if there is none. */
+PyObject *
+al_timers_take(al_loop_head *loop);
+
 /* Queue {run, handle} for each handle that is due, in the order of the
  * deadlines.
  * 0, or -1 with an exception set. */

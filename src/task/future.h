@@ -139,7 +139,7 @@ al_future_direct_loop(const al_future *self)
 {
     al_loop_head *loop = al_future_our_loop(self);
 
-    return AL_LIKELY(loop != NULL && AL_LOAD(loop->is_direct)) ? loop : NULL;
+    return loop != NULL && al_loop_may_push(loop) ? loop : NULL;
 }
 
 /* Set RuntimeError and return -1 if __init__ has not run, else 0. */

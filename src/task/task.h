@@ -38,6 +38,12 @@ al_task_step_soon(PyObject *task);
 AL_NODISCARD int
 al_task_start_eagerly(PyObject *task);
 
+/* What the handle of a queued step would have in asyncio: the callback, its
+ * argument (NULL for none) and its context, all new references.
+ * -> new reference to the callback, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_task_make_callback(PyObject *task, PyObject **argument, PyObject **context);
+
 /* Step a task when the future that it waits for is done. -> None, or NULL with
  * an exception set. */
 AL_NODISCARD PyObject *

@@ -64,6 +64,20 @@ al_task_step_soon(PyObject *op)
                                    : task_call_step_soon(op, NULL);
 }
 
+PyObject *
+al_task_make_callback(PyObject *op, PyObject **argument, PyObject **context)
+{
+    al_task *self = al_task_of(op);
+
+    /* If it waits for a future, that future is done and has queued it. */
+    AL_LOCK(op);
+    *argument = Py_XNewRef(self->fut_waiter);
+    *context = Py_NewRef(al_or_none(self->context));
+    AL_UNLOCK();
+    return PyCFunction_New(
+        *argument == NULL ? &task_step_method : &task_wakeup_method, op);
+}
+
 /* --- the coroutine yields ----------------------------------------------- */
 
 /* It must not yield this: throw RuntimeError into it, with a text as for
