@@ -226,14 +226,19 @@ tls_go_on(SSLProtocolObject *self)
 }
 
 /* The buffer that get_buffer() has returned last, and its size. -> NULL
- * without an exception: it was not called. */
+ * without an exception, and a size of 0: it was not called, or it was the
+ * buffer of a transport that is gone. */
 static char *
 tls_last_buffer(SSLProtocolObject *self, Py_ssize_t *room)
 {
+    char *shared;
+
     switch (self->last_buffer) {
     case AL_TLS_BUFFER_SHARED:
-        *room = AL_RECV_BUFFER;
-        return tls_shared_buffer(self);
+        shared = tls_shared_buffer(self);
+        PyErr_Clear();
+        *room = shared == NULL ? 0 : AL_RECV_BUFFER;
+        return shared;
     case AL_TLS_BUFFER_OWN:
         *room = PyByteArray_GET_SIZE(self->buffer);
         return PyByteArray_AS_STRING(self->buffer);

@@ -111,6 +111,26 @@ class TestBuffers:
         eventually(lambda: len(protocol.seen) == 20_000)
         assert protocol.seen == DATA[:20_000]
 
+    def test_below_may_be_filled_after_its_transport_is_gone(self, script):
+        done = script("""
+            import contextlib, socket, ssl
+
+            loop = new_loop()
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            context = ssl.create_default_context()
+            transport = loop._make_ssl_transport(ours, asyncio.Protocol(), context, server_hostname="localhost")
+            loop.call_later(0.01, loop.stop)
+            loop.run_forever()
+            tls = transport._ssl_protocol
+            tls.get_buffer(-1)
+            tls.connection_lost(None)
+            with contextlib.suppress(ValueError):
+                tls.buffer_updated(5)
+            print("end")
+        """)
+        assert done.stdout.split() == ["end"]
+
 
 class TestAnswersLeave:
     """Whatever a protocol does to the transport below right after a write() to the TLS transport."""
