@@ -23,6 +23,7 @@ def arguments():
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("build/fuzz"), help="where findings go")
     parser.add_argument("--seconds", type=float, help="start no program after so long")
     parser.add_argument("--replay", type=pathlib.Path, metavar="FILE", help="run this program alone, tell what it does")
+    parser.add_argument("--threads", type=int, default=1, help="how many run each program at once")
     parser.add_argument("--limit", type=float, default=runner.LIMIT, help="seconds that a program may take")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -55,7 +56,7 @@ def search(args):
     for seed in range(args.first, args.first + args.programs):
         if args.seconds and time.monotonic() - began > args.seconds:
             break
-        made = program.generate(seed, operations.WEIGHTS)
+        made = program.generate(seed, operations.WEIGHTS, threads=args.threads)
         outcome = runner.run(made, args.limit)
         done += 1
         if (fault := outcome.fault()) is None:

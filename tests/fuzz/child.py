@@ -14,21 +14,26 @@ import warnings
 
 import asyncloop
 
-from . import operations
+from . import crowd, operations
 from .world import World
 
 FOUND = 70  # exit status: the program has printed a line that begins with FINDING
+
+
+def here():
+    """The world of this thread."""
+    return getattr(World.local, "world", World.current)
 
 
 class Executor(concurrent.futures.ThreadPoolExecutor):
     """The default executor of loops: submit() and shutdown() hold locks that a hook within would wait for."""
 
     def submit(self, *args, **kwargs):
-        with World.current.quiet():
+        with here().quiet():
             return super().submit(*args, **kwargs)
 
     def shutdown(self, *args, **kwargs):
-        with World.current.quiet():
+        with here().quiet():
             return super().shutdown(*args, **kwargs)
 
 
@@ -39,7 +44,7 @@ class Formatting(logging.Handler):
         try:
             record.getMessage()
         except BaseException as exc:
-            World.current.judge(exc)
+            here().judge(exc)
 
 
 def prepare():
@@ -78,9 +83,22 @@ def run(program, limit):
     limit: the seconds after which the parent takes it for hanging: shortly before, it tells where it is.
     """
     faulthandler.dump_traceback_later(limit * 0.9)
-    World.current = world = World(program, operations.TABLE)
-    sys.unraisablehook = world.on_unraisable
-    threading.excepthook = lambda args: world.judge(args.exc_value)
+    made = crowd.worlds(program)
+    World.current = made[0]
+    sys.unraisablehook = World.current.on_unraisable
+    threading.excepthook = lambda args: World.current.judge(args.exc_value)
+    if program.threads > 1:
+        crowd.run(made, lambda world: look_after(world, limit))
+    else:
+        run_alone(World.current)
+    gc.callbacks.clear()
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    look_after(World.current, limit)
+    return FOUND if any(world.findings for world in made) else 0
+
+
+def run_alone(world):
     world.start_alarm()
     while True:
         try:
@@ -89,11 +107,6 @@ def run(program, limit):
         except BaseException:  # the alarm has hit the fuzzer itself
             world.left = 0
     world.stop_alarm()
-    gc.callbacks.clear()
-    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    look_after(world, limit)
-    return FOUND if world.findings else 0
 
 
 def forget_current_task(loop):

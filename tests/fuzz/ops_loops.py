@@ -97,6 +97,8 @@ def set_factory(world, a, b, c):
             case 3 | 4 if c % 5 == 3 or sys.version_info < (3, 12):
                 return asyncloop.Task(coro, loop=loop, **kwargs)
         kwargs.pop("context", None)  # see spawn()
+        if values.runs_elsewhere(loop):
+            return asyncio.Task(coro, loop=loop, **kwargs)
         return asyncio.eager_task_factory(loop, coro, **kwargs)
 
     world.loop(a).set_task_factory(factory if c % 6 else None)

@@ -2,6 +2,7 @@
 
 import ctypes
 import signal
+import threading
 
 from .operations import operation
 
@@ -13,9 +14,11 @@ def planted_crash(world, a, b, c):
 
 @operation(0, 0)
 def planted_hang(world, a, b, c):
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    while True:
-        signal.pause()
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    lock = threading.Lock()
+    with lock:
+        lock.acquire()
 
 
 @operation(0, 0)

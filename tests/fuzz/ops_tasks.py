@@ -62,6 +62,8 @@ def spawn(world, a, b, c):
         case 2:
             if options.get("eager_start"):  # a context that is entered: asyncio's task stays the current one for ever
                 options.pop("context", None)
+                if values.runs_elsewhere(loop):
+                    options.pop("eager_start")
             task = asyncio.Task(coroutine(world, b), loop=loop, **options)
         case _:
             options.pop("eager_start", None)

@@ -34,6 +34,7 @@ class Program:
     seed: int
     ends: str  # "exit" normally, "leave" by os._exit(), "fresh": the normal exit of an interpreter of its own
     steps: tuple  # of (script, operation, (a, b, c)), where script is "main" or a digit
+    threads: int = 1  # that run it at once: crowd.py
 
     def script(self, name):
         return [(operation, operands) for script, operation, operands in self.steps if script == name]
@@ -43,13 +44,15 @@ class Program:
 
     def text(self):
         lines = [f"seed {self.seed}", f"ends {self.ends}"]
+        if self.threads > 1:
+            lines.append(f"threads {self.threads}")
         lines += [" ".join((script, operation, *map(str, operands))) for script, operation, operands in self.steps]
         return "\n".join(lines) + "\n"
 
 
 def parse(text):
     """Return the program that `text` stands for; empty lines and those that begin with # say nothing."""
-    seed, ends, steps = 0, "exit", []
+    seed, ends, threads, steps = 0, "exit", 1, []
     for line in text.splitlines():
         match line.split():
             case [] | ["#", *_]:
@@ -58,12 +61,14 @@ def parse(text):
                 seed = int(number)
             case ["ends", word]:
                 ends = word
+            case ["threads", number]:
+                threads = int(number)
             case [script, operation, *operands]:
                 steps.append((script, operation, tuple(map(int, operands))))
-    return Program(seed, ends, tuple(steps))
+    return Program(seed, ends, tuple(steps), threads)
 
 
-def generate(seed, weights, fresh_every=10):
+def generate(seed, weights, fresh_every=10, threads=1):
     """Return the program of a seed.
 
     weights: {operation: (how often in the main script, and in those of hooks)}, in an order that is always the same.
@@ -86,4 +91,4 @@ def generate(seed, weights, fresh_every=10):
         steps.append(("main", "run", tuple(numbers.below(256) for _ in range(3))))
     for script in range(SCRIPTS):
         steps += [step(str(script)) for _ in range(numbers.below(6))]
-    return Program(seed, ends, tuple(steps))
+    return Program(seed, ends, tuple(steps), threads)

@@ -33,6 +33,16 @@ def test_random_programs_find_nothing(fuzz):
     assert "30 programs" in done.stdout
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 12),
+    reason="3.11 crashes where the collector closes a coroutine whose awaiter dies with it: see ops_tasks.await_odd()",
+)
+def test_programs_of_several_threads_find_nothing(fuzz):
+    done = fuzz("--programs", 10, "--threads", 3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "10 programs" in done.stdout
+
+
 @pytest.mark.parametrize("ends", ["leave", "exit", "fresh"])
 def test_program_with_nothing_wrong(fuzz, ends):
     done = fuzz(program=f"seed 1\nends {ends}\nmain new_loop 0 0 0\nmain call_soon 0 5 0\nmain run 0 1 1\n")
@@ -59,6 +69,22 @@ def test_planted_fault_is_found(fuzz, operation, ends, fault):
     assert re.search(fault, done.stdout.splitlines()[-1])
 
 
+@pytest.mark.parametrize("seed", [0, 1], ids=["worlds of their own", "shared objects"])
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        ("crash", "SEGV|segv|Segmentation"),
+        ("system_error", "SystemError: returned a result with an exception set"),
+        ("hang", "hang"),
+    ],
+)
+def test_planted_fault_is_found_in_threads(fuzz, seed, operation, fault):
+    program = f"seed {seed}\nends leave\nthreads 3\nmain new_loop 0 0 0\nmain planted_{operation} 0 0 0\n"
+    done = fuzz("--limit", 2, program=program)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(fault, done.stdout.splitlines()[-1])
+
+
 def test_finding_is_shortened_to_the_steps_that_it_needs(fuzz):
     noise = "main new_evil 1 2 3\nmain nap 0 0 0\n5 collect 0 0 0\n"
     # The script 3, which a finaliser runs, crashes.
@@ -67,6 +93,13 @@ def test_finding_is_shortened_to_the_steps_that_it_needs(fuzz):
     assert done.returncode == 1
     steps = re.findall("^(main|[0-7]) (\\w+) \\d+ \\d+ \\d+$", done.stdout, re.MULTILINE)
     assert steps == [("main", "new_evil"), ("3", "planted_crash")]
+
+
+def test_program_knows_its_threads():
+    source = (
+        "from tests.fuzz.program import *; a = generate(3, {'first': (1, 2)}, threads=4); assert parse(a.text()) == a"
+    )
+    subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=True)
 
 
 def test_programs_are_the_same_in_every_python():

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import threading
 
 from . import evil
 
@@ -92,3 +93,12 @@ def context(world, n):
         made.run(evil.variables[0].set, world.make(evil.Evil, n // 4))
         return world.add("context", made)
     return None
+
+
+def runs_elsewhere(loop):
+    """Whether another thread runs the loop.
+
+    A task of asyncio's own must not start eagerly there. In debug mode call_soon() raises then, and asyncio goes on to
+    register the task with the exception set.
+    """
+    return loop._thread_id not in (None, threading.get_ident())

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import traceback
+import weakref
 
 from . import evil
 from .program import SCRIPTS
@@ -61,11 +62,17 @@ class Wanted(BaseException):
 
 
 class World:
-    def __init__(self, program, operations):
+    current = None  # the one of the process
+    local = threading.local()  # its attribute `world` is the one of this thread, if it has its own
+    loops = weakref.WeakSet()  # all loops of all worlds
+    loops_lock = threading.Lock()
+
+    def __init__(self, program, operations, shift=0):
         self.operations = operations
         self.scripts = {name: program.script(name) for name in ("main", *map(str, range(SCRIPTS)))}
         self.pools = {kind: [] for kind in KINDS}
         self.focus = dict.fromkeys(KINDS, 0)  # the number of the object that was picked or added last
+        self.shift = shift  # of the operands of each step
         self.left = STEPS
         self.depth = 0
         self.added = 0
@@ -79,6 +86,9 @@ class World:
     # --- objects ----------------------------------------------------------------------------------------------------
 
     def add(self, kind, obj):
+        if kind == "loop":
+            with self.loops_lock:
+                self.loops.add(obj)
         pool = self.pools[kind]
         self.added += 1
         if len(pool) < POOL:
@@ -150,6 +160,7 @@ class World:
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def hook(self, script, offered=()):
+        self = getattr(World.local, "world", self)
         if self.depth >= DEPTH or self.left <= 0:
             return
         self.depth += 1
@@ -176,9 +187,13 @@ class World:
         finally:
             self.depth -= DEPTH
 
+    def steps(self, script):
+        for operation, operands in self.scripts[script]:
+            yield operation, tuple((number + self.shift) % 256 for number in operands)
+
     def run(self, script):
         wanted = None
-        for operation, operands in self.scripts[script]:
+        for operation, operands in self.steps(script):
             if (exc := self.step(operation, operands)) is not None:
                 wanted = exc
         if wanted is not None:
@@ -209,7 +224,7 @@ class World:
 
     async def body(self, script):
         """Run a script as the body of a coroutine. Odd ones swallow every exception, among them cancellation."""
-        for operation, operands in self.scripts[str(script % SCRIPTS)]:
+        for operation, operands in self.steps(str(script % SCRIPTS)):
             act = self.operations[operation]
             if act.is_async and self.left > 0:
                 self.left -= 1
