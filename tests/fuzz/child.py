@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import faulthandler
 import gc
 import logging
@@ -113,7 +114,8 @@ def forget_current_task(loop):
     """A task that the program has entered and not left: from 3.14 on, other loops of the thread could step none."""
     asyncio._set_running_loop(loop)
     if sys.version_info >= (3, 12):
-        asyncio.tasks._swap_current_task(loop, None)
+        with contextlib.suppress(KeyError):  # 3.12 raises it where no task is current
+            asyncio.tasks._swap_current_task(loop, None)
     asyncio._set_running_loop(None)
 
 
