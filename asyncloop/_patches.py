@@ -4,8 +4,8 @@
     asyncio.Handle, ...        ---> handles are asyncio's own, and turns are BaseEventLoop._run_once()
     _run_once(), _selector ... ---> turns are asyncio's own
 
-src/loop/loop_patches.c says when the loop looks. It compares version tags of types; what changes without such a tag, at
-each run: names in asyncio's modules (PLACES) and the code of functions (CODES).
+src/loop/loop_patches.c says when the loop looks. It compares version tags of types, and what changes without such a
+tag: names in asyncio's modules (PLACES) and the code of functions (CODES).
 
 A program may have replaced something before we are imported. So a function counts as asyncio's own only if its code is
 from asyncio's file and nothing was attached to it.
@@ -59,9 +59,9 @@ def _own_functions(cls: Any) -> dict[str, types.FunctionType]:
 
 
 _CODE_OF = {function: function.__code__ for cls in (_base, *_HANDLE_TYPES) for function in _own_functions(cls).values()}
-# Of the functions that tracers give another code; the loop compares them at each run: function, code, function, ...
+# Of the functions that tracers give another code; the loop compares them at each poll: function, code, function, ...
 _MAY_HAVE_ANOTHER_CODE = {"call_soon", "call_soon_threadsafe", "call_at", "call_later", "create_task", "create_future"}
-_MAY_HAVE_ANOTHER_CODE |= {"time", "_run_once", "__init__", "_run", "cancel"}
+_MAY_HAVE_ANOTHER_CODE |= {"_run_once", "__init__", "_run", "cancel"}
 CODES = tuple(
     part
     for function, code in _CODE_OF.items()
@@ -75,7 +75,10 @@ def _is_stock(value: Any, name: str, file: str) -> bool:
     if type(value) is not types.FunctionType or vars(value):
         return False
     code = value.__code__
-    return code is _CODE_OF.get(value, code) and code.co_filename == file and code.co_name == name
+    if code is not _CODE_OF.get(value, code) or code.co_filename != file or code.co_name != name:
+        return False
+    # A tracer may have made this code, with the names of the old one: no compiler makes such constants.
+    return not any(isinstance(constant, types.FunctionType | types.MethodType) for constant in code.co_consts)
 
 
 # --- handles ----------------------------------------------------------------------------------------------------------

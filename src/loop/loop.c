@@ -291,6 +291,8 @@ Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     head->wake = al_reactor_send_wakeup;
 #endif
     head->may_push = al_loop_look_before_push;
+    LoopObject_CAST(op)->handles_tag =
+        &((PyTypeObject *)state->imports.asyncio_TimerHandle)->tp_version_tag;
     head->is_closed = true; /* until __init__ */
     if (al_loop_find_overrides(LoopObject_CAST(op)) < 0) {
         Py_DECREF(op);

@@ -21,11 +21,14 @@ typedef struct {
 
     /* What the program has replaced: loop_patches.c. Each tag is the
      * tp_version_tag of a type when it was looked at, or AL_LOOP_LOOK. */
-    uint64_t seen_tag;     /* of the loop's type, as of the last look */
-    uint64_t found_tag;    /* the same, as of the last search for patches */
+    uint64_t seen_tag;  /* of the loop's type, as of the last look */
+    uint64_t found_tag; /* the same, as of the last search for patches */
+    uint64_t
+        last_search; /* al_cycles() when names in modules were looked up */
     uint64_t seen_handles; /* of asyncio.TimerHandle, as of that search */
-    unsigned int patches;  /* AL_PATCHES_..., what it has found */
-    bool found_replaced;   /* and whether PLACES or CODES had changed */
+    const unsigned int *handles_tag; /* its tag now; borrowed from the state */
+    unsigned int patches;            /* AL_PATCHES_..., what it has found */
+    bool found_replaced;         /* and whether PLACES or CODES had changed */
     uint32_t instance_overrides; /* AL_OVERRIDES_..., set on the instance */
 
     /* The queues that the program has got: loop_queues.c. */
@@ -84,8 +87,10 @@ static inline bool
 al_loop_must_look(const LoopObject *self)
 {
     uint64_t tag = AL_LOAD(Py_TYPE(self)->tp_version_tag);
+    uint64_t handles_tag = AL_LOAD(*self->handles_tag);
 
-    return AL_UNLIKELY(AL_LOAD(self->seen_tag) != tag);
+    return AL_UNLIKELY(AL_LOAD(self->seen_tag) != tag ||
+                       AL_LOAD(self->seen_handles) != handles_tag);
 }
 
 /* Find out what the program has replaced. 0, or -1 with an exception set. */
@@ -103,16 +108,10 @@ al_loop_search_soon(LoopObject *self);
 AL_NODISCARD int
 al_loop_look_for_run(LoopObject *self);
 
-/* Whether asyncio's handles were changed since the last search. */
-static inline bool
-al_loop_handles_changed(const LoopObject *self)
-{
-    const PyTypeObject *type =
-        (PyTypeObject *)self->head.state->imports.asyncio_TimerHandle;
-
-    return AL_UNLIKELY(self->seen_handles !=
-                       (uint64_t)AL_LOAD(type->tp_version_tag));
-}
+/* Before a poll, at al_cycles() `now`: look for patches that change no class.
+ * 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_loop_look_at_poll(LoopObject *self, uint64_t now);
 
 /* The loop does not run: whether something was replaced since the last look. */
 bool

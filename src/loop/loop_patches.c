@@ -1,15 +1,16 @@
 /* loop_patches.c - notices what a program replaces of asyncio, and obeys it.
  *
  *     the class of the loop, a base of it  --- its version tag --- each turn
- *     asyncio's handles                    --- their version tag - each poll
- *     a name in a module, a function's code                    --- each run
+ *     asyncio's handles                    --- their version tag - each turn
+ *     the code of a function               --------------------- each poll
+ *     a name in a module                   ------- each run, some milliseconds
  *     an attribute of the loop, a queue  --- al_loop_look_soon() - next turn
  *                                  |
  *                            al_loop_look() ---> asyncloop/_patches.py: find()
  *
  * The interpreter gives a type a new version tag when it, or a base of it, has
- * changed.  So one comparison a turn finds out that a method was replaced,
- * and a program that replaces nothing pays for no more than that.
+ * changed.  So two comparisons a turn find out that a method was replaced, and
+ * a program that replaces nothing pays for no more than that.
  *
  * If something is replaced that the loop would bypass, it takes the long way.
  * The loop is patched then: its turns are BaseEventLoop._run_once(), or
@@ -23,6 +24,8 @@
  *   (1) seen_tag is a tag only if turns are ours and nothing but a change of
  *       the type can make a look necessary; otherwise it is AL_LOOP_LOOK. */
 #include "loop/loop.h"
+
+#include "io/cycles.h"
 
 /* A tag is 0 while the type has none: it is not known what has changed. */
 static inline uint64_t
@@ -54,13 +57,29 @@ al_loop_search_soon(LoopObject *self)
 
 /* --- what changes no class ----------------------------------------------- */
 
-/* Whether a name in a module, or the code of a function, is not the one that
- * was there when we were imported. 1, 0, or -1 with an exception set. */
+/* Whether the code of a function is not the one that it had when we were
+ * imported. */
+static bool
+patches_has_other_code(const al_state *state)
+{
+    PyObject *codes = state->imports.stock_codes;
+
+    for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(codes); i += 2) {
+        if (PyFunction_GET_CODE(PyTuple_GET_ITEM(codes, i)) !=
+            PyTuple_GET_ITEM(codes, i + 1))
+        {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same of that or of a name in a module. 1, 0, or -1 with an exception
+ * set. */
 static int
 patches_find_replaced(const al_state *state)
 {
     PyObject *places = state->imports.stock_places;
-    PyObject *codes = state->imports.stock_codes;
 
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(places); i++) {
         PyObject *place = PyTuple_GET_ITEM(places, i);
@@ -70,14 +89,7 @@ patches_find_replaced(const al_state *state)
             return value == NULL && PyErr_Occurred() ? -1 : 1;
         }
     }
-    for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(codes); i += 2) {
-        if (PyFunction_GET_CODE(PyTuple_GET_ITEM(codes, i)) !=
-            PyTuple_GET_ITEM(codes, i + 1))
-        {
-            return 1;
-        }
-    }
-    return 0;
+    return patches_has_other_code(state);
 }
 
 /* --- the search ---------------------------------------------------------- */
@@ -188,6 +200,36 @@ al_loop_look(LoopObject *self)
 
 /* --- when to look -------------------------------------------------------- */
 
+/* Names in modules are looked up once in this many al_cycles_budget(), some
+ * milliseconds: there are dictionaries to ask. */
+#define PATCHES_SEARCH_BUDGETS 128
+
+int
+al_loop_look_at_poll(LoopObject *self, uint64_t now)
+{
+    const al_state *state = self->head.state;
+    int is_replaced;
+
+    if (AL_LIKELY(now - self->last_search <=
+                  PATCHES_SEARCH_BUDGETS * al_cycles_budget()))
+    {
+        is_replaced = patches_has_other_code(state) && !self->found_replaced;
+    }
+    else {
+        self->last_search = now;
+        is_replaced = patches_find_replaced(state);
+        if (is_replaced < 0) {
+            return -1;
+        }
+        is_replaced = is_replaced || self->found_replaced;
+    }
+    if (AL_LIKELY(!is_replaced)) {
+        return 0;
+    }
+    al_loop_search_soon(self);
+    return al_loop_look(self);
+}
+
 int
 al_loop_look_for_run(LoopObject *self)
 {
@@ -199,9 +241,7 @@ al_loop_look_for_run(LoopObject *self)
     if (is_replaced || self->patches != 0) {
         al_loop_search_soon(self);
     }
-    return al_loop_must_look(self) || al_loop_handles_changed(self)
-               ? al_loop_look(self)
-               : 0;
+    return al_loop_must_look(self) ? al_loop_look(self) : 0;
 }
 
 /* If the last search has found nothing for a loop of the same type, it need not
@@ -270,7 +310,7 @@ al_loop_is_stale(LoopObject *self)
         PyErr_Clear();
         al_loop_search_soon(self);
     }
-    return al_loop_must_look(self) || al_loop_handles_changed(self);
+    return al_loop_must_look(self);
 }
 
 bool
@@ -278,7 +318,7 @@ al_loop_look_before_push(al_loop_head *head)
 {
     LoopObject *self = (LoopObject *)head;
 
-    if (al_loop_must_look(self) || al_loop_handles_changed(self)) {
+    if (al_loop_must_look(self)) {
         PyObject *raised = PyErr_GetRaisedException();
         Py_INCREF(self);
         if (al_loop_look(self) < 0) {

@@ -337,7 +337,9 @@ loop_poll(LoopObject *self)
     {
         return -1;
     }
-    if (loop_find_wait(self, &until) < 0) {
+    if (al_loop_look_at_poll(self, now) < 0 ||
+        loop_find_wait(self, &until) < 0)
+    {
         return -1;
     }
     size_t before = head->ready.count;
@@ -360,9 +362,6 @@ loop_poll(LoopObject *self)
         head->mixed_polls--;
     }
     loop_plan_polls(self, until > 0);
-    if (al_loop_handles_changed(self)) {
-        al_loop_search_soon(self);
-    }
     return rc;
 }
 

@@ -8,6 +8,7 @@
  * So take them out of the queue again. */
 #include "loop/loop.h"
 
+#include "io/cycles.h"
 #include "io/fdwatch.h"
 #include "io/reactor.h"
 #include "loop/entry.h"
@@ -139,9 +140,10 @@ Loop__select(PyObject *op, PyObject *timeout)
     {
         return NULL;
     }
-    int rc = al_loop_must_look(self) || al_loop_handles_changed(self)
-                 ? al_loop_look(self)
-                 : 0;
+    int rc = al_loop_look_at_poll(self, al_cycles());
+    if (rc == 0 && al_loop_must_look(self)) {
+        rc = al_loop_look(self);
+    }
     if (rc == 0) {
         rc = al_loop_collect(self);
     }

@@ -283,32 +283,6 @@ class TestOthers:
 
         assert run(main()) == "inner"
 
-    def test_code_of_a_function_is_replaced(self, loop, run, monkeypatch):
-        """As ddtrace does: the function stays, and has the code of a wrapper."""
-        function = asyncio.BaseEventLoop.create_task
-        original = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
-        original.__kwdefaults__ = function.__kwdefaults__
-        calls = function.__globals__["_calls_of_a_test"] = []
-        function.__globals__["_original_of_a_test"] = original
-
-        def wrapper(self, *args, **kwargs):
-            _calls_of_a_test.append(args)  # noqa: F821
-            return _original_of_a_test(self, *args, **kwargs)  # noqa: F821
-
-        before = function.__code__, function.__kwdefaults__
-        function.__kwdefaults__ = None
-        function.__code__ = wrapper.__code__.replace(co_filename=before[0].co_filename, co_name="create_task")
-        try:
-            assert run(work(loop)) == "worked"
-        finally:
-            function.__kwdefaults__ = before[1]
-            function.__code__ = before[0]
-            del function.__globals__["_calls_of_a_test"], function.__globals__["_original_of_a_test"]
-        n = len(calls)
-        assert n >= 2
-        assert run(work(loop)) == "worked"
-        assert len(calls) == n
-
     def test_new_method_of_the_abstract_class(self, loop, monkeypatch):
         monkeypatch.setattr(asyncio.AbstractEventLoop, "brand_new", lambda self: 42, raising=False)
         assert loop.brand_new() == 42
@@ -608,6 +582,133 @@ class TestHandles:
         assert watch() is None
 
 
+class Tracer:
+    """Gives a function the code of a wrapper, as ddtrace does. The names in the code are those of the old code."""
+
+    def __init__(self, function):
+        self.calls = calls = []
+        self.function, self.code, self.defaults = function, function.__code__, function.__kwdefaults__
+        original = types.FunctionType(self.code, function.__globals__, self.code.co_name, function.__defaults__)
+        original.__kwdefaults__ = self.defaults
+
+        def wrapped(args, kwargs):
+            calls.append(args)
+            return original(*args, **kwargs)
+
+        def wrapper(*args, **kwargs):
+            function = "wrapped"
+            return function(args, kwargs)
+
+        constants = tuple(wrapped if constant == "wrapped" else constant for constant in wrapper.__code__.co_consts)
+        function.__kwdefaults__ = None
+        function.__code__ = wrapper.__code__.replace(
+            co_consts=constants, co_filename=self.code.co_filename, co_name=self.code.co_name
+        )
+
+    def undo(self):
+        self.function.__kwdefaults__, self.function.__code__ = self.defaults, self.code
+
+
+@pytest.fixture
+def trace():
+    made = []
+
+    def trace(function):
+        made.append(Tracer(function))
+        return made[-1]
+
+    yield trace
+    for tracer in made:
+        tracer.undo()
+
+
+class TestCode:
+    """The code of a function is replaced: the function stays the same."""
+
+    FUNCTIONS = [
+        asyncio.BaseEventLoop.create_task,
+        asyncio.BaseEventLoop.call_soon,
+        asyncio.BaseEventLoop.run_in_executor,
+        asyncio.Handle._run,
+        asyncio.Handle.__init__,
+    ]
+
+    @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__qualname__)
+    def test_before_a_run(self, loop, run, trace, function):
+        assert run(work(loop)) == "worked"
+        tracer = trace(function)
+        assert run(work(loop)) == "worked"
+        assert len(tracer.calls) >= 2
+        tracer.undo()
+        n = len(tracer.calls)
+        assert run(work(loop)) == "worked"
+        assert len(tracer.calls) == n
+
+    @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__qualname__)
+    def test_before_the_loop_is_made(self, loop_factory, trace, function):
+        tracer = trace(function)
+        loop = loop_factory()
+        assert loop.run_until_complete(work(loop)) == "worked"
+        loop.close()
+        assert len(tracer.calls) >= 2
+
+    @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__qualname__)
+    def test_while_the_loop_runs(self, loop, run, trace, function):
+        async def main():
+            await work(loop)
+            tracer = trace(function)
+            await asyncio.sleep(0.001)
+            await work(loop)
+            seen = len(tracer.calls)
+            tracer.undo()
+            await asyncio.sleep(0.02)
+            n = len(tracer.calls)
+            await work(loop)
+            return seen, len(tracer.calls) - n
+
+        seen, more = run(main())
+        assert seen >= 1
+        assert more == 0
+
+    def test_before_the_import(self, script, kind):
+        done = script(
+            f"""
+            import asyncio, sys, types
+
+            function = asyncio.BaseEventLoop.create_task
+            code = function.__code__
+            calls = []
+            original = types.FunctionType(code, function.__globals__, code.co_name, function.__defaults__)
+            original.__kwdefaults__, function.__kwdefaults__ = function.__kwdefaults__, None
+
+            def wrapped(args, kwargs):
+                calls.append(args)
+                return original(*args, **kwargs)
+
+            def wrapper(*args, **kwargs):
+                function = "wrapped"
+                return function(args, kwargs)
+
+            constants = tuple(wrapped if constant == "wrapped" else constant for constant in wrapper.__code__.co_consts)
+            function.__code__ = wrapper.__code__.replace(
+                co_consts=constants, co_filename=code.co_filename, co_name=code.co_name
+            )
+
+            from {kind} import new_event_loop
+
+            async def main():
+                await asyncio.create_task(asyncio.sleep(0))
+
+            loop = new_event_loop()
+            loop.run_until_complete(main())
+            loop.close()
+            print(len(calls))
+            """,
+            names=False,
+        )
+        assert done.stdout.strip() == "2"
+
+
 class TestModules:
     """Names in asyncio's modules."""
 
@@ -633,6 +734,18 @@ class TestModules:
             return type(asyncio.current_task())
 
         assert loop.run_until_complete(main()) is asyncio.tasks._PyTask
+
+    def test_task_while_the_loop_runs(self, loop, run, monkeypatch):
+        class Task(asyncio.Task):
+            pass
+
+        async def main():
+            monkeypatch.setattr(asyncio.tasks, "Task", Task)
+            await asyncio.sleep(0.02)
+            await asyncio.sleep(0)
+            return type(loop.create_task(asyncio.sleep(0)))
+
+        assert run(main()) is Task
 
     def test_future(self, loop, run, monkeypatch):
         class Future(asyncio.Future):
