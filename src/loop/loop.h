@@ -113,9 +113,10 @@ al_loop_look_for_run(LoopObject *self);
 AL_NODISCARD int
 al_loop_look_at_poll(LoopObject *self, uint64_t now);
 
-/* The loop does not run: whether something was replaced since the last look. */
+/* The loop does not run: whether something was replaced since the last look. Of
+ * what changes no class only if `all`, as that takes longer than call_soon(). */
 bool
-al_loop_is_stale(LoopObject *self);
+al_loop_is_stale(LoopObject *self, bool all);
 
 /* A new loop is made. 0, or -1 with an exception set. */
 AL_NODISCARD int

@@ -302,11 +302,11 @@ al_loop_patches_init(LoopObject *self)
 }
 
 bool
-al_loop_is_stale(LoopObject *self)
+al_loop_is_stale(LoopObject *self, bool all)
 {
-    int is_replaced = patches_find_replaced(self->head.state);
-
-    if (is_replaced != self->found_replaced) {
+    if (all &&
+        (patches_find_replaced(self->head.state) != 0) != self->found_replaced)
+    {
         PyErr_Clear();
         al_loop_search_soon(self);
     }

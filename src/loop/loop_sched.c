@@ -165,7 +165,7 @@ sched_look(al_loop_head *head, PyObject *name, PyObject *const *args,
 
     *result = NULL;
     if (AL_LOAD(head->thread_id) != 0 || AL_LOAD(head->is_closed) ||
-        !al_loop_is_stale(self))
+        !al_loop_is_stale(self, name == head->state->names.create_task))
     {
         return 0;
     }
