@@ -33,6 +33,7 @@ static struct {
     Py_ssize_t live;
 } check_counts[] = {
     {"DatagramTransport", 0},
+    {"Entry", 0},
     {"Future", 0},
     {"FutureChain", 0},
     {"FutureIter", 0},
@@ -40,6 +41,7 @@ static struct {
     {"Listener", 0},
     {"Loop", 0},
     {"ReadPipeTransport", 0},
+    {"ReadyQueue", 0},
     {"SSLProtocol", 0},
     {"SSLTransport", 0},
     {"SockOp", 0},
