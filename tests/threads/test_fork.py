@@ -1,6 +1,10 @@
 """A process that forks while its threads run loops: the child is left with one thread, and its loops still work."""
 
+import pytest
+import stock
 
+
+@pytest.mark.stock_needs(not stock.FREE_THREADED, reason="its child may wait for a lock of a thread that it has not")
 def test_child_may_run_loops_while_threads_ran_theirs(script):
     done = script("""
         import os, threading, warnings
