@@ -148,9 +148,12 @@ al_loop_has_given_queues(const LoopObject *self)
 }
 
 /* An entry was pushed, a timer was armed: put it into the queue that the
- * program has, if it has one. 0, or -1 with an exception set. */
+ * program has, if it has one. The caller has locked the loop. Without
+ * `with_timers` any thread may call it: to sort the list of timers calls
+ * Python code, meanwhile the thread that runs the loop may change the list. 0,
+ * or -1 with an exception set. */
 AL_NODISCARD int
-al_loop_hand_on(LoopObject *self);
+al_loop_hand_on(LoopObject *self, bool with_timers);
 
 /* Take queues back that the program has no more. 0, or -1 with an exception
  * set. */

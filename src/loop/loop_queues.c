@@ -360,7 +360,7 @@ queues_take_timers(LoopObject *self)
 /* --- giving and taking back ---------------------------------------------- */
 
 int
-al_loop_hand_on(LoopObject *self)
+al_loop_hand_on(LoopObject *self, bool with_timers)
 {
     int may_reach = al_loop_may_reach(self);
 
@@ -370,7 +370,8 @@ al_loop_hand_on(LoopObject *self)
     if (self->ready != NULL && queues_move_ready(self) < 0) {
         return -1;
     }
-    return self->scheduled == NULL ? 0 : queues_move_timers(self);
+    return !with_timers || self->scheduled == NULL ? 0
+                                                   : queues_move_timers(self);
 }
 
 int
@@ -419,7 +420,7 @@ PyDoc_STRVAR(Loop__hand_on_doc,
 static PyObject *
 Loop__hand_on(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (al_loop_hand_on(LoopObject_CAST(op)) < 0) {
+    if (al_loop_hand_on(LoopObject_CAST(op), true) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

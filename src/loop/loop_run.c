@@ -379,7 +379,7 @@ loop_turn_patched(LoopObject *self, PyObject *object)
     if (al_loop_leave_task(&self->head) < 0) {
         return -1;
     }
-    if (self->ready != NULL && al_loop_hand_on(self) < 0) {
+    if (self->ready != NULL && al_loop_hand_on(self, true) < 0) {
         return -1;
     }
     PyObject *result = PyObject_VectorcallMethod(

@@ -215,10 +215,14 @@ sched_slowly(al_loop_head *head, const sched_kind *kind,
         return NULL;
     }
     handle = kind->make(head, call);
-    if (handle != NULL && al_loop_has_given_queues((LoopObject *)head) &&
-        al_loop_hand_on((LoopObject *)head) < 0)
-    {
-        Py_CLEAR(handle);
+    if (handle != NULL) {
+        AL_LOCK((PyObject *)head); /* call_soon_threadsafe() has not */
+        if (al_loop_has_given_queues((LoopObject *)head) &&
+            al_loop_hand_on((LoopObject *)head, !kind->any_thread) < 0)
+        {
+            Py_CLEAR(handle);
+        }
+        AL_UNLOCK();
     }
     return handle;
 }

@@ -142,6 +142,37 @@ def test_coroutines_of_other_threads(running):
     assert run_in_threads(submit) == [200 * number for number in range(THREADS)]
 
 
+def test_callbacks_of_several_threads_in_queues_that_the_program_has(script):
+    done = script("""
+        import collections, threading
+
+        def fill(loop, ran, barrier):
+            barrier.wait(20)
+            for _ in range(600):
+                loop.call_soon_threadsafe(ran.append, 1)
+
+        for number in range(20):
+            loop, ran, barrier = new_loop(), [], threading.Barrier(3)
+            if number % 2:
+                loop._ready = collections.deque()
+            timers = loop._scheduled
+            arguments = loop, ran, barrier
+            threads = [threading.Thread(target=fill, args=arguments) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for _ in range(300):
+                loop.call_later(0, ran.append, 1)
+            for thread in threads:
+                thread.join()
+            loop.call_later(0.01, loop.stop)
+            loop.run_forever()
+            assert len(ran) == 2100
+            loop.close()
+        print("end")
+    """)
+    assert done.stdout.split() == ["end"]
+
+
 def test_cancel_of_a_callback_by_another_thread(running):
     """It is either run or cancelled."""
     ran = []
