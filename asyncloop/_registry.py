@@ -4,6 +4,9 @@ To add a task to that set costs more than all else in making it. So the C code h
 (src/task/registry.c). The set object gets a class whose __iter__ walks this list, too. So code that imported
 all_tasks() or the set before asyncloop was imported sees our tasks as well.
 
+A profiler takes the data of the set, which is a plain set, and reads it in a thread of its own. So whoever asks for
+`data` makes the set what it was: its class is WeakSet again, our tasks are added to it, and so is each new one.
+
 Python 3.11 has one set for the whole process. A subinterpreter does not change its class, because the set would keep
 this class after the interpreter has ended. It makes a set of its own on the same data, and puts it into asyncio.
 """
@@ -19,10 +22,7 @@ from . import _core, _layout
 
 
 def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
-    """Make the class of the set of all tasks. `kind` is a class of an earlier import of asyncloop, or WeakSet.
-
-    Profilers read `data`: it has weak references to all tasks. Those to asyncio's tasks alone are in __dict__["data"].
-    """
+    """Make the class of the set of all tasks. `kind` is a class of an earlier import of asyncloop, or WeakSet."""
     unregistered: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def ours() -> list[Any]:
@@ -34,12 +34,18 @@ def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
     class Tasks(kind):  # type: ignore[misc, valid-type]
         @property
         def data(self) -> set[Any]:
-            others = vars(self)["data"] if is_first else super().data
-            return {*others, *map(weakref.ref, ours())}
+            self.__class__ = kind  # type: ignore[assignment]
+            _core._register_tasks_by(self.add)
+            for task in ours():
+                self.add(task)
+            return self.data
 
         @data.setter
         def data(self, data: set[Any]) -> None:
             self.__dict__["data"] = data
+
+        def __len__(self) -> int:
+            return sum(1 for _ in self)
 
         def __iter__(self) -> Iterator[Any]:
             if is_first:
@@ -72,6 +78,20 @@ def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
     return Tasks
 
 
+def _forget_remove(tasks: weakref.WeakSet[Any]) -> None:
+    """Let no task that is in the set already ask for `data` when it is freed, as WeakSet's own callback does."""
+    data = vars(tasks)["data"]
+    for reference in tuple(data):
+        task = reference()
+        if task is not None:
+            data.discard(reference)
+            data.add(weakref.ref(task, data.discard))
+
+
+# Modules of profilers that keep the address of `data` and no reference: nothing else shows that they have it.
+READERS_OF_DATA = ("ddtrace.profiling._asyncio",)
+
+
 def _replace_in_this_interpreter(tasks: weakref.WeakSet[Any]) -> None:
     own = _extended(weakref.WeakSet)()
     own.__dict__ = tasks.__dict__
@@ -87,5 +107,9 @@ def extend_all_tasks() -> None:
     tasks = _layout.set_of_tasks()
     if sys.version_info < (3, 12) and not _core._is_main_interpreter():
         _replace_in_this_interpreter(tasks)
-    else:
-        tasks.__class__ = _extended(type(tasks))
+        return
+    if type(tasks) is weakref.WeakSet:
+        _forget_remove(tasks)
+    tasks.__class__ = _extended(type(tasks))
+    if any(name in sys.modules for name in READERS_OF_DATA):
+        getattr(tasks, "data")  # noqa: B009

@@ -64,6 +64,7 @@ static PyMethodDef module_methods[] = {
     {"_layout", al_layout_show, METH_NOARGS, NULL},
     {"_set_ready_queue", al_ready_view_set_class, METH_O, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
+    {"_register_tasks_by", al_registry_register_by, METH_O, NULL},
     {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot module_slots[] = {

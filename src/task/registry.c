@@ -8,7 +8,8 @@
  * (*) To add a task to asyncio's set costs more than all else in making it. So
  * our tasks are in a list of the module state, and the set object of
  * asyncio.tasks gets an __iter__ that walks this list, too
- * (asyncloop/_registry.py).
+ * (asyncloop/_registry.py). If a profiler asks for the data of the set, new
+ * tasks are added to the set after all.
  *
  * (**) If the layout is known (cpython/layout.h), we write there directly,
  * because calls of asyncio's _swap_current_task() and _register_task() cost
@@ -133,6 +134,15 @@ al_registry_pending_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
         Py_CLEAR(tasks);
     }
     return tasks;
+}
+
+PyObject *
+al_registry_register_by(PyObject *module, PyObject *function)
+{
+    al_state *state = al_state_from_module(module);
+
+    Py_XSETREF(state->register_task, Py_NewRef(function));
+    Py_RETURN_NONE;
 }
 
 /* --- where the current task of a loop is kept --------------------------- */

@@ -28,6 +28,9 @@ al_registry_add(al_state *state, PyObject *task)
     }
     al_list *tasks = &thread->tasks;
 #else
+    if (AL_UNLIKELY(state->register_task != NULL)) {
+        return al_registry_add_as_stock(state, task);
+    }
     al_list *tasks = &state->pending_tasks;
 #endif
     if (AL_LIKELY(!al_list_is_linked(al_task_node(task)))) {
@@ -145,5 +148,10 @@ al_registry_end_await(al_state *state, PyObject *future, PyObject *task)
 /* _core._pending_tasks(): the list of our pending tasks. */
 PyObject *
 al_registry_pending_tasks(PyObject *module, PyObject *ignored);
+
+/* _core._register_tasks_by(function): call function(task) for each new task
+ * from now on, instead of adding it to that list. Up to 3.13. */
+PyObject *
+al_registry_register_by(PyObject *module, PyObject *function);
 
 #endif

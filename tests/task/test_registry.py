@@ -141,6 +141,78 @@ class TestAllTasks:
 
         run(main())
 
+    @pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has a list of its own, which is no set")
+    @pytest.mark.parametrize("read", ["before the import", "before the loop", "between tasks", "after the tasks"])
+    def test_data_of_the_set_is_one_set_with_all_tasks(self, script, kind, read):
+        """A profiler keeps the address of that set: new tasks are added to it, and tasks that are freed leave it."""
+        done = script(
+            f"""
+            import gc, types, weakref
+
+            the_set = asyncio.tasks._scheduled_tasks if sys.version_info >= (3, 12) else asyncio.tasks._all_tasks
+            read = {read!r}
+            if read == "before the import":
+                data = the_set.data
+                sys.modules["ddtrace.profiling._asyncio"] = types.ModuleType("ddtrace.profiling._asyncio")
+            from {kind} import Task, new_event_loop
+            if read == "before the loop":
+                data = the_set.data
+            loop = new_event_loop()
+
+            async def forever():
+                await loop.create_future()
+
+            one = loop.create_task(forever())
+            if read == "between tasks":
+                data = the_set.data
+            two = Task(forever(), loop=loop)
+            stock = asyncio.Task(forever(), loop=loop)
+            if read == "after the tasks":
+                data = the_set.data
+            three = loop.create_task(forever())
+            assert set(map(weakref.ref, (one, two, stock, three))) == data, data
+            assert len(the_set) == len(list(the_set)) == 4
+            assert asyncio.all_tasks(loop) == {{one, two, stock, three}}
+            assert all(task in the_set for task in (one, two, stock, three))
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.wait([one, two, stock, three]))
+            assert asyncio.all_tasks(loop) == set()
+            del one, two, stock, three, task
+            gc.collect()
+            assert data == set(), data
+            loop.close()
+            print("done")
+            """,
+            names=False,
+        )
+        assert done.stdout == "done\n"
+
+    @pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has a list of its own, which is no set")
+    def test_end_of_a_task_that_was_there_before_the_import_reads_no_data(self, script, kind):
+        """Only what reads `data` makes each new task pay for the set."""
+        done = script(
+            f"""
+            import gc
+
+            the_set = asyncio.tasks._scheduled_tasks if sys.version_info >= (3, 12) else asyncio.tasks._all_tasks
+
+            async def main():
+                import {kind}
+
+                return type(the_set)
+
+            loop = asyncio.SelectorEventLoop()
+            assert loop.run_until_complete(main()) is type(the_set)
+            gc.collect()
+            assert len(the_set) == 0
+            loop.close()
+            print("done")
+            """,
+            names=False,
+        )
+        assert done.stdout == "done\n"
+
     def test_needs_a_running_loop(self):
         with pytest.raises(RuntimeError, match="no running event loop"):
             asyncio.all_tasks()
