@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import os
 import sys
 import weakref
 from asyncio import events
@@ -194,6 +195,19 @@ def show_current_task(locate: Callable[[Any, asyncio.Task[None]], None]) -> None
     finally:
         coro.close()
         task._log_destroy_pending = False
+
+
+def make_ssl_object() -> tuple[Any, ...]:
+    """Return the file of _ssl, OpenSSL's version, and a context, two BIOs and an SSLObject with what is in it."""
+    import _ssl
+    import ssl  # may be missing: then asyncio has no TLS
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    found = context.wrap_bio(incoming, outgoing, server_hostname="asyncloop")
+    inner: Any = vars(found)["_sslobj"]
+    file = os.fsencode(_ssl.__file__)
+    return file, ssl.OPENSSL_VERSION, context, incoming, outgoing, found, inner, inner.server_hostname
 
 
 def describe_callback(callback: Any, args: tuple[Any, ...], *, debug: bool = False) -> str:

@@ -3,6 +3,7 @@
 
 #include "breaking.h"
 #include "cpython/layout.h"
+#include "cpython/openssl.h"
 #include "loop/entry.h"
 #include "loop/loop.h"
 #include "loop/ready_view.h"
@@ -63,6 +64,7 @@ static PyMethodDef module_methods[] = {
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
     {"_layout", al_layout_show, METH_NOARGS, NULL},
     {"_set_ready_queue", al_ready_view_set_class, METH_O, NULL},
+    {"_tls_engine", al_openssl_py_engine, METH_VARARGS, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {"_register_tasks_by", al_registry_register_by, METH_O, NULL},
     {NULL, NULL, 0, NULL}};

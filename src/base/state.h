@@ -120,6 +120,9 @@ typedef struct {
     X(PyObject, tls_again)                                                       \
     X(PyObject, tls_error)                                                       \
     X(PyObject, tls_SSLObject)                                                   \
+    /* Of _ssl, if its layout is known (cpython/openssl.c). */                   \
+    X(PyTypeObject, tls_SSLSocket)                                               \
+    X(PyTypeObject, tls_MemoryBIO)                                               \
     /* A set: types whose instances asyncio.iscoroutine() called coroutines. */  \
     X(PyObject, coroutine_types)                                                 \
     X(PyObject, context_kwnames) /* the tuple ("context",) */
@@ -141,6 +144,9 @@ typedef struct {
     uint64_t *task_counter;  /* the number of the last "Task-<number>": in the
                               * memory of asyncio_module, or the next field */
     uint64_t own_task_counter;
+    bool is_allowed; /* a listed version, and nobody has turned it off */
+    bool openssl_is_learned;          /* by the first TLS connection */
+    const struct al_openssl *openssl; /* or NULL: cpython/openssl.h */
 } al_layout;
 
 /* The state lives until the module and the last object that uses it are freed.

@@ -16,6 +16,7 @@
  * unknown, and the next steps go on. */
 #include "cpython/layout.h"
 
+#include "cpython/openssl.h"
 #include "cpython/task_counter.h"
 
 /* Whether layout.h was written for this build: free-threaded from 3.14 on. */
@@ -348,6 +349,7 @@ al_layout_init(PyObject *module)
     if (wanted == NULL || strcmp(wanted, "unknown") != 0) {
         reason = "it is not the one of the versions it knows";
         if (LAYOUT_IS_LISTED) {
+            state->layout.is_allowed = true;
             layout_learn(module, state);
             PyErr_Clear();
         }
@@ -365,13 +367,15 @@ al_layout_init(PyObject *module)
 PyObject *
 al_layout_show(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    const al_layout *layout = &al_state_from_module(module)->layout;
+    al_state *state = al_state_from_module(module);
+    const al_layout *layout = &state->layout;
 
 #define SHOW(condition) (condition) ? Py_True : Py_False
     return Py_BuildValue(
-        "{sOsOsOsO}", "future_and_task", SHOW(layout->futures), "thread_state",
-        SHOW(layout->thread_tasks != 0), "task_counter",
+        "{sOsOsOsOsO}", "future_and_task", SHOW(layout->futures),
+        "thread_state", SHOW(layout->thread_tasks != 0), "task_counter",
         SHOW(layout->task_counter != &layout->own_task_counter), "context",
-        SHOW(layout->context_vars != 0));
+        SHOW(layout->context_vars != 0), "openssl",
+        SHOW(al_openssl_get(state) != NULL));
 #undef SHOW
 }

@@ -10,8 +10,10 @@ KNOWN = {
     "thread_state": sys.version_info >= (3, 14),
     "task_counter": True,
     "context": True,
+    "openssl": True,
 }
 NOTHING = dict.fromkeys(KNOWN, False)
+NO_TASKS = {**NOTHING, "context": True, "openssl": True}
 
 WORKS = """
     import asyncio, asyncloop, contextlib, contextvars
@@ -89,6 +91,7 @@ BEFORE = """
 @pytest.fixture
 def kind(monkeypatch):
     monkeypatch.delenv("ASYNCLOOP_LAYOUT", raising=False)
+    monkeypatch.delenv("ASYNCLOOP_TLS_ENGINE", raising=False)
     return "asyncloop"
 
 
@@ -140,7 +143,7 @@ def test_a_field_that_holds_something_else_is_noticed(learned, field):
     _layout.make_specimens = make_others
     _layout.drop_specimens = lambda specimens: None
     """
-    assert learned(change) == {**NOTHING, "context": True}
+    assert learned(change) == NO_TASKS
 
 
 @pytest.mark.parametrize(
@@ -149,13 +152,14 @@ def test_a_field_that_holds_something_else_is_noticed(learned, field):
         ("make_specimens", "future_and_task"),
         ("drop_specimens", "future_and_task"),
         ("make_contexts", "context"),
+        ("make_ssl_object", "openssl"),
         ("make_task", "task_counter"),
         ("show_current_task", "thread_state"),
     ],
 )
 def test_a_step_that_raises_leaves_its_part_unknown(learned, function, part):
     known = learned(f"_layout.{function} = lambda *args: 1 / 0")
-    assert known == ({**NOTHING, "context": True} if part == "future_and_task" else {**KNOWN, part: False})
+    assert known == (NO_TASKS if part == "future_and_task" else {**KNOWN, part: False})
 
 
 @pytest.mark.parametrize(
@@ -207,4 +211,59 @@ def test_undocumented_names_of_asyncio_may_be_missing(learned, module, name):
         pytest.skip("this version has none")
     known = learned(f"import asyncio, {module} as m; taken = m.{name}; del m.{name}", f"m.{name} = taken")
     needed = module == "_asyncio" and (name != "_swap_current_task" or sys.version_info >= (3, 14))
-    assert known == ({**NOTHING, "context": True} if needed else KNOWN)
+    assert known == (NO_TASKS if needed else KNOWN)
+
+
+def test_the_second_engine_of_tls_is_turned_off_by_a_variable(learned):
+    assert learned("import os; os.environ['ASYNCLOOP_TLS_ENGINE'] = 'ssl'") == {**KNOWN, "openssl": False}
+
+
+OTHER_SSL = [
+    "file=None",  # a specimen of another type
+    "file=b'no such file'",
+    "file=os.fsencode(_asyncio.__file__)",  # a library without OpenSSL
+    "version='LibreSSL 4.0.0'",
+    "version=ssl.OPENSSL_VERSION + ' '",
+    "context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
+    "incoming=ssl.MemoryBIO()",
+    "outgoing=ssl.MemoryBIO()",
+    "sslobject=object()",
+    "sslobject=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
+    "inner=context.wrap_bio(incoming, outgoing, server_hostname='other')._sslobj",
+    "server_hostname='asyncloop' * 2",
+    "incoming=object()",  # too small
+    "inner=object()",
+]
+
+
+@pytest.mark.parametrize("change", OTHER_SSL)
+def test_an_ssl_object_with_something_else_in_it_is_not_used(learned, change):
+    change = f"""
+    import os, ssl
+    import _asyncio
+
+    def make_other(make=_layout.make_ssl_object):
+        file, version, context, incoming, outgoing, sslobject, inner, server_hostname = make()
+        {change}
+        return file, version, context, incoming, outgoing, sslobject, inner, server_hostname
+
+    _layout.make_ssl_object = make_other
+    """
+    assert learned(change) == {**KNOWN, "openssl": False}
+
+
+def test_ssl_objects_are_learned_when_tls_is_used_and_not_before(script):
+    script(
+        """
+        import asyncloop
+        from asyncloop import _core, _layout
+        learned = []
+        make = _layout.make_ssl_object
+        _layout.make_ssl_object = lambda: learned.append(1) or make()
+        asyncloop.new_event_loop().close()
+        assert learned == []
+        _core._layout(), _core._layout()
+        assert learned == [1]
+    """,
+        names=False,
+    )
