@@ -27,6 +27,7 @@ except ModuleNotFoundError as exc:
     from ._core import Future, Task
 from ._channel import Channel, QueueShutDown
 from ._loop import Loop
+from ._primitives import Event, Lock
 from ._version import __version__
 from ._workers import Worker, run_workers
 
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Channel",
+    "Event",
     "EventLoopPolicy",
     "Future",
+    "Lock",
     "Loop",
     "QueueShutDown",
     "Task",

@@ -12,6 +12,10 @@
 #include "net/listener.h"
 #include "net/pipe_transport.h"
 #include "net/sock_transport.h"
+#include "primitives/awaitable.h"
+#include "primitives/deque.h"
+#include "primitives/event.h"
+#include "primitives/lock.h"
 #include "sched/handle.h"
 #include "task/registry.h"
 #include "task/task.h"
@@ -27,6 +31,10 @@ module_exec(PyObject *module)
         al_future_init_type,
         al_future_iter_init_type,
         al_task_init_type,
+        al_deque_init,
+        al_awaitable_init_type,
+        al_lock_init_type,
+        al_event_init_type,
         al_sock_transport_init_type,
         al_pipe_read_init_type,
         al_pipe_write_init_type,

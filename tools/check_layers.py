@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 # From the bottom; src/module.c sees them all.
-LAYERS = ["base", "cpython", "sys", "sched", "task", "io", "net", "tls", "loop"]
-SIBLINGS = {("task", "io"), ("io", "task")}  # side by side, and strangers to each other
+LAYERS = ["base", "cpython", "sys", "sched", "task", "primitives", "io", "net", "tls", "loop"]
+SIBLINGS = {("task", "io"), ("io", "task"), ("io", "primitives")}  # side by side, and strangers to each other
 MAX_LINES = 900
 
 

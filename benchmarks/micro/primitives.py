@@ -1,8 +1,28 @@
-"""asyncio's own queue and locks on the loop: tasks that hand something over."""
+"""Queues and locks on the loop: asyncio's own, and asyncloop's (`..._ours`), which work on any loop."""
 
 import asyncio
+import importlib
 
-from case import micro
+from case import Micro, micro
+
+
+def both(title, operation, batch=1):
+    """Decorate a generator function of a loop and a module, asyncio or asyncloop: a case for each module."""
+
+    def decorate(body):
+        def stock(loop):
+            yield from body(loop, asyncio)
+
+        def ours(loop):
+            yield from body(loop, importlib.import_module("asyncloop"))
+
+        stock.__name__, ours.__name__ = body.__name__, f"{body.__name__}_ours"
+        return [
+            Micro(stock, title, operation, batch),
+            Micro(ours, f"{title} (asyncloop's)", operation, batch),
+        ]
+
+    return decorate
 
 
 async def together(loop, *coroutines):
@@ -34,19 +54,30 @@ async def hold(lock, count):
             await asyncio.sleep(0)
 
 
-@micro("Lock", operation="a Lock taken, held over a sleep(0) and released; 10 tasks want it", batch=10)
-def lock(loop):
+@both("Lock", operation="a Lock taken, held over a sleep(0) and released; 10 tasks want it", batch=10)
+def lock(loop, primitives):
     async def work(count):
-        lock = asyncio.Lock()
+        lock = primitives.Lock()
         await together(loop, *[hold(lock, count // 10) for _ in range(10)])
 
     yield work
 
 
-@micro("Event", operation="a task wakes the other through an Event", batch=2)
-def event(loop):
+@both("Lock, free", operation="a Lock taken and released by the only task that wants it")
+def lock_free(loop, primitives):
     async def work(count):
-        ping, pong = asyncio.Event(), asyncio.Event()
+        lock = primitives.Lock()
+        for _ in range(count):
+            async with lock:
+                pass
+
+    yield work
+
+
+@both("Event", operation="a task wakes the other through an Event", batch=2)
+def event(loop, primitives):
+    async def work(count):
+        ping, pong = primitives.Event(), primitives.Event()
 
         async def player(mine, other):
             for _ in range(count // 2):

@@ -32,13 +32,16 @@ static struct {
     const char *name;
     Py_ssize_t live;
 } check_counts[] = {
+    {"Awaitable", 0},
     {"DatagramTransport", 0},
     {"Entry", 0},
+    {"Event", 0},
     {"Future", 0},
     {"FutureChain", 0},
     {"FutureIter", 0},
     {"Handle", 0},
     {"Listener", 0},
+    {"Lock", 0},
     {"Loop", 0},
     {"ReadPipeTransport", 0},
     {"ReadyQueue", 0},

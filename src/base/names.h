@@ -43,6 +43,7 @@
     X(_detach)                                                                \
     X(_eof)                                                                   \
     X(_exception)                                                             \
+    X(_get_running_loop)                                                      \
     X(_attach)                                                                \
     X(_limit)                                                                 \
     X(_loop)                                                                  \
@@ -62,6 +63,7 @@
     X(call_soon)                                                              \
     X(call_soon_threadsafe)                                                   \
     X(cancel)                                                                 \
+    X(cancelled)                                                              \
     X(close)                                                                  \
     X(closed)                                                                 \
     X(connection_lost)                                                        \
@@ -101,6 +103,7 @@
     X(resume_writing)                                                         \
     X(send)                                                                   \
     X(sendto)                                                                 \
+    X(set_result)                                                             \
     X(setblocking)                                                            \
     X(socket)                                                                 \
     X(sockname)                                                               \

@@ -168,6 +168,7 @@ al_state_free(al_state *state)
     freelist_free(&state->handles);
     freelist_free(&state->timer_handles);
     freelist_free(&state->future_iters);
+    freelist_free(&state->awaitables);
 #define X(type, field) Py_CLEAR(state->field);
     AL_OWNED(X)
 #undef X

@@ -55,6 +55,8 @@ typedef struct {
     X(arm_late, "asyncloop._patches", "arm_late")                             \
     X(run_late, "asyncloop._patches", "run_late")                             \
     X(forget_late, "asyncloop._patches", "forget_late")                       \
+    X(is_plain, "asyncloop._overrides", "is_plain")                           \
+    X(stock_primitives, "asyncloop._overrides", "STOCK")                      \
     X(events_globals, "asyncio.events", "__dict__")                           \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")
@@ -101,6 +103,9 @@ typedef struct {
     X(PyTypeObject, ListenerType)                                                \
     X(PyTypeObject, SockOpType)                                                  \
     X(PyTypeObject, FutureChainType)                                             \
+    X(PyTypeObject, AwaitableType)                                               \
+    X(PyTypeObject, LockType)                                                    \
+    X(PyTypeObject, EventType)                                                   \
     /* Of _asyncio, NULL where they are not used (cpython/layout.c). Up to     \
      * 3.13 a dict {loop: task}; from 3.14 functions; the module. */ \
     X(PyObject, current_tasks)                                                   \
@@ -149,6 +154,27 @@ typedef struct {
     const struct al_openssl *openssl; /* or NULL: cpython/openssl.h */
 } al_layout;
 
+/* What primitives/primitive.c tells apart. */
+typedef enum {
+    AL_LOCK,
+    AL_EVENT,
+    AL_PRIMITIVE_KINDS,
+} al_primitive_kind;
+
+/* What was found when a type of a kind was looked at last. */
+typedef struct {
+    const PyTypeObject *type; /* to compare */
+    unsigned int tag;
+    bool is_plain;
+} al_primitive_look_result;
+
+/* The methods of collections.deque: primitives/deque.h. NULL: unknown. */
+typedef struct {
+    PyCFunction append;
+    PyCFunction popleft;
+    PyCFunction remove;
+} al_deque_methods;
+
 /* The state lives until the module and the last object that uses it are freed.
  * At the end of the interpreter the module and the types may be cleared before
  * the objects. So an object that uses the state owns it, or owns an object that
@@ -177,6 +203,10 @@ typedef struct al_state {
     al_freelist handles;
     al_freelist timer_handles;
     al_freelist future_iters;
+    al_freelist awaitables;
+
+    al_primitive_look_result looked[AL_PRIMITIVE_KINDS];
+    al_deque_methods deque;
 
     struct {
 #define X(field, module, attribute) PyObject *field;

@@ -18,6 +18,7 @@
 #include "task/future.h"
 
 #include "task/task.h"
+#include "task/throw.h"
 
 #define FutureIterObject_CAST(op) ((al_future_iter *)(op))
 
@@ -183,74 +184,15 @@ FutureIter_send(PyObject *op, PyObject *Py_UNUSED(value))
     return result;
 }
 
-/* The exception that throw(type, value) means, or the one that making it
- * raised: a new reference. PyErr_SetObject() would set its __context__ to an
- * exception that the caller of throw() handles. */
-static PyObject *
-future_iter_normalize(PyObject *type, PyObject *value)
-{
-    PyObject *traceback = NULL;
-
-    Py_INCREF(type);
-    Py_XINCREF(value);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL) { /* making the exception raised another one */
-        (void)PyException_SetTraceback(value, traceback);
-        Py_DECREF(traceback);
-    }
-    Py_DECREF(type);
-    return value;
-}
-
 static PyObject *
 FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (nargs < 1 || nargs > 3) {
-        PyErr_Format(PyExc_TypeError,
-                     "throw expected at %s %d argument%s, got %zd",
-                     nargs < 1 ? "least" : "most", nargs < 1 ? 1 : 3,
-                     nargs < 1 ? "" : "s", nargs);
-        return NULL;
-    }
-    if (AL_THROW_TRIPLE_IS_DEPRECATED && nargs > 1 &&
-        PyErr_WarnEx(PyExc_DeprecationWarning,
-                     "the (type, exc, tb) signature of throw() is "
-                     "deprecated, use the single-arg signature instead.",
-                     1) < 0)
-    {
-        return NULL;
-    }
-    PyObject *type = args[0];
-    PyObject *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
-    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
+    PyObject *exc = al_throw_parse(args, nargs);
 
-    if (traceback != NULL && !PyTraceBack_Check(traceback)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "throw() third argument must be a traceback");
-        return NULL;
+    if (exc != NULL) {
+        future_iter_end(op);
+        PyErr_SetRaisedException(exc);
     }
-    if (PyExceptionInstance_Check(type)) {
-        if (value != NULL) {
-            PyErr_SetString(PyExc_TypeError,
-                            "instance exception may not have a separate "
-                            "value");
-            return NULL;
-        }
-        value = type;
-        type = (PyObject *)Py_TYPE(value);
-    }
-    else if (!PyExceptionClass_Check(type)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "exceptions must be classes deriving BaseException "
-                        "or instances of such a class");
-        return NULL;
-    }
-    PyObject *exc = future_iter_normalize(type, value);
-    if (traceback != NULL) {
-        (void)PyException_SetTraceback(exc, traceback);
-    }
-    future_iter_end(op);
-    PyErr_SetRaisedException(exc);
     return NULL;
 }
 
