@@ -5,7 +5,7 @@
 #   make test       all tests; TESTS=tests/net picks some, PYTEST_ARGS adds options
 #   make debug      build with asserts and without optimisation (make test ASYNCLOOP_DEBUG=1 tests that build)
 #   make format     let clang-format and ruff have their way
-#   make lint       what format would change, ruff's and codespell's findings, layers
+#   make lint       what format would change, ruff's and codespell's findings, layers, workflows, commit messages
 #   make layers     the direction of includes and the size of files in src/
 #   make types      mypy on the package, stubtest on its stub
 #   make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, on a copy in build/, and a short make fuzz
@@ -19,6 +19,10 @@
 #   make tsan       tests/threads under ThreadSanitizer, with a 3.14t that is built for it
 #   make test-fresh  make run and make test on a new Debian 12 and 13, as root and as a user, see tools/fresh-debian
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
+#   make sdist      the source distribution alone, in dist/
+#   make published-wheels  the wheels of a release by cibuildwheel, in dist/; it takes docker
+#   make changelog-draft   the section of CHANGELOG.md that the fragments in changes/ would make; make changelog: move them there
+#   make release-check     version, changelog, tag (TAG=v0.2.0) and what is in dist/: do they agree?
 #   make soak       100,000 connections each, plain, Unix and TLS, that end in all ways: does anything grow?
 #   make compatibility  docs/compatibility.md anew, for .venv's Python; COMPATIBILITY_ARGS=--conformance: CPython's tests too
 #   make bench      asyncloop against asyncio and uvloop; BENCH_ARGS adds options
@@ -40,7 +44,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all test-core test-threads tsan test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels compatibility bench instructions clean distclean
+.PHONY: build run test test-all test-core test-threads tsan test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels sdist published-wheels commits workflows changelog changelog-draft release-check compatibility bench instructions clean distclean
 
 build: $(VENV)/.installed
 
@@ -125,7 +129,7 @@ format: $(GROUP)lint
 	$(VENV)/bin/ruff check --fix $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff format $(PYTHON_SOURCES)
 
-lint: layers $(GROUP)lint
+lint: layers commits workflows $(GROUP)lint
 	$(VENV)/bin/clang-format --dry-run --Werror $(SOURCES)
 	$(VENV)/bin/ruff check $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff format --check $(PYTHON_SOURCES)
@@ -133,6 +137,18 @@ lint: layers $(GROUP)lint
 
 layers:
 	$(PYTHON) tools/check_layers.py
+
+# Commits that the upstream main does not have; nothing in a copy without history.
+commits:
+	$(PYTHON) tools/check_commits.py
+
+# actionlint takes part if it is there: its package fetches a program when it is installed, so it is in no group.
+workflows: $(GROUP)workflows
+	$(PYTHON) tools/check_workflows.py
+	$(VENV)/bin/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(VENV)/bin/zizmor --offline --quiet --no-progress .github
+	@if command -v actionlint >/dev/null; then actionlint; else echo "no actionlint on the PATH: workflows were not checked with it"; fi
 
 types: build $(GROUP)types
 	$(VENV)/bin/mypy
@@ -194,6 +210,24 @@ wheels: build $(GROUP)wheels
 	@set -e; pythons=; for version in $(VERSIONS); do pythons="$$pythons $$(sh tools/find-python $$version)"; done; \
 	$(PY) tools/wheels.py $$pythons
 
+sdist: $(GROUP)release
+	rm -f dist/*.tar.gz
+	$(PY) -m build -q --sdist --outdir dist .
+
+published-wheels: $(GROUP)published
+	$(PY) -m cibuildwheel --platform linux --output-dir dist
+
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' asyncloop/_version.py)
+changelog-draft: $(GROUP)release
+	$(VENV)/bin/towncrier build --draft --version $(VERSION)
+
+changelog: $(GROUP)release
+	$(VENV)/bin/towncrier build --yes --version $(VERSION)
+
+release-check: $(GROUP)release
+	$(PY) tools/check_release.py $(TAG)
+	@if ls dist/*.tar.gz dist/*.whl >/dev/null 2>&1; then $(VENV)/bin/twine check --strict dist/*; fi
+
 compatibility: build $(GROUP)test $(VENV)/.peers
 	$(PY) tools/compatibility.py $(COMPATIBILITY_ARGS) $(PY)
 
@@ -205,7 +239,7 @@ instructions: build
 	$(PY) benchmarks/instructions.py $(INSTRUCTIONS_ARGS)
 
 clean:
-	rm -rf build dist asyncloop/*.so asyncloop.egg-info $(VENV)/.built*
+	rm -rf build dist asyncloop/*.so *.egg-info $(VENV)/.built*
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean

@@ -54,7 +54,9 @@ def version(name):
     module = KNOWN.get(name, name).partition(":")[0].partition(".")[0]
     if module == "asyncio":
         return platform.python_version()
+    # What a package says of itself comes first: ours has another name as a distribution, and may not be installed.
+    own = getattr(importlib.import_module(module), "__version__", "")
     try:
-        return importlib.metadata.version(module)
-    except importlib.metadata.PackageNotFoundError:  # built in the tree, not installed
-        return str(getattr(importlib.import_module(module), "__version__", ""))
+        return str(own or importlib.metadata.version(module))
+    except importlib.metadata.PackageNotFoundError:
+        return ""
