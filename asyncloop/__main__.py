@@ -5,10 +5,14 @@
 
 The program finds everything as `python script.py args...` or `python -m module args...` would have it: sys.argv,
 sys.path, its own __main__ module, exit status and traceback. Only the event loop policy is ours, so asyncio.run(),
-asyncio.Runner and asyncio.new_event_loop() make an asyncloop.Loop.
+asyncio.Runner and asyncio.new_event_loop() make an asyncloop.Loop. So they do in processes that multiprocessing makes.
+
+For uvicorn and granian, which would choose a loop themselves, the environment variable is set that stands for their
+option --loop. If a program has run another loop than ours, one line on stderr says so at exit (_notice.py).
 """
 
 import builtins
+import contextlib
 import importlib.machinery
 import importlib.util
 import io
@@ -19,6 +23,7 @@ import sys
 import types
 from typing import Any
 
+from ._notice import notice_other_loops
 from ._version import __version__
 
 USAGE = """\
@@ -36,22 +41,38 @@ def main(args: list[str]) -> None:
     elif args == ["--version"]:
         print(f"asyncloop {__version__}")
     elif args[:1] == ["-m"] and len(args) > 1:
-        install()
+        install(args[1])
         run_module(args[1], args[2:])
     elif args and not args[0].startswith("-"):
-        install()
+        install(os.path.basename(args[0]))
         run_script(args[0], args[1:])
     else:
         sys.exit(USAGE.rstrip())
 
 
-def install() -> None:
-    """Make asyncloop the loop of the program, or exit where that cannot be done from outside of it."""
+def install(program: str) -> None:
+    """Make asyncloop the loop of the program of this name, or exit where that cannot be done from outside of it."""
     try:
         from ._policy import install_silently
     except ImportError as exc:
         sys.exit(str(exc))
     install_silently()
+    notice_other_loops()
+    if program == "uvicorn":
+        os.environ.setdefault("UVICORN_LOOP", uvicorn_loop())
+    elif program == "granian":
+        os.environ.setdefault("GRANIAN_LOOP", "asyncio")  # it means the policy's
+
+
+def uvicorn_loop() -> str:
+    """Return what uvicorn's option --loop is to be."""
+    from importlib import metadata
+
+    with contextlib.suppress(ValueError, metadata.PackageNotFoundError):
+        major, minor = metadata.version("uvicorn").split(".")[:2]
+        if (int(major), int(minor)) < (0, 36):
+            return "asyncio"  # it means the policy's there, and functions are refused
+    return "asyncloop:new_event_loop"
 
 
 def run_module(name: str, args: list[str]) -> None:
@@ -108,6 +129,10 @@ def fresh_main() -> dict[str, Any]:
     names["__builtins__"] = builtins
     if sys.version_info < (3, 14):
         names["__annotations__"] = {}
+    # Not before: when multiprocessing is imported, it notes which module is __main__.
+    from ._children import install_in_children
+
+    install_in_children()
     return names
 
 

@@ -73,6 +73,8 @@ _run_forever_code = _run_forever.__code__
 _run_forever_is_plain = _patches.is_plain("run_forever")()
 _run_in_executor_is_plain = _patches.is_plain("run_in_executor")
 
+has_run = False  # whether a loop of this class has run in this process
+
 
 class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesses, BaseEventLoop):
     """An asyncio event loop, whose create_future() and create_task() make asyncloop's Future and Task.
@@ -127,6 +129,9 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
 
         Raises RuntimeError if the loop is closed or running, or if another one runs in this thread.
         """
+        global has_run
+
+        has_run = True
         plain = BaseEventLoop.run_forever is _run_forever and _run_forever.__code__ is _run_forever_code
         if not plain or not _run_forever_is_plain:
             super().run_forever()

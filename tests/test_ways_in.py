@@ -33,7 +33,7 @@ async def running_loop():
     return asyncio.get_running_loop()
 
 
-# --- run() and new_event_loop() -----------------------------------------------------------------------------------
+# --- run() and new_event_loop() --------------------------------------------------------------------------------------
 
 
 def test_run_runs_on_asyncloop():
@@ -140,7 +140,7 @@ def test_asyncio_run_with_loop_factory():
     assert type(asyncio.run(running_loop(), loop_factory=asyncloop.new_event_loop)) is asyncloop.Loop
 
 
-# --- policy and install() -----------------------------------------------------------------------------------------
+# --- policy and install() --------------------------------------------------------------------------------------------
 
 
 def test_policy_gives_our_loops(policy):
@@ -260,7 +260,7 @@ def test_python_without_policies_works_but_for_policies(tmp_path):
     assert (done.returncode, done.stderr) == (1, done.stdout)
 
 
-# --- python -m asyncloop ------------------------------------------------------------------------------------------
+# --- python -m asyncloop ---------------------------------------------------------------------------------------------
 
 
 def write(path, source):
@@ -450,3 +450,182 @@ def test_help_and_version_are_printed(tmp_path):
     assert done.returncode == 0 and done.stdout.startswith("usage: python -m asyncloop")
     done = run_python("-m", "asyncloop", "--version", cwd=tmp_path)
     assert done.stdout == f"asyncloop {asyncloop.__version__}\n"
+
+
+# --- what children of python -m asyncloop run on ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_of_multiprocessing_get_our_loops(tmp_path, method):
+    """Whatever the start method is; and what their main module finds is as without us."""
+    source = f"""
+        import asyncio, multiprocessing, sys
+
+        async def main():
+            return type(asyncio.get_running_loop()).__module__
+
+        def work(queue):
+            queue.put([asyncio.run(main()), __name__, sys.argv, asyncio.run(name())])
+
+        async def name():
+            return asyncio.current_task().get_name()
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context({method!r})
+            queue = context.Queue()
+            process = context.Process(target=work, args=(queue,))
+            process.start()
+            print(*queue.get(timeout=30))
+            process.join()
+    """
+    write(tmp_path / "program.py", source)
+    plain = run_python("program.py", cwd=tmp_path)
+    ours = run_python("-m", "asyncloop", "program.py", cwd=tmp_path)
+    assert plain.stdout.startswith("asyncio.unix_events "), plain.stderr
+    assert ours.stdout == plain.stdout.replace("asyncio.unix_events", "asyncloop._loop")
+    assert (ours.returncode, ours.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "program, set_before, expected",
+    [
+        ("uvicorn", "", "asyncloop:new_event_loop None"),
+        ("uvicorn", "auto", "auto None"),
+        ("granian", "", "None asyncio"),
+        ("other", "", "None None"),
+    ],
+)
+@pytest.mark.parametrize("way", ["script", "module"])
+def test_servers_that_choose_a_loop_are_told_by_their_variables(tmp_path, program, set_before, expected, way):
+    source = "import os; print(os.environ.get('UVICORN_LOOP'), os.environ.get('GRANIAN_LOOP'))"
+    name = [f"folder/{program}"] if way == "script" else ["-m", program]
+    write(tmp_path / "folder" / program if way == "script" else tmp_path / f"{program}.py", source)
+    # A version of uvicorn is installed here, or none is.
+    write(tmp_path / "uvicorn-1.0.dist-info" / "METADATA", "Metadata-Version: 2.1\nName: uvicorn\nVersion: 1.0\n")
+    env = {"UVICORN_LOOP": set_before} if set_before else {}
+    done = run_python("-m", "asyncloop", *name, cwd=tmp_path, **env)
+    assert done.stdout == f"{expected}\n", done.stderr
+
+
+@pytest.mark.parametrize("version, loop", [("0.35.9", "asyncio"), ("0.36.0", "asyncloop:new_event_loop"), ("x", None)])
+def test_uvicorn_is_told_what_its_version_takes(tmp_path, version, loop):
+    metadata = f"Metadata-Version: 2.1\nName: uvicorn\nVersion: {version}\n"
+    write(tmp_path / f"uvicorn-{version}.dist-info" / "METADATA", metadata)
+    write(tmp_path / "uvicorn.py", "import os; print(os.environ['UVICORN_LOOP'])")
+    done = run_python("-m", "asyncloop", "-m", "uvicorn", cwd=tmp_path)
+    assert done.stdout == f"{loop or 'asyncloop:new_event_loop'}\n", done.stderr
+
+
+# --- what python -m asyncloop says at exit ---------------------------------------------------------------------------
+
+OTHER_LOOP = """
+    import asyncio, sys
+    loop = asyncio.SelectorEventLoop()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+"""
+
+
+@pytest.mark.parametrize("more", ["", "raise SystemExit(3)", "1 / 0", "raise KeyboardInterrupt"])
+def test_a_program_that_ran_another_loop_is_told_at_exit(tmp_path, more):
+    write(tmp_path / "program.py", OTHER_LOOP + "    " + more)
+    plain = run_python("program.py", cwd=tmp_path)
+    ours = run_python("-m", "asyncloop", "program.py", cwd=tmp_path)
+    assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
+    said = ours.stderr.removeprefix(plain.stderr)
+    assert said.startswith("asyncloop: this program ran an event loop, but not asyncloop's. ")
+    assert said.endswith("make the loop by asyncloop.new_event_loop()\n") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "modules, line",
+    [
+        ("uvicorn", "uvicorn --loop asyncloop:new_event_loop"),
+        ("gunicorn uvicorn", "gunicorn -k asyncloop.workers.UvicornWorker"),
+        ("hypercorn", "python -m asyncloop -m hypercorn"),
+        ("granian", "python -m asyncloop -m granian"),
+    ],
+)
+def test_what_is_said_at_exit_knows_the_server(tmp_path, modules, line):
+    for name in modules.split():
+        write(tmp_path / f"{name}.py", "")
+    write(tmp_path / "program.py", f"    import {', '.join(modules.split())}\n{OTHER_LOOP}")
+    done = run_python("-m", "asyncloop", "program.py", cwd=tmp_path)
+    assert f"What does it: {line}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "import asyncio",
+        "import asyncio; asyncio.new_event_loop().close(); asyncio.SelectorEventLoop().close()",
+        "import asyncio; asyncio.run(asyncio.sleep(0))",
+        f"{OTHER_LOOP}\n    asyncio.run(asyncio.sleep(0))",
+        f"import asyncio; asyncio.run(asyncio.sleep(0))\n{textwrap.dedent(OTHER_LOOP)}",
+        # Without a task; that is all asyncloop itself does in a run.
+        "import asyncio; loop = asyncio.new_event_loop(); loop.call_soon(loop.stop); loop.run_forever(); loop.close()",
+        # A program that replaces what we would learn it from.
+        f"{OTHER_LOOP}\n    import asyncloop; asyncloop.Loop.run_forever = lambda self: None",
+        f"{OTHER_LOOP}\n    sys.stderr.close()",
+        f"{OTHER_LOOP}\n    sys.stderr = None",
+    ],
+)
+@pytest.mark.parametrize("layout", ["", "unknown"])
+def test_otherwise_nothing_is_said_at_exit(tmp_path, source, layout):
+    write(tmp_path / "program.py", source)
+    env = {"ASYNCLOOP_LAYOUT": layout, "PYTHONWARNINGS": "ignore::ImportWarning"} if layout else {}
+    done = run_python("-m", "asyncloop", "program.py", cwd=tmp_path, **env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_names_of_tasks_are_as_without_us(tmp_path):
+    source = """
+        import asyncio
+
+        async def main():
+            return asyncio.current_task().get_name()
+
+        print(asyncio.run(main()))
+    """
+    write(tmp_path / "program.py", source)
+    same(run_python("program.py", cwd=tmp_path), run_python("-m", "asyncloop", "program.py", cwd=tmp_path))
+
+
+# --- asyncloop.workers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "missing, worker, package",
+    [
+        ("gunicorn", "UvicornWorker", "gunicorn"),
+        ("gunicorn", "ASGIWorker", "gunicorn 24 or newer"),
+        ("gunicorn", "AiohttpWorker", "gunicorn"),
+        ("uvicorn_worker uvicorn", "UvicornWorker", "uvicorn-worker"),
+        ("aiohttp", "AiohttpWorker", "aiohttp"),
+    ],
+)
+def test_a_worker_without_its_package_says_which(tmp_path, missing, worker, package):
+    """The other packages are empty modules here: a worker imports nothing of a package before it is asked for."""
+    for name in {"gunicorn", "uvicorn_worker", "uvicorn", "aiohttp"} - set(missing.split()):
+        write(tmp_path / f"{name}.py", "")
+    source = f"""
+        import sys
+        for name in {missing.split()}:
+            sys.modules[name] = None
+        import asyncloop.workers
+        try:
+            asyncloop.workers.{worker}
+        except ImportError as exc:
+            print(exc)
+    """
+    write(tmp_path / "program.py", source)
+    done = run_python("program.py", cwd=tmp_path)
+    assert done.stdout == f"asyncloop.workers.{worker} needs the package {package}\n", done.stderr
+
+
+def test_there_is_no_other_worker():
+    import asyncloop.workers
+
+    with pytest.raises(AttributeError, match="has no attribute 'TrioWorker'"):
+        asyncloop.workers.TrioWorker  # noqa: B018
