@@ -5,7 +5,7 @@
 #   make test       all tests; TESTS=tests/net picks some, PYTEST_ARGS adds options
 #   make debug      build with asserts and without optimisation (make test ASYNCLOOP_DEBUG=1 tests that build)
 #   make format     let clang-format and ruff have their way
-#   make lint       what format would change, ruff's and codespell's findings, layers, workflows, commit messages
+#   make lint       what format would change, ruff's and codespell's findings, layers, workflows, prose, commit messages
 #   make layers     the direction of includes and the size of files in src/
 #   make types      mypy on the package, stubtest on its stub
 #   make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, on a copy in build/, and a short make fuzz
@@ -25,6 +25,7 @@
 #   make release-check     version, changelog, tag (TAG=v0.2.0) and what is in dist/: do they agree?
 #   make soak       100,000 connections each, plain, Unix and TLS, that end in all ways: does anything grow?
 #   make compatibility  docs/compatibility.md anew, for .venv's Python; COMPATIBILITY_ARGS=--conformance: CPython's tests too
+#   make docs       the documentation as a site in build/site; make docs-test: is each page all right in a browser?
 #   make bench      asyncloop against asyncio and uvloop; BENCH_ARGS adds options
 #   make instructions  instructions per operation of the small cases, against a stored baseline
 #   make clean      remove what was built; make distclean: .venv too
@@ -44,7 +45,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all test-core test-threads tsan test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels sdist published-wheels commits workflows changelog changelog-draft release-check compatibility bench instructions clean distclean
+.PHONY: build run test test-all test-core test-threads tsan test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels sdist published-wheels commits workflows changelog changelog-draft release-check docs docs-test prose compatibility bench instructions clean distclean
 
 build: $(VENV)/.installed
 
@@ -129,7 +130,7 @@ format: $(GROUP)lint
 	$(VENV)/bin/ruff check --fix $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff format $(PYTHON_SOURCES)
 
-lint: layers commits workflows $(GROUP)lint
+lint: layers commits prose workflows $(GROUP)lint
 	$(VENV)/bin/clang-format --dry-run --Werror $(SOURCES)
 	$(VENV)/bin/ruff check $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff format --check $(PYTHON_SOURCES)
@@ -141,6 +142,9 @@ layers:
 # Commits that the upstream main does not have; nothing in a copy without history.
 commits:
 	$(PYTHON) tools/check_commits.py
+
+prose:
+	$(PYTHON) tools/check_prose.py
 
 # actionlint takes part if it is there: its package fetches a program when it is installed, so it is in no group.
 workflows: $(GROUP)workflows
@@ -227,6 +231,12 @@ changelog: $(GROUP)release
 release-check: $(GROUP)release
 	$(PY) tools/check_release.py $(TAG)
 	@if ls dist/*.tar.gz dist/*.whl >/dev/null 2>&1; then $(VENV)/bin/twine check --strict dist/*; fi
+
+docs: build $(GROUP)docs
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build -q --strict
+
+docs-test: build $(GROUP)docs $(GROUP)core
+	ASYNCLOOP_SCREENSHOTS=build/screenshots $(PY) -m pytest $(PYTEST_ARGS) tests/site
 
 compatibility: build $(GROUP)test $(VENV)/.peers
 	$(PY) tools/compatibility.py $(COMPATIBILITY_ARGS) $(PY)

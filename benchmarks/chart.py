@@ -4,6 +4,7 @@ from html import escape
 
 from table import figure, heading, ratio
 
+MEASURE = "operations per second of CPU time, asyncio = 1"
 WIDTH = 860
 MARGIN = 28
 LABELS = 236  # the column of case titles
@@ -29,8 +30,10 @@ COLOURS = {
 OTHER = ("#c9b458", "#a08d3a")
 
 
-def svg(report):
+def svg(report, title=""):
     """Return the chart as the text of an SVG file for light and dark pages. Cases about memory are left out.
+
+    title: what the chart is about, as the first words of its heading.
 
     It has a background of its own, because the theme of a page may not be the one that the browser tells the image.
     """
@@ -57,7 +60,7 @@ def svg(report):
             f' role="img" aria-label="{escape(described(cases))}">',
             style(loops),
             f'<rect class="paper" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="10"/>',
-            text(MARGIN, 38, "Operations per second of CPU time, asyncio = 1", "head"),
+            text(MARGIN, 38, f"{title}: {MEASURE}" if title else MEASURE[0].upper() + MEASURE[1:], "head"),
             *legend(loops),
             *body,
             text(MARGIN, height - 16, heading(report), "foot"),

@@ -55,7 +55,7 @@ def main():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(report, indent=1) + "\n")
     if options.svg:
-        Path(options.svg).write_text(chart.svg(report))
+        Path(options.svg).write_text(chart.svg(report, options.title))
     return 1 if report["failed"] else 0
 
 
@@ -76,6 +76,7 @@ def parse(arguments):
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--latency", action="store_true", help="print percentiles of the network cases' latency, too")
     parser.add_argument("--svg", metavar="FILE", help="draw a bar chart")
+    parser.add_argument("--title", default="", help="the first words of the chart's heading")
     parser.add_argument("--list", action="store_true", help="name the cases and the installed loops, and end")
     parser.add_argument("--one", nargs=2, metavar=("CASE", "LOOP"), help="run one case in this process, for profilers")
     parser.add_argument("--operations", type=int, metavar="N", help="with --one: this many instead of --seconds")
