@@ -118,39 +118,40 @@ def rewritten(markdown, source, pages):
 
 
 def compatibility_summary(markdown):
-    """Return a table that counts the methods of the page's long table: which work, partly work or do not."""
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("| ")
-    ]
-    header = next(row for row in rows if row[0] == "method")
-    loops = header[3:-1]
-    counts = {loop: [0, 0, 0] for loop in loops}
-    for loop, column in zip(loops, range(3, len(header) - 1), strict=True):
-        for cells in methods(rows, column):
-            works = all(cell == "yes" for cell in cells)
-            fails = not any(cell == "yes" for cell in cells)
-            counts[loop][0 if works else 2 if fails else 1] += 1
-    lines = ["## Summary", "", "Methods and functions of asyncio's interface, counted from the table below.", ""]
-    lines += ["| loop | work | work partly | do not work |", "| --- | ---: | ---: | ---: |"]
-    lines += [f"| {loop} | {' | '.join(map(str, counts[loop]))} |" for loop in loops]
-    lines += [
+    """Return a table that counts the methods of the page's first table: which pass on a loop, in part or not at all."""
+    table = next(part for part in markdown.split("\n\n") if part.startswith("| method |"))
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    lines = [
+        "## Summary",
         "",
-        "A method works partly if some of its tests or arguments pass and others do not; the table says which.",
+        "Methods and functions of asyncio's interface, counted from the table below.",
         "",
+        "| loop | all passes | some passes | nothing passes | not run |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
-    return "\n".join(lines)
+    for column in range(header.index("Python") + 1, header.index("proven by")):
+        kinds = [kind(cells) for cells in methods(rows, column)]
+        counts = (str(kinds.count(name)) for name in ("all", "some", "nothing", "not run"))
+        lines.append(f"| {header[column]} | {' | '.join(counts)} |")
+    return "\n".join(
+        [*lines, "", "A method passes in part if some of its arguments or some Pythons do. The table says which.", ""]
+    )
+
+
+def kind(cells):
+    """Return how much of a method passes, by the cells of its rows: its own, and those of its arguments."""
+    cells = set(cells) - {"-", ""}
+    if not cells:
+        return "not run"
+    return {frozenset({"yes"}): "all", frozenset({"**no**"}): "nothing"}.get(frozenset(cells), "some")
 
 
 def methods(rows, column):
-    """Yield the cells of one column for each method: its own, and those of its arguments."""
+    """Yield the cells of one column for each method."""
     cells = []
-    for row in rows[rows.index(next(row for row in rows if row[0] == "method")) + 1 :]:
-        if len(row) <= column:
-            break
-        if row[0].startswith("`") and cells:
+    for row in rows:
+        if row[0] and cells:
             yield cells
             cells = []
-        if row[column] not in ("-", ""):
-            cells.append(row[column])
-    if cells:
-        yield cells
+        cells.append(row[column])
+    yield cells
