@@ -25,9 +25,20 @@ except ModuleNotFoundError as exc:
     except ImportError as missing:
         raise missing from None
     from ._core import Future, Task
+from ._accelerate import accelerate, decelerate
 from ._channel import Channel, QueueShutDown
 from ._loop import Loop
-from ._primitives import Event, Lock
+from ._primitives import (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    LifoQueue,
+    Lock,
+    PriorityQueue,
+    Queue,
+    Semaphore,
+)
 from ._version import __version__
 from ._workers import Worker, run_workers
 
@@ -35,16 +46,25 @@ if TYPE_CHECKING:
     from ._policy import EventLoopPolicy
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
     "Channel",
+    "Condition",
     "Event",
     "EventLoopPolicy",
     "Future",
+    "LifoQueue",
     "Lock",
     "Loop",
+    "PriorityQueue",
+    "Queue",
     "QueueShutDown",
+    "Semaphore",
     "Task",
     "Worker",
     "__version__",
+    "accelerate",
+    "decelerate",
     "install",
     "new_event_loop",
     "run",

@@ -1,11 +1,12 @@
 """Runs an unchanged program with asyncloop as its loop.
 
-    python -m asyncloop script.py args...
-    python -m asyncloop -m module args...
+    python -m asyncloop [--accelerate] script.py args...
+    python -m asyncloop [--accelerate] -m module args...
 
 The program finds everything as `python script.py args...` or `python -m module args...` would have it: sys.argv,
 sys.path, its own __main__ module, exit status and traceback. Only the event loop policy is ours, so asyncio.run(),
 asyncio.Runner and asyncio.new_event_loop() make an asyncloop.Loop. So they do in processes that multiprocessing makes.
+With --accelerate asyncio's locks and queues are ours, too: see asyncloop.accelerate().
 
 For uvicorn and granian, which would choose a loop themselves, the environment variable is set that stands for their
 option --loop. If a program has run another loop than ours, one line on stderr says so at exit (_notice.py).
@@ -27,36 +28,45 @@ from ._notice import notice_other_loops
 from ._version import __version__
 
 USAGE = """\
-usage: python -m asyncloop script.py [args...]
-       python -m asyncloop -m module [args...]
+usage: python -m asyncloop [--accelerate] script.py [args...]
+       python -m asyncloop [--accelerate] -m module [args...]
 
 Runs a program with asyncloop as its asyncio event loop.
+
+  --accelerate  put asyncloop's locks and queues under asyncio's names
 """
 
 
 def main(args: list[str]) -> None:
     """Run the program that `args`, the command line behind `-m asyncloop`, names; raises what the program raises."""
+    is_accelerated = args[:1] == ["--accelerate"]
+    if is_accelerated:
+        args = args[1:]
     if args[:1] in (["-h"], ["--help"]):
         print(USAGE, end="")
     elif args == ["--version"]:
         print(f"asyncloop {__version__}")
     elif args[:1] == ["-m"] and len(args) > 1:
-        install(args[1])
+        install(args[1], is_accelerated)
         run_module(args[1], args[2:])
     elif args and not args[0].startswith("-"):
-        install(os.path.basename(args[0]))
+        install(os.path.basename(args[0]), is_accelerated)
         run_script(args[0], args[1:])
     else:
         sys.exit(USAGE.rstrip())
 
 
-def install(program: str) -> None:
+def install(program: str, is_accelerated: bool) -> None:
     """Make asyncloop the loop of the program of this name, or exit where that cannot be done from outside of it."""
     try:
         from ._policy import install_silently
     except ImportError as exc:
         sys.exit(str(exc))
     install_silently()
+    if is_accelerated:
+        from ._accelerate import accelerate
+
+        accelerate()
     notice_other_loops()
     if program == "uvicorn":
         os.environ.setdefault("UVICORN_LOOP", uvicorn_loop())

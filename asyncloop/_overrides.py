@@ -13,14 +13,43 @@ from typing import Any
 STOCK: dict[str, Any] = {
     "Lock": asyncio.Lock,
     "Event": asyncio.Event,
+    "Condition": asyncio.Condition,
+    "Semaphore": asyncio.Semaphore,
+    "BoundedSemaphore": asyncio.BoundedSemaphore,
+    "Queue": asyncio.Queue,
 }
 """asyncio's classes, by the names of ours in _core."""
+
+_SEMAPHORE = ("acquire", "release", "locked", "_wake_up_next", "_get_loop")
 
 # The methods that C code bypasses: of our class, or else of asyncio's.
 _BYPASSED = {
     "Lock": ("acquire", "release", "_wake_up_first", "_get_loop"),
     "Event": ("_get_loop",),
+    "Condition": ("_get_loop", "_notify", "notify"),
+    "Semaphore": _SEMAPHORE,
+    "BoundedSemaphore": _SEMAPHORE,
+    "Queue": (
+        "put",
+        "get",
+        "put_nowait",
+        "get_nowait",
+        "qsize",
+        "empty",
+        "full",
+        "_wakeup_next",
+        "_get_loop",
+    ),
 }
+
+# What C code does itself, if a class has all three of one of asyncio's, by the numbers of primitives/queue.c.
+_HOOKS = ("_init", "_put", "_get")
+_ORDERS = {asyncio.Queue: 1, asyncio.LifoQueue: 2, asyncio.PriorityQueue: 3}
+_CALLS_HOOKS = 4
+
+# What changed with a patch release: primitives/primitive.h says what it is.
+SEMAPHORE_FILLS = "done" in asyncio.Semaphore.acquire.__code__.co_names
+CONDITION_PASSES_ON = hasattr(asyncio.Condition, "_notify")
 
 _DIRECTORY = os.path.dirname(mixins._LoopBoundMixin.__dict__["_get_loop"].__code__.co_filename)
 
@@ -39,18 +68,40 @@ def _is_stock(method: Any) -> bool:
 
 
 _OWN = {(kind, name): _find(STOCK[kind], name) for kind, names in _BYPASSED.items() for name in names}
-_CODE = {method: method.__code__ for method in _OWN.values() if _is_stock(method)}
+_OWN_HOOKS = {cls: [_find(cls, name) for name in _HOOKS] for cls in _ORDERS}
+_CODE: dict[Any, Any] = {
+    method: method.__code__ for method in (*_OWN.values(), *sum(_OWN_HOOKS.values(), [])) if _is_stock(method)
+}
 
 
-def is_plain(kind: str, cls: type) -> bool:
-    """Return whether a class, ours or derived from it, has all those methods as they were. Called by C code."""
+def _is_own(method: Any) -> bool:
+    """Whether a method is asyncio's, with the code that it had when we were imported."""
+    return method in _CODE and method.__code__ is _CODE[method]
+
+
+def _order_of(cls: type) -> int:
+    """Return which of asyncio's queues has the hooks that a class of queues has, as a number."""
+    hooks = [_find(cls, name) for name in _HOOKS]
+    for stock, order in _ORDERS.items():
+        if hooks == _OWN_HOOKS[stock] and all(map(_is_own, hooks)):
+            return order
+    return _CALLS_HOOKS
+
+
+def is_plain(kind: str, cls: type) -> int:
+    """Return whether a class, ours or derived from it, has all those methods as they were. Called by C code.
+
+    Returns 0 if it has not. If it has: 1, or for queues what their hooks do.
+    """
     from . import _core
 
-    ours = vars(getattr(_core, kind))
+    ours = getattr(_core, kind)
     for name in _BYPASSED[kind]:
         own = _OWN[kind, name]
-        if own not in _CODE or own.__code__ is not _CODE[own]:
-            return False
-        if _find(STOCK[kind], name) is not own or _find(cls, name) is not ours.get(name, own):
-            return False
-    return True
+        if own is None:
+            continue  # asyncio before 3.13 does not have all of them
+        if not _is_own(own) or _find(STOCK[kind], name) is not own:
+            return 0
+        if _find(cls, name) is not (_find(ours, name) or own):
+            return 0
+    return _order_of(cls) if kind == "Queue" else 1

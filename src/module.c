@@ -13,9 +13,12 @@
 #include "net/pipe_transport.h"
 #include "net/sock_transport.h"
 #include "primitives/awaitable.h"
+#include "primitives/condition.h"
 #include "primitives/deque.h"
 #include "primitives/event.h"
 #include "primitives/lock.h"
+#include "primitives/queue.h"
+#include "primitives/semaphore.h"
 #include "sched/handle.h"
 #include "task/registry.h"
 #include "task/task.h"
@@ -35,6 +38,9 @@ module_exec(PyObject *module)
         al_awaitable_init_type,
         al_lock_init_type,
         al_event_init_type,
+        al_condition_init_type,
+        al_semaphore_init_types,
+        al_queue_init_type,
         al_sock_transport_init_type,
         al_pipe_read_init_type,
         al_pipe_write_init_type,

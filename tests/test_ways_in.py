@@ -33,7 +33,88 @@ async def running_loop():
     return asyncio.get_running_loop()
 
 
-# --- run() and new_event_loop() --------------------------------------------------------------------------------------
+# --- accelerate() -------------------------------------------------------------------------------------------------
+
+NAMES = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
+QUEUES = ("Queue", "PriorityQueue", "LifoQueue")
+
+
+@pytest.fixture
+def accelerated():
+    yield asyncloop.accelerate()
+    asyncloop.decelerate()
+
+
+def test_accelerate_replaces_names_of_asyncio(accelerated):
+    for names, module in ((NAMES, asyncio.locks), (QUEUES, asyncio.queues)):
+        for name in names:
+            assert getattr(asyncio, name) is getattr(module, name) is getattr(asyncloop, name)
+            assert f"asyncio.{name}" in accelerated
+            assert f"{module.__name__}.{name}" in accelerated
+
+
+def test_accelerate_again_changes_nothing(accelerated):
+    assert asyncloop.accelerate() == accelerated
+    asyncloop.decelerate()
+    assert asyncio.Queue is not asyncloop.Queue
+    assert asyncloop.accelerate() == accelerated
+
+
+def test_accelerate_touches_nothing_else():
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in ("asyncio", "_asyncio")]
+    before = [dict(vars(module)) for module in modules]
+    replaced = asyncloop.accelerate()
+    changed = [
+        f"{module.__name__}.{name}"
+        for module, names in zip(modules, before, strict=True)
+        for name, value in vars(module).items()
+        if names.get(name) is not value
+    ]
+    asyncloop.decelerate()
+    assert sorted(changed) == sorted(replaced)
+    assert [dict(vars(module)) for module in modules] == before
+
+
+def test_accelerate_leaves_what_the_program_has_replaced(monkeypatch):
+    mine = type("Queue", (asyncio.Queue,), {})
+    monkeypatch.setattr(asyncio, "Queue", mine)
+    replaced = asyncloop.accelerate()
+    try:
+        assert asyncio.Queue is mine
+        assert "asyncio.Queue" not in replaced
+        assert "asyncio.queues.Queue" in replaced
+        monkeypatch.setattr(asyncio.locks, "Lock", mine)
+    finally:
+        asyncloop.decelerate()
+    assert asyncio.locks.Lock is mine
+
+
+def test_subclasses_stay_as_they_are(accelerated):
+    asyncloop.decelerate()
+    subclass = type("Mine", (asyncio.Queue,), {})
+    asyncloop.accelerate()
+    assert not isinstance(subclass(), asyncloop.Queue)
+
+
+@pytest.mark.parametrize("switch", [[], ["--accelerate"]])
+@pytest.mark.parametrize("is_module", [False, True])
+def test_accelerate_of_a_program(tmp_path, switch, is_module):
+    program = tmp_path / "program.py"
+    program.write_text("import asyncio, asyncloop, sys; print(asyncio.Queue is asyncloop.Queue, sys.argv[1:])")
+    way = ["-m", "program"] if is_module else [str(program)]
+    environment = os.environ | {"PYTHONPATH": f"{Path(asyncloop.__file__).parents[1]}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "asyncloop", *switch, *way, "--x"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{bool(switch)} ['--x']\n"
+
+
+# --- run() and new_event_loop() -----------------------------------------------------------------------------------
 
 
 def test_run_runs_on_asyncloop():

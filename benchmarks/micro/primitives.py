@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 
-from case import Micro, micro
+from case import Micro
 
 
 def both(title, operation, batch=1):
@@ -30,10 +30,10 @@ async def together(loop, *coroutines):
         await task
 
 
-@micro("Queue(1)", operation="an item put by one task and taken by another")
-def queue(loop):
+@both("Queue(1)", operation="an item put by one task and taken by another")
+def queue(loop, primitives):
     async def work(count):
-        items = asyncio.Queue(1)
+        items = primitives.Queue(1)
 
         async def produce():
             for i in range(count):
@@ -44,6 +44,17 @@ def queue(loop):
                 await items.get()
 
         await together(loop, produce(), consume())
+
+    yield work
+
+
+@both("Queue, free", operation="an item put and taken by the same task")
+def queue_free(loop, primitives):
+    async def work(count):
+        items = primitives.Queue()
+        for i in range(count):
+            await items.put(i)
+            await items.get()
 
     yield work
 
@@ -91,10 +102,40 @@ def event(loop, primitives):
     yield work
 
 
-@micro("Semaphore(5)", operation="a Semaphore(5) taken, held over a sleep(0) and released; 10 tasks want it", batch=10)
-def semaphore(loop):
+@both("Semaphore(5)", operation="a Semaphore(5) taken, held over a sleep(0) and released; 10 tasks want it", batch=10)
+def semaphore(loop, primitives):
     async def work(count):
-        semaphore = asyncio.Semaphore(5)
+        semaphore = primitives.Semaphore(5)
         await together(loop, *[hold(semaphore, count // 10) for _ in range(10)])
+
+    yield work
+
+
+@both("Semaphore, free", operation="a Semaphore(5) taken and released by the only task that wants it")
+def semaphore_free(loop, primitives):
+    async def work(count):
+        semaphore = primitives.Semaphore(5)
+        for _ in range(count):
+            async with semaphore:
+                pass
+
+    yield work
+
+
+@both("Condition", operation="a task wakes the other through a Condition", batch=2)
+def condition(loop, primitives):
+    async def work(count):
+        condition, turn = primitives.Condition(), 0
+
+        async def player(mine):
+            nonlocal turn
+            for _ in range(count // 2):
+                async with condition:
+                    while turn != mine:
+                        await condition.wait()
+                    turn = 1 - mine
+                    condition.notify()
+
+        await together(loop, player(0), player(1))
 
     yield work

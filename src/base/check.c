@@ -33,6 +33,8 @@ static struct {
     Py_ssize_t live;
 } check_counts[] = {
     {"Awaitable", 0},
+    {"BoundedSemaphore", 0},
+    {"Condition", 0},
     {"DatagramTransport", 0},
     {"Entry", 0},
     {"Event", 0},
@@ -43,10 +45,12 @@ static struct {
     {"Listener", 0},
     {"Lock", 0},
     {"Loop", 0},
+    {"Queue", 0},
     {"ReadPipeTransport", 0},
     {"ReadyQueue", 0},
     {"SSLProtocol", 0},
     {"SSLTransport", 0},
+    {"Semaphore", 0},
     {"SockOp", 0},
     {"SocketTransport", 0},
     {"Task", 0},

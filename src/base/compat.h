@@ -101,6 +101,9 @@ al_or_none(PyObject *op)
 /* _asyncio's types and variables are static: one of each in the process. */
 #define AL_ASYNCIO_IS_STATIC (PY_VERSION_HEX < 0x030C0000)
 
+/* Queue.shutdown(). */
+#define AL_QUEUES_SHUT_DOWN (PY_VERSION_HEX >= 0x030D0000)
+
 /* --- API shims ---------------------------------------------------------- */
 
 #if PY_VERSION_HEX < 0x030C0000

@@ -20,6 +20,16 @@ al_errno_is_refusal(int errnum)
     return errnum == ENOSYS || errnum == EPERM || errnum == EACCES;
 }
 
+/* Raise `exc` (stolen) while the exception that is set is handled: that becomes
+ * the __context__ of `exc`. */
+void
+al_error_replace(PyObject *exc);
+
+/* Set `exc` (stolen) again after some code has run. If that has raised another
+ * exception, that one stays set, and `exc` becomes its __context__. */
+void
+al_error_chain(PyObject *exc);
+
 /* Set OSError (the subclass that belongs to `errnum`). Returns NULL. */
 PyObject *
 al_error_set_errno(int errnum);

@@ -19,11 +19,13 @@
     X(_do_write)                                                              \
     X(_do_flush)                                                              \
     X(_do_shutdown)                                                           \
+    X(wait)                                                                   \
     X(write)                                                                  \
     X(writelines)                                                             \
     X(_on_handshake_complete)                                                 \
     X(_handle_signals)                                                        \
     X(_move_wakeup)                                                           \
+    X(acquire)                                                                \
     X(accept)                                                                 \
     X(connect)                                                                \
     X(debug)                                                                  \
@@ -43,10 +45,13 @@
     X(_detach)                                                                \
     X(_eof)                                                                   \
     X(_exception)                                                             \
+    X(_get)                                                                   \
     X(_get_running_loop)                                                      \
     X(_attach)                                                                \
+    X(_init)                                                                  \
     X(_limit)                                                                 \
     X(_loop)                                                                  \
+    X(_put)                                                                   \
     X(_paused)                                                                \
     X(_result)                                                                \
     X(_state)                                                                 \
@@ -65,6 +70,7 @@
     X(cancel)                                                                 \
     X(cancelled)                                                              \
     X(close)                                                                  \
+    X(clear)                                                                  \
     X(closed)                                                                 \
     X(connection_lost)                                                        \
     X(connection_made)                                                        \
@@ -87,6 +93,7 @@
     X(handle)                                                                 \
     X(is_closing)                                                             \
     X(is_running)                                                             \
+    X(locked)                                                                 \
     X(loop)                                                                   \
     X(message)                                                                \
     X(name)                                                                   \
@@ -100,9 +107,11 @@
     X(recv_into)                                                              \
     X(recvfrom)                                                               \
     X(recvfrom_into)                                                          \
+    X(release)                                                                \
     X(resume_writing)                                                         \
     X(send)                                                                   \
     X(sendto)                                                                 \
+    X(set)                                                                    \
     X(set_result)                                                             \
     X(setblocking)                                                            \
     X(socket)                                                                 \

@@ -57,6 +57,12 @@ typedef struct {
     X(forget_late, "asyncloop._patches", "forget_late")                       \
     X(is_plain, "asyncloop._overrides", "is_plain")                           \
     X(stock_primitives, "asyncloop._overrides", "STOCK")                      \
+    X(QueueEmpty, "asyncio.queues", "QueueEmpty")                             \
+    X(QueueFull, "asyncio.queues", "QueueFull")                               \
+    X(heappush, "heapq", "heappush")                                          \
+    X(heappop, "heapq", "heappop")                                            \
+    X(semaphore_fills, "asyncloop._overrides", "SEMAPHORE_FILLS")             \
+    X(condition_passes_on, "asyncloop._overrides", "CONDITION_PASSES_ON")     \
     X(events_globals, "asyncio.events", "__dict__")                           \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")
@@ -78,6 +84,8 @@ typedef struct {
       "builtins", "bool")                                                     \
     X(format_handle, "asyncio.base_events", "_format_handle", "builtins",     \
       "repr")                                                                 \
+    X(QueueShutDown, "asyncio.queues", "QueueShutDown", "asyncio.queues",     \
+      "QueueEmpty")                                                           \
     X(chain_future, "asyncio.futures", "_chain_future", "builtins", "None")   \
     X(copy_future_state, "asyncio.futures", "_copy_future_state", "builtins", \
       "None")
@@ -106,6 +114,10 @@ typedef struct {
     X(PyTypeObject, AwaitableType)                                               \
     X(PyTypeObject, LockType)                                                    \
     X(PyTypeObject, EventType)                                                   \
+    X(PyTypeObject, ConditionType)                                               \
+    X(PyTypeObject, SemaphoreType)                                               \
+    X(PyTypeObject, BoundedSemaphoreType)                                        \
+    X(PyTypeObject, QueueType)                                                   \
     /* Of _asyncio, NULL where they are not used (cpython/layout.c). Up to     \
      * 3.13 a dict {loop: task}; from 3.14 functions; the module. */ \
     X(PyObject, current_tasks)                                                   \
@@ -158,6 +170,10 @@ typedef struct {
 typedef enum {
     AL_LOCK,
     AL_EVENT,
+    AL_CONDITION,
+    AL_SEMAPHORE,
+    AL_BOUNDED_SEMAPHORE,
+    AL_QUEUE,
     AL_PRIMITIVE_KINDS,
 } al_primitive_kind;
 
@@ -165,7 +181,7 @@ typedef enum {
 typedef struct {
     const PyTypeObject *type; /* to compare */
     unsigned int tag;
-    bool is_plain;
+    char is_plain;
 } al_primitive_look_result;
 
 /* The methods of collections.deque: primitives/deque.h. NULL: unknown. */

@@ -107,7 +107,8 @@ Event_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 static int
 Event_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static const al_signature signature = {"Event", AL_ARGS(NULL), 0, 0, 0};
+    static const al_signature signature = {"Event.__init__", AL_ARGS(NULL), 0,
+                                           0, 0};
 
     if (al_args_parse_tuple(&signature, args, kwargs, NULL) < 0) {
         return -1;

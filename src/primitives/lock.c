@@ -102,12 +102,8 @@ lock_acquired(al_awaitable *await, PyObject *value, PyObject **result)
     {
         /* It will not take the lock: the next waiter is to. */
         PyObject *exc = PyErr_GetRaisedException();
-        if (lock_wake_first(self) < 0) {
-            PyObject *failure = PyErr_GetRaisedException();
-            PyException_SetContext(failure, exc); /* steals */
-            exc = failure;
-        }
-        PyErr_SetRaisedException(exc);
+        (void)lock_wake_first(self);
+        al_error_chain(exc);
     }
     return AL_RAISES;
 }
@@ -235,7 +231,8 @@ Lock_set_locked(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 static int
 Lock_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static const al_signature signature = {"Lock", AL_ARGS(NULL), 0, 0, 0};
+    static const al_signature signature = {"Lock.__init__", AL_ARGS(NULL), 0,
+                                           0, 0};
     LockObject *self = LockObject_CAST(op);
 
     if (al_args_parse_tuple(&signature, args, kwargs, NULL) < 0) {

@@ -17,6 +17,10 @@
 static const char *const primitive_names[AL_PRIMITIVE_KINDS] = {
     [AL_LOCK] = "Lock",
     [AL_EVENT] = "Event",
+    [AL_CONDITION] = "Condition",
+    [AL_SEMAPHORE] = "Semaphore",
+    [AL_BOUNDED_SEMAPHORE] = "BoundedSemaphore",
+    [AL_QUEUE] = "Queue",
 };
 
 al_state *
@@ -52,16 +56,21 @@ primitive_tag(PyTypeObject *type)
     return tag;
 }
 
-/* Ask asyncloop/_overrides.py. 1, 0, or -1 with an exception set. */
+/* Ask asyncloop/_overrides.py. Its answer, or -1 with an exception set. */
 static int
 primitive_find(al_state *state, PyTypeObject *type, al_primitive_kind kind)
 {
-    return al_call_is_true(PyObject_CallFunction(state->imports.is_plain, "sO",
-                                                 primitive_names[kind], type));
+    long found;
+
+    return al_call_number(PyObject_CallFunction(state->imports.is_plain, "sO",
+                                                primitive_names[kind], type),
+                          &found) < 0
+               ? -1
+               : (int)found;
 }
 
 /* Whether an object of the type is plain if no method is assigned on it. `tag`
- * is the version tag of the type. 1, 0, or -1 with an exception set. */
+ * is the version tag of the type. As al_primitive_look(). */
 static int
 primitive_look_at(al_state *state, PyTypeObject *type, unsigned int tag,
                   al_primitive_kind kind)
@@ -82,7 +91,7 @@ primitive_look_at(al_state *state, PyTypeObject *type, unsigned int tag,
         return -1;
     }
     AL_LOCK((PyObject *)state->AwaitableType);
-    *last = (al_primitive_look_result){type, tag, found > 0};
+    *last = (al_primitive_look_result){type, tag, (char)found};
     AL_UNLOCK();
     return found;
 }
@@ -102,7 +111,7 @@ al_primitive_look(PyObject *op, al_primitive_kind kind)
     if (found < 0) {
         return -1;
     }
-    self->is_plain = found && !self->is_overridden;
+    self->is_plain = self->is_overridden ? 0 : (char)found;
     self->seen_tag = tag;
     return self->is_plain;
 }
@@ -155,6 +164,13 @@ al_primitive_aexit(PyObject *op, al_primitive_kind kind,
                : al_primitive_call_stock(op, kind, "__aexit__", args, nargs);
 }
 
+void
+al_primitive_set_overridden(PyObject *op)
+{
+    al_primitive_CAST(op)->is_overridden = true;
+    al_primitive_CAST(op)->is_plain = 0;
+}
+
 int
 al_primitive_setattro(PyObject *op, PyObject *name, PyObject *value)
 {
@@ -167,11 +183,51 @@ al_primitive_setattro(PyObject *op, PyObject *name, PyObject *value)
         return 0;
     }
     if (Py_TYPE(shadowed)->tp_descr_set == NULL) {
-        al_primitive_CAST(op)->is_overridden = true;
-        al_primitive_CAST(op)->is_plain = false;
+        al_primitive_set_overridden(op);
     }
     Py_DECREF(shadowed);
     return 0;
+}
+
+/* --- numbers ----------------------------------------------------------------- */
+
+static int
+primitive_refuse_deletion(const char *name)
+{
+    PyErr_Format(PyExc_AttributeError, "cannot delete attribute '%s'", name);
+    return -1;
+}
+
+int
+al_number_store(PyObject *op, al_number *field, PyObject *value,
+                const char *name)
+{
+    Py_ssize_t number = 0;
+    bool is_odd = value != NULL && !PyLong_CheckExact(value);
+
+    if (value == NULL) {
+        return primitive_refuse_deletion(name);
+    }
+    if (!is_odd) {
+        number = PyLong_AsSsize_t(value);
+        is_odd = number == -1 && PyErr_Occurred();
+        if (is_odd) {
+            PyErr_Clear(); /* it is too large */
+        }
+    }
+    field->number = is_odd ? 0 : number;
+    Py_XSETREF(field->odd, is_odd ? Py_NewRef(value) : NULL);
+    if (is_odd) {
+        al_primitive_set_overridden(op);
+    }
+    return 0;
+}
+
+PyObject *
+al_number_load(const al_number *field)
+{
+    return field->odd != NULL ? Py_NewRef(field->odd)
+                              : PyLong_FromSsize_t(AL_LOAD(field->number));
 }
 
 /* --- the loop --------------------------------------------------------------- */
@@ -213,9 +269,8 @@ al_primitive_get_loop(al_primitive *self)
     return loop;
 }
 
-/* self._get_loop().create_future(). -> new reference, or NULL. */
-static PyObject *
-primitive_make_future(al_primitive *self)
+PyObject *
+al_primitive_make_future(al_primitive *self)
 {
     PyObject *loop = al_primitive_get_loop(self);
 
@@ -250,9 +305,8 @@ al_primitive_get_deque(const al_state *state, PyObject **field)
     return Py_NewRef(*field);
 }
 
-/* Append the future to *waiters. 0, or -1 with an exception set. */
-static int
-waiters_append(const al_state *state, PyObject **waiters, PyObject *future)
+int
+al_waiters_append(const al_state *state, PyObject **waiters, PyObject *future)
 {
     PyObject *place = al_primitive_get_deque(state, waiters);
     if (place == NULL) {
@@ -269,13 +323,14 @@ waiters_append(const al_state *state, PyObject **waiters, PyObject *future)
 al_outcome
 al_primitive_wait(al_awaitable *self, PyObject **waiters)
 {
-    PyObject *future = primitive_make_future(al_primitive_CAST(self->owner));
+    PyObject *future =
+        al_primitive_make_future(al_primitive_CAST(self->owner));
 
     if (future == NULL) {
         return AL_RAISES;
     }
     Py_XSETREF(self->waiter, future);
-    return waiters_append(self->state, waiters, future) < 0
+    return al_waiters_append(self->state, waiters, future) < 0
                ? AL_RAISES
                : al_awaitable_wait(self, future);
 }
@@ -302,19 +357,13 @@ al_waiters_leave(al_awaitable *self, PyObject *waiters)
 {
     PyObject *raised = PyErr_GetRaisedException();
 
-    if (AL_LIKELY(waiters_remove(self->state, waiters, self->waiter) == 0)) {
-        if (AL_LIKELY(raised == NULL)) {
-            return 0;
-        }
-        PyErr_SetRaisedException(raised);
+    int rc = waiters_remove(self->state, waiters, self->waiter);
+
+    if (AL_UNLIKELY(raised != NULL)) {
+        al_error_chain(raised);
         return -1;
     }
-    if (raised != NULL) {
-        PyObject *failure = PyErr_GetRaisedException();
-        PyException_SetContext(failure, raised); /* steals */
-        PyErr_SetRaisedException(failure);
-    }
-    return -1;
+    return rc;
 }
 
 Py_ssize_t
@@ -372,6 +421,32 @@ al_waiters_first(const al_state *state, PyObject *waiters, PyObject **waiter)
     return *waiter == NULL ? -1 : 0;
 }
 
+int
+al_waiters_next(const al_state *state, PyObject *waiters, PyObject **waiter)
+{
+    int rc = al_waiters_first(state, waiters, waiter);
+
+    if (rc < 0 || *waiter == NULL) {
+        return rc;
+    }
+    rc = al_waiter_is_done(state, *waiter);
+    if (AL_LIKELY(rc == 0)) {
+        return 0;
+    }
+    Py_CLEAR(*waiter);
+    PyObject *iterator = rc < 0 ? NULL : PyObject_GetIter(waiters);
+    while (iterator != NULL && rc > 0 &&
+           (*waiter = PyIter_Next(iterator)) != NULL)
+    {
+        rc = al_waiter_is_done(state, *waiter);
+        if (rc != 0) {
+            Py_CLEAR(*waiter);
+        }
+    }
+    Py_XDECREF(iterator);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 Py_ssize_t
 al_waiters_wake(const al_state *state, PyObject *waiters, Py_ssize_t most,
                 PyObject *result)
@@ -421,6 +496,16 @@ al_waiter_is_cancelled(const al_state *state, PyObject *waiter)
 }
 
 int
+al_waiter_cancel(const al_state *state, PyObject *waiter)
+{
+    if (AL_LIKELY(al_future_check_exact(state, waiter))) {
+        return al_future_cancel(waiter, Py_None, NULL) < 0 ? -1 : 0;
+    }
+    return al_call_finish(
+        PyObject_CallMethodNoArgs(waiter, state->names.cancel));
+}
+
+int
 al_waiter_set_result(const al_state *state, PyObject *waiter, PyObject *result)
 {
     return AL_LIKELY(al_future_check_exact(state, waiter))
@@ -462,13 +547,6 @@ al_primitive_dealloc(PyObject *op)
     type->tp_free(op);
     Py_DECREF(type);
     al_state_disown(state);
-}
-
-static int
-primitive_refuse_deletion(const char *name)
-{
-    PyErr_Format(PyExc_AttributeError, "cannot delete attribute '%s'", name);
-    return -1;
 }
 
 int

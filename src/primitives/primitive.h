@@ -2,8 +2,17 @@
 #ifndef AL_PRIMITIVES_PRIMITIVE_H
 #define AL_PRIMITIVES_PRIMITIVE_H
 
+#include "base/errors.h"
 #include "primitives/awaitable.h"
 #include "primitives/deque.h"
+
+/* What changed with a patch release. A semaphore gives all its places to
+ * waiters after one was woken or cancelled, before it was one place. A
+ * Condition that was notified and does not return passes the notification
+ * on. */
+#define AL_SEMAPHORE_FILLS(state) ((state)->imports.semaphore_fills == Py_True)
+#define AL_CONDITION_PASSES_ON(state)                                         \
+    ((state)->imports.condition_passes_on == Py_True)
 
 /* The head of each. */
 typedef struct {
@@ -12,7 +21,7 @@ typedef struct {
     PyObject *loop;        /* owned, NULL <=> None: not bound to a loop yet */
     PyObject *waiters;     /* owned, NULL <=> none yet; else of any type */
     unsigned int seen_tag; /* of the type, at the last look; 0: no look yet */
-    bool is_plain;         /* as of that look: C code may bypass methods */
+    char is_plain;         /* as of that look: C code may bypass methods */
     bool is_overridden;    /* a method was assigned on the object */
 } al_primitive;
 
@@ -24,7 +33,8 @@ al_state *
 al_primitive_state(PyObject *op);
 
 /* Find out whether a method that C code would bypass is overridden on the
- * object, in its class or in asyncio's. 1 if not, 0 if one is; -1 with an
+ * object, in its class or in asyncio's. 0 if one is, else a number > 0 that
+ * is_plain() of asyncloop/_overrides.py returns for the class; -1 with an
  * exception set. */
 AL_NODISCARD int
 al_primitive_look(PyObject *op, al_primitive_kind kind);
@@ -72,10 +82,39 @@ al_primitive_aexit(PyObject *op, al_primitive_kind kind,
                    const al_operation *operation, PyObject *const *args,
                    Py_ssize_t nargs);
 
+/* Note that the object is not plain from now on. */
+void
+al_primitive_set_overridden(PyObject *op);
+
+/* --- numbers ---------------------------------------------------------------- */
+
+/* A number that the program gives: an int, or any object, such as the infinity
+ * in Semaphore(math.inf). Then the object that has it is not plain. */
+typedef struct {
+    Py_ssize_t number;
+    PyObject *odd; /* owned, NULL <=> it is `number` */
+} al_number;
+
+/* Set a number of an object. `value` NULL means to delete it, which is an
+ * AttributeError. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_number_store(PyObject *op, al_number *field, PyObject *value,
+                const char *name);
+
+/* -> new reference, or NULL with MemoryError set. */
+PyObject *
+al_number_load(const al_number *field);
+
+/* --- the loop --------------------------------------------------------------- */
+
 /* Bind the object to the running loop, or raise RuntimeError if it is bound to
  * another one. -> new reference to the loop, or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_primitive_get_loop(al_primitive *self);
+
+/* A future of that loop. -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_primitive_make_future(al_primitive *self);
 
 /* --- waiters: futures in a deque ------------------------------------------ */
 
@@ -90,6 +129,11 @@ al_primitive_wait(al_awaitable *self, PyObject **waiters);
 AL_NODISCARD int
 al_waiters_leave(al_awaitable *self, PyObject *waiters);
 
+/* Append a future to *waiters: a new deque, if it is NULL. 0, or -1 with an
+ * exception set. */
+AL_NODISCARD int
+al_waiters_append(const al_state *state, PyObject **waiters, PyObject *future);
+
 /* `waiters` in what follows may be NULL: there are none. */
 AL_NODISCARD Py_ssize_t
 al_waiters_count(const al_state *state, PyObject *waiters);
@@ -103,6 +147,10 @@ al_waiters_are_cancelled(const al_state *state, PyObject *waiters);
 AL_NODISCARD int
 al_waiters_first(const al_state *state, PyObject *waiters, PyObject **waiter);
 
+/* The same for the first one that is not done. */
+AL_NODISCARD int
+al_waiters_next(const al_state *state, PyObject *waiters, PyObject **waiter);
+
 /* Wake the first `most` that are not done, with a result. How many; or -1 with
  * an exception set. */
 AL_NODISCARD Py_ssize_t
@@ -115,6 +163,10 @@ AL_NODISCARD int
 al_waiter_is_done(const al_state *state, PyObject *waiter);
 AL_NODISCARD int
 al_waiter_is_cancelled(const al_state *state, PyObject *waiter);
+
+/* Future.cancel(): 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_waiter_cancel(const al_state *state, PyObject *waiter);
 
 /* Future.set_result(): 0, or -1 with an exception set. */
 AL_NODISCARD int

@@ -84,6 +84,93 @@ async def event():
     event.clear()
 
 
+async def semaphores():
+    for semaphore in asyncloop.Semaphore(2), asyncloop.BoundedSemaphore(2):
+
+        async def hold(semaphore=semaphore):
+            async with semaphore:
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.ensure_future(hold()) for _ in range(8)]
+        await _turns(1)
+        tasks[4].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def odd_numbers():
+    semaphore = asyncloop.Semaphore(2.0)
+    async with semaphore:
+        semaphore._value = 10**30
+    queue = asyncloop.Queue(float("inf"))
+    await queue.put(await asyncio.sleep(0, 1))
+    await queue.get()
+
+
+async def condition():
+    condition = asyncloop.Condition()
+
+    async def wait():
+        async with condition:
+            await condition.wait()
+
+    tasks = [asyncio.ensure_future(wait()) for _ in range(6)]
+    await _turns()
+    tasks[0].cancel()
+    async with condition:
+        condition.notify(2)
+        tasks[1].cancel()
+        await _turns()
+        tasks[2].cancel()
+    async with condition:
+        condition.notify_all()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def barrier():
+    barrier = asyncloop.Barrier(3)
+    await asyncio.gather(*[barrier.wait() for _ in range(6)])
+
+
+async def queues():
+    for cls in asyncloop.Queue, asyncloop.PriorityQueue, asyncloop.LifoQueue:
+        queue = cls(2)
+
+        async def produce(queue=queue):
+            for i in range(6):
+                await queue.put(i)
+            await queue.join()
+
+        async def consume(queue=queue):
+            for _ in range(6):
+                await queue.get()
+                queue.task_done()
+
+        await asyncio.gather(produce(), consume())
+
+
+async def queue_waiters_cancelled():
+    queue = asyncloop.Queue(1)
+    getters = [asyncio.ensure_future(queue.get()) for _ in range(4)]
+    await _turns()
+    getters[0].cancel()
+    queue.put_nowait(1)
+    getters[1].cancel()
+    await _turns()
+    getters[3].cancel()
+    await asyncio.gather(*getters, return_exceptions=True)
+    putters = [asyncio.ensure_future(queue.put(i)) for i in range(4)]
+    await _turns()
+    for putter in putters:
+        putter.cancel()
+    await asyncio.gather(*putters, return_exceptions=True)
+
+
+async def items_left_in_queues():
+    for _ in range(10):
+        queue = asyncloop.PriorityQueue()
+        queue.put_nowait((1, queue))
+
+
 async def cycles():
     for _ in range(10):
         lock = asyncloop.Lock()

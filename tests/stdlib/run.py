@@ -47,6 +47,7 @@ def parse_arguments():
     )
     parser.add_argument("--all", action="store_true", help="run the tests that cannot apply too")
     parser.add_argument("--debug", action="store_true", help="asyncio's debug mode")
+    parser.add_argument("--accelerate", action="store_true", help="asyncloop.accelerate() comes first")
     parser.add_argument("--timeout", type=float, default=60, help="seconds without a sign of life (default: 60)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every test's outcome")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="modules at a time")
@@ -62,7 +63,7 @@ def main():
     omissions = ([] if arguments.all else suite.not_applicable()) + suite.foreign()
     for path in arguments.leave_out:
         omissions += suite.read_omissions(path, "left out")
-    about = {key: getattr(arguments, key) for key in ("loop", "task", "future", "debug")}
+    about = {key: getattr(arguments, key) for key in ("loop", "task", "future", "debug", "accelerate")}
     options = suite.Options(
         **about, omissions=omissions, tests=arguments.tests, timeout=arguments.timeout, verbose=arguments.verbose
     )

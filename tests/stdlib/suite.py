@@ -132,6 +132,7 @@ class Options:
     omissions: list = dataclasses.field(default_factory=list)
     tests: list = dataclasses.field(default_factory=list)  # modules or patterns; none: every test
     debug: bool = False  # asyncio's debug mode
+    accelerate: bool = False  # asyncloop.accelerate() comes first
     timeout: float = 60  # seconds without a sign of life
     verbose: bool = False
 
@@ -230,6 +231,7 @@ class Module:
             "loop": self.options.loop,
             "task": self.options.task,
             "future": self.options.future,
+            "accelerate": self.options.accelerate,
             "run": [] if only_list else self.left(),
         }
         command = [sys.executable, "-X", "faulthandler", "-W", "default", "-bb", str(HERE / "worker.py")]

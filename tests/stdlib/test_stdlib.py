@@ -23,6 +23,20 @@ TAIL = 12  # lines of each
 pytestmark = pytest.mark.skipif(bool(suite.why_not_installed()), reason=str(suite.why_not_installed()))
 
 
+ACCELERATED = ["test_locks", "test_queues"]  # what asyncloop.accelerate() replaces
+
+
+def options(**others):
+    return suite.Options(
+        loop="asyncloop:Loop",
+        task="asyncloop:Task",
+        future="asyncloop:Future",
+        omissions=NOT_APPLICABLE + suite.foreign(),
+        debug=bool(os.environ.get("PYTHONASYNCIODEBUG")),
+        **others,
+    )
+
+
 @pytest.fixture(scope="session")
 def finished(request):
     """finished(name) -> the suite.Module of that name after its run.
@@ -30,15 +44,8 @@ def finished(request):
     Two modules run at a time, ahead of the item that waits for them. Under pytest-xdist a process does not know
     which items will be its own: there each runs one module at a time, when its item comes.
     """
-    options = suite.Options(
-        loop="asyncloop:Loop",
-        task="asyncloop:Task",
-        future="asyncloop:Future",
-        omissions=NOT_APPLICABLE + suite.foreign(),
-        debug=bool(os.environ.get("PYTHONASYNCIODEBUG")),
-    )
-    modules = {name: suite.Module(name, full_name, options) for name, full_name in MODULES.items()}
-    ahead = [item.callspec.params["name"] for item in request.session.items if item.path == pathlib.Path(__file__)]
+    modules = {name: suite.Module(name, full_name, options()) for name, full_name in MODULES.items()}
+    ahead = [item.callspec.params["name"] for item in request.session.items if item.originalname == "test_module"]
     if "PYTEST_XDIST_WORKER" in os.environ:
         ahead = []
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
@@ -58,6 +65,16 @@ def test_module(name, finished):
     if not count["applicable"]:
         pytest.skip(why_nothing_applies(module))
     print(", ".join(f"{number} {outcome}" for outcome, number in count.items()))
+
+
+@pytest.mark.parametrize("name", ACCELERATED)
+def test_accelerated(name):
+    """The same with asyncloop.accelerate()."""
+    module = suite.Module(name, MODULES[name], options(accelerate=True))
+    module.run()
+    if module.failures():
+        pytest.fail(report(module), pytrace=False)
+    assert module.counts()["applicable"]
 
 
 def report(module):

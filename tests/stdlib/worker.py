@@ -68,6 +68,8 @@ def put_in_place(order):
     unix_events._UnixDefaultEventLoopPolicy._loop_factory = LoopUnderTest
 
     # The C... classes of test_futures and test_tasks take their types from these names.
+    if order["accelerate"]:
+        importlib.import_module("asyncloop").accelerate()
     if order["task"]:
         tasks._CTask = named(order["task"])
     if order["future"]:
