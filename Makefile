@@ -18,6 +18,7 @@
 #   make test-threads  what of the tests concerns CPython 3.14t, which has no GIL; it is built first, in ten minutes
 #   make tsan       tests/threads under ThreadSanitizer, with a 3.14t that is built for it
 #   make test-fresh  make run and make test on a new Debian 12 and 13, as root and as a user, see tools/fresh-debian
+#   make test-install  the README's lines under "Install it", as they stand, on a new Debian 12 and 13
 #   make wheels     sdist and wheels for them in dist/, libev inside, each tried where there is no libev
 #   make sdist      the source distribution alone, in dist/
 #   make published-wheels  the wheels of a release by cibuildwheel, in dist/; it takes docker
@@ -45,7 +46,7 @@ MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys
 BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
 GROUP := $(VENV)/.group-
 
-.PHONY: build run test test-all test-core test-threads tsan test-fresh debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels sdist published-wheels commits workflows changelog changelog-draft release-check docs docs-test prose compatibility bench instructions clean distclean
+.PHONY: build run test test-all test-core test-threads tsan test-fresh test-install debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels sdist published-wheels commits workflows changelog changelog-draft release-check docs docs-test prose compatibility bench instructions clean distclean
 
 build: $(VENV)/.installed
 
@@ -121,6 +122,14 @@ test-fresh:
 		echo "== $$release $$user"; \
 		tools/fresh-debian $$user $$release 'make run && make test'; \
 	done; done
+
+INSTALL_LINES = sed -n '/^\#\# Install it/,/^\#\# See it/p' README.md | sed -n '/^```sh/,/^```/{/^```/!p}'
+WORKS = import asyncio, asyncloop; print(asyncloop.run(asyncio.sleep(0, True)))
+test-install:
+	@set -e; for release in $(RELEASES); do \
+		echo "== $$release"; \
+		tools/fresh-debian $$release "set -e; $$($(INSTALL_LINES)); cd ~; with-asyncloop/bin/python -c '$(WORKS)'"; \
+	done
 
 debug:
 	$(MAKE) build ASYNCLOOP_DEBUG=1

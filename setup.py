@@ -8,10 +8,12 @@ Environment
 """
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -151,8 +153,17 @@ def compile_changed(compiler, compile_all, sources, output_dir=None, depends=(),
     return objects
 
 
+def readme():
+    """Return README.md with links that work where the other files are not beside it."""
+    source = tomllib.loads(Path("pyproject.toml").read_text())["project"]["urls"]["Source"]
+    text = re.sub(r"(!\[[^]]*\]\()(?!\w+:)", rf"\1{source}/raw/main/", Path("README.md").read_text())
+    return re.sub(r"((?<!!)\[[^]]*\]\()(?!\w+:|#)", rf"\1{source}/blob/main/", text)
+
+
 COMPILING, LINKING = build_flags()
 setup(
+    long_description=readme(),
+    long_description_content_type="text/markdown",
     cmdclass={"build_ext": BuildExt},
     ext_modules=[
         Extension(

@@ -1,6 +1,7 @@
 """What is published can be built, and says what it misses."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,15 @@ def test_sdist_holds_all_that_is_needed(sdist):
     for name in ["LICENSE", "Makefile", "README.md", "asyncloop/_core.pyi", "asyncloop/py.typed", "pyproject.toml"]:
         assert (sdist / name).is_file(), name
     assert not list(sdist.rglob("*.so"))
+
+
+def test_description_has_no_relative_link(sdist):
+    """It is shown where no other file of the repository is."""
+    description = (sdist / "PKG-INFO").read_text().partition("\n\n")[2]
+    assert "# asyncloop" in description
+    links = re.findall(r"\]\(([^)\s]+)\)", description)
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith("https://")] == []
 
 
 # Where a program finds asyncloop, and whether it works.

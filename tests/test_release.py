@@ -55,6 +55,12 @@ class TestCommits:
     def test_verb_that_looks_like_something_else(self, word):
         assert check_commits.imperative(word)
 
+    def test_message_in_a_file(self, tmp_path):
+        (tmp_path / "message").write_text(f"{self.GOOD}# Please enter a message\n#\n")
+        assert check_commits.check_file(tmp_path / "message") == []
+        (tmp_path / "message").write_text("net: stop reading\n\n# Please enter a message\n")
+        assert check_commits.check_file(tmp_path / "message") == ["no body that says why"]
+
     @pytest.fixture
     def clone(self, tmp_path):
         """A clone of a repository with one bad commit, and a function that adds a commit to the clone."""

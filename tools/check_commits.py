@@ -1,4 +1,6 @@
-"""Holds the messages of new commits to their form: "area: what" in the imperative, and a body that says why.
+"""check_commits.py [FILE]: have the messages of new commits their form, "area: what" and a body that says why?
+
+With FILE, the message in it is checked: for git's hook commit-msg.
 
 New are the commits that the main branch of the remote "upstream", or else "origin", does not have. Merges are left out.
 Without history, or without such a remote, there is nothing to check.
@@ -78,7 +80,13 @@ def check(cwd=ROOT):
     return found
 
 
+def check_file(path):
+    """Return the complaints about a message that git has in a file, with comments."""
+    lines = path.read_text().splitlines()
+    return list(complaints("\n".join(line for line in lines if not line.startswith("#")).strip()))
+
+
 if __name__ == "__main__":
-    wrong = check()
+    wrong = check_file(Path(sys.argv[1])) if len(sys.argv) > 1 else check()
     print("\n".join(wrong), end="\n" if wrong else "")
     sys.exit(bool(wrong))

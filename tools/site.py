@@ -57,9 +57,12 @@ MADE = {"api.md": api_reference.page, "glossary.md": glossary}
 
 
 def on_config(config):
-    """Leave out of the navigation what is not there."""
+    """Leave out of the navigation what is not there, and add what it does not name."""
     docs = Path(config.docs_dir)
+    named = set(re.findall(r"[\w-]+\.md", str(config.nav)))
+    more = sorted(path.name for path in docs.glob("*.md") if path.name not in named)
     config.nav = kept(config.nav, lambda page: page in HOME or page in MADE or (docs / page).exists())
+    config.nav += [{"More": more}] * bool(more)
     return config
 
 
