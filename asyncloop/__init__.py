@@ -45,6 +45,9 @@ from ._workers import Worker, run_workers
 if TYPE_CHECKING:
     from ._policy import EventLoopPolicy
 
+    tls_engine: str
+    """What encrypts new TLS connections: "openssl", called directly; or "ssl", the methods of Python's ssl module."""
+
 __all__ = [
     "Barrier",
     "BoundedSemaphore",
@@ -129,4 +132,8 @@ def __getattr__(name: str) -> Any:
                 stacklevel=2,
             )
         return EventLoopPolicy
+    if name == "tls_engine":
+        from . import _core
+
+        return _core._tls_engine()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

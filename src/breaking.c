@@ -243,6 +243,13 @@ break_tls_engine(PyObject *op)
     self->engine.state = self->module_state;
 }
 
+/* Of one whose engine calls OpenSSL. */
+static void
+break_tls_lent(PyObject *op)
+{
+    al_tls_bio_lend(SSLProtocolObject_CAST(op)->engine.of.openssl.bio, "x", 1);
+}
+
 static void
 break_tls_records(PyObject *op)
 {
@@ -319,6 +326,7 @@ static const struct {
     {"task/registry.c", 1, break_registry_current},
     {"task/registry.c", 2, break_registry_list},
     {"tls/protocol.c", 2, break_tls_buffer},
+    {"tls/engine.c", 1, break_tls_lent},
     {"tls/engine.c", 2, break_tls_engine},
     {"tls/records.c", 1, break_tls_records},
     {"tls/write.c", 3, break_tls_unsent},

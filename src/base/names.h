@@ -9,6 +9,8 @@
     X(_ensure_resolved)                                                       \
     X(__await__)                                                              \
     X(__name__)                                                               \
+    X(_msg_callback)                                                          \
+    X(do_handshake)                                                           \
     X(_ssl_protocol)                                                          \
     X(_write_appdata)                                                         \
     X(_control_app_writing)                                                   \

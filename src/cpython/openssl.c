@@ -222,8 +222,11 @@ al_openssl_find_ssl(al_state *state, PyObject *sslsocket, PyObject *incoming,
         return NULL;
     }
     SSL *ssl = ((al_ssl_socket *)sslsocket)->ssl;
-    return openssl->SSL_get_rbio(ssl) == ((al_ssl_bio *)incoming)->bio &&
-                   openssl->SSL_get_wbio(ssl) == ((al_ssl_bio *)outgoing)->bio
+    BIO *in = ((al_ssl_bio *)incoming)->bio;
+    BIO *out = ((al_ssl_bio *)outgoing)->bio;
+    return openssl->SSL_get_rbio(ssl) == in &&
+                   openssl->SSL_get_wbio(ssl) == out &&
+                   openssl->BIO_ctrl(out, AL_BIO_CTRL_PENDING, 0, NULL) == 0
                ? ssl
                : NULL;
 }

@@ -46,6 +46,7 @@ typedef struct bio_method_st BIO_METHOD;
     X(int, BIO_test_flags, (const BIO *, int))                                \
     X(int, BIO_get_new_index, (void))                                         \
     X(BIO_METHOD *, BIO_meth_new, (int, const char *))                        \
+    X(void, BIO_meth_free, (BIO_METHOD *))                                    \
     X(int, BIO_meth_set_read_ex,                                              \
       (BIO_METHOD *, int (*)(BIO *, char *, size_t, size_t *)))               \
     X(int, BIO_meth_set_write_ex,                                             \
@@ -106,7 +107,7 @@ const al_openssl *
 al_openssl_get(al_state *state);
 
 /* The `SSL *` of an SSLObject's C object and BIOs. -> NULL without an
- * exception: they are not as known. */
+ * exception: they are not as known, or `outgoing` is not empty. */
 SSL *
 al_openssl_find_ssl(al_state *state, PyObject *sslsocket, PyObject *incoming,
                     PyObject *outgoing);

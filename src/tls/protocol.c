@@ -15,7 +15,7 @@
  *
  * Invariants
  *   (1) The buffer that all transports of a loop share is used between the
- *       system call and the copy in al_tls_engine_feed() only.  In between no
+ *       system call and al_tls_engine_feed() or al_tls_engine_keep() only.  In between no
  *       Python code may run: another transport would receive into the
  *       buffer.  So no method is looked up; and before Python 3.12 no tracked
  *       object is made, because that may collect garbage.
@@ -249,6 +249,15 @@ tls_last_buffer(SSLProtocolObject *self, Py_ssize_t *room)
     return NULL;
 }
 
+/* Whether al_tls_read() is going to be called, and decrypts before anything
+ * else: then the engine need not copy the bytes. */
+static inline bool
+tls_reads_at_once(SSLProtocolObject *self)
+{
+    return self->state == al_tls_state(self)->tls_wrapped &&
+           !self->app_reading_paused && !self->app_is_buffered;
+}
+
 /* Put bytes of the peer into the incoming BIO. Before connection_made() has
  * begun the handshake there is no engine; it will find the bytes in the BIO.
  * 0, or -1 with an exception set. */
@@ -264,7 +273,9 @@ tls_feed(SSLProtocolObject *self, char *bytes, Py_ssize_t size)
     if (al_tls_bind(self) < 0) {
         return -1;
     }
-    return size == 0 ? 0 : al_tls_engine_feed(&self->engine, bytes, size);
+    return size == 0 ? 0
+                     : al_tls_engine_feed(&self->engine, bytes, size,
+                                          tls_reads_at_once(self));
 }
 
 static PyObject *
@@ -341,7 +352,10 @@ SSLProtocol__drop_written(PyObject *op, PyObject *Py_UNUSED(ignored))
 
     self->unsent_size = 0;
     Py_CLEAR(self->unsent);
-    Py_RETURN_NONE;
+    return al_tls_engine_is_bound(&self->engine)
+               ? al_call_none(
+                     al_call_finish(al_tls_engine_drain(&self->engine)))
+               : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -361,7 +375,8 @@ SSLProtocol__get_write_buffer_size(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (in_bio == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    return PyLong_FromSsize_t(al_tls_waiting(self) + in_bio);
+    return PyLong_FromSsize_t(al_tls_waiting(self) + in_bio +
+                              al_tls_engine_outgoing(&self->engine));
 }
 
 /* Count complete records only. The beginning of a record stays in the BIO

@@ -26,7 +26,7 @@ tls_end(SSLProtocolObject *self)
 /* Decrypt all complete records. -> new reference to bytes; NULL without an
  * exception: there is no plaintext. */
 static PyObject *
-tls_decrypt(SSLProtocolObject *self, bool *is_closed)
+tls_decrypt_records(SSLProtocolObject *self, bool *is_closed)
 {
     PyObject *result = NULL;
 
@@ -66,6 +66,18 @@ tls_decrypt(SSLProtocolObject *self, bool *is_closed)
         if (n < size || result == NULL) {
             break;
         }
+    }
+    return result;
+}
+
+/* The same, and then the engine has no bytes that were lent. */
+static PyObject *
+tls_decrypt(SSLProtocolObject *self, bool *is_closed)
+{
+    PyObject *result = tls_decrypt_records(self, is_closed);
+
+    if (al_tls_engine_keep(&self->engine) < 0) {
+        Py_CLEAR(result);
     }
     return result;
 }

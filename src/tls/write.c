@@ -7,9 +7,8 @@
  *
  * As in asyncio, the transport below has the bytes when write() returns: the
  * program may use that transport without us.  It may hold a record as it holds
- * any other small write (net/held.c).  The ssl module's BIOs never shrink.  So
- * we empty them before they have grown, and keep ciphertext that cannot be
- * sent now in bytes objects (`unsent`).
+ * any other small write (net/held.c).  Ciphertext that cannot be sent now is
+ * kept in bytes objects (`unsent`), as is all but the last of much data.
  *
  * Invariants
  *   (1) `unsent` is sent before the bytes in the outgoing BIO.
@@ -20,8 +19,6 @@
 #include "tls/protocol.h"
 
 #include "net/fd_transport.h"
-
-#define AL_TLS_BIO_MAX ((Py_ssize_t)32 * 1024) /* empty a BIO at this size */
 
 #ifdef AL_DEBUG
 
@@ -211,21 +208,15 @@ tls_encrypt(SSLProtocolObject *self, PyObject *object, char *data,
     Py_ssize_t in_bio = 0;
 
     while (done < size) {
-        PyObject *rest =
-            done == 0
-                ? Py_NewRef(object)
-                : al_tls_engine_rest(&self->engine, data + done, size - done);
-        if (rest == NULL) {
-            return -1;
-        }
-        Py_ssize_t n = al_tls_engine_write(&self->engine, rest);
-        Py_DECREF(rest);
+        Py_ssize_t n =
+            al_tls_engine_write(&self->engine, done == 0 ? object : NULL,
+                                data + done, size - done);
         if (n <= 0) {
             return n < 0 ? -1 : tls_postpone(self, data + done, size - done);
         }
         done += n;
         in_bio += n;
-        if (in_bio >= AL_TLS_BIO_MAX && done < size) {
+        if (in_bio >= self->engine.kind->most && done < size) {
             if (tls_keep_unsent(self) < 0) {
                 return -1;
             }

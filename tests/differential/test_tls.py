@@ -9,6 +9,8 @@ import tracing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncloop import _core
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.timeout(7200),
@@ -25,7 +27,12 @@ programs = strategies.programs(
 )
 
 
-@given(program=programs)
-def test_same_trace(program):
+@given(program=programs, engine=st.sampled_from(["openssl", "ssl"]))
+def test_same_trace(program, engine):
     expected = tls_programs.run(program, tracing.STOCK)
-    tracing.assert_same(expected, tls_programs.run(program, tracing.KINDS["own"]))
+    before = _core._tls_engine()
+    _core._tls_engine(engine)
+    try:
+        tracing.assert_same(expected, tls_programs.run(program, tracing.KINDS["own"]))
+    finally:
+        _core._tls_engine(before)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import asyncloop
+from asyncloop import _core
+
 
 class Recording:
     """Notes the name of every protocol call, and what came with it."""
@@ -56,6 +59,24 @@ class RecordingBufferedProtocol(Recording, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes):
         self.calls.append("buffer_updated")
         self.data += self.buffer[:nbytes]
+
+
+def pytest_collection_modifyitems(items):
+    """Take out the second engine of asyncio's own loop, which has none of ours."""
+    here = Path(__file__).parent
+    params = [item.callspec.params if here in item.path.parents else {} for item in items]
+    kinds = [(param.get("kind"), param.get("engine")) for param in params]
+    items[:] = [item for item, kind in zip(items, kinds, strict=True) if kind != ("asyncio", "ssl")]
+
+
+@pytest.fixture(params=["openssl", "ssl"], autouse=True)
+def engine(request):
+    """Which of the two engines new TLS connections have. Each test runs with both of them."""
+    before = asyncloop.tls_engine
+    if _core._tls_engine(request.param) != request.param:
+        pytest.skip("this Python's OpenSSL is not known")
+    yield request.param
+    _core._tls_engine(before)
 
 
 @pytest.fixture
