@@ -21,7 +21,10 @@ typedef struct {
 
 #define AL_FREELIST_MAX 256
 
+/* The buffer of a loop that small messages are received into, and all of TLS:
+ * its records are decrypted out of it, so it has room for many. */
 #define AL_RECV_BUFFER ((size_t)64 * 1024)
+#define AL_RECV_RECORDS ((size_t)256 * 1024) /* asyncio's max_size */
 
 /* The objects of asyncio and the standard library that we use, fetched once at
  * import: X(field, module, attribute). */
@@ -208,6 +211,8 @@ typedef struct al_state {
     al_layout layout;
 
     al_refusals refused;
+
+    const struct al_receiver *tls_receiver; /* of an SSLProtocolType */
 
     /* Of a loop about which nothing was found that is replaced
      * (loop/loop_patches.c): its type, to compare; the tags of it and of

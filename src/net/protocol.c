@@ -15,12 +15,38 @@
 
 #include "base/call.h"
 
+/* -> NULL: `object` has methods to call. Or an exception is set. */
+static const al_receiver *
+protocol_find_receiver(al_state *state, PyObject *object)
+{
+    const al_receiver *receiver = state->tls_receiver;
+
+    if (receiver == NULL ||
+        !PyObject_TypeCheck(object, state->SSLProtocolType))
+    {
+        return NULL;
+    }
+    PyObject *bound = PyObject_GetAttr(object, state->names.buffer_updated);
+    if (bound == NULL) {
+        return NULL;
+    }
+    bool is_ours = PyCFunction_Check(bound) &&
+                   PyCFunction_GET_SELF(bound) == object &&
+                   PyCFunction_GET_FUNCTION(bound) == receiver->buffer_updated;
+    Py_DECREF(bound);
+    return is_ours ? receiver : NULL;
+}
+
 int
 al_protocol_set(al_protocol *self, al_state *state, PyObject *object)
 {
     int is_buffered =
         PyObject_IsInstance(object, state->imports.asyncio_BufferedProtocol);
     if (is_buffered < 0) {
+        return -1;
+    }
+    const al_receiver *receiver = protocol_find_receiver(state, object);
+    if (receiver == NULL && PyErr_Occurred()) {
         return -1;
     }
     al_protocol old = *self;
@@ -31,6 +57,7 @@ al_protocol_set(al_protocol *self, al_state *state, PyObject *object)
         .is_stream = Py_IS_TYPE(
             object,
             (PyTypeObject *)state->imports.asyncio_StreamReaderProtocol),
+        .receiver = receiver,
     };
     old.connection_made = NULL;
     al_protocol_clear(&old);

@@ -9,13 +9,26 @@
 
 #include <stdbool.h>
 
+/* What a layer of ours on top of a transport does in the place of get_buffer()
+ * and buffer_updated(), which are a method call each. */
+typedef struct al_receiver {
+    PyCFunction buffer_updated; /* the method that take() stands for */
+    /* Prepare for bytes. It may run anything. 0, or -1 with an exception set. */
+    int (*expect)(PyObject *protocol);
+    /* Handle the bytes, which are in the loop's buffer: they are copied or
+     * used before anything runs that might change it. 0, or -1 with an
+     * exception set. */
+    int (*take)(PyObject *protocol, char *data, Py_ssize_t size);
+} al_receiver;
+
 /* Zeroed: no protocol. Its methods are looked up for each call, as in asyncio:
  * a protocol may replace its own methods. */
 typedef struct {
-    PyObject *object;          /* owned, NULL <=> none */
-    PyObject *connection_made; /* owned bound method; NULL: already called */
-    bool is_buffered;          /* an asyncio.BufferedProtocol */
-    bool is_stream;            /* exactly an asyncio.StreamReaderProtocol */
+    PyObject *object;            /* owned, NULL <=> none */
+    PyObject *connection_made;   /* owned bound method; NULL: already called */
+    bool is_buffered;            /* an asyncio.BufferedProtocol */
+    bool is_stream;              /* exactly an asyncio.StreamReaderProtocol */
+    const al_receiver *receiver; /* NULL: call its methods */
 } al_protocol;
 
 /* Make `object` the protocol. 0, or -1 with an exception set. */

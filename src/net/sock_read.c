@@ -4,6 +4,7 @@
  *                                          | one recv
  *                                          v
  *                      al_protocol: data_received(bytes), or
+ *                                   the records of a TLS connection, or
  *                                   get_buffer(), buffer_updated(n), or
  *                                   the buffer of an asyncio.StreamReader
  *
@@ -287,6 +288,34 @@ sock_read_buffered(SocketTransportObject *self)
     return 0;
 }
 
+/* --- TLS ---------------------------------------------------------------- */
+
+/* Receive into the shared buffer, which the layer above empties. */
+static int
+sock_read_records(SocketTransportObject *self)
+{
+    TransportObject *base = &self->base;
+    const al_receiver *receiver = base->protocol.receiver;
+    PyObject *protocol = Py_NewRef(base->protocol.object);
+    const char *message = "Fatal error: protocol.get_buffer() call failed.";
+    ssize_t n = -EAGAIN;
+
+    int rc = receiver->expect(protocol);
+    if (AL_LIKELY(rc == 0 && !sock_read_is_over(self))) {
+        char *buffer = base->loop->recv_buffer;
+        n = sock_read_recv(self, buffer, AL_RECV_RECORDS);
+        if (AL_LIKELY(n > 0)) {
+            message = "Fatal error: protocol.buffer_updated() call failed.";
+            rc = receiver->take(protocol, buffer, n);
+        }
+    }
+    Py_DECREF(protocol);
+    if (AL_UNLIKELY(rc < 0)) {
+        return al_transport_fatal_error(base, message);
+    }
+    return n > 0 || sock_read_is_over(self) ? 0 : sock_read_nothing(self, n);
+}
+
 /* --- reading ------------------------------------------------------------ */
 
 int
@@ -302,9 +331,10 @@ al_sock_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (al_transport_enter(base) < 0) {
         return al_transport_fatal_error(base, AL_SOCK_READ_FAILED);
     }
-    int rc = base->protocol.is_buffered ? sock_read_buffered(self)
-             : base->protocol.is_stream ? sock_read_stream(self)
-                                        : sock_read_bytes(self);
+    int rc = base->protocol.receiver != NULL ? sock_read_records(self)
+             : base->protocol.is_buffered    ? sock_read_buffered(self)
+             : base->protocol.is_stream      ? sock_read_stream(self)
+                                             : sock_read_bytes(self);
     return al_transport_leave(base, rc);
 }
 

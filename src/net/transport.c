@@ -145,7 +145,7 @@ al_transport_recv_buffer(al_loop_head *loop)
 {
     if (loop->recv_buffer == NULL) {
         transport_keep_memory();
-        loop->recv_buffer = PyMem_Malloc(AL_RECV_BUFFER);
+        loop->recv_buffer = PyMem_Malloc(AL_RECV_RECORDS);
         if (loop->recv_buffer == NULL) {
             PyErr_NoMemory();
         }

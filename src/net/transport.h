@@ -245,8 +245,8 @@ al_transport_lose(TransportObject *self, PyObject *exc);
 AL_NODISCARD int
 al_transport_force_close(TransportObject *self, PyObject *exc);
 
-/* The buffer of AL_RECV_BUFFER bytes that all transports of a loop read small
- * messages into, made at the first call. Copy the bytes out of it before any call into
+/* The buffer of AL_RECV_RECORDS bytes that all transports of a loop read small
+ * messages and TLS records into, made at the first call. Copy the bytes out of it before any call into
  * Python. -> borrowed, or NULL with MemoryError set. */
 AL_NODISCARD char *
 al_transport_recv_buffer(al_loop_head *loop);

@@ -25,6 +25,7 @@
 #include "tls/protocol.h"
 
 #include "net/fd_transport.h"
+#include "net/protocol.h"
 
 #define AL_TLS_FOREIGN_BUFFER ((Py_ssize_t)64 * 1024)
 
@@ -158,7 +159,7 @@ SSLProtocol_get_buffer(PyObject *op, PyObject *Py_UNUSED(hint))
             return NULL;
         }
         self->last_buffer = AL_TLS_BUFFER_SHARED;
-        return PyMemoryView_FromMemory(shared, AL_RECV_BUFFER, PyBUF_WRITE);
+        return PyMemoryView_FromMemory(shared, AL_RECV_RECORDS, PyBUF_WRITE);
     }
     if (PyErr_Occurred()) {
         return NULL;
@@ -237,7 +238,7 @@ tls_last_buffer(SSLProtocolObject *self, Py_ssize_t *room)
     case AL_TLS_BUFFER_SHARED:
         shared = tls_shared_buffer(self);
         PyErr_Clear();
-        *room = shared == NULL ? 0 : AL_RECV_BUFFER;
+        *room = shared == NULL ? 0 : AL_RECV_RECORDS;
         return shared;
     case AL_TLS_BUFFER_OWN:
         *room = PyByteArray_GET_SIZE(self->buffer);
@@ -278,6 +279,13 @@ tls_feed(SSLProtocolObject *self, char *bytes, Py_ssize_t size)
                                           tls_reads_at_once(self));
 }
 
+/* Handle `size` bytes of the peer, as buffer_updated() does. */
+static int
+tls_receive(SSLProtocolObject *self, char *data, Py_ssize_t size)
+{
+    return tls_feed(self, data, size) < 0 ? -1 : tls_go_on(self);
+}
+
 static PyObject *
 SSLProtocol_buffer_updated(PyObject *op, PyObject *arg)
 {
@@ -294,10 +302,7 @@ SSLProtocol_buffer_updated(PyObject *op, PyObject *arg)
         PyErr_SetString(PyExc_ValueError, "more than the buffer has room for");
         return NULL;
     }
-    if (tls_feed(self, buffer, size) < 0 || tls_go_on(self) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(tls_receive(self, buffer, size));
 }
 
 static PyObject *
@@ -332,7 +337,10 @@ SSLProtocol__set_state(PyObject *op, PyObject *next)
 static PyObject *
 SSLProtocol__do_read(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return al_call_none(al_tls_read(SSLProtocolObject_CAST(op)));
+    SSLProtocolObject *self = SSLProtocolObject_CAST(op);
+
+    AL_CHECK(al_tls_check, self);
+    return al_call_none(al_tls_read(self));
 }
 
 static PyObject *
@@ -478,6 +486,35 @@ static PyGetSetDef SSLProtocol_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+/* --- what a socket's transport calls in the place of methods --------------- */
+
+static int
+tls_expect(PyObject *op)
+{
+    SSLProtocolObject *self = SSLProtocolObject_CAST(op);
+
+    AL_CHECK(al_tls_check, self);
+    return al_tls_bind(self); /* now, by (1) */
+}
+
+static int
+tls_take(PyObject *op, char *data, Py_ssize_t size)
+{
+    SSLProtocolObject *self = SSLProtocolObject_CAST(op);
+    int rc;
+
+    AL_LOCK(op);
+    rc = tls_receive(self, data, size);
+    AL_UNLOCK();
+    return rc;
+}
+
+static const al_receiver tls_receiver = {
+    .buffer_updated = AL_LOCKED(SSLProtocol_buffer_updated),
+    .expect = tls_expect,
+    .take = tls_take,
+};
+
 /* --- type --------------------------------------------------------------- */
 
 static PyObject *
@@ -599,5 +636,6 @@ al_tls_protocol_init_type(PyObject *module)
     }
     state->SSLProtocolType =
         al_state_add_type(module, &SSLProtocol_spec, NULL);
+    state->tls_receiver = &tls_receiver;
     return state->SSLProtocolType == NULL ? -1 : 0;
 }

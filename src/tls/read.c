@@ -9,6 +9,8 @@
  */
 #include "tls/protocol.h"
 
+#include "net/stream_reader.h"
+
 /* --- to the user's protocol --------------------------------------------- */
 
 /* The peer has said goodbye. 0, or -1 with an exception set. */
@@ -82,6 +84,47 @@ tls_decrypt(SSLProtocolObject *self, bool *is_closed)
     return result;
 }
 
+/* Do what data_received() of an asyncio.StreamReaderProtocol does. 1; 0: call
+ * the method; -1 with an exception set. */
+static int
+tls_feed_reader(al_state *state, PyObject *protocol, PyObject *data)
+{
+    al_stream_reader reader;
+
+    if (!Py_IS_TYPE(
+            protocol,
+            (PyTypeObject *)state->imports.asyncio_StreamReaderProtocol))
+    {
+        return 0;
+    }
+    PyObject *bound = PyObject_GetAttr(protocol, state->names.data_received);
+    if (bound == NULL) {
+        return -1;
+    }
+    int rc = al_stream_reader_find(&reader, state, protocol, bound);
+    Py_DECREF(bound);
+    if (rc > 0) {
+        if (al_stream_reader_feed(&reader, state, PyBytes_AS_STRING(data),
+                                  (size_t)PyBytes_GET_SIZE(data)) < 0)
+        {
+            rc = -1;
+        }
+        al_stream_reader_clear(&reader);
+    }
+    return rc;
+}
+
+/* Give bytes to a protocol. 0, or -1 with an exception set. */
+static int
+tls_deliver(al_state *state, PyObject *protocol, PyObject *data)
+{
+    int rc = tls_feed_reader(state, protocol, data);
+
+    return rc != 0 ? Py_MIN(rc, 0)
+                   : al_call_finish(PyObject_CallMethodOneArg(
+                         protocol, state->names.data_received, data));
+}
+
 /* 0, or -1 with an exception set. */
 static int
 tls_read_bytes(SSLProtocolObject *self)
@@ -100,14 +143,12 @@ tls_read_bytes(SSLProtocolObject *self)
     }
     else {
         PyObject *protocol = Py_NewRef(self->app_protocol);
-        PyObject *result = PyObject_CallMethodOneArg(
-            protocol, al_tls_state(self)->names.data_received, data);
+        int rc = tls_deliver(al_tls_state(self), protocol, data);
         Py_DECREF(protocol);
         Py_DECREF(data);
-        if (result == NULL) {
+        if (rc < 0) {
             return -1;
         }
-        Py_DECREF(result);
     }
     return is_closed ? tls_end(self) : 0;
 }
@@ -259,7 +300,6 @@ al_tls_read(SSLProtocolObject *self)
 {
     al_state *state = al_tls_state(self);
 
-    AL_CHECK(al_tls_check, self);
     if (self->state != state->tls_wrapped &&
         self->state != state->tls_flushing)
     {
