@@ -201,10 +201,12 @@ al_openssl_get(al_state *state)
 {
     if (AL_UNLIKELY(!AL_LOAD(state->layout.openssl_is_learned))) {
         PyObject *exc = PyErr_GetRaisedException();
+        AL_LOCK((PyObject *)state->SSLProtocolType);
         const al_openssl *found = openssl_learn(state);
-        PyErr_SetRaisedException(exc);
         AL_STORE(state->layout.openssl, found);
         AL_STORE(state->layout.openssl_is_learned, true);
+        AL_UNLOCK();
+        PyErr_SetRaisedException(exc);
     }
     return AL_LOAD(state->layout.openssl);
 }

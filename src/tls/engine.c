@@ -23,8 +23,8 @@ al_tls_engine_check(const al_tls_engine *self)
 {
     AL_HOLDS(2, !al_tls_engine_is_bound(self) ||
                     (self->kind != NULL && self->object != NULL));
-    AL_HOLDS(1, self->kind == NULL || self->kind->keep == NULL ||
-                    self->of.openssl.bio->lent == NULL);
+    AL_HOLDS(1, self->kind == NULL || self->kind->has_lent == NULL ||
+                    !self->kind->has_lent(self));
     al_tls_records_check(&self->records);
 }
 
@@ -148,6 +148,14 @@ PyObject *
 al_tls_engine_drain(al_tls_engine *self)
 {
     return self->kind->drain(self);
+}
+
+Py_ssize_t
+al_tls_engine_outgoing(const al_tls_engine *self)
+{
+    return self->kind == NULL || self->kind->outgoing == NULL
+               ? 0
+               : self->kind->outgoing(self);
 }
 
 Py_ssize_t

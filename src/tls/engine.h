@@ -29,7 +29,11 @@ typedef struct {
     int (*traverse)(al_tls_engine *self, visitproc visit, void *arg);
     int (*feed)(al_tls_engine *self, char *ciphertext, Py_ssize_t size,
                 bool lend);
-    int (*keep)(al_tls_engine *self); /* NULL: feed() copies */
+    int (*keep)(al_tls_engine *self); /* or NULL: never lent */
+    Py_ssize_t (*outgoing)(const al_tls_engine *self); /* or NULL: none */
+#ifdef AL_DEBUG
+    bool (*has_lent)(const al_tls_engine *self); /* or NULL: never */
+#endif
     PyObject *(*drain)(al_tls_engine *self);
     Py_ssize_t (*incoming)(al_tls_engine *self);
     /* Decrypt at most one record. -> the number of bytes; 0 after the peer's
@@ -127,13 +131,8 @@ al_tls_engine_complete(al_tls_engine *self);
 
 /* How many bytes for the peer wait here, besides those in the ssl module's
  * BIO. */
-static inline Py_ssize_t
-al_tls_engine_outgoing(const al_tls_engine *self)
-{
-    return self->kind != NULL && self->kind->keep != NULL
-               ? (Py_ssize_t)self->of.openssl.bio->out_size
-               : 0;
-}
+Py_ssize_t
+al_tls_engine_outgoing(const al_tls_engine *self);
 
 /* --- handshake ------------------------------------------------------------ */
 

@@ -62,6 +62,22 @@ openssl_incoming(al_tls_engine *self)
     return (Py_ssize_t)al_tls_bio_readable(self->of.openssl.bio);
 }
 
+static Py_ssize_t
+openssl_outgoing(const al_tls_engine *self)
+{
+    return (Py_ssize_t)self->of.openssl.bio->out_size;
+}
+
+#ifdef AL_DEBUG
+
+static bool
+openssl_has_lent(const al_tls_engine *self)
+{
+    return self->of.openssl.bio->lent != NULL;
+}
+
+#endif
+
 /* Make room for `size` bytes of plaintext in the piece. 0, or -1 with
  * MemoryError set. */
 static int
@@ -229,6 +245,10 @@ static const al_tls_engine_kind openssl_kind = {
     .traverse = openssl_traverse,
     .feed = openssl_feed,
     .keep = openssl_keep,
+    .outgoing = openssl_outgoing,
+#ifdef AL_DEBUG
+    .has_lent = openssl_has_lent,
+#endif
     .drain = openssl_drain,
     .incoming = openssl_incoming,
     .read = openssl_read,

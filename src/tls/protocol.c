@@ -494,7 +494,14 @@ tls_expect(PyObject *op)
     SSLProtocolObject *self = SSLProtocolObject_CAST(op);
 
     AL_CHECK(al_tls_check, self);
-    return al_tls_bind(self); /* now, by (1) */
+    if (AL_LIKELY(al_tls_engine_is_bound(&self->engine))) {
+        return 0;
+    }
+    int rc;
+    AL_LOCK(op);
+    rc = al_tls_bind(self); /* now, by (1) */
+    AL_UNLOCK();
+    return rc;
 }
 
 static int

@@ -198,3 +198,70 @@ def test_bytes_of_other_connections_do_not_mix(run, serve, Client, client_contex
         return await asyncio.gather(*(asyncio.to_thread(talk, seed) for seed in range(8)))
 
     assert run(main()) == [True] * 8
+
+
+class TestStreams:
+    """Their reader is fed without a call of data_received(), while that is asyncio's own."""
+
+    @pytest.fixture
+    def open_stream(self, run, make_pair, keep, client_context, server_context):
+        def open_stream(**options):
+            near, far = make_pair()
+
+            async def both():
+                shaking = asyncio.to_thread(server_context.wrap_socket, far, server_side=True)
+                opening = asyncio.open_connection(sock=near, ssl=client_context, server_hostname="localhost", **options)
+                return await asyncio.gather(opening, shaking)
+
+            (reader, writer), peer = run(both())
+            writers.append(writer)
+            return reader, writer, keep(peer)
+
+        writers = []
+        yield open_stream
+        for writer in writers:
+            writer.transport.abort()
+        run(asyncio.sleep(0.01))
+
+    def test_lines_arrive_and_the_end(self, run, open_stream, eventually):
+        reader, _, peer = open_stream()
+        peer.sendall(b"one\ntwo\nrest")
+        assert run(reader.readline()) == b"one\n"
+        assert run(reader.readuntil(b"w")) == b"tw"
+        peer.sendall(b"!")
+        run(asyncio.to_thread(peer.shutdown, socket.SHUT_WR))
+        assert run(reader.read()) == b"o\nrest!"
+        assert reader.at_eof()
+
+    def test_a_reader_who_waits_is_woken_by_a_part(self, run, open_stream):
+        reader, _, peer = open_stream()
+
+        async def main():
+            waiting = asyncio.ensure_future(reader.readexactly(6))
+            await asyncio.sleep(0.01)
+            for part in (b"one", b"two"):
+                peer.sendall(part)
+                await asyncio.sleep(0.01)
+            return await waiting
+
+        assert run(main()) == b"onetwo"
+
+    def test_a_full_reader_pauses_the_transport(self, run, open_stream, eventually):
+        reader, writer, peer = open_stream(limit=1000)
+        sending = threading.Thread(target=peer.sendall, args=(DATA,))
+        sending.start()
+        eventually(lambda: not writer.transport.is_reading())
+        assert len(reader._buffer) > 2000
+        assert run(reader.readexactly(len(DATA))) == DATA
+        sending.join()
+
+    def test_a_method_that_is_replaced_is_called(self, open_stream, eventually):
+        reader, writer, peer = open_stream()
+        protocol = writer.transport.get_protocol()
+        got = []
+        protocol.data_received = got.append
+        peer.sendall(b"data")
+        eventually(lambda: got)
+        assert got == [b"data"]
+        assert not reader._buffer
+        del protocol.data_received
