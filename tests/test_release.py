@@ -1,10 +1,7 @@
 """What is released: its name and version, the workflows, the changelog, the messages of commits."""
 
 import importlib.util
-import os
-import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,6 @@ def tool(name):
 
 
 check_commits = tool("check_commits")
-check_prose = tool("check_prose")
 check_release = tool("check_release")
 check_workflows = tool("check_workflows")
 
@@ -96,73 +92,6 @@ class TestCommits:
         assert check_commits.check(tmp_path / "none") == []
 
 
-class TestProse:
-    def test_ours(self):
-        assert check_prose.check() == []
-
-    @pytest.mark.parametrize(
-        "text, found",
-        [
-            ("One two three. Four five.", []),
-            ("One two\nthree four.", [(1, 4)]),
-            ("# One two three four five\n\nOne.", []),
-            ("| one two three four five |\n", []),
-            ("```sh\none two three four five\n```\n\nOne two three four.", [(5, 4)]),
-            ("One `two three four five six` seven.", []),
-            ("One [two three](four five six seven) now.", [(1, 4)]),
-            ("- One two three\n- four five six\n", []),
-            ("One two. and three four five six.", [(1, 5)]),
-            ("- item\n\n      code of five words here\n", []),
-        ],
-    )
-    def test_long_sentences_are_found(self, text, found):
-        complaints = list(check_prose.check_text(text, longest=3, average=99))
-        assert [(line, int(re.search(r"of (\d+) words", what)[1])) for line, what in complaints] == found
-
-    def test_average(self):
-        ((line, complaint),) = check_prose.check_text("One two three four. One two.", longest=9, average=2)
-        assert (line, complaint) == (1, "3.0 words in a sentence on average, more than 2")
-
-
-class TestFigures:
-    """A figure that the README shows is one of the measured ones."""
-
-    def rows(self, page):
-        for line in (ROOT / page).read_text().splitlines():
-            if re.match(r"\| .*\d (us|ns)\b.*\|$", line):
-                yield [cell.strip(" *") for cell in line.strip("|").split("|")]
-
-    @pytest.mark.parametrize("page", ["README.md", "docs/performance.md"])
-    def test_short_table_is_of_the_long_one(self, page):
-        text = (ROOT / "docs" / "performance.md").read_text()
-        measured = re.search(r"^### CPython 3\.14\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
-        short = [row for row in self.rows(page) if ": a" in row[0]]
-        assert len(short) == 5
-        for title, *figures in short:
-            (line,) = [line for line in measured.splitlines() if line.startswith(f"| {title.rpartition(': a')[0]} |")]
-            assert figures == [cell.partition(" ±")[0].strip() for cell in line.split("|")[2:6]]
-
-
-class TestPages:
-    def programs(self):
-        """The programs of the quick start."""
-        return re.findall(
-            r"^```python\n(.*?)^```", (ROOT / "docs" / "quickstart.md").read_text(), re.MULTILINE | re.DOTALL
-        )
-
-    def test_quick_start_runs(self, tmp_path):
-        path = os.pathsep.join([str(Path(asyncloop.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-        printed = []
-        for program in self.programs():
-            (tmp_path / "program.py").write_text(program)
-            command = [sys.executable, "-W", "error", "program.py"]
-            environ = os.environ | {"PYTHONPATH": path}
-            done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
-            assert done.stderr == ""
-            printed.append(done.stdout)
-        assert printed == ["on asyncloop._loop\n", "b'HELLO\\n'\n", ""]
-
-
 class TestWorkflows:
     TARGETS = {"lint", "test"}
 
@@ -229,19 +158,6 @@ class TestRelease:
 
     def test_version_is_the_package_s(self):
         assert check_release.version() == asyncloop.__version__
-
-    def test_pages_install_the_distribution_by_its_name(self):
-        """What a page tells to install from the index is ours, and not the other project of the package's name."""
-        name = check_release.distribution()
-        pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-        told = [
-            (page.name, word)
-            for page in pages
-            for command in re.findall(r"^ *\S*pip install (.+)$", page.read_text(), re.MULTILINE)
-            for word in re.findall(r"(?<![\w/])asyncloop[\w-]*", command)
-        ]
-        assert [(page, word) for page, word in told if word != name] == []
-        assert any(page == "releases.md" for page, _ in told)
 
     def test_changelog_has_a_place_for_releases(self):
         assert (ROOT / "CHANGELOG.md").read_text().count("\n<!-- releases -->\n") == 1

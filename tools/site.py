@@ -28,6 +28,8 @@ ELSEWHERE = {
     "examples/README.md": "examples.md",
     "tests/README.md": "tests.md",
 }
+# What stands for a page that is made, in the repository.
+INSTEAD = {"asyncloop/__init__.py": "api.md"}
 HOME = {page: source for source, page in ELSEWHERE.items()}
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]*)((?:#[^)\s]*)?\))")
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
@@ -106,7 +108,7 @@ def rewritten(markdown, source, pages):
         if not target or re.match(r"[a-z]+:", target):
             return match[0]
         path = os.path.normpath(os.path.join(os.path.dirname(source), target))
-        inside = path.removeprefix("docs/") if path.startswith("docs/") else ELSEWHERE.get(path)
+        inside = path.removeprefix("docs/") if path.startswith("docs/") else (ELSEWHERE | INSTEAD).get(path)
         if inside is None or inside not in pages:
             inside = ELSEWHERE.get(f"{path}/README.md", inside)
         if inside in pages:
