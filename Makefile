@@ -15,6 +15,7 @@
 #   make faults     every system call of the scenarios of tests/leaks fails once with each of its errors: tests/faults
 #   make nomemory   every allocation of the scenarios of tests/leaks fails once, see tests/nomemory/README.md
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
+#   make test-portable  make test without what only Linux has: first on select(), then on poll()
 #   make test-threads  what of the tests concerns CPython 3.14t, which has no GIL; it is built first, in ten minutes
 #   make tsan       tests/threads under ThreadSanitizer, with a 3.14t that is built for it
 #   make test-fresh  make run and make test on a new Debian 12 and 13, as root and as a user, see tools/fresh-debian
@@ -43,7 +44,8 @@ PYTHON_SOURCES := asyncloop benchmarks examples setup.py tests tools tools/fresh
 
 # A stamp says what is done. The first names its interpreter, so that another PYTHON makes another environment.
 MADE := $(VENV)/.made-by-$(subst /,-,$(shell $(PYTHON) -c 'import sys; print(sys.executable, sys.version.split()[0], sep="-")' 2>/dev/null))
-BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)
+comma := ,
+BUILT := $(VENV)/.built$(if $(ASYNCLOOP_DEBUG),-debug)$(if $(ASYNCLOOP_WITHOUT),-without-$(subst $(comma),-,$(ASYNCLOOP_WITHOUT)))
 GROUP := $(VENV)/.group-
 
 .PHONY: build run test test-all test-core test-threads tsan test-fresh test-install debug format lint layers types sanitized asan fuzz refleak faults differential nomemory soak wheels sdist published-wheels commits workflows changelog changelog-draft release-check docs docs-test prose compatibility bench instructions clean distclean
@@ -91,6 +93,13 @@ test-all:
 		echo "== $$version: $$python"; \
 		$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version; \
 	done
+
+# In tests that are about epoll or another of these features a mark says so, see tests/conftest.py.
+.PHONY: test-portable
+test-portable:
+	$(MAKE) --no-print-directory test ASYNCLOOP_WITHOUT=epoll,timerfd,pipe2,accept4,recvmmsg,sendmmsg,pidfd
+	$(MAKE) --no-print-directory test ASYNCLOOP_WITHOUT=all
+	$(MAKE) --no-print-directory build
 
 # What needs no packages of others: few of them have wheels for this Python.
 THREADS_TESTS ?= tests/threads tests/task tests/sched tests/loop tests/io tests/net tests/tls tests/api

@@ -5,6 +5,8 @@ Environment
     ASYNCLOOP_DEBUG     "1": no optimisation, with asserts
     ASYNCLOOP_SANITIZE  "1": the same under AddressSanitizer and UndefinedBehaviorSanitizer
     ASYNCLOOP_WERROR    "1": a warning of the compiler is an error
+    ASYNCLOOP_WITHOUT   features of the system that are not used though it has them, with commas between: epoll, select,
+                        timerfd, pipe2, accept4, recvmmsg, sendmmsg, pidfd, or "all"; see src/base/features.h
 """
 
 import os
@@ -59,6 +61,17 @@ def debugging():
     return wanted("DEBUG") or wanted("SANITIZE")
 
 
+FEATURES = [name.lower() for name in re.findall(r"ifndef AL_WITHOUT_(\w+)", Path("src/base/features.h").read_text())]
+
+
+def unwanted_features():
+    """The features that ASYNCLOOP_WITHOUT names."""
+    names = [name.strip() for name in os.environ.get("ASYNCLOOP_WITHOUT", "").split(",") if name.strip()]
+    if unknown := set(names) - {*FEATURES, "all", "eventfd"}:  # an eventfd is never used
+        raise PlatformError(f"ASYNCLOOP_WITHOUT knows no {', '.join(sorted(unknown))}, only {', '.join(FEATURES)}, all")
+    return FEATURES if "all" in names else [name for name in names if name in FEATURES]
+
+
 def build_flags():
     """Arguments for the compiler and for the linker that every compiler takes."""
     # The macro: POSIX and Linux names in every file, also where a system header comes before Python.h.
@@ -70,6 +83,7 @@ def build_flags():
     if wanted("SANITIZE"):
         linking = ["-fsanitize=address,undefined"]
         compiling += [*linking, "-O1", "-fno-omit-frame-pointer"]
+    compiling += [f"-DAL_WITHOUT_{name.upper()}=1" for name in unwanted_features()]
     if wanted("WERROR"):
         compiling += ["-Werror"]
     return compiling, linking

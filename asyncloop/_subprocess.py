@@ -19,6 +19,8 @@ from asyncio.log import logger
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from . import _core
+
 # A private class of asyncio, which typeshed does not have: BaseSubprocessTransport with a _start().
 _StockTransport: Any = vars(unix_events)["_UnixSubprocessTransport"]
 
@@ -70,7 +72,7 @@ class ChildProcesses(asyncio.AbstractEventLoop):
     """The part of Loop for subprocess_exec() and subprocess_shell(). Loop.close() calls _close_children()."""
 
     _pidfds: set[int] | None  # of the running children; None <=> there was no child yet
-    _pidfds_are_refused = not hasattr(os, "pidfd_open")
+    _pidfds_are_refused = not (hasattr(os, "pidfd_open") and _core._features()["pidfd"])
 
     if TYPE_CHECKING:
         # Methods of the C type.

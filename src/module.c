@@ -1,6 +1,7 @@
 /* module.c - builds asyncloop._core from its layers, bottom to top. */
 #include "base/state.h"
 
+#include "base/features.h"
 #include "breaking.h"
 #include "cpython/layout.h"
 #include "cpython/openssl.h"
@@ -70,11 +71,23 @@ is_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
                            PyInterpreterState_Main());
 }
 
+/* _core._features(): which features of the system this build may use. */
+static PyObject *
+features_show(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return Py_BuildValue("{sisisisisisisisi}", "epoll", AL_HAS_EPOLL, "select",
+                         AL_HAS_UNLIMITED_SELECT, "timerfd", AL_HAS_TIMERFD,
+                         "pipe2", AL_HAS_PIPE2, "accept4", AL_HAS_ACCEPT4,
+                         "recvmmsg", AL_HAS_RECVMMSG, "sendmmsg",
+                         AL_HAS_SENDMMSG, "pidfd", AL_HAS_PIDFD);
+}
+
 static PyMethodDef module_methods[] = {
 #ifdef AL_DEBUG
     {"_break", al_break, METH_VARARGS, NULL},
     {"_live", al_check_live, METH_NOARGS, NULL},
 #endif
+    {"_features", features_show, METH_NOARGS, NULL},
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
     {"_layout", al_layout_show, METH_NOARGS, NULL},
     {"_set_ready_queue", al_ready_view_set_class, METH_O, NULL},

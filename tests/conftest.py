@@ -19,8 +19,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+FEATURES = _core._features()
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "stock_needs(fact, reason): what must hold of stock, see shared/stock.py")
+    config.addinivalue_line("markers", "feature(name...): what it is about, see src/base/features.h")
 
 
 def pytest_collection_modifyitems(items):
@@ -29,6 +33,9 @@ def pytest_collection_modifyitems(items):
             assert "kind" in item.callspec.params, f"{item.nodeid} does not run on stock"
             if not mark.args[0] and item.callspec.params["kind"] == "asyncio":
                 item.add_marker(pytest.mark.skip(reason=mark.kwargs["reason"]))
+        for mark in item.iter_markers("feature"):
+            if missing := [name for name in mark.args if not FEATURES[name]]:
+                item.add_marker(pytest.mark.skip(reason=f"built without {', '.join(missing)}"))
 
 
 def pytest_sessionfinish(session):

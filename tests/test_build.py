@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from asyncloop import _core
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -168,6 +170,31 @@ def test_missing_or_old_libev_is_one_clear_line(sdist, tmp_path, version):
     assert done.returncode != 0
     (line,) = done.stdout.splitlines()
     assert all(word in line for word in ("libev 4.33", "libev-dev ", "libev-devel ", "Homebrew", "LIBEV_PREFIX"))
+
+
+@pytest.mark.parametrize("names", ["kqueue", "epoll,Timerfd"])
+def test_unknown_feature_to_do_without_is_one_clear_line(sdist, names):
+    done = python("setup.py", "-q", "build_ext", cwd=sdist, ASYNCLOOP_WITHOUT=names)
+    assert done.returncode != 0
+    *_, line = done.stdout.splitlines()
+    assert f"knows no {names.removeprefix('epoll,')}, only epoll, select, timerfd" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="needs Linux, where all exist, and cc")
+@pytest.mark.parametrize("name", sorted(_core._features()))
+def test_each_feature_can_be_done_without(name):
+    macros = {each: "UNLIMITED_SELECT" if each == "select" else each.upper() for each in _core._features()}
+    source = '#include "base/features.h"\n' + "".join(f"{each} AL_HAS_{macros[each]}\n" for each in macros)
+    done = subprocess.run(
+        ["cc", "-E", "-P", "-Isrc", f"-DAL_WITHOUT_{name.upper()}=1", "-"],
+        cwd=ROOT,
+        input=source,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
+    assert {each for each, value in left.items() if "!1" in value} == {name}
 
 
 def test_missing_compiler_is_not_called_a_missing_libev(sdist, tmp_path):

@@ -29,6 +29,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "base/features.h"
 #include "io/cycles.h"
 #include "sched/timers.h"
 
@@ -62,7 +63,7 @@ alarm_check(const al_alarm *self)
 
 /* --- timerfd --------------------------------------------------------------- */
 
-#ifdef __linux__
+#if AL_HAS_TIMERFD
 
 #    include <sys/timerfd.h>
 

@@ -21,6 +21,7 @@
 
 #include "base/call.h"
 #include "base/errors.h"
+#include "base/features.h"
 #include "sched/ready.h"
 #include "sched/report.h"
 
@@ -57,7 +58,7 @@ wakeup_make_plain_pipe(int ends[2])
 static int
 wakeup_make_pipe(int ends[2])
 {
-#if defined(__linux__)
+#if AL_HAS_PIPE2
     if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) == 0) {
         return 0;
     }

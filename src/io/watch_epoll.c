@@ -37,7 +37,7 @@
 #include "io/reactor.h"
 #include "sched/timers.h"
 
-#if defined(__linux__)
+#if AL_HAS_EPOLL
 
 #    include <sys/epoll.h>
 #    include <unistd.h>

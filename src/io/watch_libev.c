@@ -203,14 +203,15 @@ libevset_on_fork(struct ev_loop *Py_UNUSED(ev), ev_fork *watcher,
 }
 
 /* Regular files and directories are always ready, and epoll refuses them.
- * Refuse them, too: 0, or the errno that epoll returns. */
+ * Refuse them, too: 0, or the errno that epoll returns. If the system does not
+ * tell what the file is, the poll shall find out. */
 static int
 libevset_check_pollable(int fd)
 {
     struct stat status;
 
     if (fstat(fd, &status) < 0) {
-        return errno;
+        return errno == EBADF ? EBADF : 0;
     }
     return S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) ? EPERM : 0;
 }

@@ -12,6 +12,7 @@
 #ifndef AL_IO_WATCH_SET_H
 #define AL_IO_WATCH_SET_H
 
+#include "base/features.h"
 #include "sched/loop_head.h"
 
 struct al_fdwatch; /* io/fdwatch.h */
@@ -63,11 +64,13 @@ struct al_watch_set {
     al_loop_head *loop; /* borrowed: the loop owns us */
 };
 
-/* The best backend of libev, apart from epoll. On Linux it is select(): there
- * it has no limit of descriptors, and it never aborts. Elsewhere libev
- * chooses. */
-#if defined(__linux__)
+/* The best backend of libev, apart from epoll: select() where it is unlimited.
+ * libev's epoll is not for Linux, because it aborts where the kernel refuses
+ * what it asks for. Elsewhere libev chooses. */
+#if AL_HAS_UNLIMITED_SELECT
 #    define AL_WATCH_LIBEV_BEST EVBACKEND_SELECT
+#elif AL_ON_LINUX
+#    define AL_WATCH_LIBEV_BEST EVBACKEND_POLL
 #else
 #    define AL_WATCH_LIBEV_BEST 0
 #endif

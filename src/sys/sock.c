@@ -6,6 +6,7 @@
 #include "sys/sock.h"
 
 #include "base/errors.h"
+#include "base/features.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -73,7 +74,7 @@ sock_accept_plain(int fd, al_sockaddr *peer)
     return conn;
 }
 
-#if defined(__linux__)
+#if AL_HAS_ACCEPT4
 
 int
 al_sock_accept(al_refusals *refused, int fd, al_sockaddr *peer)
@@ -185,7 +186,7 @@ sock_send_first(int fd, const al_datagram *datagrams)
     return n < 0 ? (int)n : 1;
 }
 
-#if defined(__linux__)
+#if AL_HAS_RECVMMSG || AL_HAS_SENDMMSG
 
 /* Fill the structs that tell the kernel of the datagrams. */
 static void
@@ -206,6 +207,10 @@ sock_fill_batch(struct mmsghdr *messages, struct iovec *iov,
         }
     }
 }
+
+#endif
+
+#if AL_HAS_RECVMMSG
 
 int
 al_sock_recv_batch(al_refusals *refused, int fd, al_datagram *datagrams,
@@ -235,6 +240,19 @@ al_sock_recv_batch(al_refusals *refused, int fd, al_datagram *datagrams,
     return n;
 }
 
+#else
+
+int
+al_sock_recv_batch(al_refusals *Py_UNUSED(refused), int fd,
+                   al_datagram *datagrams, int Py_UNUSED(count))
+{
+    return sock_recv_first(fd, datagrams);
+}
+
+#endif
+
+#if AL_HAS_SENDMMSG
+
 int
 al_sock_send_batch(al_refusals *refused, int fd, const al_datagram *datagrams,
                    int count)
@@ -257,13 +275,6 @@ al_sock_send_batch(al_refusals *refused, int fd, const al_datagram *datagrams,
 }
 
 #else
-
-int
-al_sock_recv_batch(al_refusals *Py_UNUSED(refused), int fd,
-                   al_datagram *datagrams, int Py_UNUSED(count))
-{
-    return sock_recv_first(fd, datagrams);
-}
 
 int
 al_sock_send_batch(al_refusals *Py_UNUSED(refused), int fd,

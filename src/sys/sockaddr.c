@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/features.h"
+
 /* --- to Python ---------------------------------------------------------- */
 
 static PyObject *
@@ -36,7 +38,7 @@ sockaddr_unix(const struct sockaddr_un *un, socklen_t size)
 {
     const size_t start = offsetof(struct sockaddr_un, sun_path);
 
-#ifdef __linux__
+#if AL_HAS_ABSTRACT_ADDRESSES
     if (size > start && un->sun_path[0] == '\0') {
         return PyBytes_FromStringAndSize(un->sun_path,
                                          (Py_ssize_t)(size - start));

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import resource
-import sys
 
 import pytest
 
@@ -92,7 +91,7 @@ def test_overridden_clock_is_waited_for(loop_factory):
     assert now >= SHORT
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
+@pytest.mark.feature("timerfd")
 class TestOurs:
     @pytest.fixture(autouse=True)
     def ours(self, kind):

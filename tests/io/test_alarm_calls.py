@@ -8,6 +8,8 @@ import errno
 
 import pytest
 
+pytestmark = pytest.mark.feature("epoll", "timerfd")
+
 PRELUDE = """
 def let_the_clock_stand(stand):  # but for waits, see calls.c
     ctypes.c_int64.in_dll(library, "standing_clock").value = time.monotonic_ns() if stand else 0

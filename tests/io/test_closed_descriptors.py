@@ -23,7 +23,7 @@ def turn(seconds=0.02):
 """
 
 
-@pytest.fixture(params=["default", "epoll", "poll", "select"])
+@pytest.fixture(params=["default", pytest.param("epoll", marks=pytest.mark.feature("epoll")), "poll", "select"])
 def outcome(request, script):
     """Runs source with `loop`, `turn()` and `pair()` at hand; -> the lines it printed."""
     make = "new_loop()" if request.param == "default" else f"import_module('asyncloop').Loop(backend={request.param!r})"
@@ -217,6 +217,7 @@ def pairs():
         b.close()
 
 
+@pytest.mark.feature("epoll")
 def test_ready_descriptors_run_in_the_kernels_order(loop, pairs):
     called = []
     for i, (a, _) in enumerate(pairs):

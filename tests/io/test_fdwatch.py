@@ -119,6 +119,7 @@ class TestKindsOfDescriptors:
             eventually(lambda: calls)
             assert calls == [[(a.fileno(), select.EPOLLIN)]]
 
+    @pytest.mark.feature("epoll")
     @pytest.mark.parametrize("name", ["/dev/null", "/dev/zero"])
     def test_device_that_is_always_ready(self, loop, name):
         fd = os.open(name, os.O_RDWR)

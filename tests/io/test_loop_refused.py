@@ -110,6 +110,7 @@ class TestNoSuchCall:
         """)
 
 
+@pytest.mark.feature("epoll", "pipe2")
 @pytest.mark.parametrize("what", ["set", "add", "pipe2"])
 @pytest.mark.parametrize("error", ["EMFILE", "ENOMEM", "ENOSPC"])
 def test_a_loop_that_cannot_be_made_raises_the_error(passes, what, error):
@@ -125,6 +126,7 @@ def test_a_loop_that_cannot_be_made_raises_the_error(passes, what, error):
     """)
 
 
+@pytest.mark.feature("epoll")
 @pytest.mark.parametrize("error", ["ENOMEM", "ENOSPC", "EPERM"])
 def test_the_set_is_closed_and_another_is_refused(passes, error):
     passes(f"""
@@ -139,6 +141,7 @@ def test_the_set_is_closed_and_another_is_refused(passes, error):
     """)
 
 
+@pytest.mark.feature("epoll")
 def test_the_pipe_is_looked_at_in_vain(passes):
     """Without an answer to what it is, it is taken for the loop's own: not left open, not made again."""
     passes("""

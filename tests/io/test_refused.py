@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.feature("epoll")
+
 PRELUDE = """
 told = []  # what the exception handler was called with, and what was raised
 loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.feature("epoll")
+
 PRELUDE = """
 def pair():
     near, far = socket.socketpair()

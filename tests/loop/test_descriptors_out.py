@@ -326,7 +326,7 @@ first.close()
 assert signal.set_wakeup_fd(-1) == -1
 """)
 
-    @pytest.mark.parametrize("backend", ["epoll", "poll", "select"])
+    @pytest.mark.parametrize("backend", [pytest.param("epoll", marks=pytest.mark.feature("epoll")), "poll", "select"])
     def test_each_of_its_descriptors(self, passes, backend):
         passes(f"""
 for kind in ("[eventpoll]", "[timerfd]", "pipe:"):
@@ -347,6 +347,7 @@ for kind in ("[eventpoll]", "[timerfd]", "pipe:"):
 """)
 
 
+@pytest.mark.feature("epoll")
 def test_a_loop_watches_its_own_set(passes):
     passes("""
 before = kinds("[eventpoll]")
@@ -358,6 +359,7 @@ loop.close()
 """)
 
 
+@pytest.mark.feature("epoll")
 def test_two_loops_watch_each_other(passes):
     passes("""
 one = new_loop()

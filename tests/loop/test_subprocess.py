@@ -19,7 +19,7 @@ def sh(command, **options):
     return asyncio.create_subprocess_exec("/bin/sh", "-c", command, **options)
 
 
-@pytest.fixture(params=["pidfd", "thread"])
+@pytest.fixture(params=[pytest.param("pidfd", marks=pytest.mark.feature("pidfd")), "thread"])
 def watching(request, kind, monkeypatch):
     """How ours watches children; the second where the kernel has no pidfd."""
     if request.param == "thread":
@@ -345,6 +345,7 @@ class TestSigchld:
         assert other.wait() == 8
 
 
+@pytest.mark.feature("pidfd")
 @pytest.mark.parametrize("refusal", [errno.ENOSYS, errno.EPERM])
 def test_a_pidfd_that_is_refused_is_not_asked_for_again(run, kind, monkeypatch, refusal):
     if kind == "asyncio":

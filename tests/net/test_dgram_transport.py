@@ -190,6 +190,7 @@ class TestReceiving:
             eventually(lambda: len(protocol.received) >= count)  # noqa: B023
             assert protocol.received == numbered(count)
 
+    @pytest.mark.feature("recvmmsg")
     def test_many_are_read_together(self, endpoint, peer, turn, kind):
         if kind == "asyncio":
             pytest.skip("asyncio reads one a turn")

@@ -168,6 +168,7 @@ class TestKinds:
         transport.remark = "mine"
         assert weakref.ref(transport)().remark == "mine"
 
+    @pytest.mark.feature("epoll")
     def test_device_that_cannot_be_polled(self, loop, run, Recorder, reports):
         """It connects, and the failure to watch it is reported."""
 

@@ -119,6 +119,7 @@ def test_queued_datagrams_are_sent_without_sendmmsg(refusing, error):
     """)
 
 
+@pytest.mark.feature("sendmmsg")
 def test_error_of_a_firewall_does_not_disable_sendmmsg(refusing, kind):
     """sendto() says EPERM as well: that is reported, and sendmmsg() goes on being used."""
     refusing(f"""{SLOW_RECEIVER}
