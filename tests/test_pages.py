@@ -1,6 +1,7 @@
 """What people read: short sentences, figures that were measured, links that lead somewhere, programs that run."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -70,6 +71,31 @@ class TestFigures:
         for title, *figures in short:
             (line,) = [line for line in measured.splitlines() if line.startswith(f"| {title.rpartition(': a')[0]} |")]
             assert figures == [cell.partition(" ±")[0].strip() for cell in line.split("|")[2:6]]
+
+
+class TestCompatibility:
+    compatibility = tool("compatibility")
+
+    @pytest.fixture
+    def data(self):
+        def outcome(test, outcome, *proves):
+            return {"test": test, "outcome": outcome, "proves": list(proves)}
+
+        tests = [outcome("a", "passed", ("f", "x")), outcome("b", "failed", ("f", "y"), ("g", ""))]
+        interface = {"f": ["x", "y"], "g": [], "h": []}
+        other = [outcome("a", "skipped", ("f", "x")), outcome("b", "passed", ("f", "y"), ("g", ""), ("h", ""))]
+        return {"api": {"3.14": {"interface": interface, "outcomes": {"one": tests, "other": other}}}}
+
+    def test_what_passes_in_part_is_told_with_its_reason(self, data):
+        assert self.compatibility.graded(data, "one") == {"f": ["`y`"], "g": None}
+        assert self.compatibility.graded(data, "other") == {"f": [], "g": [], "h": []}
+        lines = list(self.compatibility.summary(data, ["one", "other"]))
+        assert "| one | 0 | 1 | 1 |" in lines and "| other | 3 | 0 | 0 |" in lines
+        assert [line for line in lines if "`" in line] == ["| one | `f` | `y` |"]
+
+    def test_page_is_made_of_the_data(self):
+        made = "\n".join(self.compatibility.page(json.loads(self.compatibility.DATA.read_text()))) + "\n"
+        assert made == (ROOT / "docs" / "compatibility.md").read_text()
 
 
 class TestPages:

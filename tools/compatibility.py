@@ -183,11 +183,46 @@ def rows(data):
             yield method, argument, versions, list(tests[method, argument])
 
 
+def graded(data, loop):
+    """Return {method: [what does not pass]} of a loop, as its cells say it; None for a method of which nothing does."""
+    cells = {}
+    for method, argument, _, _ in rows(data):
+        cells.setdefault(method, []).append((argument, cell(data, loop, method, argument)))
+    grades = {}
+    for method, of_method in cells.items():
+        of_method = [(argument, text) for argument, text in of_method if text != "-"]
+        failing = [(argument, text) for argument, text in of_method if text != "yes"]
+        if of_method and all(text == "**no**" for _, text in of_method):
+            grades[method] = None
+        elif of_method:
+            by_argument = [pair for pair in failing if pair[0]] or failing
+            grades[method] = [f"`{name}`" * bool(name) + text.removeprefix("**no**") for name, text in by_argument]
+    return grades
+
+
+def summary(data, loops):
+    """Yield the lines of the summary: how much passes on each loop, and of what passes in part, what does not."""
+    yield "## Summary\n"
+    yield "Methods and functions of asyncio's interface, counted from the table below. Of a method that passes in part,"
+    yield "some arguments or some Pythons pass.\n"
+    yield "| loop | all passes | a part passes | nothing passes |\n|---|---:|---:|---:|"
+    parts = []
+    for loop in loops:
+        grades = graded(data, loop)
+        in_part = {method: failing for method, failing in grades.items() if failing}
+        nothing = sum(failing is None for failing in grades.values())
+        yield f"| {loop} | {len(grades) - len(in_part) - nothing} | {len(in_part)} | {nothing} |"
+        parts += [f"| {loop} | `{method}` | {', '.join(failing)} |" for method, failing in in_part.items()]
+    yield "\n| loop | passes in part | but for |\n|---|---|---|"
+    yield from parts
+
+
 def page(data):
     loops = list(LOOPS)
     yield "# Compatibility\n"
     yield "Made by `make compatibility` (tools/compatibility.py) from docs/compatibility.json; do not edit.\n"
-    yield "## Methods and arguments\n"
+    yield from summary(data, loops)
+    yield "\n## Methods and arguments\n"
     yield "Every loop ran the same tests of tests/api. *yes*: each test that proves it passed on every Python it ran"
     yield "on; *no*: one failed, crashed or took over 8 seconds (on these Pythons, or on all), perhaps by another thing"
     yield "that the same test asserts; *-*: not run. A method's own row is of all its tests together. Ran with:\n"

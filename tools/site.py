@@ -91,12 +91,10 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Let links lead to pages of the site, or to the repository's page; put a summary before long tables."""
+    """Let links lead to pages of the site, or to the repository's page."""
     name = page.file.src_uri
     source = HOME.get(name, f"docs/{name}")
     pages = {file.src_uri for file in files}
-    if name == "compatibility.md":
-        markdown = markdown.replace("\n## ", f"\n{compatibility_summary(markdown)}\n## ", 1)
     return rewritten(markdown, source, pages)
 
 
@@ -120,43 +118,3 @@ def rewritten(markdown, source, pages):
     # Code is no place for links.
     parts = re.split(r"(^```.*?^```|`[^`\n]+`)", markdown, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if part.startswith("`") else LINK.sub(replace, part) for part in parts)
-
-
-def compatibility_summary(markdown):
-    """Return a table that counts the methods of the page's first table: which pass on a loop, in part or not at all."""
-    table = next(part for part in markdown.split("\n\n") if part.startswith("| method |"))
-    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
-    lines = [
-        "## Summary",
-        "",
-        "Methods and functions of asyncio's interface, counted from the table below.",
-        "",
-        "| loop | all passes | some passes | nothing passes | not run |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for column in range(header.index("Python") + 1, header.index("proven by")):
-        kinds = [kind(cells) for cells in methods(rows, column)]
-        counts = (str(kinds.count(name)) for name in ("all", "some", "nothing", "not run"))
-        lines.append(f"| {header[column]} | {' | '.join(counts)} |")
-    return "\n".join(
-        [*lines, "", "A method passes in part if some of its arguments or some Pythons do. The table says which.", ""]
-    )
-
-
-def kind(cells):
-    """Return how much of a method passes, by the cells of its rows: its own, and those of its arguments."""
-    cells = set(cells) - {"-", ""}
-    if not cells:
-        return "not run"
-    return {frozenset({"yes"}): "all", frozenset({"**no**"}): "nothing"}.get(frozenset(cells), "some")
-
-
-def methods(rows, column):
-    """Yield the cells of one column for each method."""
-    cells = []
-    for row in rows:
-        if row[0] and cells:
-            yield cells
-            cells = []
-        cells.append(row[column])
-    yield cells
