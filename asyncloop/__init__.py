@@ -39,6 +39,15 @@ from ._primitives import (
     Queue,
     Semaphore,
 )
+from ._streams import (
+    StreamReader,
+    StreamReaderProtocol,
+    StreamWriter,
+    open_connection,
+    open_unix_connection,
+    start_server,
+    start_unix_server,
+)
 from ._version import __version__
 from ._workers import Worker, run_workers
 
@@ -63,6 +72,9 @@ __all__ = [
     "Queue",
     "QueueShutDown",
     "Semaphore",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "Task",
     "Worker",
     "__version__",
@@ -70,8 +82,12 @@ __all__ = [
     "decelerate",
     "install",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "run",
     "run_workers",
+    "start_server",
+    "start_unix_server",
 ]
 
 _T = TypeVar("_T")

@@ -1,11 +1,11 @@
-"""accelerate(): puts our locks and queues under asyncio's names, for programs that cannot be changed."""
+"""accelerate(): puts our locks, queues and streams under asyncio's names, for programs that cannot be changed."""
 
 import asyncio
 import importlib
 import threading
 from typing import Any
 
-from . import _primitives
+from . import _primitives, _streams
 
 # What stands in for what: the module of asyncio that defines it, and its name there. asyncio itself has it by that
 # name, too.
@@ -19,6 +19,13 @@ _TABLE: dict[tuple[str, str], Any] = {
     ("asyncio.queues", "Queue"): _primitives.Queue,
     ("asyncio.queues", "PriorityQueue"): _primitives.PriorityQueue,
     ("asyncio.queues", "LifoQueue"): _primitives.LifoQueue,
+    ("asyncio.streams", "StreamReader"): _streams.StreamReader,
+    ("asyncio.streams", "StreamWriter"): _streams.StreamWriter,
+    ("asyncio.streams", "StreamReaderProtocol"): _streams.StreamReaderProtocol,
+    ("asyncio.streams", "open_connection"): _streams.open_connection,
+    ("asyncio.streams", "start_server"): _streams.start_server,
+    ("asyncio.streams", "open_unix_connection"): _streams.open_unix_connection,
+    ("asyncio.streams", "start_unix_server"): _streams.start_unix_server,
 }
 
 _STOCK = {(module, name): getattr(importlib.import_module(module), name) for module, name in _TABLE}
@@ -27,7 +34,7 @@ _replaced: list[tuple[Any, str, Any, Any]] = []  # module, name, asyncio's objec
 
 
 def accelerate() -> list[str]:
-    """Put asyncloop's locks and queues under asyncio's names: asyncio.Queue is asyncloop.Queue from now on.
+    """Put asyncloop's locks, queues and streams under asyncio's names: asyncio.Queue is asyncloop.Queue from now on.
 
     It concerns who looks these names up from now on. Objects and subclasses that exist, and names that a module has
     imported before (`from asyncio import Queue`), stay asyncio's. A name under which the program has put something

@@ -11,6 +11,8 @@ from asyncio import mixins
 from typing import Any
 
 STOCK: dict[str, Any] = {
+    "StreamReader": asyncio.StreamReader,
+    "StreamWriter": asyncio.StreamWriter,
     "Lock": asyncio.Lock,
     "Event": asyncio.Event,
     "Condition": asyncio.Condition,
@@ -24,6 +26,25 @@ _SEMAPHORE = ("acquire", "release", "locked", "_wake_up_next", "_get_loop")
 
 # The methods that C code bypasses: of our class, or else of asyncio's.
 _BYPASSED = {
+    "StreamReader": (
+        "read",
+        "readline",
+        "readuntil",
+        "feed_data",
+        "feed_eof",
+        "exception",
+        "_wait_for_data",
+        "_wakeup_waiter",
+        "_maybe_resume_transport",
+    ),
+    "StreamWriter": (
+        "write",
+        "writelines",
+        "close",
+        "is_closing",
+        "drain",
+        "wait_closed",
+    ),
     "Lock": ("acquire", "release", "_wake_up_first", "_get_loop"),
     "Event": ("_get_loop",),
     "Condition": ("_get_loop", "_notify", "notify"),

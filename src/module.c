@@ -21,6 +21,8 @@
 #include "primitives/queue.h"
 #include "primitives/semaphore.h"
 #include "sched/handle.h"
+#include "streams/reader_type.h"
+#include "streams/writer.h"
 #include "task/registry.h"
 #include "task/task.h"
 #include "tls/protocol.h"
@@ -42,6 +44,8 @@ module_exec(PyObject *module)
         al_condition_init_type,
         al_semaphore_init_types,
         al_queue_init_type,
+        al_reader_init_type,
+        al_writer_init_type,
         al_sock_transport_init_type,
         al_pipe_read_init_type,
         al_pipe_write_init_type,

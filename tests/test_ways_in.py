@@ -37,6 +37,7 @@ async def running_loop():
 
 NAMES = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
 QUEUES = ("Queue", "PriorityQueue", "LifoQueue")
+STREAMS = asyncio.streams.__all__
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def accelerated():
 
 
 def test_accelerate_replaces_names_of_asyncio(accelerated):
-    for names, module in ((NAMES, asyncio.locks), (QUEUES, asyncio.queues)):
+    for names, module in ((NAMES, asyncio.locks), (QUEUES, asyncio.queues), (STREAMS, asyncio.streams)):
         for name in names:
             assert getattr(asyncio, name) is getattr(module, name) is getattr(asyncloop, name)
             assert f"asyncio.{name}" in accelerated
@@ -523,7 +524,7 @@ def test_process_pool_and_pickle_find_main(tmp_path):
 def test_wrong_usage_prints_the_usage(tmp_path, args):
     done = run_python("-m", "asyncloop", *args, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("usage: python -m asyncloop script.py")
+    assert done.stderr.startswith("usage: python -m asyncloop [--accelerate] script.py")
 
 
 def test_help_and_version_are_printed(tmp_path):

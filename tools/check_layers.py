@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 # From the bottom; src/module.c sees them all.
-LAYERS = ["base", "cpython", "sys", "sched", "task", "primitives", "io", "net", "tls", "loop"]
-SIBLINGS = {("task", "io"), ("io", "task"), ("io", "primitives")}  # side by side, and strangers to each other
+LAYERS = ["base", "cpython", "sys", "sched", "task", "primitives", "io", "streams", "net", "tls", "loop"]
+# Side by side, and strangers to each other.
+SIBLINGS = {("task", "io"), ("io", "task"), ("io", "primitives"), ("streams", "io")}
 MAX_LINES = 900
 
 

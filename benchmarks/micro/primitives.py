@@ -17,6 +17,7 @@ def both(title, operation, batch=1):
             yield from body(loop, importlib.import_module("asyncloop"))
 
         stock.__name__, ours.__name__ = body.__name__, f"{body.__name__}_ours"
+        stock.__module__ = ours.__module__ = body.__module__
         return [
             Micro(stock, title, operation, batch),
             Micro(ours, f"{title} (asyncloop's)", operation, batch),

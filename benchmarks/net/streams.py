@@ -1,7 +1,8 @@
-"""TCP echo by asyncio's streams, as most programs would write it."""
+"""TCP echo by asyncio's streams and by asyncloop's, as most programs would write it."""
 
 import asyncio
 import contextlib
+import importlib
 
 from net.echo import echo
 
@@ -23,4 +24,14 @@ async def serve(listening):
         server.close()
 
 
+@contextlib.asynccontextmanager
+async def serve_ours(listening):
+    server = await importlib.import_module("asyncloop").start_server(answer, sock=listening)
+    try:
+        yield
+    finally:
+        server.close()
+
+
 streams = echo(serve, "streams.echo", "TCP echo, streams")
+streams_ours = echo(serve_ours, "streams_ours.echo", "TCP echo, streams (asyncloop's)")

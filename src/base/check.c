@@ -53,6 +53,8 @@ static struct {
     {"Semaphore", 0},
     {"SockOp", 0},
     {"SocketTransport", 0},
+    {"StreamReader", 0},
+    {"StreamWriter", 0},
     {"Task", 0},
     {"TimerHandle", 0},
     {"WritePipeTransport", 0},

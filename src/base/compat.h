@@ -104,6 +104,18 @@ al_or_none(PyObject *op)
 /* Queue.shutdown(). */
 #define AL_QUEUES_SHUT_DOWN (PY_VERSION_HEX >= 0x030D0000)
 
+/* Whether we have the only reference to an object, so that no code and no other
+ * thread can reach it. */
+static inline int
+al_is_unique(PyObject *op)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    return PyUnstable_Object_IsUniquelyReferenced(op);
+#else
+    return Py_REFCNT(op) == 1;
+#endif
+}
+
 /* --- API shims ---------------------------------------------------------- */
 
 #if PY_VERSION_HEX < 0x030C0000

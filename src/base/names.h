@@ -44,10 +44,13 @@
     X(_check_thread)                                                          \
     X(_asyncio_future_blocking)                                               \
     X(_buffer)                                                                \
+    X(_connection_lost)                                                       \
     X(_detach)                                                                \
     X(_eof)                                                                   \
+    X(_drain_helper)                                                          \
     X(_exception)                                                             \
     X(_get)                                                                   \
+    X(_get_close_waiter)                                                      \
     X(_get_running_loop)                                                      \
     X(_attach)                                                                \
     X(_init)                                                                  \
@@ -110,6 +113,7 @@
     X(recvfrom)                                                               \
     X(recvfrom_into)                                                          \
     X(release)                                                                \
+    X(resume_reading)                                                         \
     X(resume_writing)                                                         \
     X(send)                                                                   \
     X(sendto)                                                                 \

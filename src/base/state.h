@@ -58,6 +58,8 @@ typedef struct {
     X(arm_late, "asyncloop._patches", "arm_late")                             \
     X(run_late, "asyncloop._patches", "run_late")                             \
     X(forget_late, "asyncloop._patches", "forget_late")                       \
+    X(IncompleteReadError, "asyncio.exceptions", "IncompleteReadError")       \
+    X(LimitOverrunError, "asyncio.exceptions", "LimitOverrunError")           \
     X(is_plain, "asyncloop._overrides", "is_plain")                           \
     X(stock_primitives, "asyncloop._overrides", "STOCK")                      \
     X(QueueEmpty, "asyncio.queues", "QueueEmpty")                             \
@@ -114,6 +116,10 @@ typedef struct {
     X(PyTypeObject, ListenerType)                                                \
     X(PyTypeObject, SockOpType)                                                  \
     X(PyTypeObject, FutureChainType)                                             \
+    X(PyTypeObject, StreamReaderType)                                            \
+    X(PyTypeObject, StreamWriterType)                                            \
+    X(PyObject, newline)       /* b"\n" */                                       \
+    X(PyObject, default_limit) /* of a StreamReader, in bytes */                 \
     X(PyTypeObject, AwaitableType)                                               \
     X(PyTypeObject, LockType)                                                    \
     X(PyTypeObject, EventType)                                                   \
@@ -171,6 +177,8 @@ typedef struct {
 
 /* What primitives/primitive.c tells apart. */
 typedef enum {
+    AL_STREAM_READER,
+    AL_STREAM_WRITER,
     AL_LOCK,
     AL_EVENT,
     AL_CONDITION,

@@ -54,7 +54,7 @@ al_protocol_set(al_protocol *self, al_state *state, PyObject *object)
         .object = Py_NewRef(object),
         .connection_made = old.connection_made, /* by (2) */
         .is_buffered = is_buffered,
-        .is_stream = Py_IS_TYPE(
+        .is_stream = al_streams_is_protocol(
             object,
             (PyTypeObject *)state->imports.asyncio_StreamReaderProtocol),
         .receiver = receiver,

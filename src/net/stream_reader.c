@@ -7,7 +7,8 @@
  * This file does what asyncio's data_received() and feed_data() do, but only
  * if these would be called: no subclass overrides them, and they are assigned
  * neither on the object nor in the class.  If a reader is unusual in any way,
- * we call the methods, which then raise their exceptions.
+ * we call the methods, which then raise their exceptions.  A StreamReader of
+ * ours knows itself whether it is usual (streams/reader.c).
  *
  * Invariants
  *   (1) From the check of a reader until its waiter is woken, nothing calls
@@ -22,18 +23,6 @@
 #include "task/future.h"
 
 /* --- finding it --------------------------------------------------------- */
-
-/* Whether `method` is a function of asyncio/streams.py, bound to `object`. */
-static bool
-stream_reader_is_stock(al_state *state, PyObject *method, PyObject *object)
-{
-    if (!PyMethod_Check(method) || PyMethod_GET_SELF(method) != object) {
-        return false;
-    }
-    PyObject *function = PyMethod_GET_FUNCTION(method);
-    return PyFunction_Check(function) &&
-           PyFunction_GET_GLOBALS(function) == state->imports.streams_globals;
-}
 
 /* Whether waking the waiter only queues it, by (1). */
 static bool
@@ -55,8 +44,8 @@ stream_reader_can_grow(PyObject *buffer)
 static bool
 stream_reader_is_usual(al_stream_reader *self, al_state *state)
 {
-    return stream_reader_is_stock(state, self->feed_data, self->reader) &&
-           stream_reader_is_stock(state, self->wakeup_waiter, self->reader) &&
+    return al_streams_is_stock(state, self->feed_data, self->reader) &&
+           al_streams_is_stock(state, self->wakeup_waiter, self->reader) &&
            self->eof == Py_False && PyLong_CheckExact(self->limit) &&
            stream_reader_can_wake(state, self->waiter) &&
            stream_reader_can_grow(self->buffer);
@@ -111,17 +100,40 @@ stream_reader_look(al_stream_reader *self, al_state *state)
     return 1;
 }
 
+/* Whether it is a reader of ours that may be fed: 1; 0 if it is unusual; -1 with
+ * an exception set. */
+static int
+stream_reader_look_at_ours(al_stream_reader *self, al_state *state)
+{
+    StreamReaderObject *reader = StreamReaderObject_CAST(self->reader);
+    int is_usual;
+
+    self->is_ours = true;
+    AL_LOCK(self->reader);
+    is_usual = al_reader_is_usual(reader);
+    if (is_usual > 0) {
+        is_usual =
+            !reader->eof &&
+            stream_reader_can_wake(state, al_or_none(reader->head.waiters));
+    }
+    AL_UNLOCK();
+    return is_usual;
+}
+
 int
 al_stream_reader_find(al_stream_reader *self, al_state *state,
                       PyObject *protocol, PyObject *data_received)
 {
     *self = (al_stream_reader){0};
-    if (!stream_reader_is_stock(state, data_received, protocol)) {
+    if (!al_streams_is_stock(state, data_received, protocol)) {
         return 0;
     }
     int rc = stream_reader_take(self, state, protocol);
     if (rc > 0) {
-        rc = stream_reader_look(self, state);
+        rc = AL_LIKELY(
+                 PyObject_TypeCheck(self->reader, state->StreamReaderType))
+                 ? stream_reader_look_at_ours(self, state)
+                 : stream_reader_look(self, state);
     }
     if (rc <= 0) {
         al_stream_reader_clear(self);
@@ -132,6 +144,7 @@ al_stream_reader_find(al_stream_reader *self, al_state *state,
 void
 al_stream_reader_clear(al_stream_reader *self)
 {
+    Py_XDECREF(self->chunk);
     Py_XDECREF(self->feed_data);
     Py_XDECREF(self->wakeup_waiter);
     Py_XDECREF(self->eof);
@@ -206,9 +219,67 @@ stream_reader_stop(al_stream_reader *self, al_state *state)
     return rc;
 }
 
+/* Whether the reader is still as it was when it was found: without a GIL, other
+ * threads may have changed it. 1, 0; or -1 with an exception set. */
+static int
+stream_reader_is_still_usual(StreamReaderObject *reader)
+{
+    return AL_FREE_THREADED ? (reader->eof ? 0 : al_reader_is_usual(reader))
+                            : 1;
+}
+
+static int
+stream_reader_feed_ours(al_stream_reader *self, const char *data,
+                        Py_ssize_t size)
+{
+    StreamReaderObject *reader = StreamReaderObject_CAST(self->reader);
+    int rc;
+
+    AL_LOCK(self->reader);
+    rc = stream_reader_is_still_usual(reader);
+    if (AL_LIKELY(rc > 0)) {
+        rc = al_reader_feed_copy(reader, data, size);
+    }
+    else if (rc == 0) {
+        rc = al_call_finish(
+            PyObject_CallMethod(self->reader, "feed_data", "y#", data, size));
+    }
+    AL_UNLOCK();
+    return rc;
+}
+
+/* `size` bytes were received into the chunk. */
+static int
+stream_reader_fill_ours(al_stream_reader *self, Py_ssize_t size)
+{
+    int rc;
+
+    if (size < PyBytes_GET_SIZE(self->chunk) &&
+        (size == 0 || _PyBytes_Resize(&self->chunk, size) < 0))
+    {
+        return size == 0 ? 0 : -1;
+    }
+    AL_LOCK(self->reader);
+    rc = stream_reader_is_still_usual(StreamReaderObject_CAST(self->reader));
+    if (AL_LIKELY(rc > 0)) {
+        rc =
+            al_reader_feed(StreamReaderObject_CAST(self->reader), self->chunk);
+    }
+    else if (rc == 0) {
+        rc = al_call_finish(
+            PyObject_CallMethod(self->reader, "feed_data", "O", self->chunk));
+    }
+    AL_UNLOCK();
+    return rc;
+}
+
 char *
 al_stream_reader_grow(al_stream_reader *self, size_t size)
 {
+    if (self->is_ours) {
+        self->chunk = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+        return self->chunk == NULL ? NULL : PyBytes_AS_STRING(self->chunk);
+    }
     if (PyByteArray_Resize(self->buffer, self->size + (Py_ssize_t)size) < 0) {
         return NULL;
     }
@@ -218,6 +289,9 @@ al_stream_reader_grow(al_stream_reader *self, size_t size)
 int
 al_stream_reader_fill(al_stream_reader *self, al_state *state, size_t size)
 {
+    if (self->is_ours) {
+        return stream_reader_fill_ours(self, (Py_ssize_t)size);
+    }
     if (PyByteArray_Resize(self->buffer, self->size + (Py_ssize_t)size) < 0) {
         return -1;
     }
@@ -234,6 +308,9 @@ int
 al_stream_reader_feed(al_stream_reader *self, al_state *state,
                       const char *data, size_t size)
 {
+    if (self->is_ours) {
+        return stream_reader_feed_ours(self, data, (Py_ssize_t)size);
+    }
     char *end = al_stream_reader_grow(self, size);
     if (end == NULL) {
         return -1;

@@ -5,10 +5,13 @@
 #ifndef AL_NET_STREAM_READER_H
 #define AL_NET_STREAM_READER_H
 
-#include "base/state.h"
+#include "streams/reader.h"
+#include "streams/stock.h"
 
 typedef struct {
     PyObject *reader; /* owned */
+    bool is_ours; /* an asyncloop.StreamReader: has `chunk`, else the rest */
+    PyObject *chunk; /* owned bytes that data is received into, or NULL */
     /* Its attributes when it was found; owned. */
     PyObject *feed_data;
     PyObject *wakeup_waiter;

@@ -15,6 +15,8 @@
 #include "task/future.h"
 
 static const char *const primitive_names[AL_PRIMITIVE_KINDS] = {
+    [AL_STREAM_READER] = "StreamReader",
+    [AL_STREAM_WRITER] = "StreamWriter",
     [AL_LOCK] = "Lock",
     [AL_EVENT] = "Event",
     [AL_CONDITION] = "Condition",

@@ -23,7 +23,7 @@ TAIL = 12  # lines of each
 pytestmark = pytest.mark.skipif(bool(suite.why_not_installed()), reason=str(suite.why_not_installed()))
 
 
-ACCELERATED = ["test_locks", "test_queues"]  # what asyncloop.accelerate() replaces
+ACCELERATED = ["test_locks", "test_queues", "test_streams"]  # what asyncloop.accelerate() replaces
 
 
 def options(**others):
