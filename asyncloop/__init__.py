@@ -92,6 +92,12 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+# As users name them: repr() and pickle say asyncloop.Loop.
+for _name in __all__:
+    if getattr(globals().get(_name), "__module__", "").startswith(f"{__name__}."):
+        globals()[_name].__module__ = __name__
+del _name
+
 
 def new_event_loop() -> Loop:
     """Return a new event loop, which is not set as the current one: Loop() with the defaults of its arguments."""

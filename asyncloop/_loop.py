@@ -81,6 +81,8 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
 
     backend: how it waits for descriptors: "epoll", or one of libev's ("poll", "select", "kqueue" ...); None: the best.
     hold_writes: whether the small writes of one step to one connection may be sent together when the step returns.
+    keep_tasks: whether the loop refers to each task of create_task() until it is done. asyncio's loop does not: a task
+        to which nothing else refers may be collected while it waits.
 
     Raises ValueError for a backend that this system does not have, OSError if descriptors or memory are used up.
     """
@@ -110,11 +112,11 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
 
-    def __init__(self, *, backend: str | None = None, hold_writes: bool = True) -> None:
+    def __init__(self, *, backend: str | None = None, hold_writes: bool = True, keep_tasks: bool = False) -> None:
         self._selector_now = None
         self._has_polled = False
         self._late_timers = {}
-        _core.Loop.__init__(self, backend=backend, hold_writes=hold_writes)
+        _core.Loop.__init__(self, backend=backend, hold_writes=hold_writes, keep_tasks=keep_tasks)
         BaseEventLoop.__init__(self)
         self._ready = self._scheduled = None  # ours again
         self._old_agen_hooks = None
@@ -123,6 +125,9 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
         self._signal_wakeup = None
         self._pidfds = None
         _fork.remember(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{super().__repr__().removeprefix('<')}"
 
     def run_forever(self) -> None:
         """Run until stop() is called.

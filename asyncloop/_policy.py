@@ -22,6 +22,8 @@ except ImportError:
 class EventLoopPolicy(_BasePolicy):
     """asyncio's own policy, whose new loops are asyncloop.Loop."""
 
+    __module__ = "asyncloop"
+
     def new_event_loop(self) -> Loop:
         """Return a new event loop, which is not set as the current one."""
         return Loop()

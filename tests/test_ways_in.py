@@ -375,7 +375,7 @@ def test_program_gets_our_loops(tmp_path, way):
     plain = run_python(*name, cwd=tmp_path)
     ours = run_python("-W", "error", "-m", "asyncloop", *name, cwd=tmp_path)
     assert "asyncio.unix_events" in plain.stdout and plain.returncode == 0, plain.stderr
-    assert ours.stdout == "{'asyncloop._loop.Loop'}\n"
+    assert ours.stdout == "{'asyncloop.Loop'}\n"
     assert (ours.returncode, ours.stderr) == (0, "")
 
 
@@ -517,7 +517,7 @@ def test_process_pool_and_pickle_find_main(tmp_path):
     write(tmp_path / "program.py", source)
     for name in (["program.py"], ["-m", "program"]):
         done = run_python("-m", "asyncloop", *name, cwd=tmp_path)
-        assert (done.stdout, done.stderr) == ("asyncloop._loop True 42\n", "")
+        assert (done.stdout, done.stderr) == ("asyncloop True 42\n", "")
 
 
 @pytest.mark.parametrize("args", [[], ["-m"], ["-x"], ["--", "program.py"]])
@@ -564,7 +564,7 @@ def test_children_of_multiprocessing_get_our_loops(tmp_path, method):
     plain = run_python("program.py", cwd=tmp_path)
     ours = run_python("-m", "asyncloop", "program.py", cwd=tmp_path)
     assert plain.stdout.startswith("asyncio.unix_events "), plain.stderr
-    assert ours.stdout == plain.stdout.replace("asyncio.unix_events", "asyncloop._loop")
+    assert ours.stdout == plain.stdout.replace("asyncio.unix_events", "asyncloop")
     assert (ours.returncode, ours.stderr) == (0, "")
 
 

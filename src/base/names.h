@@ -90,6 +90,7 @@
     X(exception)                                                              \
     X(family)                                                                 \
     X(feed_data)                                                              \
+    X(discard)                                                                \
     X(fileno)                                                                 \
     X(get_buffer)                                                             \
     X(get_debug)                                                              \

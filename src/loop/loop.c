@@ -311,6 +311,31 @@ static const struct {
     {"iouring", EVBACKEND_IOURING},
 };
 
+/* Set a ValueError that lists the backends there are. */
+AL_COLD static void
+loop_refuse_backend(PyObject *name)
+{
+    PyObject *all = NULL;
+
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_backends); i++) {
+        if (!(ev_supported_backends() & loop_backends[i].flag)) {
+            continue;
+        }
+        PyObject *longer =
+            all == NULL
+                ? PyUnicode_FromFormat("'%s'", loop_backends[i].name)
+                : PyUnicode_FromFormat("%U, '%s'", all, loop_backends[i].name);
+        Py_XSETREF(all, longer);
+        if (all == NULL) {
+            return;
+        }
+    }
+    PyErr_Format(PyExc_ValueError,
+                 "there is no backend %R on this system; there are %V", name,
+                 all, "none");
+    Py_XDECREF(all);
+}
+
 /* The EVBACKEND_ flag of a name: 0, or -1 with an exception set. */
 static int
 loop_find_backend(PyObject *name, unsigned int *flag)
@@ -326,18 +351,14 @@ loop_find_backend(PyObject *name, unsigned int *flag)
         return -1;
     }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(loop_backends); i++) {
-        if (!PyUnicode_EqualToUTF8(name, loop_backends[i].name)) {
-            continue;
+        if (PyUnicode_EqualToUTF8(name, loop_backends[i].name) &&
+            (ev_supported_backends() & loop_backends[i].flag))
+        {
+            *flag = loop_backends[i].flag;
+            return 0;
         }
-        if (!(ev_supported_backends() & loop_backends[i].flag)) {
-            PyErr_Format(PyExc_ValueError,
-                         "libev has no %R backend on this platform", name);
-            return -1;
-        }
-        *flag = loop_backends[i].flag;
-        return 0;
     }
-    PyErr_Format(PyExc_ValueError, "unknown backend %R", name);
+    loop_refuse_backend(name);
     return -1;
 }
 
@@ -345,9 +366,9 @@ static int
 Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     static const al_signature signature = {
-        "Loop", AL_ARGS("backend", "hold_writes"), 0, 0, 0};
+        "Loop", AL_ARGS("backend", "hold_writes", "keep_tasks"), 0, 0, 0};
     LoopObject *self = LoopObject_CAST(op);
-    PyObject *given[2];
+    PyObject *given[3];
     unsigned int flag;
 
     if (al_args_parse_tuple(&signature, args, kwargs, given) < 0 ||
@@ -356,13 +377,20 @@ Loop_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     int holds_writes = given[1] == NULL ? 1 : PyObject_IsTrue(given[1]);
-    if (holds_writes < 0) {
+    int keeps_tasks = given[2] == NULL ? 0 : PyObject_IsTrue(given[2]);
+    if (holds_writes < 0 || keeps_tasks < 0) {
         return -1;
     }
     if (self->head.reactor != NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Loop.__init__() was called twice");
         return -1;
+    }
+    if (keeps_tasks && self->head.kept_tasks == NULL) {
+        self->head.kept_tasks = PySet_New(NULL);
+        if (self->head.kept_tasks == NULL) {
+            return -1;
+        }
     }
     if (al_reactor_open(&self->head, flag) < 0) {
         return -1;
@@ -384,6 +412,7 @@ Loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(head->current_task);
     Py_VISIT(head->current_handle);
     Py_VISIT(head->task_factory);
+    Py_VISIT(head->kept_tasks);
     Py_VISIT(head->yielded);
     Py_VISIT(head->snapshot);
     Py_VISIT(head->scratch);
@@ -403,6 +432,7 @@ Loop_clear(PyObject *op)
     al_loop_release(LoopObject_CAST(op));
     Py_CLEAR(head->current_handle);
     Py_CLEAR(head->task_factory);
+    Py_CLEAR(head->kept_tasks);
     return 0;
 }
 
@@ -426,12 +456,13 @@ Loop_dealloc(PyObject *op)
 
 PyDoc_STRVAR(
     Loop_doc,
-    "Loop(*, backend=None, hold_writes=True)\n--\n\n"
+    "Loop(*, backend=None, hold_writes=True, keep_tasks=False)\n--\n\n"
     "The part of asyncloop.Loop that is C.\n\n"
     "`backend` names a way to wait for descriptors (\"epoll\", or of "
     "libev's \"poll\",\n\"select\", \"kqueue\" ...), None the best there is. "
     "`hold_writes`: small writes of\none step of a task may leave "
-    "together when it returns. Raises ValueError for a\nbackend that "
+    "together when it returns. `keep_tasks`: the loop\nrefers to a task of "
+    "create_task() until it is done. Raises ValueError for a\nbackend that "
     "there is not here.");
 
 PyDoc_STRVAR(Loop_get_debug_doc,

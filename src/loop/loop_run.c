@@ -729,6 +729,10 @@ al_loop_release(LoopObject *self)
     al_ready_clear(head, &head->ready);
     al_timers_clear(head);
     al_loop_drop_queues(self);
+    if (head->kept_tasks != NULL) { /* emptied, not dropped: other threads may
+                                     * be in create_task() */
+        (void)PySet_Clear(head->kept_tasks);
+    }
     al_fdwatch_close_all(head);
     al_ready_clear(head, &head->ready); /* finalisers may have pushed */
 #if AL_FREE_THREADED

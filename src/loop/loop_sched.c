@@ -3,6 +3,7 @@
 #include "loop/loop.h"
 
 #include "base/args.h"
+#include "base/call.h"
 #include "io/reactor.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
@@ -528,6 +529,38 @@ sched_create_task_as_base(al_loop_head *head, PyObject *const *args,
     return task;
 }
 
+/* Refer to `task` until it is done: as asyncio's documentation has programs do
+ * it, by a set and a callback that takes it out. */
+AL_COLD static int
+sched_add_kept_task(al_loop_head *head, PyObject *task)
+{
+    PyObject *set = head->kept_tasks; /* as long as the loop */
+    PyObject *discard = PyObject_GetAttr(set, head->state->names.discard);
+    PyObject *result = NULL;
+
+    if (discard == NULL) {
+        return -1;
+    }
+    /* The callback first: if there is none, the set must not have the task. */
+    result = PyObject_CallMethodOneArg(
+        task, head->state->names.add_done_callback, discard);
+    Py_DECREF(discard);
+    return al_call_finish(result) < 0 ? -1 : PySet_Add(set, task);
+}
+
+/* Of a new task, which is stolen, or NULL. -> the task, or NULL with an
+ * exception set. */
+static inline PyObject *
+sched_keep_task(al_loop_head *head, PyObject *task)
+{
+    if (AL_UNLIKELY(head->kept_tasks != NULL) && task != NULL &&
+        sched_add_kept_task(head, task) < 0)
+    {
+        Py_CLEAR(task);
+    }
+    return task;
+}
+
 PyDoc_STRVAR(
     Loop_create_task_doc,
     "create_task($self, coro, *, name=None, context=None, **kwargs)\n"
@@ -555,7 +588,8 @@ Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     if (AL_UNLIKELY(!sched_task_arguments(head, args, nargs, kwnames, &call)))
     {
-        return sched_create_task_as_base(head, args, nargs, kwnames);
+        task = sched_create_task_as_base(head, args, nargs, kwnames);
+        return sched_keep_task(head, task);
     }
     int eager_start =
         call.eager_start == NULL ? 0 : PyObject_IsTrue(call.eager_start);
@@ -564,7 +598,8 @@ Loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     {
         return NULL;
     }
-    return al_task_new(head, call.coro, call.name, call.context, eager_start);
+    task = al_task_new(head, call.coro, call.name, call.context, eager_start);
+    return sched_keep_task(head, task);
 }
 
 AL_LOCKS_KEYWORDS(Loop_call_at, al_loop_lock)

@@ -122,6 +122,7 @@ struct al_loop_head {
     PyObject *newest_handle;
     PyObject *current_handle; /* owned, debug mode only, else NULL */
     PyObject *task_factory;   /* owned, NULL <=> none */
+    PyObject *kept_tasks;     /* owned set, NULL <=> Loop(keep_tasks=False) */
     unsigned long thread_id;  /* 0 <=> not running */
     /* The thread that last ran a handle of call_soon_threadsafe(). thread_id
      * is not set in _run_once(). */

@@ -87,7 +87,7 @@ al_future_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    return al_type_add(module, "asyncloop._core.Future",
+    return al_type_add(module, "asyncloop.Future",
                        state->imports.asyncio_Future, NULL, sizeof(al_future),
                        Future_slots, &state->FutureType);
 }

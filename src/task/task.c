@@ -506,7 +506,7 @@ al_task_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    return al_type_add(module, "asyncloop._core.Task",
-                       state->imports.asyncio_Task, state->FutureType,
-                       AL_TASK_SIZE, Task_slots, &state->TaskType);
+    return al_type_add(module, "asyncloop.Task", state->imports.asyncio_Task,
+                       state->FutureType, AL_TASK_SIZE, Task_slots,
+                       &state->TaskType);
 }

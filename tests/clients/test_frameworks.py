@@ -44,7 +44,7 @@ import asyncio, sys
 
 def loop_class():
     cls = type(asyncio.get_running_loop())
-    return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 async def main():
     print(loop_class())
