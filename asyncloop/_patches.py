@@ -14,7 +14,7 @@ from asyncio's file and nothing was attached to it.
 import _asyncio
 import functools
 import types
-from asyncio import base_events, events, futures, tasks
+from asyncio import base_events, events, futures, tasks, transports
 from asyncio.base_events import BaseEventLoop
 from asyncio.unix_events import _UnixSelectorEventLoop
 from collections.abc import Callable
@@ -32,6 +32,7 @@ _stock_loop: Any = _UnixSelectorEventLoop
 _base: Any = BaseEventLoop
 
 _BASE_FILE = base_events._run_until_complete_cb.__code__.co_filename  # type: ignore[attr-defined]
+_TRANSPORTS_FILE = transports.BaseTransport.close.__code__.co_filename
 _EVENTS_FILE = events.AbstractEventLoop.run_forever.__code__.co_filename
 
 _Task = getattr(_asyncio, "Task", tasks.Task)
@@ -108,6 +109,20 @@ def _handles_are_changed() -> bool:
     if events.Handle is not _HANDLE_TYPES[0] or events.TimerHandle is not _HANDLE_TYPES[1]:
         return True
     return any(map(_is_changed, _HANDLE_TYPES, _METHODS, _OTHERS))
+
+
+# --- methods of transports --------------------------------------------------------------------------------------------
+
+
+def _stock_method(cls: Any, name: str) -> Any:
+    """Return asyncio's own method; None: the program has replaced it already."""
+    method = vars(cls).get(name)
+    return method if _is_stock(method, name, _TRANSPORTS_FILE) else None
+
+
+# The methods that asyncio's transports inherit from its public classes, and that are C in ours: C code compares.
+GET_EXTRA_INFO = _stock_method(transports.BaseTransport, "get_extra_info")
+WRITELINES = _stock_method(transports.WriteTransport, "writelines")
 
 
 # --- methods of BaseEventLoop ---------------------------------------------------------------------------------------

@@ -94,6 +94,7 @@
     X(fileno)                                                                 \
     X(get_buffer)                                                             \
     X(get_debug)                                                              \
+    X(get_extra_info)                                                         \
     X(get_loop)                                                               \
     X(gettimeout)                                                             \
     X(handle)                                                                 \

@@ -53,6 +53,8 @@ typedef struct {
     X(strays, "asyncloop._socket", "strays")                                  \
     X(checkpoint, "asyncloop._signals", "checkpoint")                         \
     X(find_patches, "asyncloop._patches", "find")                             \
+    X(stock_get_extra_info, "asyncloop._patches", "GET_EXTRA_INFO")           \
+    X(stock_writelines, "asyncloop._patches", "WRITELINES")                   \
     X(stock_places, "asyncloop._patches", "PLACES")                           \
     X(stock_codes, "asyncloop._patches", "CODES")                             \
     X(arm_late, "asyncloop._patches", "arm_late")                             \

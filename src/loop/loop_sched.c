@@ -19,8 +19,10 @@ typedef struct {
     PyObject *callback;    /* borrowed */
     PyObject *const *args; /* borrowed */
     Py_ssize_t nargs;
-    PyObject *context; /* borrowed, NULL <=> none given */
-    double when;       /* of call_at(): its number */
+    PyObject *context;  /* borrowed, NULL <=> none given */
+    double when;        /* of a timer: its deadline */
+    PyObject *deadline; /* borrowed: the object that call_at() gets, or NULL:
+                         * a float of `when` */
 } sched_call;
 
 /* Take one keyword argument: 0, or -1 with TypeError set. */
@@ -61,7 +63,7 @@ sched_parse(const char *function, const char *number_name,
 {
     Py_ssize_t given = 0;
 
-    *call = (sched_call){NULL, NULL, NULL, 0, NULL, 0};
+    *call = (sched_call){NULL, NULL, NULL, 0, NULL, 0, NULL};
     if (number_name != NULL && given < nargs) {
         call->number = args[given++];
     }
@@ -312,8 +314,8 @@ Loop_call_soon_threadsafe(PyObject *op, PyObject *const *args,
 static inline PyObject *
 sched_make_at(al_loop_head *head, const sched_call *call)
 {
-    return al_handle_call_at(head, call->when, call->callback, call->args,
-                             call->nargs, call->context);
+    return al_handle_call_at(head, call->when, call->deadline, call->callback,
+                             call->args, call->nargs, call->context);
 }
 
 static const sched_kind sched_at_kind = {
@@ -331,16 +333,19 @@ sched_seconds(PyObject *number, const char *if_none, double *seconds)
     return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* Compute now + delay by Python's `+`: `delay` may be of any class. 0, or -1
- * with an exception set. */
+/* Compute call->when = now + delay by Python's `+`: the delay may be of any
+ * class. call->deadline is then the sum, and owned, unless the sum is a float.
+ * 0, or -1 with an exception set. */
 static inline int
-sched_deadline(PyObject *delay, double now, double *when)
+sched_deadline(sched_call *call, double now)
 {
+    PyObject *delay = call->number;
+
     if (AL_LIKELY(PyFloat_CheckExact(delay) || delay == Py_None)) {
-        if (sched_seconds(delay, "delay must not be None", when) < 0) {
+        if (sched_seconds(delay, "delay must not be None", &call->when) < 0) {
             return -1;
         }
-        *when += now;
+        call->when += now;
         return 0;
     }
     PyObject *start = PyFloat_FromDouble(now);
@@ -349,9 +354,15 @@ sched_deadline(PyObject *delay, double now, double *when)
     if (sum == NULL) {
         return -1;
     }
-    int rc = sched_seconds(sum, "when cannot be None", when);
-    Py_DECREF(sum);
-    return rc;
+    if (sched_seconds(sum, "when cannot be None", &call->when) < 0) {
+        Py_DECREF(sum);
+        return -1;
+    }
+    if (PyFloat_CheckExact(sum)) {
+        Py_CLEAR(sum); /* when() makes an equal one */
+    }
+    call->deadline = sum;
+    return 0;
 }
 
 PyDoc_STRVAR(Loop_call_at_doc,
@@ -373,6 +384,7 @@ Loop_call_at(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     {
         return NULL;
     }
+    call.deadline = call.number;
     return AL_LIKELY(AL_LOAD(head->is_direct))
                ? sched_make_at(head, &call)
                : sched_slowly(head, &sched_at_kind, &call, args, nargs,
@@ -384,7 +396,9 @@ AL_COLD static PyObject *
 sched_call_at_by_name(al_loop_head *head, const sched_call *call)
 {
     PyObject **stack = PyMem_New(PyObject *, (size_t)call->nargs + 4);
-    PyObject *deadline = PyFloat_FromDouble(call->when);
+    PyObject *deadline = call->deadline != NULL
+                             ? Py_NewRef(call->deadline)
+                             : PyFloat_FromDouble(call->when);
     PyObject *handle = NULL;
 
     if (stack == NULL) {
@@ -431,17 +445,15 @@ Loop_call_later(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     {
         return handle;
     }
-    if (al_timers_now(head, &now) < 0 ||
-        sched_deadline(call.number, now, &call.when) < 0)
-    {
+    if (al_timers_now(head, &now) < 0 || sched_deadline(&call, now) < 0) {
         return NULL;
     }
-    if (AL_UNLIKELY(!AL_LOAD(head->is_direct) ||
-                    (head->overrides & AL_OVERRIDES_CALL_AT)))
-    {
-        return sched_call_at_by_name(head, &call);
-    }
-    return sched_make_at(head, &call);
+    handle = AL_UNLIKELY(!AL_LOAD(head->is_direct) ||
+                         (head->overrides & AL_OVERRIDES_CALL_AT))
+                 ? sched_call_at_by_name(head, &call)
+                 : sched_make_at(head, &call);
+    Py_XDECREF(call.deadline);
+    return handle;
 }
 
 PyDoc_STRVAR(Loop_time_doc,

@@ -121,6 +121,8 @@ al_fd_transport_py_can_write_eof(PyObject *op, PyObject *ignored);
          "Return what is known under a name: \"socket\", \"sockname\" and "   \
          "\"peername\" of a socket,\n\"pipe\" of a pipe; else the default."}, \
         {"_begin", AL_LOCKED(al_fd_transport_py_begin), METH_NOARGS, NULL},   \
+        {"_force_close", AL_LOCKED(al_transport_py_force_close), METH_O,      \
+         NULL},                                                               \
     {                                                                         \
         "_call_connection_lost",                                              \
             AL_LOCKED(al_transport_py_call_connection_lost), METH_NOARGS,     \

@@ -329,14 +329,11 @@ static PyMethodDef SocketTransport_methods[] = {
     {"_lend", AL_LOCKED(al_sock_sendfile_py_lend), METH_O, NULL},
     {"_reset_empty_waiter", AL_LOCKED(al_sock_sendfile_py_reset_empty_waiter),
      METH_NOARGS, NULL},
-    {"_force_close", AL_LOCKED(al_transport_py_force_close), METH_O,
-     NULL}, /* for TLS */
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef SocketTransport_members[] = {
     AL_TRANSPORT_MEMBERS,
-    AL_TRANSPORT_MEMBER("_paused", T_BOOL, is_paused),
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -484,7 +484,14 @@ al_sock_write_py_writelines(PyObject *op, PyObject *const *args,
         return NULL;
     }
     if (!AL_HAS_WRITELINES) {
-        return sock_write_joined(op, list);
+        const al_state *state = self->base.state;
+        int rc = al_transport_is_replaced(op, state->names.writelines,
+                                          state->imports.stock_writelines);
+        return rc < 0 ? NULL
+               : rc == 0
+                   ? sock_write_joined(op, list)
+                   : al_transport_call_replaced(op, state->names.writelines,
+                                                args, nargs, kwnames);
     }
     if (sock_write_check_free(self, "writelines") < 0) {
         return NULL;

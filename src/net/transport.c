@@ -459,6 +459,42 @@ al_transport_learn_addresses(TransportObject *self)
                : transport_make_extra(self, self->state->names.peername);
 }
 
+int
+al_transport_is_replaced(PyObject *op, PyObject *name, PyObject *stock)
+{
+    PyObject *bases = Py_TYPE(op)->tp_bases;
+    bool is_stock = true;
+
+    for (Py_ssize_t i = 0; is_stock && i < PyTuple_GET_SIZE(bases); i++) {
+        PyObject *found = PyObject_GetAttr(PyTuple_GET_ITEM(bases, i), name);
+        if (found == NULL) {
+            return -1;
+        }
+        is_stock = found == stock;
+        Py_DECREF(found);
+    }
+    return !is_stock;
+}
+
+PyObject *
+al_transport_call_replaced(PyObject *op, PyObject *name, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames)
+{
+    /* Python's super() binds the method to us, whatever the program has put
+     * there. */
+    PyObject *super = PyObject_CallFunctionObjArgs(
+        (PyObject *)&PySuper_Type, (PyObject *)Py_TYPE(op), op, NULL);
+    PyObject *method = super == NULL ? NULL : PyObject_GetAttr(super, name);
+    PyObject *result =
+        method == NULL
+            ? NULL
+            : PyObject_Vectorcall(method, args, (size_t)nargs, kwnames);
+
+    Py_XDECREF(super);
+    Py_XDECREF(method);
+    return result;
+}
+
 PyObject *
 al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
                                Py_ssize_t nargs, PyObject *kwnames)
@@ -466,8 +502,17 @@ al_transport_py_get_extra_info(PyObject *op, PyObject *const *args,
     static const al_signature signature = {"get_extra_info",
                                            AL_ARGS("name", "default"),
                                            .required = 1, .positional = 2};
+    const al_state *state = TransportObject_CAST(op)->state;
     PyObject *a[2];
 
+    int rc = al_transport_is_replaced(op, state->names.get_extra_info,
+                                      state->imports.stock_get_extra_info);
+    if (rc != 0) {
+        return rc < 0 ? NULL
+                      : al_transport_call_replaced(op,
+                                                   state->names.get_extra_info,
+                                                   args, nargs, kwnames);
+    }
     if (al_args_parse(&signature, args, nargs, kwnames, a) < 0) {
         return NULL;
     }
@@ -593,8 +638,15 @@ AL_LOCKS_GETTER(Transport_get_extra, al_transport_lock)
 AL_LOCKS_GETTER(Transport_get_sock, al_transport_lock)
 AL_LOCKS_GETTER(Transport_get_sock_fd, al_transport_lock)
 
+static PyObject *
+Transport_get_closing(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(!al_transport_is_open(TransportObject_CAST(op)));
+}
+
 PyGetSetDef al_transport_getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {"_closing", Transport_get_closing, NULL, NULL, NULL},
     {"_loop", AL_LOCKED(Transport_get_loop), NULL, NULL, NULL},
     {"_protocol", AL_LOCKED(Transport_get_protocol), NULL, NULL, NULL},
     {"_extra", AL_LOCKED(Transport_get_extra), NULL, NULL, NULL},

@@ -313,9 +313,21 @@ extern PyGetSetDef al_transport_getset[];
 #define AL_TRANSPORT_MEMBERS                                                  \
     AL_TRANSPORT_MEMBER("__dictoffset__", T_PYSSIZET, dict),                  \
         AL_TRANSPORT_MEMBER("__weaklistoffset__", T_PYSSIZET, weakrefs),      \
+        AL_TRANSPORT_MEMBER("_paused", T_BOOL, is_paused),                    \
         AL_TRANSPORT_MEMBER("_protocol_paused", T_BOOL, flow.is_paused),      \
         AL_TRANSPORT_MEMBER("_high_water", T_PYSSIZET, flow.high),            \
         AL_TRANSPORT_MEMBER("_low_water", T_PYSSIZET, flow.low)
+
+/* Whether the program has replaced the method `name` of asyncio's classes, of
+ * which asyncio's transports would inherit `stock`. 1, 0, or -1 with an
+ * exception set. */
+AL_NODISCARD int
+al_transport_is_replaced(PyObject *op, PyObject *name, PyObject *stock);
+
+/* Then call what it has put there. */
+AL_NODISCARD PyObject *
+al_transport_call_replaced(PyObject *op, PyObject *name, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames);
 
 /* Create a transport type and add it to the module. It derives from asyncio's
  * `bases`: a class, or a tuple of classes whose first one has the slots

@@ -251,8 +251,9 @@ al_handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
 }
 
 PyObject *
-al_handle_call_at(al_loop_head *loop, double when, PyObject *callback,
-                  PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+al_handle_call_at(al_loop_head *loop, double when, PyObject *deadline,
+                  PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *context)
 {
     al_state *state = loop->state;
     PyObject *self =
@@ -267,6 +268,7 @@ al_handle_call_at(al_loop_head *loop, double when, PyObject *callback,
     }
     AL_COUNT(state->TimerHandleType, 1);
     TimerHandleObject_CAST(self)->when = when;
+    TimerHandleObject_CAST(self)->deadline = Py_XNewRef(deadline);
     TimerHandleObject_CAST(self)->index = -1;
     self = handle_fill((HandleObject *)self, loop, callback, args, nargs,
                        context);
@@ -685,13 +687,20 @@ al_handle_traverse(PyObject *op, visitproc visit, void *arg)
 }
 
 int
+al_timer_handle_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(TimerHandleObject_CAST(op)->deadline);
+    return al_handle_traverse(op, visit, arg);
+}
+
+int
 al_handle_traverse_queued(al_state *state, PyObject *op, visitproc visit,
                           void *arg)
 {
     Py_VISIT(op);
     if (al_handle_check(state, op) && !HandleObject_CAST(op)->is_tracked &&
         Py_REFCNT(op) == 1) { /* by (2), the queue alone owns it */
-        return al_handle_traverse(op, visit, arg);
+        return Py_TYPE(op)->tp_traverse(op, visit, arg);
     }
     return 0;
 }
@@ -709,6 +718,13 @@ al_handle_clear(PyObject *op)
     return 0;
 }
 
+int
+al_timer_handle_clear(PyObject *op)
+{
+    Py_CLEAR(TimerHandleObject_CAST(op)->deadline); /* `when` stays */
+    return al_handle_clear(op);
+}
+
 /* A handle may be an argument of a handle, and so on. Up to this depth handles
  * are freed recursively. Deeper ones go to the trashcan, which costs more than
  * counting the depth. */
@@ -716,7 +732,7 @@ al_handle_clear(PyObject *op)
 
 /* Drop all references, and keep the memory in the free list if it has room. */
 static inline void
-handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
+handle_free(PyObject *op, inquiry clear, al_freelist *(*list_of)(al_state *))
 {
     HandleObject *self = HandleObject_CAST(op);
     PyTypeObject *type = Py_TYPE(op);
@@ -726,7 +742,7 @@ handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
         PyObject_ClearWeakRefs(op);
     }
     loop->freeing += !AL_DEALLOC_IS_GUARDED;
-    (void)al_handle_clear(op);
+    (void)clear(op);
     Py_CLEAR(self->context);
     loop->freeing -= !AL_DEALLOC_IS_GUARDED;
     AL_COUNT(type, -1);
@@ -738,7 +754,7 @@ handle_free(PyObject *op, al_freelist *(*list_of)(al_state *))
 }
 
 static inline void
-handle_dealloc(PyObject *op, destructor dealloc,
+handle_dealloc(PyObject *op, destructor dealloc, inquiry clear,
                al_freelist *(*list_of)(al_state *))
 {
     HandleObject *self = HandleObject_CAST(op);
@@ -750,11 +766,11 @@ handle_dealloc(PyObject *op, destructor dealloc,
     assert(self->loop->newest_handle != op); /* by (3) */
     if (AL_LIKELY(AL_DEALLOC_IS_GUARDED || self->loop->freeing < HANDLE_DEEP))
     {
-        handle_free(op, list_of);
+        handle_free(op, clear, list_of);
         return;
     }
     AL_TRASHCAN_BEGIN(op, dealloc)
-    handle_free(op, list_of);
+    handle_free(op, clear, list_of);
     AL_TRASHCAN_END
 }
 
@@ -773,11 +789,12 @@ timer_handle_freelist(al_state *state)
 void
 al_handle_dealloc(PyObject *op)
 {
-    handle_dealloc(op, al_handle_dealloc, handle_freelist);
+    handle_dealloc(op, al_handle_dealloc, al_handle_clear, handle_freelist);
 }
 
 void
 al_timer_handle_dealloc(PyObject *op)
 {
-    handle_dealloc(op, al_timer_handle_dealloc, timer_handle_freelist);
+    handle_dealloc(op, al_timer_handle_dealloc, al_timer_handle_clear,
+                   timer_handle_freelist);
 }

@@ -19,10 +19,13 @@ al_handle_call_soon(al_loop_head *loop, PyObject *callback,
                     PyObject *context);
 
 /* Arm a TimerHandle for callback(*args) as call_at() does, without its checks.
- * -> new reference to the handle, or NULL with an exception set. */
+ * Its when() returns `deadline`, the object that `when` was made from; NULL: a
+ * float of `when`. -> new reference to the handle, or NULL with an exception
+ * set. */
 AL_NODISCARD PyObject *
-al_handle_call_at(al_loop_head *loop, double when, PyObject *callback,
-                  PyObject *const *args, Py_ssize_t nargs, PyObject *context);
+al_handle_call_at(al_loop_head *loop, double when, PyObject *deadline,
+                  PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *context);
 
 #if AL_HAS_THREADSAFE_HANDLE
 /* al_handle_call_soon() for call_soon_threadsafe(). */
@@ -73,6 +76,10 @@ int
 al_handle_traverse(PyObject *op, visitproc visit, void *arg);
 int
 al_handle_clear(PyObject *op);
+int
+al_timer_handle_traverse(PyObject *op, visitproc visit, void *arg);
+int
+al_timer_handle_clear(PyObject *op);
 void
 al_handle_dealloc(PyObject *op);
 void

@@ -34,6 +34,9 @@ typedef struct {
 typedef struct {
     HandleObject base;
     double when; /* seconds of loop.time() */
+    /* Owned: what call_at() was given, or call_later() has computed. NULL <=>
+     * when() makes a float of `when`. */
+    PyObject *deadline;
     /* Its index in loop->timers.places; -1 <=> not armed; AL_TIMER_IN_LIST
      * <=> in the list loop._scheduled, which has the timers instead. */
     Py_ssize_t index;

@@ -192,7 +192,16 @@ PyDoc_STRVAR(TimerHandle_when_doc,
 static PyObject *
 TimerHandle_when(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyFloat_FromDouble(TimerHandleObject_CAST(op)->when);
+    TimerHandleObject *self = TimerHandleObject_CAST(op);
+
+    return self->deadline != NULL ? Py_NewRef(self->deadline)
+                                  : PyFloat_FromDouble(self->when);
+}
+
+static PyObject *
+TimerHandle_get__when(PyObject *op, void *Py_UNUSED(closure))
+{
+    return TimerHandle_when(op, NULL);
 }
 
 static PyObject *
@@ -210,7 +219,7 @@ TimerHandle_richcompare(PyObject *op, PyObject *other, int operation)
 static Py_hash_t
 TimerHandle_hash(PyObject *op)
 {
-    PyObject *when = PyFloat_FromDouble(TimerHandleObject_CAST(op)->when);
+    PyObject *when = TimerHandle_when(op, NULL);
     if (when == NULL) {
         return -1;
     }
@@ -374,10 +383,8 @@ static PyMethodDef TimerHandle_methods[] = {
 
 static PyMemberDef Handle_members[] = {HANDLE_MEMBERS, {NULL, 0, 0, 0, NULL}};
 
-static PyMemberDef TimerHandle_members[] = {
-    HANDLE_MEMBERS,
-    {"_when", T_DOUBLE, offsetof(TimerHandleObject, when), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL}};
+static PyMemberDef TimerHandle_members[] = {HANDLE_MEMBERS,
+                                            {NULL, 0, 0, 0, NULL}};
 
 #define HANDLE_GETSET                                                         \
     {"_context", AL_LOCKED(Handle_get__context), NULL, NULL, NULL},           \
@@ -398,6 +405,7 @@ static PyGetSetDef Handle_getset[] = {
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyGetSetDef TimerHandle_getset[] = {
+    {"_when", TimerHandle_get__when, NULL, NULL, NULL},
     HANDLE_GETSET,
     {"__class__", TimerHandle_get___class__, NULL, NULL, NULL},
     {"_scheduled", TimerHandle_get__scheduled,
@@ -426,8 +434,8 @@ static PyType_Slot TimerHandle_type_slots[] = {
     {Py_tp_methods, TimerHandle_methods},
     {Py_tp_members, TimerHandle_members},
     {Py_tp_getset, TimerHandle_getset},
-    {Py_tp_traverse, al_handle_traverse},
-    {Py_tp_clear, al_handle_clear},
+    {Py_tp_traverse, al_timer_handle_traverse},
+    {Py_tp_clear, al_timer_handle_clear},
     {Py_tp_dealloc, al_timer_handle_dealloc},
     {0, NULL}};
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from fractions import Fraction
 
 import pytest
 
@@ -362,6 +363,40 @@ class TestTimerHandle:
         assert handle.when() == handle._when == when
         handle.cancel()
         assert handle.when() == when
+
+    def test_when_is_the_object_that_call_at_got(self, loop):
+        class Seconds(float):
+            pass
+
+        soon = loop.time() + 100
+        for when in (int(soon), soon, Seconds(soon), Fraction(int(soon)), True):
+            handle = loop.call_at(when, nothing)
+            assert handle.when() is handle._when is when
+            assert hash(handle) == hash(when)
+            handle.cancel()
+            assert handle.when() is when
+
+    def test_when_of_call_later_is_of_the_class_that_adding_makes(self, loop):
+        class Delay:
+            def __radd__(self, now):
+                return Fraction(now) + 5
+
+        assert type(loop.call_later(5, nothing).when()) is float
+        assert type(loop.call_later(Fraction(5), nothing).when()) is float
+        assert type(loop.call_later(Delay(), nothing).when()) is Fraction
+
+    def test_its_deadline_may_refer_to_the_handle(self, loop_factory):
+        class Seconds(float):
+            pass
+
+        loop = loop_factory()
+        when = Seconds(loop.time() + 100)
+        when.handle = loop.call_at(when, nothing)
+        loop.close()
+        freed = weakref.ref(when)
+        del when
+        gc.collect()
+        assert freed() is None
 
     def test_when_is_the_time_of_call_later_plus_its_delay(self, loop):
         before = loop.time()
