@@ -28,6 +28,7 @@ except ModuleNotFoundError as exc:
 from ._accelerate import accelerate, decelerate
 from ._channel import Channel, QueueShutDown
 from ._loop import Loop
+from ._metrics import Delay, Interval, Metrics, metrics
 from ._primitives import (
     Barrier,
     BoundedSemaphore,
@@ -39,6 +40,9 @@ from ._primitives import (
     Queue,
     Semaphore,
 )
+from ._profile import Profile, Timing, profile
+from ._serve import MetricsServer, serve_metrics
+from ._stall import Stall, StallWatch
 from ._streams import (
     StreamReader,
     StreamReaderProtocol,
@@ -62,30 +66,41 @@ __all__ = [
     "BoundedSemaphore",
     "Channel",
     "Condition",
+    "Delay",
     "Event",
     "EventLoopPolicy",
     "Future",
+    "Interval",
     "LifoQueue",
     "Lock",
     "Loop",
+    "Metrics",
+    "MetricsServer",
     "PriorityQueue",
+    "Profile",
     "Queue",
     "QueueShutDown",
     "Semaphore",
+    "Stall",
+    "StallWatch",
     "StreamReader",
     "StreamReaderProtocol",
     "StreamWriter",
     "Task",
+    "Timing",
     "Worker",
     "__version__",
     "accelerate",
     "decelerate",
     "install",
+    "metrics",
     "new_event_loop",
     "open_connection",
     "open_unix_connection",
+    "profile",
     "run",
     "run_workers",
+    "serve_metrics",
     "start_server",
     "start_unix_server",
 ]

@@ -2,6 +2,7 @@
 
     python -m asyncloop [--accelerate] script.py args...
     python -m asyncloop [--accelerate] -m module args...
+    python -m asyncloop top PID|socket|script.py args...
 
 The program finds everything as `python script.py args...` or `python -m module args...` would have it: sys.argv,
 sys.path, its own __main__ module, exit status and traceback. Only the event loop policy is ours, so asyncio.run(),
@@ -30,8 +31,9 @@ from ._version import __version__
 USAGE = """\
 usage: python -m asyncloop [--accelerate] script.py [args...]
        python -m asyncloop [--accelerate] -m module [args...]
+       python -m asyncloop top PID|socket|script.py [args...]
 
-Runs a program with asyncloop as its asyncio event loop.
+Runs a program with asyncloop as its asyncio event loop. `top` shows what the loops of a program do.
 
   --accelerate  put asyncloop's locks and queues under asyncio's names
 """
@@ -49,6 +51,8 @@ def main(args: list[str]) -> None:
     elif args[:1] == ["-m"] and len(args) > 1:
         install(args[1], is_accelerated)
         run_module(args[1], args[2:])
+    elif args[:1] == ["top"] and len(args) > 1 and not os.path.exists("top"):
+        top(args[1:])
     elif args and not args[0].startswith("-"):
         install(os.path.basename(args[0]), is_accelerated)
         run_script(args[0], args[1:])
@@ -67,6 +71,10 @@ def install(program: str, is_accelerated: bool) -> None:
         from ._accelerate import accelerate
 
         accelerate()
+    if path := os.environ.pop("ASYNCLOOP_SERVE_METRICS", None):  # top has started us
+        from . import serve_metrics
+
+        serve_metrics(path)
     notice_other_loops()
     if program == "uvicorn":
         os.environ.setdefault("UVICORN_LOOP", uvicorn_loop())
@@ -83,6 +91,15 @@ def uvicorn_loop() -> str:
         if (int(major), int(minor)) < (0, 36):
             return "asyncio"  # it means the policy's there, and functions are refused
     return "asyncloop:new_event_loop"
+
+
+def top(args: list[str]) -> None:
+    """Show what the loops of a program do, or exit where the package that draws is missing."""
+    try:
+        from . import _top
+    except ImportError as exc:
+        sys.exit(str(exc))
+    _top.main(args)
 
 
 def run_module(name: str, args: list[str]) -> None:

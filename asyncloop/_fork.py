@@ -27,6 +27,12 @@ def remember(loop: "Loop") -> None:
         _loops.add(loop)
 
 
+def loops() -> "list[Loop]":
+    """Return the loops that were not freed."""
+    with _lock:
+        return list(_loops)
+
+
 def _before_fork() -> None:
     _lock.acquire()  # until the fork is over, so that the child has no lock of a thread that it has not
     for loop in list(_loops):
@@ -37,6 +43,7 @@ def _after_fork_in_child() -> None:
     _signals.forget_wakeups()
     for loop in list(_loops):
         loop._after_fork()
+        loop._end_stall_watches()  # their threads are not here
     _lock.release()
 
 

@@ -6,6 +6,7 @@ C code through the hooks that it has for its subclasses. So we get the parameter
 """
 
 import asyncio
+import itertools
 import socket
 import sys
 import threading
@@ -15,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from . import _core, _fork, _patches, _registry
+from . import _core, _fork, _metrics, _patches, _registry, _stall
 from ._inside import Inside
 from ._sendfile import Sendfile
 from ._signals import SignalHandling
@@ -76,6 +77,9 @@ _run_in_executor_is_plain = _patches.is_plain("run_in_executor")
 has_run = False  # whether a loop of this class has run in this process
 
 
+_numbers = itertools.count(1)  # of loops, so that their metrics are not mixed up
+
+
 class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, ChildProcesses, BaseEventLoop):
     """An asyncio event loop, whose create_future() and create_task() make asyncloop's Future and Task.
 
@@ -98,6 +102,8 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
         "_selector_now",
         "_has_polled",
         "_late_timers",
+        "_number",
+        "_stall_watches",
     )
 
     if TYPE_CHECKING:
@@ -116,6 +122,8 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
         self._selector_now = None
         self._has_polled = False
         self._late_timers = {}
+        self._number = next(_numbers)
+        self._stall_watches: list[_stall.StallWatch] = []
         _core.Loop.__init__(self, backend=backend, hold_writes=hold_writes, keep_tasks=keep_tasks)
         BaseEventLoop.__init__(self)
         self._ready = self._scheduled = None  # ours again
@@ -184,7 +192,7 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
 
         context: describes the error; it has at least "message". set_exception_handler() documents the other keys.
         """
-        self._send_held()
+        self._note_report()
         super().call_exception_handler(context)
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
@@ -205,6 +213,34 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
             return super().run_in_executor(executor, func, *args)
         return self._wrap_future(chosen.submit(func, *args))
 
+    def metrics(self) -> _metrics.Metrics:
+        """Return a snapshot of what the loop has counted and measured since it was made.
+
+        Any thread may call it at any time, also of a loop that is blocked or closed.
+        """
+        return _metrics.make(self._figures(), self._number, _metrics.jobs_waiting(self))
+
+    def on_stall(self, threshold: float, callback: Callable[[_stall.Stall], object]) -> _stall.StallWatch:
+        """Have a thread call callback(stall) when the loop is blocked, while it is, and again when it goes on.
+
+        threshold: for how many seconds the loop must not have looked for what is due.
+        callback: called in the thread, with an asyncloop.Stall, which has the stack of the loop's thread. Of the loop's
+            methods it may call call_soon_threadsafe() only. What it raises is given to the loop's exception handler.
+
+        Returns a StallWatch, whose cancel() ends it; so does close(). A child process does not inherit it. With a GIL,
+        a stall in C code that keeps the GIL is reported when that code releases it. The thread never keeps the
+        interpreter from exiting. Raises TypeError if an argument has the wrong type, ValueError if the threshold is not
+        positive, RuntimeError if the loop is closed.
+        """
+        watch = _stall.watch(self, threshold, callback)
+        self._stall_watches = [watch, *(other for other in self._stall_watches if not other.cancelled())]
+        return watch
+
+    def _end_stall_watches(self) -> None:
+        for watch in self._stall_watches:
+            watch.cancel()
+        self._stall_watches = []
+
     def close(self) -> None:
         """Close the event loop: drop all handles and watches, shut down the default executor without waiting.
 
@@ -216,6 +252,7 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
         self._check_not_running()
         super().close()
         self._selector_now = None
+        self._end_stall_watches()
         try:
             self._close_signals()
         finally:

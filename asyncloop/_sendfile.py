@@ -38,13 +38,18 @@ class _LentSocket(_TransportSocket):  # type: ignore[misc]
 class Sendfile(asyncio.AbstractEventLoop):
     """A base class of Loop, with the native implementations for BaseEventLoop's sendfile() and sock_sendfile()."""
 
-    _sock_sendfile_native = _stock._sock_sendfile_native
     _sock_sendfile_update_filepos = _stock._sock_sendfile_update_filepos
     _sock_add_cancellation_callback = _stock._sock_add_cancellation_callback
 
     if TYPE_CHECKING:
         # Of the C type.
         def _send_held(self) -> None: ...
+        def _note_sent(self, count: int, /) -> None: ...
+
+    async def _sock_sendfile_native(self, sock: Any, file: IO[bytes], offset: int, count: int | None) -> int:
+        sent: int = await _stock._sock_sendfile_native(self, sock, file, offset, count)
+        self._note_sent(sent)
+        return sent
 
     def _sock_sendfile_native_impl(
         self, fut: asyncio.Future[int], registered_fd: int | None, sock: Any, *args: Any

@@ -26,6 +26,7 @@ class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
 
     _app_transport: Any
     _app_transport_created: bool
+    _loop: Any
 
     max_size = 0  # of asyncio's receive buffer, which each connection has: the C code has one for all
 
@@ -41,6 +42,11 @@ class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
             self._app_transport_created = True
         transport: _core.SSLTransport = self._app_transport
         return transport
+
+    def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
+        if handshake_exc is None:
+            self._loop._note_handshake()
+        super()._on_handshake_complete(handshake_exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._drop_written()

@@ -5,8 +5,10 @@
 #include "breaking.h"
 #include "cpython/layout.h"
 #include "cpython/openssl.h"
+#include "io/watchdog.h"
 #include "loop/entry.h"
 #include "loop/loop.h"
+#include "loop/loop_metrics.h"
 #include "loop/ready_view.h"
 #include "loop/sock_op.h"
 #include "net/dgram_transport.h"
@@ -21,6 +23,7 @@
 #include "primitives/queue.h"
 #include "primitives/semaphore.h"
 #include "sched/handle.h"
+#include "sched/metrics_sum.h"
 #include "streams/reader_type.h"
 #include "streams/writer.h"
 #include "task/registry.h"
@@ -33,6 +36,7 @@ module_exec(PyObject *module)
     static int (*const steps[])(PyObject *) = {
         al_state_init,
         al_layout_init,
+        al_metrics_init,
         al_handle_init_types,
         al_future_init_type,
         al_future_iter_init_type,
@@ -55,6 +59,7 @@ module_exec(PyObject *module)
         al_listener_init_type,
         al_sock_op_init_type,
         al_future_chain_init_type,
+        al_watchdog_init_type,
         al_loop_entry_init_type,
         al_ready_view_init_type,
         al_loop_init_type,
@@ -93,6 +98,8 @@ static PyMethodDef module_methods[] = {
 #endif
     {"_features", features_show, METH_NOARGS, NULL},
     {"_is_main_interpreter", is_main_interpreter, METH_NOARGS, NULL},
+    {"_figures", al_loop_metrics_all, METH_NOARGS, NULL},
+    {"_delay_bounds", al_loop_metrics_delays, METH_NOARGS, NULL},
     {"_layout", al_layout_show, METH_NOARGS, NULL},
     {"_set_ready_queue", al_ready_view_set_class, METH_O, NULL},
     {"_tls_engine", al_openssl_py_engine, METH_VARARGS, NULL},

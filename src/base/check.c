@@ -57,6 +57,7 @@ static struct {
     {"StreamWriter", 0},
     {"Task", 0},
     {"TimerHandle", 0},
+    {"Watchdog", 0},
     {"WritePipeTransport", 0},
 };
 

@@ -11,6 +11,10 @@
     X(__name__)                                                               \
     X(_msg_callback)                                                          \
     X(do_handshake)                                                           \
+    X(__qualname__)                                                           \
+    X(__self__)                                                               \
+    X(_protocol)                                                              \
+    X(func)                                                                   \
     X(_ssl_protocol)                                                          \
     X(_write_appdata)                                                         \
     X(_control_app_writing)                                                   \

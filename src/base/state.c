@@ -179,6 +179,7 @@ al_state_free(al_state *state)
 #define X(name) Py_CLEAR(state->names.name);
     AL_NAMES(X)
 #undef X
+    PyMem_Free(state->metrics);
     PyMem_Free(state);
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "base/cycles.h"
 #include "base/list.h"
 #include "base/names.h"
 #include "base/threads.h"
@@ -129,6 +130,7 @@ typedef struct {
     X(PyTypeObject, SemaphoreType)                                               \
     X(PyTypeObject, BoundedSemaphoreType)                                        \
     X(PyTypeObject, QueueType)                                                   \
+    X(PyTypeObject, WatchdogType)                                                \
     /* Of _asyncio, NULL where they are not used (cpython/layout.c). Up to     \
      * 3.13 a dict {loop: task}; from 3.14 functions; the module. */ \
     X(PyObject, current_tasks)                                                   \
@@ -230,6 +232,11 @@ typedef struct al_state {
     const PyTypeObject *unpatched_type;
     uint64_t unpatched_tag;
     uint64_t unpatched_handles;
+
+    /* Of all loops: sched/metrics_sum.c. Owned memory. */
+    struct al_metrics_all *metrics;
+    al_cycles_pair first_cycles; /* when the module was imported */
+    double cycle_length;         /* in seconds; 0: nobody has asked yet */
 
     al_freelist handles;
     al_freelist timer_handles;

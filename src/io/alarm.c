@@ -29,8 +29,8 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "base/cycles.h"
 #include "base/features.h"
-#include "io/cycles.h"
 #include "sched/timers.h"
 
 /* Seconds from the timerfd's time to the end of the poll's own timeout. */

@@ -14,7 +14,7 @@
 #ifndef AL_IO_BUDGET_H
 #define AL_IO_BUDGET_H
 
-#include "io/cycles.h"
+#include "base/cycles.h"
 #include "sched/loop_head.h"
 
 #define AL_BUDGETS_OF_LONG_TURN 16

@@ -235,6 +235,16 @@ fdwatch_is_unused(const al_fdwatch *watch)
            OwnWatch_CAST(watch)->fileobj == NULL;
 }
 
+/* The table has one watch more (less), and an idle one more (less). The others
+ * are what the loop watches. */
+static inline void
+fdtable_count(al_loop_head *loop, int watches, int idle)
+{
+    loop->fdtable->count += watches;
+    loop->fdtable->idle += idle;
+    AL_TALLY(loop->metrics.watched, (uint64_t)(int64_t)(watches - idle));
+}
+
 /* Free the idle watches, then the places behind the last watch. */
 static void
 fdtable_sweep(al_fdtable *table)
@@ -329,8 +339,7 @@ fdtable_enter(al_fdtable *table, al_fdwatch *watch, al_loop_head *loop, int fd,
     *watch = (al_fdwatch){
         .loop = loop, .owner = owner, .fd = fd, .must_tell = true};
     table->watches[fd] = watch;
-    table->count++;
-    table->idle += owner == NULL;
+    fdtable_count(loop, 1, owner == NULL);
 }
 
 al_fdwatch *
@@ -531,8 +540,7 @@ al_fdwatch_close(al_fdwatch *watch)
     PyObject *fileobj = NULL;
     PyObject *socket = NULL;
 
-    loop->fdtable->count--;
-    loop->fdtable->idle -= fdwatch_is_idle(watch);
+    fdtable_count(loop, -1, -fdwatch_is_idle(watch));
     watch->reader.object = watch->writer.object = NULL;
     al_loop_note_event(loop);
     loop->reactor->set->kind->forget(loop->reactor->set, watch);
@@ -612,7 +620,7 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
 {
     al_entry old = *entry;
 
-    watch->loop->fdtable->idle -= fdwatch_is_idle(watch);
+    fdtable_count(watch->loop, 0, -fdwatch_is_idle(watch));
     *entry = (al_entry){.run = run, .object = Py_NewRef(object)};
     al_loop_note_event(watch->loop);
     int errnum = fdwatch_sync(watch);
@@ -623,7 +631,7 @@ fdwatch_set(al_fdwatch *watch, al_entry *entry, al_run_fn run,
         return 0;
     }
     *entry = old;
-    watch->loop->fdtable->idle += fdwatch_is_idle(watch);
+    fdtable_count(watch->loop, 0, fdwatch_is_idle(watch));
     AL_CHECK(fdtable_check, watch->loop);
     Py_XDECREF(
         fdwatch_take_fileobj(watch)); /* the caller has a reference ... */
@@ -652,7 +660,7 @@ fdwatch_clear(al_fdwatch *watch, al_entry *entry, bool tell_now)
     }
     PyObject *fileobj = fdwatch_take_fileobj(watch);
     if (fdwatch_is_idle(watch)) {
-        loop->fdtable->idle++;
+        fdtable_count(loop, 0, 1);
         fdtable_note_gone(loop->fdtable); /* may free the watch */
     }
     AL_CHECK(fdtable_check, loop);

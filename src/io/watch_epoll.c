@@ -442,9 +442,12 @@ epollset_ask(EpollSet *self, int timeout)
 static int
 epollset_ask_nogil(EpollSet *self, int timeout)
 {
+    al_metrics *metrics = &self->base.loop->metrics;
     PyThreadState *tstate = PyEval_SaveThread();
-    int count = epollset_ask(self, timeout);
 
+    al_metrics_begin_wait(metrics);
+    int count = epollset_ask(self, timeout);
+    al_metrics_end_wait(metrics);
     PyEval_RestoreThread(tstate);
     return count;
 }

@@ -337,6 +337,7 @@ libevset_on_release(struct ev_loop *ev) EV_NOEXCEPT
 
     if (self->may_wait) {
         self->tstate = PyEval_SaveThread();
+        al_metrics_begin_wait(&self->base.loop->metrics);
     }
 }
 
@@ -346,6 +347,7 @@ libevset_on_acquire(struct ev_loop *ev) EV_NOEXCEPT
     LibevSet *self = libevset_of(ev);
 
     if (self->tstate != NULL) {
+        al_metrics_end_wait(&self->base.loop->metrics);
         PyEval_RestoreThread(self->tstate);
         self->tstate = NULL;
     }

@@ -14,6 +14,8 @@
 #include "io/reactor.h"
 #include "net/held.h"
 #include "sched/inspect.h"
+#include "sched/metrics_sum.h"
+#include "sched/profile.h"
 #include "task/registry.h"
 #include "task/task.h"
 
@@ -168,6 +170,7 @@ loop_set_flag(PyObject *op, PyObject *value, bool *flag)
     }
     AL_STORE(*flag, is_true);
     al_loop_update_direct(al_loop_head_CAST(op));
+    al_profile_update(al_loop_head_CAST(op));
     return 0;
 }
 
@@ -294,7 +297,10 @@ Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     LoopObject_CAST(op)->handles_tag =
         &((PyTypeObject *)state->imports.asyncio_TimerHandle)->tp_version_tag;
     head->is_closed = true; /* until __init__ */
-    if (al_loop_find_overrides(LoopObject_CAST(op)) < 0) {
+    head->slow_cycles = AL_SLOW_NEVER;
+    if (al_metrics_open(head) < 0 ||
+        al_loop_find_overrides(LoopObject_CAST(op)) < 0)
+    {
         Py_DECREF(op);
         return NULL;
     }
@@ -413,6 +419,7 @@ Loop_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(head->current_handle);
     Py_VISIT(head->task_factory);
     Py_VISIT(head->kept_tasks);
+    Py_VISIT(head->profiles);
     Py_VISIT(head->yielded);
     Py_VISIT(head->snapshot);
     Py_VISIT(head->scratch);
@@ -433,6 +440,7 @@ Loop_clear(PyObject *op)
     Py_CLEAR(head->current_handle);
     Py_CLEAR(head->task_factory);
     Py_CLEAR(head->kept_tasks);
+    Py_CLEAR(head->profiles);
     return 0;
 }
 
@@ -447,6 +455,7 @@ Loop_dealloc(PyObject *op)
     AL_COUNT(state->LoopType, -(type != state->LoopType));
     PyMem_Free(al_loop_head_CAST(op)->recv_buffer);
     PyMem_Free(al_loop_head_CAST(op)->datagram_buffer);
+    al_metrics_close(al_loop_head_CAST(op));
     type->tp_free(op);
     Py_DECREF(type);
     al_state_disown(state);
@@ -514,6 +523,7 @@ static PyMethodDef *const loop_topics[] = {
     al_loop_net_methods,          al_loop_pipe_methods,
     al_loop_future_chain_methods, al_loop_queues_methods,
     al_loop_patches_methods,      al_loop_select_methods,
+    al_loop_metrics_methods,
 };
 
 static PyType_Slot Loop_slots[] = {{Py_tp_doc, (void *)Loop_doc},

@@ -75,6 +75,7 @@ extern PyMethodDef al_loop_future_chain_methods[];
 extern PyMethodDef al_loop_queues_methods[];
 extern PyMethodDef al_loop_patches_methods[];
 extern PyMethodDef al_loop_select_methods[];
+extern PyMethodDef al_loop_metrics_methods[];
 
 /* loop.c: find out which methods `type` and the instance override. 0, or -1
  * with an exception set. */
@@ -172,7 +173,8 @@ al_loop_check_open(LoopObject *self);
 /* A run, which may be within a run: what was before it. */
 typedef struct {
     al_run run;
-    PyObject *task; /* owned: whose step has begun it, or NULL */
+    PyObject *task;    /* owned: whose step has begun it, or NULL */
+    bool is_outermost; /* it is not within a run of the same loop */
 } al_loop_run;
 
 /* The beginning: 0, or -1 with an exception set. The end, with the result of

@@ -25,7 +25,7 @@
  *       the type can make a look necessary; otherwise it is AL_LOOP_LOOK. */
 #include "loop/loop.h"
 
-#include "io/cycles.h"
+#include "base/cycles.h"
 
 /* A tag is 0 while the type has none: it is not known what has changed. */
 static inline uint64_t

@@ -53,7 +53,7 @@ queues_move_ready(LoopObject *self)
         al_entry entry = al_ready_pop(head, &head->ready);
         PyObject *queue = Py_NewRef(self->ready);
         PyObject *handle = al_loop_make_handle(self, &entry);
-        head->steps++;
+        AL_TALLY(head->steps, 1);
         PyObject *result = handle == NULL
                                ? NULL
                                : PyObject_CallMethodOneArg(

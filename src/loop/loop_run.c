@@ -37,7 +37,7 @@
 #include "loop/loop.h"
 
 #include "base/call.h"
-#include "io/cycles.h"
+#include "base/cycles.h"
 #include "io/fdwatch.h"
 #include "io/reactor.h"
 #include "net/dgram_transport.h"
@@ -162,15 +162,17 @@ loop_may_skip_poll(LoopObject *self)
     return true;
 }
 
-/* A poll is over: decide how many turns may go without one. */
+/* A poll is over, which began at `begin`: decide how many turns may go without
+ * one. */
 static inline void
-loop_plan_polls(LoopObject *self, bool waited)
+loop_plan_polls(LoopObject *self, bool waited, uint64_t begin)
 {
     bool anything = waited || self->head.events != self->events_polled;
 
     self->events_polled = self->head.events;
     self->turns_skipped = 0;
     self->last_poll = al_cycles();
+    al_metrics_end_look(&self->head.metrics, begin, self->last_poll);
     if (anything) {
         self->idle_polls = 0;
         self->turns_to_skip = 0;
@@ -312,10 +314,12 @@ loop_look(al_loop_head *head)
     {
         return 0;
     }
+    al_metrics_note_look(&head->metrics, begin);
     if (loop_look_now(head) < 0) {
         return -1;
     }
     self->last_look = al_cycles();
+    al_metrics_end_look(&head->metrics, begin, self->last_look);
     self->look_after = Py_MAX(LOOP_LOOK_BUDGETS * al_cycles_budget(),
                               LOOP_LOOK_PART * (self->last_look - begin));
     return head->timers.count > 0 ? al_timers_collect(head, al_handle_run) : 0;
@@ -332,10 +336,12 @@ loop_poll(LoopObject *self)
     int rc = 0;
 
     loop_plan_looks(self, now);
-    if (now - self->last_yield > LOOP_YIELD_BUDGETS * al_cycles_budget() &&
-        loop_yield(self) < 0)
-    {
-        return -1;
+    al_metrics_note_look(&head->metrics, now);
+    if (now - self->last_yield > LOOP_YIELD_BUDGETS * al_cycles_budget()) {
+        if (loop_yield(self) < 0) {
+            return -1;
+        }
+        now = al_cycles(); /* other threads have run */
     }
     if (al_loop_look_at_poll(self, now) < 0 ||
         loop_find_wait(self, &until) < 0)
@@ -361,7 +367,7 @@ loop_poll(LoopObject *self)
     else if (head->mixed_polls > 0) {
         head->mixed_polls--;
     }
-    loop_plan_polls(self, until > 0);
+    loop_plan_polls(self, until > 0, now);
     return rc;
 }
 
@@ -446,6 +452,7 @@ al_loop_begin_run(LoopObject *self, al_loop_run *run)
     }
     run->task = self->head.current_task;
     self->head.current_task = NULL; /* moved */
+    run->is_outermost = al_metrics_begin_run(&self->head.metrics);
     self->turns_to_skip = 0;
     self->has_found = false;
     self->last_poll = al_cycles(); /* the time before was not a turn's */
@@ -468,6 +475,9 @@ al_loop_end_run(LoopObject *self, int rc, al_loop_run *run)
     al_queue_cut(&self->head.ready, self->head.ready.count);
     Py_CLEAR(self->head.yielded);
     Py_XSETREF(self->head.current_task, run->task);
+    if (run->is_outermost) {
+        al_metrics_end_run(&self->head.metrics);
+    }
     al_ready_end_run(&run->run);
     PyErr_SetRaisedException(raised);
     return rc;
@@ -667,6 +677,9 @@ Loop__after_fork(PyObject *op, PyObject *Py_UNUSED(ignored))
 #if AL_FREE_THREADED
     al_inbox_forked(head);
 #endif
+    if (head->thread_id != PyThread_get_thread_ident()) {
+        al_metrics_stop(&head->metrics);
+    }
     if (head->reactor != NULL) {
         al_reactor_forked(head);
     }
@@ -719,6 +732,10 @@ al_loop_release(LoopObject *self)
     al_loop_head *head = &self->head;
 
     AL_STORE(head->is_closed, true);
+    if (head->metrics.pulse != NULL) { /* else it was not made */
+        __atomic_store_n(&head->metrics.pulse->is_over, true,
+                         __ATOMIC_RELAXED);
+    }
     al_loop_update_direct(head);
     /* Each of these calls may run finalisers, which find a closed loop. A loop
      * that is closed already may still have got a handle: making the handle

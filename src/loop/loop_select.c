@@ -8,7 +8,7 @@
  * So take them out of the queue again. */
 #include "loop/loop.h"
 
-#include "io/cycles.h"
+#include "base/cycles.h"
 #include "io/fdwatch.h"
 #include "io/reactor.h"
 #include "loop/entry.h"
@@ -86,7 +86,7 @@ select_take_events(LoopObject *self, size_t before)
                                       ? select_find_watch(head, &entry, &event)
                                       : NULL;
         if (watch != NULL) {
-            head->steps++;
+            AL_TALLY(head->steps, 1);
             rc = select_append(self, list, watch->fd, event, &entry);
         }
         else if (al_queue_append(ready, entry.run, entry.object) < 0) {
@@ -140,7 +140,9 @@ Loop__select(PyObject *op, PyObject *timeout)
     {
         return NULL;
     }
-    int rc = al_loop_look_at_poll(self, al_cycles());
+    uint64_t now = al_cycles();
+    al_metrics_note_look(&head->metrics, now);
+    int rc = al_loop_look_at_poll(self, now);
     if (rc == 0 && al_loop_must_look(self)) {
         rc = al_loop_look(self);
     }
@@ -149,9 +151,10 @@ Loop__select(PyObject *op, PyObject *timeout)
     }
     if (rc == 0) {
         size_t before = head->ready.count;
-        head->turn++;
+        AL_TALLY(head->turn, 1);
         rc = before == 0 && until > 0 ? al_loop_wait(self, until)
                                       : al_loop_look_now(self);
+        al_metrics_end_look(&head->metrics, now, al_cycles());
         if (rc == 0) {
             rc = al_loop_check_open(self); /* a signal handler may close it */
         }

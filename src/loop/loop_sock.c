@@ -101,6 +101,35 @@ sock_called(PyObject *result)
     return result;
 }
 
+/* Count the bytes that were received or sent: `n` of them if it is > 0. */
+static inline void
+sock_note(uint64_t *counter, ssize_t n)
+{
+    if (n > 0) {
+        AL_TALLY(*counter, (uint64_t)n);
+    }
+}
+
+/* sock_called() of a method that has received or sent: count the bytes. The
+ * result is them, or their number, or a tuple that begins with that. */
+static PyObject *
+sock_moved(uint64_t *counter, PyObject *result)
+{
+    PyObject *bytes = sock_called(result);
+
+    if (bytes != NULL && PyTuple_Check(bytes) && PyTuple_GET_SIZE(bytes) > 0) {
+        bytes = PyTuple_GET_ITEM(bytes, 0);
+    }
+    if (bytes != NULL && PyBytes_Check(bytes)) {
+        sock_note(counter, PyBytes_GET_SIZE(bytes));
+    }
+    else if (bytes != NULL && PyLong_CheckExact(bytes)) {
+        sock_note(counter, PyLong_AsSsize_t(bytes));
+        PyErr_Clear(); /* a number that is too large */
+    }
+    return result;
+}
+
 /* Convert an argument that is a number of bytes: 0, or -1 with an exception
  * set. */
 static int
@@ -122,22 +151,24 @@ sock_size(SockOpObject *op, PyObject *argument, const char *method)
 
 /* Receive. -> new bytes object; or NULL as sock_failed() returns it. */
 static PyObject *
-sock_recv_little(int fd, Py_ssize_t size)
+sock_recv_little(SockOpObject *op, int fd, Py_ssize_t size)
 {
     char stack[AL_SOCK_STACK_SIZE];
 
     ssize_t n = al_sock_recv(fd, stack, (size_t)size);
+    sock_note(&op->loop->metrics.bytes_in, n);
     return n < 0 ? sock_failed(n) : PyBytes_FromStringAndSize(stack, n);
 }
 
 static PyObject *
-sock_recv_much(int fd, Py_ssize_t size)
+sock_recv_much(SockOpObject *op, int fd, Py_ssize_t size)
 {
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
     if (bytes == NULL) {
         return NULL;
     }
     ssize_t n = al_sock_recv(fd, PyBytes_AS_STRING(bytes), (size_t)size);
+    sock_note(&op->loop->metrics.bytes_in, n);
     if (n < 0) {
         Py_DECREF(bytes);
         return sock_failed(n);
@@ -154,8 +185,10 @@ sock_recv_retry(SockOpObject *op)
     int fd;
 
     if (!op->is_exact) {
-        return sock_called(PyObject_CallMethodOneArg(
-            op->sock, op->loop->state->names.recv, op->argument));
+        return sock_moved(
+            &op->loop->metrics.bytes_in,
+            PyObject_CallMethodOneArg(op->sock, op->loop->state->names.recv,
+                                      op->argument));
     }
     if (AL_UNLIKELY(op->size == 0)) { /* no system call, as socket.recv() */
         return PyBytes_FromStringAndSize(NULL, 0);
@@ -163,8 +196,8 @@ sock_recv_retry(SockOpObject *op)
     if (sock_fileno(op, &fd) < 0) {
         return NULL;
     }
-    return op->size <= AL_SOCK_STACK_SIZE ? sock_recv_little(fd, op->size)
-                                          : sock_recv_much(fd, op->size);
+    return op->size <= AL_SOCK_STACK_SIZE ? sock_recv_little(op, fd, op->size)
+                                          : sock_recv_much(op, fd, op->size);
 }
 
 static PyObject *
@@ -195,6 +228,7 @@ sock_recv_into_buffer(SockOpObject *op, Py_buffer *buffer)
         return NULL;
     }
     ssize_t n = al_sock_recv(fd, buffer->buf, (size_t)buffer->len);
+    sock_note(&op->loop->metrics.bytes_in, n);
     return n < 0 ? sock_failed(n) : PyLong_FromSsize_t(n);
 }
 
@@ -206,8 +240,10 @@ sock_recv_into_retry(SockOpObject *op)
     Py_buffer buffer;
 
     if (!op->is_exact) {
-        return sock_called(PyObject_CallMethodOneArg(
-            op->sock, op->loop->state->names.recv_into, op->argument));
+        return sock_moved(
+            &op->loop->metrics.bytes_in,
+            PyObject_CallMethodOneArg(
+                op->sock, op->loop->state->names.recv_into, op->argument));
     }
     if (PyObject_GetBuffer(op->argument, &buffer, PyBUF_WRITABLE) < 0) {
         PyErr_Format(PyExc_TypeError,
@@ -238,8 +274,10 @@ static const al_sock_call sock_recv_into = {"sock_recv_into", EV_READ,
 static PyObject *
 sock_recvfrom_retry(SockOpObject *op)
 {
-    return sock_called(PyObject_CallMethodOneArg(
-        op->sock, op->loop->state->names.recvfrom, op->argument));
+    return sock_moved(
+        &op->loop->metrics.bytes_in,
+        PyObject_CallMethodOneArg(op->sock, op->loop->state->names.recvfrom,
+                                  op->argument));
 }
 
 static PyObject *
@@ -254,9 +292,10 @@ static const al_sock_call sock_recvfrom = {
 static PyObject *
 sock_recvfrom_into_retry(SockOpObject *op)
 {
-    return sock_called(PyObject_CallMethodObjArgs(
-        op->sock, op->loop->state->names.recvfrom_into, op->argument,
-        op->argument2, NULL));
+    return sock_moved(&op->loop->metrics.bytes_in,
+                      PyObject_CallMethodObjArgs(
+                          op->sock, op->loop->state->names.recvfrom_into,
+                          op->argument, op->argument2, NULL));
 }
 
 static PyObject *
@@ -302,8 +341,10 @@ sock_send_method(SockOpObject *op)
     if (rest == NULL) {
         return -1;
     }
-    PyObject *sent = sock_called(PyObject_CallMethodOneArg(
-        op->sock, op->loop->state->names.send, rest));
+    PyObject *sent =
+        sock_moved(&op->loop->metrics.bytes_out,
+                   PyObject_CallMethodOneArg(
+                       op->sock, op->loop->state->names.send, rest));
     Py_DECREF(rest);
     if (sent == NULL) {
         return PyErr_Occurred() ? -1 : 0;
@@ -324,6 +365,7 @@ sock_sendall_retry(SockOpObject *op)
         }
         ssize_t n = al_sock_send(fd, (char *)op->buffer.buf + op->size,
                                  (size_t)(op->buffer.len - op->size));
+        sock_note(&op->loop->metrics.bytes_out, n);
         if (n < 0) {
             return sock_failed(n);
         }
@@ -345,8 +387,10 @@ static PyObject *
 sock_sendall_method_begin(SockOpObject *op)
 {
     Py_ssize_t n = 0;
-    PyObject *sent = sock_called(PyObject_CallMethodOneArg(
-        op->sock, op->loop->state->names.send, op->argument));
+    PyObject *sent =
+        sock_moved(&op->loop->metrics.bytes_out,
+                   PyObject_CallMethodOneArg(
+                       op->sock, op->loop->state->names.send, op->argument));
 
     if (sent == NULL && PyErr_Occurred()) {
         return NULL;
@@ -393,7 +437,8 @@ static const al_sock_call sock_sendall = {
 static PyObject *
 sock_sendto_retry(SockOpObject *op)
 {
-    return sock_called(
+    return sock_moved(
+        &op->loop->metrics.bytes_out,
         PyObject_CallMethodObjArgs(op->sock, op->loop->state->names.sendto,
                                    op->argument, op->argument2, NULL));
 }

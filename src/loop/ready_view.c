@@ -114,7 +114,7 @@ ReadyQueue_popleft(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     /* Take it out first: making a handle may run anything. */
     al_entry entry = al_ready_pop(head, &head->ready);
-    head->steps++;
+    AL_TALLY(head->steps, 1);
     PyObject *handle =
         al_loop_make_handle(ReadyQueueObject_CAST(op)->loop, &entry);
     Py_DECREF(entry.object);
@@ -134,7 +134,7 @@ ReadyQueue_clear(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     for (size_t n = head->ready.count; n > 0 && head->ready.count > 0; n--) {
         al_entry entry = al_ready_pop(head, &head->ready);
-        head->steps++;
+        AL_TALLY(head->steps, 1);
         Py_DECREF(entry.object); /* may run anything */
     }
     Py_RETURN_NONE;
@@ -165,7 +165,7 @@ al_ready_view_take(PyObject *op, PyObject *Py_UNUSED(ignored))
     for (Py_ssize_t n = PyList_GET_SIZE(list); n > 0 && ready->count > 0; n--)
     {
         al_entry entry = al_ready_pop(&loop->head, ready);
-        loop->head.steps++;
+        AL_TALLY(loop->head.steps, 1);
         Py_DECREF(entry.object); /* the list has it */
     }
     return list;

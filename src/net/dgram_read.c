@@ -158,7 +158,8 @@ dgram_read_one(DatagramTransportObject *self)
     al_datagram datagram = {self->base.loop->datagram_buffer, AL_DGRAM_MAX,
                             &from};
 
-    ssize_t n = al_sock_recvfrom(self->base.desc.fd, &datagram);
+    ssize_t n = al_transport_note_in(
+        &self->base, al_sock_recvfrom(self->base.desc.fd, &datagram));
     if (AL_UNLIKELY(n < 0)) {
         return dgram_read_failed(self, n);
     }
@@ -202,6 +203,7 @@ dgram_read_several(DatagramTransportObject *self)
     }
     self->in_head = self->in_count = 0;
     for (int i = 0; i < n; i++) { /* by (1), copy all before delivering one */
+        (void)al_transport_note_in(&self->base, (ssize_t)datagrams[i].size);
         PyObject *data = PyBytes_FromStringAndSize(
             datagrams[i].data, (Py_ssize_t)datagrams[i].size);
         if (data == NULL) {
@@ -234,6 +236,9 @@ dgram_read_by_socket(DatagramTransportObject *self)
         return al_dgram_transport_fail(self, AL_DGRAM_READ_FAILED);
     }
     int rc = 0;
+    if (PyBytes_Check(data)) {
+        (void)al_transport_note_in(base, PyBytes_GET_SIZE(data));
+    }
     if (base->protocol.object != NULL) {
         rc = al_protocol_datagram_received(&base->protocol, base->state, data,
                                            address);

@@ -35,7 +35,7 @@ typedef struct {
     int in_count;
     bool is_rest_queued;    /* an entry in the ready queue will deliver `in` */
     size_t in_queued;       /* the length of the ready queue before the read */
-    uint32_t in_turn;       /* the loop's turn that read last */
+    uint64_t in_turn;       /* the loop's turn that read last */
     uint8_t in_batch;       /* how many to ask for; 1: by recvfrom() */
     uint8_t in_lone;        /* reads of one since the last read of several */
     uint8_t in_patience;    /* reads of one before the next read of several */

@@ -161,6 +161,9 @@ dgram_write_by_socket(DatagramTransportObject *self, PyObject *data,
         sock, self->base.state->names.sendto, data, address, NULL);
     Py_DECREF(sock);
     if (result != NULL) {
+        if (PyLong_CheckExact(result)) {
+            (void)al_transport_note_out(&self->base, PyLong_AsSsize_t(result));
+        }
         Py_DECREF(result);
         return 0;
     }
@@ -196,7 +199,7 @@ dgram_write_to(DatagramTransportObject *self, PyObject *data,
         n = al_sock_sendto(self->base.desc.fd, &datagram);
         PyBuffer_Release(&view);
     }
-    if (AL_LIKELY(n >= 0)) {
+    if (AL_LIKELY(al_transport_note_out(&self->base, n) >= 0)) {
         return 0;
     }
     if (al_sock_is_again(n)) {
@@ -230,6 +233,9 @@ dgram_write_batch(DatagramTransportObject *self)
     }
     int n = al_sock_send_batch(&self->base.state->refused, self->base.desc.fd,
                                datagrams, count);
+    for (int i = 0; i < n; i++) {
+        (void)al_transport_note_out(&self->base, (ssize_t)datagrams[i].size);
+    }
     if (n >= 0) {
         return n;
     }

@@ -108,6 +108,9 @@ al_fd_transport_new(PyTypeObject *type, al_loop_head *loop,
         al_descriptor_give_back(&self->desc);
         Py_CLEAR(self);
     }
+    else if (self->kind->is_connection) {
+        AL_TALLY(loop->metrics.connected, 1);
+    }
     return (PyObject *)self;
 }
 

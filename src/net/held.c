@@ -58,7 +58,7 @@
  *       not set. */
 #include "net/held.h"
 
-#include "io/cycles.h"
+#include "base/cycles.h"
 
 #define HELD_MAX ((size_t)16 * 1024)
 #define HELD_CHUNKS 1000 /* fewer than one sendmsg() takes */

@@ -273,6 +273,7 @@ listener_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
             return listener_note_closed(self);
         }
         int fd = listener_accept(self, &peername);
+        AL_TALLY(self->loop->metrics.accepted, fd >= 0);
         if (fd == -ECONNABORTED) {
             continue; /* the peer gave up while it was waiting */
         }

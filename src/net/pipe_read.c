@@ -185,6 +185,7 @@ pipe_read_some(ReadPipeTransportObject *self, PyObject **data)
         Py_XDECREF(straight);
         return n;
     }
+    (void)al_transport_note_in(&self->common.base, n);
     al_fd_transport_adapt(&self->read_size, (size_t)n, size);
     if (straight == NULL) {
         *data = PyBytes_FromStringAndSize(buffer, n);

@@ -234,7 +234,8 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     if (!al_transport_is_ours(&self->common.base)) {
         return pipe_write_fail_ebadf(self);
     }
-    ssize_t n = pipe_write_some(self);
+    ssize_t n =
+        al_transport_note_out(&self->common.base, pipe_write_some(self));
     if (n < 0) {
         if (al_sock_is_again(n)) {
             return 0;
@@ -314,7 +315,8 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
     }
     al_loop_note_event(self->common.base.loop);
     if (self->outgoing.count == 0) { /* by (2) */
-        ssize_t n = pipe_write_now(self, data, size);
+        ssize_t n = al_transport_note_out(&self->common.base,
+                                          pipe_write_now(self, data, size));
         if (AL_LIKELY(n == (ssize_t)size)) {
             return 0;
         }

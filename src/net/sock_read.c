@@ -39,7 +39,8 @@ static inline ssize_t
 sock_read_recv(SocketTransportObject *self, void *data, size_t size)
 {
     return al_transport_is_ours(&self->base)
-               ? al_sock_recv(self->base.desc.fd, data, size)
+               ? al_transport_note_in(
+                     &self->base, al_sock_recv(self->base.desc.fd, data, size))
                : -EBADF;
 }
 

@@ -170,6 +170,7 @@ static const al_transport_kind sock_transport_kind = {
     .make_extra = sock_transport_make_extra,
     .write_bytes = al_sock_write_bytes,
     .fills_at_once = true,
+    .is_connection = true,
 #ifdef AL_DEBUG
     .check = al_sock_write_check,
 #endif

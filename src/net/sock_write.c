@@ -70,7 +70,8 @@ sock_write_send(SocketTransportObject *self, const char *data, size_t size)
 {
     al_loop_note_event(self->base.loop);
     return al_transport_is_ours(&self->base)
-               ? al_sock_send(self->base.desc.fd, data, size)
+               ? al_transport_note_out(
+                     &self->base, al_sock_send(self->base.desc.fd, data, size))
                : -EBADF;
 }
 
@@ -86,7 +87,8 @@ sock_write_sendv(SocketTransportObject *self)
     }
     int count = al_chunks_iovec(&self->outgoing, iov, AL_WRITE_IOV);
     al_loop_note_event(self->base.loop);
-    return al_sock_sendv(self->base.desc.fd, iov, count);
+    return al_transport_note_out(
+        &self->base, al_sock_sendv(self->base.desc.fd, iov, count));
 }
 
 /* al_sock_shutdown_write(), if the descriptor still names our file. */

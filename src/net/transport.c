@@ -261,6 +261,10 @@ transport_release(TransportObject *self)
     if (self->lost == 0) {
         self->lost = 1; /* by (1) */
     }
+    if (self->kind->is_connection && self->loop != NULL) {
+        AL_TALLY(self->loop->metrics.lost, 1);
+        AL_TALLY(self->loop->metrics.failed, self->lost_exc != NULL);
+    }
     self->kind->release(self);
     if (al_descriptor_release(&self->desc, self->state) < 0) {
         PyErr_WriteUnraisable(self->desc.object);

@@ -62,6 +62,7 @@ typedef struct {
     /* What get_buffer() returns is filled at once, by one system call, and
      * buffer_updated() follows: so it may be the buffer that all share. */
     bool fills_at_once;
+    bool is_connection; /* counted as one by the metrics of the loop */
 #ifdef AL_DEBUG
     void (*check)(TransportObject *self); /* of its own invariants */
 #endif
@@ -173,6 +174,26 @@ AL_NODISCARD static inline int
 al_transport_send_held(TransportObject *self)
 {
     return self->loop == NULL ? 0 : al_loop_send_held(self->loop);
+}
+
+/* Count the bytes that a system call has read or written: its result is `n`,
+ * which is returned. Another thread may have ended the transport meanwhile. */
+static inline ssize_t
+al_transport_note_in(const TransportObject *self, ssize_t n)
+{
+    if (AL_LIKELY(n > 0 && self->loop != NULL)) {
+        AL_TALLY(self->loop->metrics.bytes_in, (uint64_t)n);
+    }
+    return n;
+}
+
+static inline ssize_t
+al_transport_note_out(const TransportObject *self, ssize_t n)
+{
+    if (AL_LIKELY(n > 0 && self->loop != NULL)) {
+        AL_TALLY(self->loop->metrics.bytes_out, (uint64_t)n);
+    }
+    return n;
 }
 
 /* Queue run(self) for the next turn. If call_soon() must not be bypassed, call

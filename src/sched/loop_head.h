@@ -6,7 +6,7 @@
 #ifndef AL_SCHED_LOOP_HEAD_H
 #define AL_SCHED_LOOP_HEAD_H
 
-#include "base/state.h"
+#include "sched/metrics.h"
 
 #include <ev.h>
 #include <stdbool.h>
@@ -77,6 +77,8 @@ typedef struct {
 } al_inbox;
 #endif
 
+#define AL_SLOW_NEVER UINT64_MAX
+
 struct al_loop_head {
     PyObject_HEAD
     al_state *state; /* owned from tp_new to tp_dealloc */
@@ -121,23 +123,27 @@ struct al_loop_head {
      * (sched/handle.c). */
     PyObject *newest_handle;
     PyObject *current_handle; /* owned, debug mode only, else NULL */
-    PyObject *task_factory;   /* owned, NULL <=> none */
-    PyObject *kept_tasks;     /* owned set, NULL <=> Loop(keep_tasks=False) */
-    unsigned long thread_id;  /* 0 <=> not running */
+    PyObject *profiles;       /* owned list, NULL <=> none (sched/profile.h) */
+    uint64_t slow_cycles;   /* a step that takes longer is logged, also outside
+                           * of debug mode; AL_SLOW_NEVER: none */
+    PyObject *task_factory; /* owned, NULL <=> none */
+    PyObject *kept_tasks;   /* owned set, NULL <=> Loop(keep_tasks=False) */
+    unsigned long thread_id; /* 0 <=> not running */
     /* The thread that last ran a handle of call_soon_threadsafe(). thread_id
      * is not set in _run_once(). */
     unsigned long handle_thread;
     double clock_resolution; /* seconds */
     uint32_t events;         /* counted by al_loop_note_event(); wraps */
-    uint32_t turn;           /* number of this turn; wraps */
+    uint64_t turn;           /* number of this turn */
     uint64_t steps;          /* how many entries have begun to run */
     uint32_t mixed_polls;    /* > 0: one of the last polls has found more than
                               * one descriptor; counts down to 0 */
-    uint32_t budget_turn;    /* io/budget.h: the turn of budget_begin */
+    uint64_t budget_turn;    /* io/budget.h: the turn of budget_begin */
     uint64_t budget_begin;   /* al_cycles() when its first reader began */
     uint32_t overrides;      /* AL_OVERRIDES_... */
     uint32_t freeing;        /* how many handles are being freed recursively */
     bool is_debug;
+    bool times_steps; /* al_profile_update() */
     bool is_closed;
     bool is_stopping;
     bool is_in_turn; /* entries run now: `held` will be sent after the step */
@@ -154,6 +160,8 @@ struct al_loop_head {
     /* <=> the same, but not running: look for patches first, as the turns of a
      * loop that runs do. */
     bool must_look;
+
+    al_metrics metrics; /* last: it is large */
 };
 
 #define al_loop_head_CAST(op) ((al_loop_head *)(op))

@@ -94,44 +94,59 @@ report_describe(al_state *state, PyObject *object)
     return PyObject_Repr(object);
 }
 
-/* 0, or -1 with any exception set. */
+/* The result of what was done for the log: 0, or -1 with an exception set. The
+ * log's own errors are unraisable. -> 0, or -1 with a fatal one set */
 static int
-report_log_slow(al_loop_head *loop, PyObject *object, double seconds)
+report_end_log(PyObject *object, int rc)
 {
-    int is_slow = -1;
-    PyObject *limit =
-        PyObject_GetAttrString((PyObject *)loop, "slow_callback_duration");
+    if (rc == 0 || al_error_is_fatal()) {
+        return rc;
+    }
+    PyErr_WriteUnraisable(object);
+    return 0;
+}
+
+int
+al_report_log_slow(al_loop_head *loop, PyObject *object, double seconds)
+{
     PyObject *duration = PyFloat_FromDouble(seconds);
-    if (limit != NULL && duration != NULL) {
-        is_slow = PyObject_RichCompareBool(duration, limit, Py_GE);
-    }
-    Py_XDECREF(limit);
-    if (is_slow <= 0) {
-        Py_XDECREF(duration);
-        return is_slow;
-    }
-    PyObject *text = report_describe(loop->state, object);
+    PyObject *text =
+        duration == NULL ? NULL : report_describe(loop->state, object);
     PyObject *result = NULL;
+
+    AL_TALLY(loop->metrics.slow, 1);
     if (text != NULL) {
         result = PyObject_CallMethod(loop->state->imports.logger, "warning",
                                      "sOO", "Executing %s took %.3f seconds",
                                      text, duration);
     }
     Py_XDECREF(text);
-    Py_DECREF(duration);
+    Py_XDECREF(duration);
     Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return report_end_log(object, result == NULL ? -1 : 0);
+}
+
+/* Whether `seconds` are as long as loop.slow_callback_duration: 1, 0, or -1. */
+static int
+report_is_slow(al_loop_head *loop, double seconds)
+{
+    PyObject *limit =
+        PyObject_GetAttrString((PyObject *)loop, "slow_callback_duration");
+    PyObject *duration = PyFloat_FromDouble(seconds);
+    int is_slow = limit == NULL || duration == NULL
+                      ? -1
+                      : PyObject_RichCompareBool(duration, limit, Py_GE);
+
+    Py_XDECREF(limit);
+    Py_XDECREF(duration);
+    return is_slow;
 }
 
 int
 al_report_slow(al_loop_head *loop, PyObject *object, double seconds)
 {
-    if (report_log_slow(loop, object, seconds) == 0) {
-        return 0;
-    }
-    if (al_error_is_fatal()) {
-        return -1;
-    }
-    PyErr_WriteUnraisable(object);
-    return 0;
+    int is_slow = report_is_slow(loop, seconds);
+
+    return is_slow > 0 ? al_report_log_slow(loop, object, seconds)
+                       : report_end_log(object, is_slow);
 }

@@ -27,4 +27,8 @@ al_report_exception(PyObject *loop, al_state *state, PyObject *message,
 AL_NODISCARD int
 al_report_slow(al_loop_head *loop, PyObject *object, double seconds);
 
+/* Log an entry that ran for `seconds`, in any mode. The same result. */
+AL_NODISCARD int
+al_report_log_slow(al_loop_head *loop, PyObject *object, double seconds);
+
 #endif

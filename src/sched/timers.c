@@ -34,6 +34,7 @@
 #include <time.h>
 
 #include "base/grow.h"
+#include "sched/metrics_sum.h"
 #include "sched/ready.h"
 
 /* --- the heap ----------------------------------------------------------- */
@@ -471,6 +472,10 @@ al_timers_collect(al_loop_head *loop, al_run_fn run)
     }
     if (timers_now_between(loop, &now) < 0) {
         return -1;
+    }
+    if (AL_UNLIKELY(loop->metrics.has_waited && timers->heap[0].when < now)) {
+        loop->metrics.has_waited = false;
+        al_metrics_note_late(loop, now - timers->heap[0].when);
     }
     now += timers_tolerance(loop, now);
     while (al_timers_find_first(timers) && timers->heap[0].when < now) {

@@ -11,6 +11,8 @@
 #include "sched/turn.h"
 
 #include "sched/handle.h"
+#include "sched/metrics_sum.h"
+#include "sched/profile.h"
 #include "sched/ready.h"
 #include "sched/report.h"
 #include "sched/timers.h"
@@ -75,6 +77,62 @@ turn_run_debug(al_loop_head *loop, al_entry entry)
     return rc;
 }
 
+/* Run one entry outside of debug mode, and log it if it took too long. */
+static int
+turn_run_timed(al_loop_head *loop, al_entry entry, uint64_t *cycles)
+{
+    uint64_t begin = al_cycles();
+    int rc = turn_end_step(loop, entry.run(loop, entry.object));
+
+    *cycles = al_cycles() - begin;
+    if (rc < 0 || *cycles < loop->slow_cycles) {
+        return rc;
+    }
+    al_handle_expose(loop->state, entry.object);
+    return al_loop_leave_task(loop) < 0
+               ? -1
+               : al_report_log_slow(loop, entry.object,
+                                    (double)*cycles *
+                                        al_metrics_cycle_length(loop->state));
+}
+
+/* Run one entry while somebody wants to know how long it takes: in debug mode,
+ * for a profile, for the log. */
+static int
+turn_run_watched(al_loop_head *loop, al_entry entry)
+{
+    bool is_task = false;
+    uint64_t cycles;
+
+    if (loop->profiles == NULL) {
+        return loop->is_debug ? turn_run_debug(loop, entry)
+                              : turn_run_timed(loop, entry, &cycles);
+    }
+    if (al_loop_leave_task(loop) < 0) { /* the name is not the task's */
+        return -1;
+    }
+    PyObject *name = al_profile_name(loop, entry.object, &is_task);
+    if (name == NULL) {
+        PyErr_WriteUnraisable(entry.object);
+    }
+    uint64_t begin = al_cycles();
+    int rc;
+    if (loop->is_debug) {
+        rc = turn_run_debug(loop, entry);
+        cycles = al_cycles() - begin;
+    }
+    else {
+        rc = turn_run_timed(loop, entry, &cycles);
+    }
+    if (name != NULL) {
+        PyObject *raised = PyErr_GetRaisedException();
+        al_profile_note(loop, name, is_task, cycles);
+        Py_DECREF(name);
+        PyErr_SetRaisedException(raised);
+    }
+    return rc;
+}
+
 /* al_turn_run_long(); `between` may be NULL. */
 static inline int
 turn_run_entries(al_loop_head *loop, int (*between)(al_loop_head *loop))
@@ -105,9 +163,9 @@ turn_run_entries(al_loop_head *loop, int (*between)(al_loop_head *loop))
         int rc;
 
         todo--;
-        loop->steps++;
-        if (AL_UNLIKELY(loop->is_debug)) {
-            rc = turn_run_debug(loop, entry);
+        AL_TALLY(loop->steps, 1);
+        if (AL_UNLIKELY(loop->times_steps)) {
+            rc = turn_run_watched(loop, entry);
         }
         else {
             rc = turn_end_step(loop, entry.run(loop, entry.object));
@@ -125,7 +183,10 @@ turn_run(al_loop_head *loop, int (*between)(al_loop_head *loop))
 {
     size_t begun = loop->ready.count;
 
-    loop->turn++;
+    AL_TALLY(loop->turn, 1);
+    if (AL_UNLIKELY(begun > loop->metrics.most_ready)) {
+        AL_STORE(loop->metrics.most_ready, begun);
+    }
     loop->is_in_turn = true;
     int rc = turn_run_entries(loop, between);
     loop->is_in_turn = false;

@@ -17,6 +17,19 @@ void
 al_registry_remove_from_other(PyObject *task);
 #endif
 
+/* Count a task that was made or has ended for the metrics of its loop. */
+static inline void
+al_registry_count(PyObject *task, uint64_t made, uint64_t ended)
+{
+    al_loop_head *loop = al_future_our_loop(&al_task_of(task)->future);
+
+    if (AL_LIKELY(loop != NULL)) {
+        al_metrics *metrics = &loop->metrics;
+        AL_TALLY_SHARED(metrics->tasks_made, made);
+        AL_TALLY_SHARED(metrics->tasks_ended, ended);
+    }
+}
+
 /* Add a new task to the pending ones. 0, or -1 with an exception set. */
 AL_NODISCARD static inline int
 al_registry_add(al_state *state, PyObject *task)
@@ -35,6 +48,7 @@ al_registry_add(al_state *state, PyObject *task)
 #endif
     if (AL_LIKELY(!al_list_is_linked(al_task_node(task)))) {
         al_list_append(tasks, al_task_node(task));
+        al_registry_count(task, 1, 0);
 #if AL_FREE_THREADED
         al_task_of(task)->thread = al_thread_id();
         PyUnstable_EnableTryIncRef(task); /* other threads walk the list */
@@ -47,10 +61,12 @@ al_registry_add(al_state *state, PyObject *task)
 static inline void
 al_registry_remove(PyObject *task)
 {
+    if (!al_list_is_linked(al_task_node(task))) {
+        return;
+    }
+    al_registry_count(task, 0, 1);
 #if AL_FREE_THREADED
-    if (AL_UNLIKELY(al_list_is_linked(al_task_node(task)) &&
-                    al_task_of(task)->thread != al_thread_id()))
-    {
+    if (AL_UNLIKELY(al_task_of(task)->thread != al_thread_id())) {
         al_registry_remove_from_other(task);
         return;
     }

@@ -3,8 +3,8 @@
  *     Future --> _asyncio.Future            the same struct: cpython/layout.h
  *     Task ----> _asyncio.Task, Future
  *
- * From 3.12 tp_traverse and tp_clear are inherited. Before that asyncio's
- * types are static, and do not visit a heap type that derives from them. */
+ * Before 3.12 asyncio's types are static, and do not visit a heap type that
+ * derives from them. */
 #include "task/type.h"
 
 #include "task/registry.h"
@@ -94,30 +94,32 @@ type_dealloc(PyObject *op)
     AL_TRASHCAN_END
 }
 
-#if !AL_FUTURE_BASE_IS_HEAP
-
 static int
 type_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    Py_VISIT(Py_TYPE(op));
+    if (!AL_FUTURE_BASE_IS_HEAP) {
+        Py_VISIT(Py_TYPE(op));
+    }
     return type_stock(op)->tp_traverse(op, visit, arg);
 }
 
 static int
 type_clear(PyObject *op)
 {
-    return type_stock(op)->tp_clear(op);
-}
+    const PyTypeObject *stock = type_stock(op);
 
-#endif
+    /* Its loop will not be known when it is freed. */
+    if (type_is_task(stock) && al_list_is_linked(al_task_node(op))) {
+        al_registry_count(op, 0, 1);
+    }
+    return stock->tp_clear(op);
+}
 
 static const PyType_Slot type_slots[] = {
     {Py_tp_setattro, type_setattro},   {Py_tp_iter, al_future_iter_new},
-    {Py_am_await, al_future_iter_new},
-#if !AL_FUTURE_BASE_IS_HEAP
-    {Py_tp_traverse, type_traverse},   {Py_tp_clear, type_clear},
-#endif
-    {Py_tp_finalize, type_finalize},   {Py_tp_dealloc, type_dealloc}};
+    {Py_am_await, al_future_iter_new}, {Py_tp_traverse, type_traverse},
+    {Py_tp_clear, type_clear},         {Py_tp_finalize, type_finalize},
+    {Py_tp_dealloc, type_dealloc}};
 
 /* --- making a type ------------------------------------------------------- */
 
@@ -163,8 +165,7 @@ al_type_add(PyObject *module, const char *name, PyObject *stock,
         .name = name,
         .basicsize = (int)size,
         .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE |
-                  Py_TPFLAGS_IMMUTABLETYPE |
-                  (AL_FUTURE_BASE_IS_HEAP ? 0 : Py_TPFLAGS_HAVE_GC)),
+                  Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC),
         .slots = all,
     };
     size_t count = Py_ARRAY_LENGTH(type_slots);

@@ -233,3 +233,35 @@ class TestArguments:
     def test_true_is_the_default_context(self, fails, Recorder, server_context):
         exc = fails(Recorder(), lambda peer: server_context.wrap_socket(peer, server_side=True), True)
         assert isinstance(exc, ssl.SSLCertVerificationError)  # which trusts nobody that we can be
+
+
+class TestMetrics:
+    @pytest.fixture(params=["asyncloop"])  # asyncio's loop has no metrics
+    def kind(self, request):
+        return request.param
+
+    def test_a_handshake_is_counted_at_both_ends(self, loop, run, server_context, client_context):
+        async def serve(reader, writer):
+            writer.write(await reader.read(100))
+            writer.close()
+
+        async def main():
+            server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context)
+            async with server:
+                address = server.sockets[0].getsockname()
+                reader, writer = await asyncio.open_connection(
+                    *address, ssl=client_context, server_hostname="localhost"
+                )
+                writer.write(b"hello")
+                assert await reader.read(100) == b"hello"
+                writer.close()
+                await writer.wait_closed()
+
+        run(main())
+        metrics = loop.metrics()
+        assert metrics.tls_handshakes == 2
+        assert metrics.bytes_in > 1000  # ciphertext
+
+    def test_a_handshake_that_fails_is_not(self, loop, fails, Recorder, server_context):
+        fails(Recorder(), lambda peer: server_context.wrap_socket(peer, server_side=True), True)
+        assert loop.metrics().tls_handshakes == 0

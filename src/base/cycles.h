@@ -1,9 +1,10 @@
-/* cycles.h - the cheapest clock: it bounds how long polls are skipped.
+/* cycles.h - the cheapest clock: it bounds how long polls are skipped, and
+ * measures where a loop's time goes.
  *
  * Its unit depends on the processor.  So compare a difference of two readings
- * with al_cycles_budget() only. */
-#ifndef AL_IO_CYCLES_H
-#define AL_IO_CYCLES_H
+ * with al_cycles_budget(), or multiply it by the length of a cycle. */
+#ifndef AL_BASE_CYCLES_H
+#define AL_BASE_CYCLES_H
 
 #include <stdint.h>
 
@@ -62,5 +63,19 @@ al_cycles_budget(void)
 }
 
 #endif
+
+/* The clock and the monotonic one, read together. */
+typedef struct {
+    uint64_t cycles;
+    double seconds; /* of CLOCK_MONOTONIC */
+} al_cycles_pair;
+
+al_cycles_pair
+al_cycles_read_pair(void);
+
+/* The length of a cycle in seconds, by what has passed since `first` was read:
+ * at least a millisecond, or this function waits for its end. */
+double
+al_cycles_learn_length(const al_cycles_pair *first);
 
 #endif
