@@ -27,7 +27,7 @@ typedef struct {
     PyObject *object;            /* owned, NULL <=> none */
     PyObject *connection_made;   /* owned bound method; NULL: already called */
     bool is_buffered;            /* an asyncio.BufferedProtocol */
-    bool is_stream;              /* exactly an asyncio.StreamReaderProtocol */
+    bool is_stream;              /* al_streams_is_protocol() */
     const al_receiver *receiver; /* NULL: call its methods */
 } al_protocol;
 

@@ -257,9 +257,10 @@ class TestClose:
         assert transport.calls == [("close",)]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # __del__() fails
-def test_not_initialised(streams, run):
+def test_not_initialised(streams, run, transport):
     writer = streams.StreamWriter.__new__(streams.StreamWriter)
     for call in lambda: writer.write(b"x"), writer.close, writer.is_closing, lambda: run(writer.drain()):
         with pytest.raises(AttributeError):
             call()
+    transport.closing = True
+    writer._transport = transport  # for __del__()
