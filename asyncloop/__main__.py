@@ -7,7 +7,7 @@
 The program finds everything as `python script.py args...` or `python -m module args...` would have it: sys.argv,
 sys.path, its own __main__ module, exit status and traceback. Only the event loop policy is ours, so asyncio.run(),
 asyncio.Runner and asyncio.new_event_loop() make an asyncloop.Loop. So they do in processes that multiprocessing makes.
-With --accelerate asyncio's locks and queues are ours, too: see asyncloop.accelerate().
+With --accelerate asyncio's locks, queues and streams are ours, too: see asyncloop.accelerate().
 
 For uvicorn and granian, which would choose a loop themselves, the environment variable is set that stands for their
 option --loop. If a program has run another loop than ours, one line on stderr says so at exit (_notice.py).
@@ -35,7 +35,7 @@ usage: python -m asyncloop [--accelerate] script.py [args...]
 
 Runs a program with asyncloop as its asyncio event loop. `top` shows what the loops of a program do.
 
-  --accelerate  put asyncloop's locks and queues under asyncio's names
+  --accelerate  put asyncloop's locks, queues and streams under asyncio's names
 """
 
 

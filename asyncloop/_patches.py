@@ -13,6 +13,7 @@ from asyncio's file and nothing was attached to it.
 
 import _asyncio
 import functools
+import threading
 import types
 from asyncio import base_events, events, futures, tasks, transports
 from asyncio.base_events import BaseEventLoop
@@ -148,6 +149,7 @@ def base_method(loop: Any, name: str) -> Any:
 
 # Each of them, as it is when it stands in Loop.
 _forwarders: dict[str, Any] = {}
+_placing = threading.Lock()  # loops of several threads may begin to run at once
 
 
 def _forwarder(name: str) -> Any:
@@ -177,19 +179,21 @@ def _made_by_name() -> set[str]:
 
 
 def _place_forwarders() -> None:
+    """Put into Loop a forwarder for each method that is replaced in BaseEventLoop, and take out the others."""
     from ._loop import Loop
 
-    if not _forwarders:
-        _forwarders.update((name, _forwarder(name)) for name in _bypassed())
-    now = vars(_base)
-    replaced = _made_by_name()
-    replaced |= {name for name in _forwarders if name in now and not _is_stock(now[name], name, _BASE_FILE)}
-    for name, forwarder in _forwarders.items():
-        present = vars(Loop).get(name)
-        if name in replaced and present is None:
-            setattr(Loop, name, forwarder)  # unless the program has replaced the method in Loop, too
-        elif name not in replaced and present is forwarder:
-            delattr(Loop, name)
+    with _placing:
+        if not _forwarders:
+            _forwarders.update((name, _forwarder(name)) for name in _bypassed())
+        now = vars(_base)
+        replaced = _made_by_name()
+        replaced |= {name for name in _forwarders if name in now and not _is_stock(now[name], name, _BASE_FILE)}
+        for name, forwarder in _forwarders.items():
+            present = vars(Loop).get(name)
+            if name in replaced and present is None:
+                setattr(Loop, name, forwarder)  # unless the program has replaced the method in Loop, too
+            elif name not in replaced and present is forwarder:
+                delattr(Loop, name)
 
 
 def as_now(name: str) -> Any:

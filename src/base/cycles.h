@@ -6,6 +6,8 @@
 #ifndef AL_BASE_CYCLES_H
 #define AL_BASE_CYCLES_H
 
+#include "base/compat.h"
+
 #include <stdint.h>
 
 #if defined(__x86_64__) || defined(__i386__)

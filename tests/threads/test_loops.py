@@ -294,6 +294,34 @@ def test_executor_of_each_loop(loop_factory):
     assert run_in_threads(run) == [50 * number for number in range(THREADS)]
 
 
+def test_first_loops_of_a_process_begin_at_once(script):
+    """What the first loop of a process prepares, several threads may want at the same time."""
+    for _ in range(10):
+        done = script("""
+            import threading
+
+            async def main():
+                pass
+
+            def run():
+                barrier.wait()
+                loop = new_loop()
+                loop.run_until_complete(main())
+                loop.close()
+                ran.append(loop)
+
+            ran = []
+            barrier = threading.Barrier(8)
+            threads = [threading.Thread(target=run) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            print(len(ran))
+        """)
+        assert done.stdout == "8\n", done.stderr
+
+
 @pytest.mark.skipif(not stock.FREE_THREADED, reason="this Python has a GIL")
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio itself is not ready")
 def test_gil_stays_off(script, kind):
