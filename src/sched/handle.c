@@ -453,6 +453,15 @@ handle_call(HandleObject *self)
             callback, stack + 1,
             (size_t)slots | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
+    /* Python code handles signals, C functions do not. Handle them here: a
+     * KeyboardInterrupt that the next callback raises as it begins would lose
+     * that callback. */
+    if (AL_UNLIKELY(!PyFunction_Check(callback) &&
+                    !PyMethod_Check(callback)) &&
+        result != NULL && PyErr_CheckSignals() < 0)
+    {
+        Py_CLEAR(result);
+    }
     for (int i = 0; i < slots; i++) {
         Py_DECREF(stack[i + 1]);
     }

@@ -287,6 +287,59 @@ class TestKeyboardInterrupt:
         assert done.stdout.split("\n") == ["interrupted", "goes on", ""]
         assert done.returncode == 0
 
+    @pytest.mark.parametrize("what", ["functions", "methods", "partials", "timers", "tasks", "done callbacks"])
+    def test_loses_no_callback_behind_a_function_in_c(self, kind, what):
+        """Such a function handles no signal: it is pending when the next callback is due."""
+        done = program(
+            kind,
+            f"""
+            import ctypes, functools
+
+            class Noting:
+                def note(self, i):
+                    seen.append(i)
+
+            def note(i):
+                seen.append(i)
+
+            async def step(i):
+                seen.append(i)
+
+            seen = []
+            loop = new_event_loop()
+            hit = ctypes.CDLL(None)["raise"], signal.SIGINT
+            if {what!r} == "timers":
+                past = loop.time() - 1
+                loop.call_at(past, *hit)
+                for i in range(3):
+                    loop.call_at(past + (i + 1) / 1000, note, i)
+            elif {what!r} == "done callbacks":
+                futures = [loop.create_future() for _ in range(3)]
+                loop.call_soon(*hit)
+                for future in futures:
+                    future.add_done_callback(lambda future: seen.append(future.result()))
+                    future.set_result(futures.index(future))
+            else:
+                loop.call_soon(*hit)
+                for i in range(3):
+                    if {what!r} == "tasks":
+                        loop.create_task(step(i))
+                    elif {what!r} == "partials":
+                        loop.call_soon(functools.partial(note, i))
+                    else:
+                        loop.call_soon(Noting().note if {what!r} == "methods" else note, i)
+            try:
+                loop.run_forever()
+            except KeyboardInterrupt:
+                print("interrupted", seen)
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            print(seen)
+            loop.close()
+            """,
+        )
+        assert done.stdout.splitlines() == ["interrupted []", "[0, 1, 2]"], done.stderr
+
     def test_leaves_run_forever(self, kind):
         done = program(
             kind,
