@@ -131,7 +131,7 @@ class TestCommand:
         assert "busy_worker" in done.stdout
         assert "long_callback" in done.stdout
         assert "arguments ['one', '--two']" in done.stdout  # what the program prints
-        assert done.stdout.rstrip().endswith("asyncloop._loop")
+        assert done.stdout.rstrip().endswith("asyncloop")
 
     @pytest.mark.parametrize("by", ["path", "pid"])
     def test_a_process_that_runs(self, tmp_path, by):
