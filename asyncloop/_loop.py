@@ -135,7 +135,8 @@ class Loop(_core.Loop, Inside, SignalHandling, UnixSockets, TLS, Sendfile, Child
         _fork.remember(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__module__}.{super().__repr__().removeprefix('<')}"
+        text = super().__repr__()
+        return f"<asyncloop.{text.removeprefix('<')}" if type(self) is Loop else text
 
     def run_forever(self) -> None:
         """Run until stop() is called.

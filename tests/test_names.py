@@ -45,7 +45,7 @@ def test_repr_of_a_loop_says_its_state():
     loop.close()
     assert repr(loop) == "<asyncloop.Loop running=False closed=True debug=True>"
     own = OwnLoop()
-    assert repr(own) == f"<{__name__}.OwnLoop running=False closed=False debug=False>"
+    assert repr(own) == "<OwnLoop running=False closed=False debug=False>"
     own.close()
 
 

@@ -258,8 +258,9 @@ class TestState:
 
         assert run(main()) is loop
 
-    def test_repr_tells_the_state(self, loop):
+    def test_repr_tells_the_state(self, loop, kind):
         name, debug = type(loop).__name__, loop.get_debug()
+        name = f"asyncloop.{name}" if kind == "asyncloop" else name
         assert repr(loop) == f"<{name} running=False closed=False debug={debug}>"
         seen = []
         loop.call_soon(lambda: seen.append(repr(loop)))
