@@ -285,15 +285,22 @@ class _Crew:
         self._is_cancelled = False
         self._signal = 0  # the first that came
         self._signals = 0
+        self._woken, self._wakes = socket.socketpair()  # the second is told of each signal
+        self._woken.setblocking(False)
+        self._wakes.setblocking(False)
 
     def run(self) -> list[Any]:
         """Start all workers and wait for them. -> their results."""
         try:
             with selectors.DefaultSelector() as selector:
+                selector.register(self._woken, selectors.EVENT_READ)
                 self._start_all(selector)
                 while self._running:
                     for key, _ in selector.select():
-                        self._listen(key.data, selector)
+                        if key.data is None:  # a signal, whose handler has run by now
+                            self._woken.recv(100)
+                        else:
+                            self._listen(key.data, selector)
         finally:
             # Only after an exception: a third signal, or that of another handler.
             for control in self._controls.values():
@@ -377,8 +384,13 @@ class _Crew:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Handle SIGINT and SIGTERM for the workers, where the program does not."""
+        """Handle SIGINT and SIGTERM for the workers, where the program does not.
+
+        A signal may come while select() gives the GIL away, before it waits. Python would run the handler behind the
+        wait, so the signal also ends the wait: by a wakeup descriptor, unless the program has one.
+        """
         ours: list[tuple[signal.Signals, Any]] = []
+        wakes = False
         if threading.current_thread() is threading.main_thread():
             with contextlib.suppress(ValueError):  # not the thread that Python handles signals in
                 for sig, default in (
@@ -388,9 +400,17 @@ class _Crew:
                     if signal.getsignal(sig) is default:
                         signal.signal(sig, self._on_signal)
                         ours.append((sig, default))
+                before = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
+                wakes = before == -1
+                if not wakes:
+                    signal.set_wakeup_fd(before)
         try:
             yield
         finally:
+            if wakes:
+                signal.set_wakeup_fd(-1)
+            self._woken.close()
+            self._wakes.close()
             for sig, default in ours:
                 if signal.getsignal(sig) == self._on_signal:
                     signal.signal(sig, default)

@@ -400,6 +400,31 @@ def test_a_signal_cancels_main_in_all_workers(start, how, sig, status):
     assert program.end() == (["cancelled 0 True", "cancelled 1 True"], status)
 
 
+def test_a_signal_that_comes_while_nobody_runs_python_code_is_not_missed(script):
+    """The main thread waits, and another one gets the signal, which interrupts no wait."""
+    done = script(
+        """
+        import os, signal
+        import asyncloop
+
+        async def wait(worker):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            await asyncio.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(30)
+            print("missed")
+
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        try:
+            asyncloop.run_workers(wait, workers=1, how="threads")
+        except SystemExit as exc:
+            print(exc.code, signal.set_wakeup_fd(-1))
+        """,
+        names=False,
+    )
+    assert done.stdout == "143 -1\n"
+
+
 def test_a_signal_to_the_parent_alone_is_enough(start):
     program = start("wait", "processes")
     program.process.send_signal(signal.SIGTERM)
