@@ -12,8 +12,8 @@ from asyncio's file and nothing was attached to it.
 """
 
 import _asyncio
+import contextlib
 import functools
-import threading
 import types
 from asyncio import base_events, events, futures, tasks, transports
 from asyncio.base_events import BaseEventLoop
@@ -148,8 +148,7 @@ def base_method(loop: Any, name: str) -> Any:
 
 
 # Each of them, as it is when it stands in Loop.
-_forwarders: dict[str, Any] = {}
-_placing = threading.Lock()  # loops of several threads may begin to run at once
+_made: dict[str, dict[str, Any]] = {}  # "forwarders": all of them, by name, once they are made
 
 
 def _forwarder(name: str) -> Any:
@@ -178,21 +177,29 @@ def _made_by_name() -> set[str]:
     return made
 
 
+def _forwarders() -> dict[str, Any]:
+    """Return all forwarders. Loops of several threads may begin to run at once: the first that has made them wins."""
+    made = _made.get("forwarders")
+    return made or _made.setdefault("forwarders", {name: _forwarder(name) for name in _bypassed()})
+
+
 def _place_forwarders() -> None:
-    """Put into Loop a forwarder for each method that is replaced in BaseEventLoop, and take out the others."""
+    """Put into Loop a forwarder for each method that is replaced in BaseEventLoop, and take out the others.
+
+    Without a lock, because the garbage collector may run anything here: another thread may be at the same.
+    """
     from ._loop import Loop
 
-    with _placing:
-        if not _forwarders:
-            _forwarders.update((name, _forwarder(name)) for name in _bypassed())
-        now = vars(_base)
-        replaced = _made_by_name()
-        replaced |= {name for name in _forwarders if name in now and not _is_stock(now[name], name, _BASE_FILE)}
-        for name, forwarder in _forwarders.items():
-            present = vars(Loop).get(name)
-            if name in replaced and present is None:
-                setattr(Loop, name, forwarder)  # unless the program has replaced the method in Loop, too
-            elif name not in replaced and present is forwarder:
+    forwarders = _forwarders()
+    now = vars(_base)
+    replaced = _made_by_name()
+    replaced |= {name for name in forwarders if name in now and not _is_stock(now[name], name, _BASE_FILE)}
+    for name, forwarder in forwarders.items():
+        present = vars(Loop).get(name)
+        if name in replaced and present is None:
+            setattr(Loop, name, forwarder)  # unless the program has replaced the method in Loop, too
+        elif name not in replaced and present is forwarder:
+            with contextlib.suppress(AttributeError):  # another thread has
                 delattr(Loop, name)
 
 
