@@ -46,7 +46,11 @@ class SSLProtocol(_core.SSLProtocol, _SSLProtocol):  # type: ignore[misc]
     def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
         if handshake_exc is None:
             self._loop._note_handshake()
-        super()._on_handshake_complete(handshake_exc)
+        # asyncio's method raises the exception, so that its traceback leads to this frame. To refer to it from here
+        # would be a cycle, which keeps the transport until the collector runs.
+        passed = [handshake_exc]
+        del handshake_exc
+        super()._on_handshake_complete(passed.pop())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._drop_written()
