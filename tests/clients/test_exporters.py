@@ -140,7 +140,7 @@ class TestPrometheus:
         before = scrape()["asyncio_eventloop_delay_seconds_bucket"]
         work()
         after = scrape()["asyncio_eventloop_delay_seconds_bucket"]
-        gained = {float(limit): after[(limit,)] - before[(limit,)] for (limit,) in after}
+        gained = {float(limit): round(after[(limit,)] - before[(limit,)], 9) for (limit,) in after}
         assert list(gained.values()) == sorted(gained.values())
         assert gained[float("inf")] - gained[0.05] >= 0.09  # so long the delay was longer
         assert gained[0.05] >= 0.09  # the time in which it waited

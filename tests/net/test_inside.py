@@ -6,6 +6,7 @@ import sys
 from unittest import mock
 
 import pytest
+import stock
 
 
 @pytest.fixture
@@ -52,7 +53,9 @@ class TestAttributes:
         assert transport._closing is True
 
     @pytest.mark.parametrize("which", KINDS[:3])
-    def test_paused(self, make, which):
+    def test_paused(self, make, kind, which):
+        if kind == "asyncio" and which == "datagram" and not stock.DATAGRAMS_PAUSE:
+            pytest.skip("asyncio's datagram transports of this patch release have none")
         transport = make(which)
         assert transport._paused is False
         if hasattr(transport, "pause_reading"):  # of datagrams asyncio has none

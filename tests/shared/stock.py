@@ -9,7 +9,7 @@ running Python. What changed with 3.12.0, 3.13.0 and so on is no matter of this 
 import inspect
 import sys
 import sysconfig
-from asyncio import base_events, selector_events, sslproto, unix_events
+from asyncio import base_events, selector_events, sslproto, streams, unix_events
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 """The interpreter has no GIL. It frees some memory later, and collects garbage in another order."""
@@ -30,6 +30,9 @@ PAUSES_EARLY = DATAGRAMS_PAUSE and PIPES_TELL
 
 TLS_ABORTS_CLOSED = "is not None" in inspect.getsource(sslproto._SSLProtocolTransport.abort)
 """abort() of a TLS transport that was closed twice does nothing; before, it raises AttributeError."""
+
+STREAMS_REPORT = "Unhandled exception in client_connected_cb" in inspect.getsource(streams.StreamReaderProtocol)
+"""An exception of the callback of start_server() is reported, and the connection closed; 3.11.2 does neither."""
 
 # --- Writing --------------------------------------------------------------------------------------------------------
 
