@@ -133,7 +133,6 @@
     X(throw)                                                                  \
     X(time)                                                                   \
     X(transport)                                                              \
-    X(type)                                                                   \
-    X(value)
+    X(type)
 
 #endif

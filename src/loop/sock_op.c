@@ -33,6 +33,7 @@
 #include "loop/loop_fds.h"
 #include "net/claim.h"
 #include "sched/report.h"
+#include "task/coroutine.h"
 #include "task/future.h"
 
 #ifdef AL_DEBUG
@@ -286,10 +287,7 @@ sock_op_resume(SockOpObject *self, PyObject **result)
         PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
         return sock_op_return(self, NULL, result);
     }
-    if (al_future_take(self->future, &outcome) > 0) {
-        PyErr_SetObject((PyObject *)Py_TYPE(outcome), outcome);
-        Py_CLEAR(outcome);
-    }
+    (void)al_future_step_done(self->future, &outcome); /* NULL: it raised */
     return sock_op_return(self, outcome, result);
 }
 
@@ -347,70 +345,13 @@ SockOp_am_send(PyObject *op, PyObject *sent, PyObject **result)
     return step;
 }
 
-/* Convert the outcome of a step to the result of tp_iternext. NULL without an
- * exception means that the call has returned None. */
-static PyObject *
-sock_op_step_value(PySendResult step, PyObject *result)
-{
-    if (step != PYGEN_RETURN) {
-        return result;
-    }
-    if (result != Py_None) {
-        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-        if (stop != NULL) {
-            PyErr_SetObject(PyExc_StopIteration, stop);
-            Py_DECREF(stop);
-        }
-    }
-    Py_DECREF(result);
-    return NULL;
-}
-
-/* The exception that throw() is called with. -> new reference, or NULL. */
-static PyObject *
-sock_op_thrown(PyObject *const *args, Py_ssize_t nargs)
-{
-    if (nargs < 1 || nargs > 3) {
-        PyErr_Format(PyExc_TypeError,
-                     "throw expected 1 to 3 arguments, got %zd", nargs);
-        return NULL;
-    }
-    if (AL_THROW_TRIPLE_IS_DEPRECATED && nargs > 1 &&
-        PyErr_WarnEx(PyExc_DeprecationWarning,
-                     "the (type, exc, tb) signature of throw() is "
-                     "deprecated, use the single-arg signature instead.",
-                     1) < 0)
-    {
-        return NULL;
-    }
-    PyObject *type = args[0];
-    PyObject *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
-    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
-    if (PyExceptionInstance_Check(type) && value == NULL) {
-        value = type;
-        type = (PyObject *)Py_TYPE(value);
-    }
-    if (!PyExceptionClass_Check(type)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "exceptions must be classes deriving BaseException "
-                        "or instances of such a class");
-        return NULL;
-    }
-    PyErr_SetObject(type, value);
-    PyObject *exc = PyErr_GetRaisedException();
-    if (traceback != NULL && PyException_SetTraceback(exc, traceback) < 0) {
-        Py_CLEAR(exc);
-    }
-    return exc;
-}
-
 static PyObject *
 SockOp_iternext(PyObject *op)
 {
     PyObject *result;
     PySendResult step = SockOp_am_send(op, Py_None, &result);
 
-    return sock_op_step_value(step, result);
+    return al_step_next(step, result);
 }
 
 static PyObject *
@@ -437,33 +378,17 @@ SockOp_send(PyObject *op, PyObject *value)
     PyObject *result;
     PySendResult step = SockOp_am_send(op, value, &result);
 
-    result = sock_op_step_value(step, result);
-    if (result == NULL && !PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    return result;
+    return al_step_sent(step, result);
 }
 
 /* Throw into the iterator. */
 static PySendResult
 sock_op_throw_on(SockOpObject *self, PyObject *exc, PyObject **result)
 {
-    PyObject *value = PyObject_CallMethodOneArg(
-        self->iterator, self->loop->state->names.throw, exc);
-    PySendResult step = value != NULL ? PYGEN_NEXT : PYGEN_ERROR;
-
-    if (value == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        PyObject *stop = PyErr_GetRaisedException();
-        if (PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
-            value = PyObject_GetAttr(stop, self->loop->state->names.value);
-            Py_DECREF(stop);
-        }
-        else { /* making the exception has failed */
-            PyErr_SetRaisedException(stop);
-        }
-        step = value != NULL ? PYGEN_RETURN : PYGEN_ERROR;
-    }
-    *result = value;
+    PySendResult step = al_step_thrown(
+        PyObject_CallMethodOneArg(self->iterator,
+                                  self->loop->state->names.throw, exc),
+        result);
     return sock_op_delegated(self, step, result);
 }
 
@@ -475,7 +400,7 @@ static PyObject *
 SockOp_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     SockOpObject *self = SockOpObject_CAST(op);
-    PyObject *exc = sock_op_thrown(args, nargs);
+    PyObject *exc = al_throw_parse(args, nargs);
 
     if (exc == NULL) {
         return NULL;
@@ -490,10 +415,7 @@ SockOp_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     self->is_started = true;
     if (self->iterator != NULL) {
         PySendResult step = sock_op_throw_on(self, exc, &result);
-        result = sock_op_step_value(step, result);
-        if (result == NULL && !PyErr_Occurred()) {
-            PyErr_SetNone(PyExc_StopIteration);
-        }
+        result = al_step_sent(step, result);
     }
     else {
         sock_op_finish(self);

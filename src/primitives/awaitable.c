@@ -22,7 +22,7 @@
 
 #include "base/call.h"
 #include "task/future.h"
-#include "task/throw.h"
+#include "task/coroutine.h"
 
 enum { CREATED, RUNNING, WAITING, DONE };
 
@@ -89,42 +89,6 @@ al_awaitable_wait(al_awaitable *self, PyObject *awaited)
     return self->awaited != NULL ? AL_AWAITS : AL_RAISES;
 }
 
-/* Yield the future, as its iterator does, unless it is done. */
-static PySendResult
-awaitable_yield(PyObject *future, PyObject **result)
-{
-    bool was_blocking;
-
-    AL_LOCK(future);
-    was_blocking = al_future_of(future)->blocking;
-    al_future_of(future)->blocking = true;
-    AL_UNLOCK();
-    if (AL_UNLIKELY(was_blocking)) {
-        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-        *result = NULL;
-        return PYGEN_ERROR;
-    }
-    *result = Py_NewRef(future);
-    return PYGEN_NEXT;
-}
-
-/* The outcome of a future that is done. */
-static PySendResult
-awaitable_take(PyObject *future, PyObject **result)
-{
-    int rc = al_future_take(future, result);
-
-    if (AL_LIKELY(rc == 0)) {
-        return PYGEN_RETURN;
-    }
-    if (rc > 0) {
-        PyErr_SetObject((PyObject *)Py_TYPE(*result), *result);
-        Py_CLEAR(*result);
-    }
-    *result = NULL;
-    return PYGEN_ERROR;
-}
-
 /* Pass on what was sent. */
 static inline PySendResult
 awaitable_send_on(al_awaitable *self, PyObject *value, PyObject **result)
@@ -132,8 +96,9 @@ awaitable_send_on(al_awaitable *self, PyObject *value, PyObject **result)
     PyObject *awaited = self->awaited;
 
     if (AL_LIKELY(self->is_future)) {
-        return al_future_is_done(awaited) ? awaitable_take(awaited, result)
-                                          : awaitable_yield(awaited, result);
+        return al_future_is_done(awaited)
+                   ? al_future_step_done(awaited, result)
+                   : al_future_step_wait(awaited, result);
     }
     return PyIter_Send(awaited, value, result);
 }
@@ -169,23 +134,6 @@ awaitable_close_on(al_awaitable *self, PyObject *exc)
     return PYGEN_ERROR;
 }
 
-/* The value of the StopIteration that is set. */
-static PySendResult
-awaitable_stopped(PyObject **result)
-{
-    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        return PYGEN_ERROR;
-    }
-    PyObject *stop = PyErr_GetRaisedException();
-    if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
-        PyErr_SetRaisedException(stop); /* making the StopIteration failed */
-        return PYGEN_ERROR;
-    }
-    *result = Py_NewRef(al_or_none(((PyStopIterationObject *)stop)->value));
-    Py_DECREF(stop);
-    return PYGEN_RETURN;
-}
-
 /* Pass on what was thrown. */
 static PySendResult
 awaitable_throw_on(al_awaitable *self, PyObject *exc, PyObject **result)
@@ -209,9 +157,9 @@ awaitable_throw_on(al_awaitable *self, PyObject *exc, PyObject **result)
         PyErr_SetRaisedException(Py_NewRef(exc));
         return PYGEN_ERROR;
     }
-    *result = PyObject_CallOneArg(method, exc);
+    PyObject *value = PyObject_CallOneArg(method, exc);
     Py_DECREF(method);
-    return *result != NULL ? PYGEN_NEXT : awaitable_stopped(result);
+    return al_step_thrown(value, result);
 }
 
 /* --- running --------------------------------------------------------------- */
@@ -351,31 +299,13 @@ Awaitable_am_send(PyObject *op, PyObject *value, PyObject **result)
     return sent;
 }
 
-/* What tp_iternext returns. NULL without an exception means None. */
-static inline PyObject *
-awaitable_value(PySendResult sent, PyObject *result)
-{
-    if (sent != PYGEN_RETURN) {
-        return result;
-    }
-    if (result != Py_None) {
-        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-        if (stop != NULL) {
-            PyErr_SetObject(PyExc_StopIteration, stop);
-            Py_DECREF(stop);
-        }
-    }
-    Py_DECREF(result);
-    return NULL;
-}
-
 static PyObject *
 Awaitable_iternext(PyObject *op)
 {
     PyObject *result;
     PySendResult sent = Awaitable_am_send(op, Py_None, &result);
 
-    return awaitable_value(sent, result);
+    return al_step_next(sent, result);
 }
 
 static PyObject *
@@ -391,17 +321,6 @@ Awaitable_am_await(PyObject *op)
 
 /* --- Python: methods ------------------------------------------------------- */
 
-/* What send() and throw() return: they always end by StopIteration. */
-static PyObject *
-awaitable_sent(PySendResult sent, PyObject *result)
-{
-    result = awaitable_value(sent, result);
-    if (result == NULL && !PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    return result;
-}
-
 PyDoc_STRVAR(Awaitable_send_doc,
              "send($self, value, /)\n--\n\n"
              "Go on until it waits or ends: what coroutines have.");
@@ -412,7 +331,7 @@ Awaitable_send(PyObject *op, PyObject *value)
     PyObject *result;
     PySendResult sent = Awaitable_am_send(op, value, &result);
 
-    return awaitable_sent(sent, result);
+    return al_step_sent(sent, result);
 }
 
 PyDoc_STRVAR(Awaitable_throw_doc,
@@ -433,7 +352,7 @@ Awaitable_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     sent = awaitable_throw(al_awaitable_CAST(op), exc, &result);
     AL_UNLOCK();
     Py_DECREF(exc);
-    return awaitable_sent(sent, result);
+    return al_step_sent(sent, result);
 }
 
 /* End by GeneratorExit where it waits. 0, or -1 with an exception set. */

@@ -101,6 +101,43 @@ al_future_make_cancelled_error(PyObject *op);
 AL_NODISCARD int
 al_future_take(PyObject *op, PyObject **outcome);
 
+/* The step of who awaits a future that is done: its outcome. Sets *result as
+ * PyIter_Send() does. */
+static inline PySendResult
+al_future_step_done(PyObject *op, PyObject **result)
+{
+    int rc = al_future_take(op, result);
+
+    if (AL_LIKELY(rc == 0)) {
+        return PYGEN_RETURN;
+    }
+    if (rc > 0) {
+        PyErr_SetObject((PyObject *)Py_TYPE(*result), *result);
+        Py_DECREF(*result);
+    }
+    *result = NULL;
+    return PYGEN_ERROR;
+}
+
+/* The same if the future is pending: it is yielded to the task. */
+static inline PySendResult
+al_future_step_wait(PyObject *op, PyObject **result)
+{
+    bool was_blocking;
+
+    AL_LOCK(op);
+    was_blocking = al_future_of(op)->blocking;
+    al_future_of(op)->blocking = true;
+    AL_UNLOCK();
+    if (AL_UNLIKELY(was_blocking)) {
+        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
+        *result = NULL;
+        return PYGEN_ERROR;
+    }
+    *result = Py_NewRef(op);
+    return PYGEN_NEXT;
+}
+
 /* Have callback(op) called in `context` when the future is done. Both are
  * borrowed. 0, or -1 with an exception set. */
 AL_NODISCARD int

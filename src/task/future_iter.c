@@ -17,8 +17,8 @@
  *       loop, until it has become a callback, or the loop waits. */
 #include "task/future.h"
 
+#include "task/coroutine.h"
 #include "task/task.h"
-#include "task/throw.h"
 
 #define FutureIterObject_CAST(op) ((al_future_iter *)(op))
 
@@ -85,20 +85,11 @@ al_future_iter_wait(PyObject *future, PyObject *task, al_state *state)
 static inline PySendResult
 future_iter_yield(PyObject *op, PyObject *future, PyObject **result)
 {
-    al_future *self = al_future_of(future);
-    al_loop_head *loop = al_future_our_loop(self);
-    bool was_blocking;
+    al_loop_head *loop = al_future_our_loop(al_future_of(future));
 
-    AL_LOCK(future);
-    was_blocking = self->blocking;
-    self->blocking = true;
-    AL_UNLOCK();
-    if (AL_UNLIKELY(was_blocking)) {
-        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-        *result = NULL;
+    if (al_future_step_wait(future, result) == PYGEN_ERROR) {
         return PYGEN_ERROR;
     }
-    *result = Py_NewRef(future);
     if (AL_LIKELY(loop != NULL && loop->is_in_turn && al_loop_is_mine(loop))) {
         Py_XSETREF(loop->yielded, Py_NewRef(op));
     }
@@ -134,54 +125,28 @@ FutureIter_am_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
     if (!AL_ITERATES_AGAIN) {
         future_iter_end(op);
     }
-    int rc = al_future_take(future, result);
+    PySendResult step = al_future_step_done(future, result);
     Py_DECREF(future);
-    if (AL_LIKELY(rc == 0)) {
-        return PYGEN_RETURN;
-    }
-    if (rc > 0) {
-        PyErr_SetObject((PyObject *)Py_TYPE(*result), *result);
-        Py_CLEAR(*result);
-    }
-    *result = NULL;
-    return PYGEN_ERROR;
+    return step;
 }
 
 static PyObject *
 FutureIter_iternext(PyObject *op)
 {
     PyObject *result;
+    PySendResult step = FutureIter_am_send(op, Py_None, &result);
 
-    switch (FutureIter_am_send(op, Py_None, &result)) {
-    case PYGEN_NEXT:
-        return result;
-    case PYGEN_RETURN:
-        if (result != Py_None) {
-            PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-            if (stop != NULL) {
-                PyErr_SetObject(PyExc_StopIteration, stop);
-                Py_DECREF(stop);
-            }
-        }
-        Py_DECREF(result);
-        return NULL;
-    case PYGEN_ERROR:
-        break;
-    }
-    return NULL;
+    return al_step_next(step, result);
 }
 
 static PyObject *
 FutureIter_send(PyObject *op, PyObject *Py_UNUSED(value))
 {
-    /* Like a generator that ignores the sent value. It ends by StopIteration,
-     * for the result None as well. */
-    PyObject *result = FutureIter_iternext(op);
+    /* Like a generator that ignores the sent value. */
+    PyObject *result;
+    PySendResult step = FutureIter_am_send(op, Py_None, &result);
 
-    if (result == NULL && !PyErr_Occurred()) {
-        PyErr_SetNone(PyExc_StopIteration);
-    }
-    return result;
+    return al_step_sent(step, result);
 }
 
 static PyObject *

@@ -25,6 +25,7 @@
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/report.h"
+#include "task/coroutine.h"
 #include "task/registry.h"
 
 /* --- the callables that step a task -------------------------------------- */
@@ -350,22 +351,8 @@ task_make_cancelled_error(PyObject *op, al_state *state, PyObject **exc)
 static PySendResult
 task_throw(al_state *state, PyObject *coro, PyObject *exc, PyObject **result)
 {
-    *result = PyObject_CallMethodOneArg(coro, state->names.throw, exc);
-    if (*result != NULL) {
-        return PYGEN_NEXT;
-    }
-    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        return PYGEN_ERROR;
-    }
-    PyObject *stop = PyErr_GetRaisedException();
-    if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
-        PyErr_SetRaisedException(stop); /* making the StopIteration failed */
-        return PYGEN_ERROR;
-    }
-    PyObject *value = ((PyStopIterationObject *)stop)->value;
-    *result = Py_NewRef(al_or_none(value));
-    Py_DECREF(stop);
-    return PYGEN_RETURN;
+    return al_step_thrown(
+        PyObject_CallMethodOneArg(coro, state->names.throw, exc), result);
 }
 
 /* Resume the coroutine, or throw `exc` (stolen) into it if not NULL. The task

@@ -1,5 +1,6 @@
-/* throw.c - the arguments of throw(), which generators and coroutines have. */
-#include "task/throw.h"
+/* coroutine.c - the arguments of throw(), and StopIteration: the return value of
+ * a step where there is no PySendResult. */
+#include "task/coroutine.h"
 
 #include <stdbool.h>
 
@@ -80,4 +81,48 @@ al_throw_parse(PyObject *const *args, Py_ssize_t nargs)
         (void)PyException_SetTraceback(exc, traceback);
     }
     return exc;
+}
+
+PyObject *
+al_step_stop(PyObject *result)
+{
+    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+
+    if (stop != NULL) {
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    }
+    Py_DECREF(result);
+    return NULL;
+}
+
+PyObject *
+al_step_sent(PySendResult step, PyObject *result)
+{
+    result = al_step_next(step, result);
+    if (result == NULL && !PyErr_Occurred()) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    return result;
+}
+
+PySendResult
+al_step_thrown(PyObject *value, PyObject **result)
+{
+    *result = value;
+    if (value != NULL) {
+        return PYGEN_NEXT;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return PYGEN_ERROR;
+    }
+    PyObject *stop = PyErr_GetRaisedException();
+    if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
+        PyErr_SetRaisedException(stop); /* making the StopIteration failed */
+        return PYGEN_ERROR;
+    }
+    value = ((PyStopIterationObject *)stop)->value;
+    *result = Py_NewRef(value != NULL ? value : Py_None);
+    Py_DECREF(stop);
+    return PYGEN_RETURN;
 }
