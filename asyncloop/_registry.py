@@ -34,15 +34,27 @@ def _extended(kind: type[weakref.WeakSet[Any]]) -> type[weakref.WeakSet[Any]]:
     class Tasks(kind):  # type: ignore[misc, valid-type]
         @property
         def data(self) -> set[Any]:
-            self.__class__ = kind  # type: ignore[assignment]
-            _core._register_tasks_by(self.add)
-            for task in ours():
-                self.add(task)
+            self._become_ordinary()
             return self.data
 
         @data.setter
         def data(self, data: set[Any]) -> None:
             self.__dict__["data"] = data
+
+        def _become_ordinary(self) -> None:
+            tasks = list(self)
+            self.__class__ = kind  # type: ignore[assignment]
+            try:
+                _core._register_tasks_by(self.add)
+                data = vars(self)["data"]
+                for task in tasks:
+                    # WeakSet's callback, unlike that of add() below, lets the set be iterated over meanwhile.
+                    reference = weakref.ref(task, self._remove)
+                    data.discard(reference)
+                    data.add(reference)
+            except BaseException:  # no memory: nothing is lost, and the next one to ask tries again
+                self.__class__ = Tasks
+                raise
 
         def __len__(self) -> int:
             return sum(1 for _ in self)
@@ -112,4 +124,4 @@ def extend_all_tasks() -> None:
         _forget_remove(tasks)
     tasks.__class__ = _extended(type(tasks))
     if any(name in sys.modules for name in READERS_OF_DATA):
-        getattr(tasks, "data")  # noqa: B009
+        tasks._become_ordinary()  # type: ignore[attr-defined]

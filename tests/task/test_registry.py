@@ -189,6 +189,28 @@ class TestAllTasks:
         assert done.stdout == "done\n"
 
     @pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has a list of its own, which is no set")
+    def test_tasks_may_end_while_somebody_iterates_over_the_set(self, script):
+        """Also those that were in it before its data was read."""
+        done = script("""
+            the_set = asyncio.tasks._scheduled_tasks if sys.version_info >= (3, 12) else asyncio.tasks._all_tasks
+            loop = new_loop()
+            tasks = [make(asyncio.sleep(0), loop=loop) for make in (Task, asyncio.Task) for _ in range(5)]
+            registered = [asyncio.Task(asyncio.sleep(0), loop=loop) for _ in range(5)]
+            for task in registered:
+                asyncio._register_task(task)
+            the_set.data
+            loop.run_until_complete(asyncio.wait([*tasks, *registered]))
+            steps = iter(the_set)
+            next(steps)
+            del task, tasks[:], registered[:]
+            left = list(steps)
+            assert len(left) <= 1 and len(the_set) <= 1, left
+            loop.close()
+            print("done")
+        """)
+        assert done.stdout == "done\n"
+
+    @pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has a list of its own, which is no set")
     def test_end_of_a_task_that_was_there_before_the_import_reads_no_data(self, script, kind):
         """Only what reads `data` makes each new task pay for the set."""
         done = script(
