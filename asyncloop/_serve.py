@@ -11,11 +11,9 @@ import asyncio
 import atexit
 import base64
 import contextlib
-import json
 import os
 import socket
 import sys
-import tempfile
 import threading
 import weakref
 from collections import Counter
@@ -33,6 +31,8 @@ _PATIENCE = 5.0
 
 def default_path(pid: int) -> str:
     """Return where a process serves its metrics if it says no other path."""
+    import tempfile  # takes longer than most of asyncloop
+
     folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     return os.path.join(folder, f"asyncloop-{pid}.sock")
 
@@ -168,6 +168,8 @@ class MetricsServer:
             _start(self._show, connection)
 
     def _show(self, connection: socket.socket) -> None:
+        import json
+
         viewer = _Viewer()
         with connection, contextlib.suppress(OSError):
             connection.settimeout(_PATIENCE)

@@ -285,20 +285,18 @@ class _Crew:
         self._is_cancelled = False
         self._signal = 0  # the first that came
         self._signals = 0
-        self._woken, self._wakes = socket.socketpair()  # the second is told of each signal
-        self._woken.setblocking(False)
-        self._wakes.setblocking(False)
 
-    def run(self) -> list[Any]:
-        """Start all workers and wait for them. -> their results."""
+    def run(self, woken: socket.socket | None) -> list[Any]:
+        """Start all workers and wait for them. `woken` can be read when a signal has come. -> their results."""
         try:
             with selectors.DefaultSelector() as selector:
-                selector.register(self._woken, selectors.EVENT_READ)
+                if woken is not None:
+                    selector.register(woken, selectors.EVENT_READ)
                 self._start_all(selector)
                 while self._running:
                     for key, _ in selector.select():
-                        if key.data is None:  # a signal, whose handler has run by now
-                            self._woken.recv(100)
+                        if key.fileobj is woken:  # the handler has run by now
+                            woken.recv(100)
                         else:
                             self._listen(key.data, selector)
         finally:
@@ -383,15 +381,21 @@ class _Crew:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def signals(self) -> Iterator[None]:
-        """Handle SIGINT and SIGTERM for the workers, where the program does not.
+    def signals(self) -> Iterator[socket.socket | None]:
+        """Handle SIGINT and SIGTERM for the workers, where the program does not. -> a socket that is told of signals.
 
         A signal may come while select() gives the GIL away, before it waits. Python would run the handler behind the
-        wait, so the signal also ends the wait: by a wakeup descriptor, unless the program has one.
+        wait, so the signal also has to end the wait: by a wakeup descriptor, unless the program has one.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield None
+            return
         ours: list[tuple[signal.Signals, Any]] = []
-        wakes = False
-        if threading.current_thread() is threading.main_thread():
+        woken, wakes = socket.socketpair()
+        with woken, wakes:
+            woken.setblocking(False)
+            wakes.setblocking(False)
+            before = 0
             with contextlib.suppress(ValueError):  # not the thread that Python handles signals in
                 for sig, default in (
                     (signal.SIGINT, signal.default_int_handler),
@@ -400,20 +404,17 @@ class _Crew:
                     if signal.getsignal(sig) is default:
                         signal.signal(sig, self._on_signal)
                         ours.append((sig, default))
-                before = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
-                wakes = before == -1
-                if not wakes:
+                before = signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+                if before != -1:
                     signal.set_wakeup_fd(before)
-        try:
-            yield
-        finally:
-            if wakes:
-                signal.set_wakeup_fd(-1)
-            self._woken.close()
-            self._wakes.close()
-            for sig, default in ours:
-                if signal.getsignal(sig) == self._on_signal:
-                    signal.signal(sig, default)
+            try:
+                yield woken
+            finally:
+                if before == -1:
+                    signal.set_wakeup_fd(-1)
+                for sig, default in ours:
+                    if signal.getsignal(sig) == self._on_signal:
+                        signal.signal(sig, default)
 
     def _finish(self) -> list[Any]:
         """All have ended: return the results, or raise."""
@@ -533,5 +534,5 @@ def run_workers(
         raise RuntimeError("run_workers() cannot be called from a running event loop")
     count, how = _check(main, workers, how)
     crew = _Crew(_starter(main, count, how), count)
-    with crew.signals():
-        return cast("list[_T]", crew.run())
+    with crew.signals() as woken:
+        return cast("list[_T]", crew.run(woken))
