@@ -1,6 +1,5 @@
 """What people read: short sentences, figures that were measured, links that lead somewhere, programs that run."""
 
-import importlib.util
 import json
 import os
 import re
@@ -10,20 +9,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from repository import load_tool
 
 import asyncloop
 
 ROOT = Path(__file__).parents[1]
 
 
-def tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-check_prose = tool("check_prose")
+check_prose = load_tool("check_prose")
 
 
 class TestProse:
@@ -74,7 +67,7 @@ class TestFigures:
 
 
 class TestCompatibility:
-    compatibility = tool("compatibility")
+    compatibility = load_tool("compatibility")
 
     @pytest.fixture
     def data(self):

@@ -1,27 +1,20 @@
 """What is released: its name and version, the workflows, the changelog, the messages of commits."""
 
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from repository import load_tool
 
 import asyncloop
 
 ROOT = Path(__file__).parents[1]
 
 
-def tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-check_commits = tool("check_commits")
-check_release = tool("check_release")
-check_workflows = tool("check_workflows")
+check_commits = load_tool("check_commits")
+check_release = load_tool("check_release")
+check_workflows = load_tool("check_workflows")
 
 
 class TestCommits:

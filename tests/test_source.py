@@ -1,6 +1,5 @@
 """The house rules are tests: layers, file sizes, formatting, spelling, types."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import load_tool
 
 import asyncloop
 
@@ -15,14 +15,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON = ["asyncloop", "benchmarks", "examples", "setup.py", "tests", "tools", "tools/fresh-debian"]
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-check_layers = load(ROOT / "tools" / "check_layers.py")
+check_layers = load_tool("check_layers")
 
 
 def tool(name, group="lint"):
