@@ -122,6 +122,7 @@ def extend_all_tasks() -> None:
         return
     if type(tasks) is weakref.WeakSet:
         _forget_remove(tasks)
-    tasks.__class__ = _extended(type(tasks))
+    extended: Any = _extended(type(tasks))
+    tasks.__class__ = extended
     if any(name in sys.modules for name in READERS_OF_DATA):
-        tasks._become_ordinary()  # type: ignore[attr-defined]
+        extended._become_ordinary(tasks)
