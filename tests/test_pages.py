@@ -137,7 +137,7 @@ class TestPages:
             done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
             assert done.stderr == ""
             printed.append(done.stdout)
-        assert printed == ["on asyncloop\n", "b'HELLO\\n'\n", ""]
+        assert printed == ["on asyncloop\n", "b'HELLO\\n'\n", "done\n", ""]
 
     def test_pages_install_the_distribution_by_its_name(self):
         """What a page tells to install from the index is ours, and not the other project of the package's name."""
