@@ -5,10 +5,13 @@
  *         once a round:     one piece of the other load, if there is any
  *
  * A connection has one message on its way at most, and pauses for 0 to 2 ms
- * between two.  As nothing here waits in the kernel, what is measured is the
- * server's delay, not when this program was woken; and the other load comes from
- * the same thread, so that the two do not compete for a core.  Messages that are
- * on their way at the end are waited for: the slowest ones count.
+ * between two.  The kernel notes when an echo has come: a round of a flood takes
+ * longer than the server does, and the faster the server takes the datagrams,
+ * the longer.  So a time is that from the message's send() to the arrival of the
+ * echo, whenever this program looks for it.  Nothing here waits in the kernel,
+ * and the other load comes from the same thread, so that the two do not compete
+ * for a core.  Messages that are on their way at the end are waited for: the
+ * slowest ones count.
  *
  * usage: beside PORT PID CONNECTIONS WARM SECONDS LOAD LOAD_PORT
  *   PORT is the echo's on 127.0.0.1, PID the server's; WARM and SECONDS as for
@@ -44,6 +47,8 @@ typedef struct {
     char message[SIZE];
     size_t received;
     int64_t started; /* when the message was sent; 0: pauses */
+    int64_t sent;    /* the same on the kernel's clock for arrivals */
+    int64_t arrived; /* on that clock: the last part of the echo; 0: unknown */
     int64_t next;    /* when to send the next one */
 } connection;
 
@@ -93,6 +98,35 @@ open_socket(int type, int port, int is_blocking)
     return fd;
 }
 
+/* Have the kernel note when what this socket receives has come. */
+static void
+note_arrivals(int fd)
+{
+    int one = 1;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one) < 0) {
+        die("SO_TIMESTAMPNS");
+    }
+}
+
+/* When the received bytes have come; 0 if the kernel has not noted it. */
+static int64_t
+arrival(struct msghdr *received)
+{
+    struct cmsghdr *item = CMSG_FIRSTHDR(received);
+    struct timespec t;
+
+    for (; item != NULL; item = CMSG_NXTHDR(received, item)) {
+        if (item->cmsg_level == SOL_SOCKET &&
+            item->cmsg_type == SO_TIMESTAMPNS)
+        {
+            memcpy(&t, CMSG_DATA(item), sizeof t);
+            return t.tv_sec * SECOND + t.tv_nsec;
+        }
+    }
+    return 0;
+}
+
 /* 1: sent; 0: not connected yet. */
 static int
 send_message(connection *c)
@@ -101,6 +135,7 @@ send_message(connection *c)
         c->message[i] = (char)random();
     }
     c->received = 0;
+    c->sent = now(CLOCK_REALTIME);
     ssize_t n = send(c->fd, c->message, SIZE, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == ENOTCONN)) {
         return 0;
@@ -116,9 +151,14 @@ static int
 receive_echo(connection *c)
 {
     char buffer[SIZE];
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec place = {buffer, SIZE - c->received};
+    struct msghdr message = {.msg_iov = &place,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
 
-    ssize_t n =
-        recv(c->fd, buffer, SIZE - c->received, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = recvmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno == EAGAIN) {
         return 0;
     }
@@ -131,7 +171,19 @@ receive_echo(connection *c)
         die("the server did not echo what it was sent");
     }
     c->received += (size_t)n;
+    c->arrived = arrival(&message);
     return c->received == SIZE;
+}
+
+/* How long the echo took that was found at `at`. If the kernel has not noted
+ * when it came, or its clock was set meanwhile: until we have found it. */
+static uint64_t
+taken(const connection *c, int64_t at)
+{
+    int64_t noted = c->arrived - c->sent, most = at - c->started;
+
+    return (uint64_t)(c->arrived != 0 && noted >= 0 && noted <= most ? noted
+                                                                     : most);
 }
 
 /* How many messages are on their way. What was sent before `begin` does not
@@ -156,7 +208,7 @@ probe_all(int count, int may_send, int64_t begin)
         else if (receive_echo(c)) {
             at = now(CLOCK_MONOTONIC);
             if (c->started >= begin) {
-                latency_add((uint64_t)(at - c->started));
+                latency_add(taken(c, at));
             }
             c->started = 0;
             c->next = at + random() % PAUSE;
@@ -252,6 +304,7 @@ main(int argc, char **argv)
     count = count < MOST ? count : MOST;
     for (int i = 0; i < count; i++) {
         probes[i].fd = open_socket(SOCK_STREAM, port, 1);
+        note_arrivals(probes[i].fd);
     }
     for (int i = 0; i < GUESTS; i++) {
         guests[i].fd = -1;
