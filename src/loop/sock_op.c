@@ -29,11 +29,11 @@
  */
 #include "loop/sock_op.h"
 
+#include "base/coroutine.h"
 #include "base/errors.h"
 #include "loop/loop_fds.h"
 #include "net/claim.h"
 #include "sched/report.h"
-#include "task/coroutine.h"
 #include "task/future.h"
 
 #ifdef AL_DEBUG
@@ -372,15 +372,6 @@ SockOp_am_await(PyObject *op)
 PyDoc_STRVAR(SockOp_send_doc, "send($self, value, /)\n--\n\n"
                               "Go on to the next wait; value is ignored.");
 
-static PyObject *
-SockOp_send(PyObject *op, PyObject *value)
-{
-    PyObject *result;
-    PySendResult step = SockOp_am_send(op, value, &result);
-
-    return al_step_sent(step, result);
-}
-
 /* Throw into the iterator. */
 static PySendResult
 sock_op_throw_on(SockOpObject *self, PyObject *exc, PyObject **result)
@@ -583,12 +574,12 @@ sock_op_lock(PyObject *op)
     return (PyObject *)SockOpObject_CAST(op)->loop;
 }
 
-AL_LOCKS(SockOp_send, sock_op_lock)
+AL_LOCKS(al_step_send, sock_op_lock)
 AL_LOCKS_FAST(SockOp_throw, sock_op_lock)
 AL_LOCKS(SockOp_close, sock_op_lock)
 
 static PyMethodDef SockOp_methods[] = {
-    {"send", AL_LOCKED(SockOp_send), METH_O, SockOp_send_doc},
+    {"send", AL_LOCKED(al_step_send), METH_O, SockOp_send_doc},
     {"throw", (PyCFunction)(void (*)(void))AL_LOCKED(SockOp_throw),
      METH_FASTCALL, SockOp_throw_doc},
     {"close", AL_LOCKED(SockOp_close), METH_NOARGS, SockOp_close_doc},

@@ -21,8 +21,8 @@
 #include "primitives/awaitable.h"
 
 #include "base/call.h"
+#include "base/coroutine.h"
 #include "task/future.h"
-#include "task/coroutine.h"
 
 enum { CREATED, RUNNING, WAITING, DONE };
 
@@ -325,15 +325,6 @@ PyDoc_STRVAR(Awaitable_send_doc,
              "send($self, value, /)\n--\n\n"
              "Go on until it waits or ends: what coroutines have.");
 
-static PyObject *
-Awaitable_send(PyObject *op, PyObject *value)
-{
-    PyObject *result;
-    PySendResult sent = Awaitable_am_send(op, value, &result);
-
-    return al_step_sent(sent, result);
-}
-
 PyDoc_STRVAR(Awaitable_throw_doc,
              "throw($self, type, value=None, traceback=None, /)\n--\n\n"
              "Raise an exception where it waits: what coroutines have.");
@@ -512,7 +503,7 @@ Awaitable_dealloc(PyObject *op)
 /* --- type ------------------------------------------------------------------ */
 
 static PyMethodDef Awaitable_methods[] = {
-    {"send", Awaitable_send, METH_O, Awaitable_send_doc},
+    {"send", al_step_send, METH_O, Awaitable_send_doc},
     {"throw", (PyCFunction)(void (*)(void))Awaitable_throw, METH_FASTCALL,
      Awaitable_throw_doc},
     {"close", Awaitable_close, METH_NOARGS, Awaitable_close_doc},

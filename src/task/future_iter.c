@@ -15,9 +15,7 @@
  * Invariant
  *   (1) loop->yielded is the iterator that has yielded last in a step of the
  *       loop, until it has become a callback, or the loop waits. */
-#include "task/future.h"
-
-#include "task/coroutine.h"
+#include "base/coroutine.h"
 #include "task/task.h"
 
 #define FutureIterObject_CAST(op) ((al_future_iter *)(op))
@@ -140,16 +138,6 @@ FutureIter_iternext(PyObject *op)
 }
 
 static PyObject *
-FutureIter_send(PyObject *op, PyObject *Py_UNUSED(value))
-{
-    /* Like a generator that ignores the sent value. */
-    PyObject *result;
-    PySendResult step = FutureIter_am_send(op, Py_None, &result);
-
-    return al_step_sent(step, result);
-}
-
-static PyObject *
 FutureIter_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *exc = al_throw_parse(args, nargs);
@@ -259,7 +247,7 @@ FutureIter_dealloc(PyObject *op)
 /* --- type --------------------------------------------------------------- */
 
 static PyMethodDef FutureIter_methods[] = {
-    {"send", FutureIter_send, METH_O, NULL},
+    {"send", al_step_send, METH_O, NULL},
     {"throw", (PyCFunction)(void (*)(void))FutureIter_throw, METH_FASTCALL,
      NULL},
     {"close", FutureIter_close, METH_NOARGS, NULL},

@@ -21,11 +21,11 @@
 #include "task/task.h"
 
 #include "base/call.h"
+#include "base/coroutine.h"
 #include "base/errors.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/report.h"
-#include "task/coroutine.h"
 #include "task/registry.h"
 
 /* --- the callables that step a task -------------------------------------- */

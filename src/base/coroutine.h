@@ -1,8 +1,8 @@
 /* coroutine.h - what objects in C that are awaited have in common with
  * coroutines: how a step becomes the result of __next__(), send() or throw(),
  * and back. */
-#ifndef AL_TASK_COROUTINE_H
-#define AL_TASK_COROUTINE_H
+#ifndef AL_BASE_COROUTINE_H
+#define AL_BASE_COROUTINE_H
 
 #include "base/compat.h"
 
@@ -36,6 +36,10 @@ al_step_next(PySendResult step, PyObject *result)
  * StopIteration. */
 PyObject *
 al_step_sent(PySendResult step, PyObject *result);
+
+/* A method send(), for a type that has am_send. */
+PyObject *
+al_step_send(PyObject *op, PyObject *value);
 
 /* The outcome of a method throw() that has returned `value` (stolen), or NULL
  * with an exception set. *result is what PyIter_Send() would set. */

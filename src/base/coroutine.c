@@ -1,6 +1,6 @@
 /* coroutine.c - the arguments of throw(), and StopIteration: the return value of
  * a step where there is no PySendResult. */
-#include "task/coroutine.h"
+#include "base/coroutine.h"
 
 #include <stdbool.h>
 
@@ -104,6 +104,15 @@ al_step_sent(PySendResult step, PyObject *result)
         PyErr_SetNone(PyExc_StopIteration);
     }
     return result;
+}
+
+PyObject *
+al_step_send(PyObject *op, PyObject *value)
+{
+    PyObject *result;
+    PySendResult step = Py_TYPE(op)->tp_as_async->am_send(op, value, &result);
+
+    return al_step_sent(step, result);
 }
 
 PySendResult
