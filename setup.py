@@ -124,8 +124,8 @@ class BuildExt(build_ext):
             raise PlatformError(NO_LIBEV)
         ext.include_dirs += include_dirs
         ext.library_dirs += library_dirs
-        if os.environ.get("LIBEV_PREFIX"):
-            ext.runtime_library_dirs += library_dirs
+        if os.environ.get("LIBEV_PREFIX"):  # where the loader looks for a shared library
+            ext.runtime_library_dirs += [d for d in library_dirs if any(Path(d).glob("libev.[sd][oy]*"))]
         if not debugging():
             optional = [flag for flag in WHOLE_PROGRAM if self.links(PROBE_PYTHON, flags=[flag, "-Werror"])]
             ext.extra_compile_args += optional

