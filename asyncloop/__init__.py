@@ -53,6 +53,7 @@ from ._streams import (
     start_unix_server,
 )
 from ._version import __version__
+from ._waits import Timeout, sleep, timeout, timeout_at, wait_for
 from ._workers import Worker, run_workers
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ __all__ = [
     "StreamReaderProtocol",
     "StreamWriter",
     "Task",
+    "Timeout",
     "Timing",
     "Worker",
     "__version__",
@@ -101,8 +103,12 @@ __all__ = [
     "run",
     "run_workers",
     "serve_metrics",
+    "sleep",
     "start_server",
     "start_unix_server",
+    "timeout",
+    "timeout_at",
+    "wait_for",
 ]
 
 _T = TypeVar("_T")

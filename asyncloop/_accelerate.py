@@ -1,11 +1,11 @@
-"""accelerate(): puts our locks, queues and streams under asyncio's names, for programs that cannot be changed."""
+"""accelerate(): puts what we have of asyncio's under asyncio's names, for programs that cannot be changed."""
 
 import asyncio
 import importlib
 import threading
 from typing import Any
 
-from . import _primitives, _streams
+from . import _primitives, _streams, _waits
 
 # What stands in for what: the module of asyncio that defines it, and its name there. asyncio itself has it by that
 # name, too.
@@ -19,6 +19,11 @@ _TABLE: dict[tuple[str, str], Any] = {
     ("asyncio.queues", "Queue"): _primitives.Queue,
     ("asyncio.queues", "PriorityQueue"): _primitives.PriorityQueue,
     ("asyncio.queues", "LifoQueue"): _primitives.LifoQueue,
+    ("asyncio.timeouts", "Timeout"): _waits.Timeout,
+    ("asyncio.timeouts", "timeout"): _waits.timeout,
+    ("asyncio.timeouts", "timeout_at"): _waits.timeout_at,
+    ("asyncio.tasks", "sleep"): _waits.sleep,
+    ("asyncio.tasks", "wait_for"): _waits.wait_for,
     ("asyncio.streams", "StreamReader"): _streams.StreamReader,
     ("asyncio.streams", "StreamWriter"): _streams.StreamWriter,
     ("asyncio.streams", "StreamReaderProtocol"): _streams.StreamReaderProtocol,
@@ -29,12 +34,13 @@ _TABLE: dict[tuple[str, str], Any] = {
 }
 
 _STOCK = {(module, name): getattr(importlib.import_module(module), name) for module, name in _TABLE}
+_TABLE = {place: ours for place, ours in _TABLE.items() if ours is not _STOCK[place]}
 _lock = threading.Lock()
 _replaced: list[tuple[Any, str, Any, Any]] = []  # module, name, asyncio's object, ours
 
 
 def accelerate() -> list[str]:
-    """Put asyncloop's locks, queues and streams under asyncio's names: asyncio.Queue is asyncloop.Queue from now on.
+    """Put asyncloop's locks, queues, timeouts and streams under asyncio's names: asyncio.Queue is asyncloop.Queue.
 
     It concerns who looks these names up from now on. Objects and subclasses that exist, and names that a module has
     imported before (`from asyncio import Queue`), stay asyncio's. A name under which the program has put something

@@ -1,4 +1,4 @@
-"""Notices what a program overrides of locks, queues and the like, so that C code does not bypass it.
+"""Notices what a program overrides of locks, queues, timeouts and the like, so that C code does not bypass it.
 
 src/primitives/primitive.c asks is_plain() when it first meets a class, and again when the class or a base of it has
 changed. What is overridden on an object it notices itself.
@@ -7,7 +7,7 @@ changed. What is overridden on an object it notices itself.
 import asyncio
 import os
 import types
-from asyncio import mixins
+from asyncio import mixins, timeouts
 from typing import Any
 
 STOCK: dict[str, Any] = {
@@ -19,6 +19,7 @@ STOCK: dict[str, Any] = {
     "Semaphore": asyncio.Semaphore,
     "BoundedSemaphore": asyncio.BoundedSemaphore,
     "Queue": asyncio.Queue,
+    "Timeout": asyncio.Timeout,
 }
 """asyncio's classes, by the names of ours in _core."""
 
@@ -61,6 +62,7 @@ _BYPASSED = {
         "_wakeup_next",
         "_get_loop",
     ),
+    "Timeout": ("reschedule", "_on_timeout", "__aenter__", "__aexit__"),
 }
 
 # What C code does itself, if a class has all three of one of asyncio's, by the numbers of primitives/queue.c.
@@ -71,6 +73,13 @@ _CALLS_HOOKS = 4
 # What changed with a patch release: primitives/primitive.h says what it is.
 SEMAPHORE_FILLS = "done" in asyncio.Semaphore.acquire.__code__.co_names
 CONDITION_PASSES_ON = hasattr(asyncio.Condition, "_notify")
+
+# What C code leaves to asyncio: a timeout that expires, and what is unusual of the functions.
+TIMEOUT = asyncio.timeout
+TIMEOUT_EXPIRE = vars(asyncio.Timeout)["_on_timeout"]
+TIMEOUT_STATES = tuple(timeouts._State)  # type: ignore[attr-defined]
+SLEEP = asyncio.sleep
+WAIT_FOR = asyncio.wait_for
 
 _DIRECTORY = os.path.dirname(mixins._LoopBoundMixin.__dict__["_get_loop"].__code__.co_filename)
 

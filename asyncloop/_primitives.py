@@ -5,6 +5,7 @@ attributes of the C struct.
 """
 
 import asyncio
+import contextlib
 import types
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 
-class _Pickled:
+class Pickled:
     """Pickles and copies what asyncio's objects have in their __dict__, and ours in the C struct."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -33,9 +34,10 @@ class _Pickled:
         for cls in type(self).__mro__:
             for name, value in vars(cls).items():
                 if isinstance(value, types.GetSetDescriptorType) and not name.startswith("__"):
-                    state[name] = getattr(self, name)
-        if state["_loop"] is None:
-            del state["_loop"]
+                    with contextlib.suppress(AttributeError):
+                        state[name] = getattr(self, name)
+        if state.get("_loop") is None:
+            state.pop("_loop", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -43,7 +45,7 @@ class _Pickled:
             setattr(self, name, value)
 
 
-class Lock(_core.Lock, _Pickled, asyncio.Lock):
+class Lock(_core.Lock, Pickled, asyncio.Lock):
     """A lock between tasks: asyncio.Lock in C.
 
     Whoever waited first gets it first. `async with lock:` is how to use it.
@@ -52,7 +54,7 @@ class Lock(_core.Lock, _Pickled, asyncio.Lock):
     __module__ = "asyncloop"
 
 
-class Event(_core.Event, _Pickled, asyncio.Event):
+class Event(_core.Event, Pickled, asyncio.Event):
     """A flag that tasks wait for: asyncio.Event in C."""
 
     __module__ = "asyncloop"
@@ -70,7 +72,7 @@ class Condition(_core.Condition, asyncio.Condition):
         super().__init__(Lock() if lock is None else lock)
 
 
-class Semaphore(_core.Semaphore, _Pickled, asyncio.Semaphore):
+class Semaphore(_core.Semaphore, Pickled, asyncio.Semaphore):
     """A number of places that tasks take and give back: asyncio.Semaphore in C.
 
     value: how many places there are, 0 or more.
@@ -101,7 +103,7 @@ class Barrier(asyncio.Barrier):
         self._cond = Condition()
 
 
-class Queue(_core.Queue[_T], _Pickled, asyncio.Queue[_T]):
+class Queue(_core.Queue[_T], Pickled, asyncio.Queue[_T]):
     """Items that tasks hand over to tasks, first in, first out: asyncio.Queue in C.
 
     maxsize: how many items it holds at most; 0 or less: as many as there are.

@@ -29,6 +29,7 @@ MODULES = (
     "micro.future",
     "micro.group",
     "micro.primitives",
+    "micro.waits",
     "micro.streams",
     "micro.timeouts",
     "micro.memory",

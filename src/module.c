@@ -29,6 +29,10 @@
 #include "task/registry.h"
 #include "task/task.h"
 #include "tls/protocol.h"
+#include "waits/function.h"
+#include "waits/sleep.h"
+#include "waits/timeout.h"
+#include "waits/wait_for.h"
 
 static int
 module_exec(PyObject *module)
@@ -48,6 +52,10 @@ module_exec(PyObject *module)
         al_condition_init_type,
         al_semaphore_init_types,
         al_queue_init_type,
+        al_function_init_type,
+        al_sleep_init,
+        al_timeout_init_type,
+        al_wait_for_init,
         al_reader_init_type,
         al_writer_init_type,
         al_sock_transport_init_type,
@@ -102,6 +110,7 @@ static PyMethodDef module_methods[] = {
     {"_delay_bounds", al_loop_metrics_delays, METH_NOARGS, NULL},
     {"_layout", al_layout_show, METH_NOARGS, NULL},
     {"_set_ready_queue", al_ready_view_set_class, METH_O, NULL},
+    {"_set_timeout_class", al_timeout_set_class, METH_O, NULL},
     {"_tls_engine", al_openssl_py_engine, METH_VARARGS, NULL},
     {"_pending_tasks", al_registry_pending_tasks, METH_NOARGS, NULL},
     {"_register_tasks_by", al_registry_register_by, METH_O, NULL},

@@ -37,6 +37,8 @@ async def running_loop():
 
 NAMES = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
 QUEUES = ("Queue", "PriorityQueue", "LifoQueue")
+TIMEOUTS = ("Timeout", "timeout", "timeout_at")
+TASKS = ("sleep", "wait_for") if asyncloop.wait_for is not asyncio.wait_for else ("sleep",)
 STREAMS = asyncio.streams.__all__
 
 
@@ -47,7 +49,13 @@ def accelerated():
 
 
 def test_accelerate_replaces_names_of_asyncio(accelerated):
-    for names, module in ((NAMES, asyncio.locks), (QUEUES, asyncio.queues), (STREAMS, asyncio.streams)):
+    for names, module in (
+        (NAMES, asyncio.locks),
+        (QUEUES, asyncio.queues),
+        (STREAMS, asyncio.streams),
+        (TIMEOUTS, asyncio.timeouts),
+        (TASKS, asyncio.tasks),
+    ):
         for name in names:
             assert getattr(asyncio, name) is getattr(module, name) is getattr(asyncloop, name)
             assert f"asyncio.{name}" in accelerated

@@ -5,9 +5,16 @@ import sys
 from pathlib import Path
 
 # From the bottom; src/module.c sees them all.
-LAYERS = ["base", "cpython", "sys", "sched", "task", "primitives", "io", "streams", "net", "tls", "loop"]
+LAYERS = ["base", "cpython", "sys", "sched", "task", "primitives", "waits", "io", "streams", "net", "tls", "loop"]
 # Side by side, and strangers to each other.
-SIBLINGS = {("task", "io"), ("io", "task"), ("io", "primitives"), ("streams", "io")}
+SIBLINGS = {
+    ("task", "io"),
+    ("io", "task"),
+    ("io", "primitives"),
+    ("io", "waits"),
+    ("streams", "waits"),
+    ("streams", "io"),
+}
 MAX_LINES = 900
 
 

@@ -101,6 +101,35 @@ al_or_none(PyObject *op)
 /* _asyncio's types and variables are static: one of each in the process. */
 #define AL_ASYNCIO_IS_STATIC (PY_VERSION_HEX < 0x030C0000)
 
+/* The TypeErrors of `await op`: for what cannot be awaited (the name of its
+ * type is the argument), and for what __await__() must not return. */
+#if PY_VERSION_HEX >= 0x030E0000
+#    define AL_AWAIT_REFUSAL "'%.100s' object can't be awaited"
+#else
+#    define AL_AWAIT_REFUSAL                                                  \
+        "object %.100s can't be used in 'await' expression"
+#endif
+
+static inline void
+al_await_refuse_iterator(PyObject *op, PyObject *iterator, int is_coroutine)
+{
+#if PY_VERSION_HEX >= 0x030F0000
+    (void)is_coroutine;
+    PyErr_Format(PyExc_TypeError,
+                 "%T.__await__() must return an iterator, not %T", op,
+                 iterator);
+#else
+    (void)op;
+    if (is_coroutine) {
+        PyErr_SetString(PyExc_TypeError, "__await__() returned a coroutine");
+        return;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "__await__() returned non-iterator of type '%.100s'",
+                 Py_TYPE(iterator)->tp_name);
+#endif
+}
+
 /* Queue.shutdown(). */
 #define AL_QUEUES_SHUT_DOWN (PY_VERSION_HEX >= 0x030D0000)
 

@@ -45,6 +45,7 @@
     X(_run)                                                                   \
     X(_run_once)                                                              \
     X(_timer_handle_cancelled)                                                \
+    X(_aexit)                                                                 \
     X(_check_thread)                                                          \
     X(_asyncio_future_blocking)                                               \
     X(_buffer)                                                                \
@@ -84,6 +85,8 @@
     X(connection_lost)                                                        \
     X(connection_made)                                                        \
     X(context)                                                                \
+    X(cancelling)                                                             \
+    X(cr_await)                                                               \
     X(create_future)                                                          \
     X(create_task)                                                            \
     X(data_received)                                                          \
@@ -99,6 +102,9 @@
     X(get_buffer)                                                             \
     X(get_debug)                                                              \
     X(get_extra_info)                                                         \
+    X(get_running_loop)                                                       \
+    X(current_task)                                                           \
+    X(timeout)                                                                \
     X(get_loop)                                                               \
     X(gettimeout)                                                             \
     X(handle)                                                                 \

@@ -72,6 +72,13 @@ typedef struct {
     X(semaphore_fills, "asyncloop._overrides", "SEMAPHORE_FILLS")             \
     X(condition_passes_on, "asyncloop._overrides", "CONDITION_PASSES_ON")     \
     X(events_globals, "asyncio.events", "__dict__")                           \
+    X(tasks_globals, "asyncio.tasks", "__dict__")                             \
+    X(timeouts_globals, "asyncio.timeouts", "__dict__")                       \
+    X(timeout_states, "asyncloop._overrides", "TIMEOUT_STATES")               \
+    X(timeout_expire, "asyncloop._overrides", "TIMEOUT_EXPIRE")               \
+    X(stock_timeout, "asyncloop._overrides", "TIMEOUT")                       \
+    X(stock_sleep, "asyncloop._overrides", "SLEEP")                           \
+    X(stock_wait_for, "asyncloop._overrides", "WAIT_FOR")                     \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")
 
@@ -94,6 +101,12 @@ typedef struct {
       "repr")                                                                 \
     X(QueueShutDown, "asyncio.queues", "QueueShutDown", "asyncio.queues",     \
       "QueueEmpty")                                                           \
+    X(get_running_loop, "_asyncio", "get_running_loop", "asyncio.events",     \
+      "get_running_loop")                                                     \
+    X(current_task, "_asyncio", "current_task", "asyncio.tasks",              \
+      "current_task")                                                         \
+    X(set_result_unless_cancelled, "asyncio.futures",                         \
+      "_set_result_unless_cancelled", "builtins", "None")                     \
     X(chain_future, "asyncio.futures", "_chain_future", "builtins", "None")   \
     X(copy_future_state, "asyncio.futures", "_copy_future_state", "builtins", \
       "None")
@@ -130,6 +143,9 @@ typedef struct {
     X(PyTypeObject, SemaphoreType)                                               \
     X(PyTypeObject, BoundedSemaphoreType)                                        \
     X(PyTypeObject, QueueType)                                                   \
+    X(PyTypeObject, TimeoutType)                                                 \
+    X(PyTypeObject, CoroutineFunctionType)                                       \
+    X(PyObject, timeout_class) /* asyncloop.Timeout, in Python */                \
     X(PyTypeObject, WatchdogType)                                                \
     /* Of _asyncio, NULL where they are not used (cpython/layout.c). Up to     \
      * 3.13 a dict {loop: task}; from 3.14 functions; the module. */ \
@@ -189,6 +205,7 @@ typedef enum {
     AL_SEMAPHORE,
     AL_BOUNDED_SEMAPHORE,
     AL_QUEUE,
+    AL_TIMEOUT,
     AL_PRIMITIVE_KINDS,
 } al_primitive_kind;
 

@@ -34,6 +34,8 @@ static const struct {
     {offsetof(al_state, names.create_future), AL_OVERRIDES_CREATE_FUTURE},
     {offsetof(al_state, names.call_soon_threadsafe),
      AL_OVERRIDES_CALL_SOON_THREADSAFE},
+    {offsetof(al_state, names.call_later), AL_OVERRIDES_CALL_LATER},
+    {offsetof(al_state, names.create_task), AL_OVERRIDES_CREATE_TASK},
 };
 
 /* Private methods of BaseEventLoop that only a patched loop calls. */

@@ -17,7 +17,8 @@
  *   (1) awaited != NULL  ==>  the phase is WAITING or RUNNING.
  *   (2) An operation runs only in phase RUNNING. So it does not run twice at a
  *       time, although it may run any code.
- *   (3) On a free-threaded Python its owner is locked while it runs. */
+ *   (3) On a free-threaded Python its owner, or if it has none it itself, is
+ *       locked while it runs. */
 #include "primitives/awaitable.h"
 
 #include "base/call.h"
@@ -25,6 +26,18 @@
 #include "task/future.h"
 
 enum { CREATED, RUNNING, WAITING, DONE };
+
+/* Of a bare yield. */
+enum { NO_YIELD, TO_YIELD, YIELDED };
+
+/* What is locked while it runs, by (3). */
+static inline PyObject *
+awaitable_guard(PyObject *op)
+{
+    PyObject *owner = al_awaitable_CAST(op)->owner;
+
+    return owner != NULL ? owner : op;
+}
 
 PyObject *
 al_awaitable_new(al_state *state, const al_operation *operation,
@@ -40,12 +53,13 @@ al_awaitable_new(al_state *state, const al_operation *operation,
         }
     }
     AL_COUNT(state->AwaitableType, 1);
-    self->owner = Py_NewRef(owner);
+    self->owner = Py_XNewRef(owner);
     self->argument = Py_XNewRef(argument);
     self->waiter = self->awaited = self->saved = self->weakrefs = NULL;
     self->operation = operation;
     self->state = al_state_own(state);
     self->phase = CREATED;
+    self->yields = NO_YIELD;
     self->is_future = false;
     self->place = 0;
     PyObject_GC_Track((PyObject *)self);
@@ -54,28 +68,83 @@ al_awaitable_new(al_state *state, const al_operation *operation,
 
 /* --- waiting --------------------------------------------------------------- */
 
+/* Whether somebody awaits the coroutine already. Then, and if that cannot be
+ * found out, true and an exception set. */
+static bool
+awaitable_is_awaited(const al_awaitable *self, PyObject *coro)
+{
+    PyObject *inner = PyObject_GetAttr(coro, self->state->names.cr_await);
+
+    if (AL_LIKELY(inner == Py_None)) {
+        Py_DECREF(inner);
+        return false;
+    }
+    if (inner != NULL) {
+        Py_DECREF(inner);
+        PyErr_SetString(PyExc_RuntimeError,
+                        "coroutine is being awaited already");
+    }
+    return true;
+}
+
+/* Whether it is a generator that may be awaited, of types.coroutine(): 1, 0, or
+ * -1 with an exception set. */
+static int
+awaitable_is_generator(PyObject *op)
+{
+    if (AL_LIKELY(!PyGen_CheckExact(op))) {
+        return 0;
+    }
+    PyObject *code = PyObject_GetAttrString(op, "gi_code");
+    if (code == NULL) {
+        return -1;
+    }
+    int rc = PyCode_Check(code) &&
+             (((PyCodeObject *)code)->co_flags & CO_ITERABLE_COROUTINE) != 0;
+    Py_DECREF(code);
+    return rc;
+}
+
 /* What `await op` iterates over. -> new reference, or NULL. */
 static PyObject *
-awaitable_iterator(PyObject *op)
+awaitable_iterator(const al_awaitable *self, PyObject *op)
 {
     if (PyCoro_CheckExact(op)) {
-        return Py_NewRef(op);
+        return awaitable_is_awaited(self, op) ? NULL : Py_NewRef(op);
+    }
+    int is_generator = awaitable_is_generator(op);
+    if (is_generator != 0) {
+        return is_generator < 0 ? NULL : Py_NewRef(op);
     }
     PyAsyncMethods *methods = Py_TYPE(op)->tp_as_async;
     if (methods == NULL || methods->am_await == NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "object %.100s can't be used in 'await' expression",
-                     Py_TYPE(op)->tp_name);
+        PyErr_Format(PyExc_TypeError, AL_AWAIT_REFUSAL, Py_TYPE(op)->tp_name);
         return NULL;
     }
     PyObject *iterator = methods->am_await(op);
-    if (iterator != NULL && !PyIter_Check(iterator)) {
-        PyErr_Format(PyExc_TypeError,
-                     "__await__() returned non-iterator of type '%.100s'",
-                     Py_TYPE(iterator)->tp_name);
+    if (iterator == NULL) {
+        return NULL;
+    }
+    int is_coroutine = PyCoro_CheckExact(iterator) ||
+                       (is_generator = awaitable_is_generator(iterator)) > 0;
+    if (is_generator < 0) {
+        Py_CLEAR(iterator);
+    }
+    else if (is_coroutine || !PyIter_Check(iterator)) {
+        al_await_refuse_iterator(op, iterator, is_coroutine);
         Py_CLEAR(iterator);
     }
     return iterator;
+}
+
+al_outcome
+al_awaitable_yield(al_awaitable *self)
+{
+    assert(self->awaited == NULL);
+    self->awaited = Py_NewRef(Py_None);
+    self->yields = TO_YIELD;
+    self->is_future = false;
+    return AL_AWAITS;
 }
 
 al_outcome
@@ -84,8 +153,8 @@ al_awaitable_wait(al_awaitable *self, PyObject *awaited)
     assert(self->awaited == NULL);
     self->is_future = al_future_check_exact(self->state, awaited) &&
                       al_future_of(awaited)->loop != NULL;
-    self->awaited =
-        self->is_future ? Py_NewRef(awaited) : awaitable_iterator(awaited);
+    self->awaited = self->is_future ? Py_NewRef(awaited)
+                                    : awaitable_iterator(self, awaited);
     return self->awaited != NULL ? AL_AWAITS : AL_RAISES;
 }
 
@@ -99,6 +168,12 @@ awaitable_send_on(al_awaitable *self, PyObject *value, PyObject **result)
         return al_future_is_done(awaited)
                    ? al_future_step_done(awaited, result)
                    : al_future_step_wait(awaited, result);
+    }
+    if (self->yields != NO_YIELD) {
+        bool is_over = self->yields == YIELDED;
+        self->yields = is_over ? NO_YIELD : YIELDED;
+        *result = Py_NewRef(Py_None);
+        return is_over ? PYGEN_RETURN : PYGEN_NEXT;
     }
     return PyIter_Send(awaited, value, result);
 }
@@ -141,7 +216,8 @@ awaitable_throw_on(al_awaitable *self, PyObject *exc, PyObject **result)
     PyObject *method;
 
     *result = NULL;
-    if (AL_LIKELY(self->is_future)) {
+    if (AL_LIKELY(self->is_future || self->yields != NO_YIELD)) {
+        self->yields = NO_YIELD;
         PyErr_SetRaisedException(Py_NewRef(exc));
         return PYGEN_ERROR;
     }
@@ -235,6 +311,7 @@ awaitable_start(al_awaitable *self, PyObject *value, PyObject **result)
     if (AL_LIKELY(outcome == AL_RETURNS)) {
         self->phase = DONE;
         Py_CLEAR(self->argument);
+        Py_CLEAR(self->saved);
         return PYGEN_RETURN;
     }
     PyObject *yielded = NULL;
@@ -293,7 +370,7 @@ Awaitable_am_send(PyObject *op, PyObject *value, PyObject **result)
 {
     PySendResult sent;
 
-    AL_LOCK(al_awaitable_CAST(op)->owner); /* by (3) */
+    AL_LOCK(awaitable_guard(op)); /* by (3) */
     sent = awaitable_send(al_awaitable_CAST(op), value, result);
     AL_UNLOCK();
     return sent;
@@ -339,7 +416,7 @@ Awaitable_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (exc == NULL) {
         return NULL;
     }
-    AL_LOCK(al_awaitable_CAST(op)->owner); /* by (3) */
+    AL_LOCK(awaitable_guard(op)); /* by (3) */
     sent = awaitable_throw(al_awaitable_CAST(op), exc, &result);
     AL_UNLOCK();
     Py_DECREF(exc);
@@ -357,7 +434,7 @@ awaitable_close(PyObject *op)
     if (exc == NULL) {
         return -1;
     }
-    AL_LOCK(al_awaitable_CAST(op)->owner); /* by (3) */
+    AL_LOCK(awaitable_guard(op)); /* by (3) */
     sent = awaitable_throw(al_awaitable_CAST(op), exc, &result);
     AL_UNLOCK();
     Py_DECREF(exc);
@@ -488,7 +565,7 @@ Awaitable_dealloc(PyObject *op)
     if (AL_UNLIKELY(self->phase != DONE)) {
         awaitable_end(self);
     }
-    Py_DECREF(self->owner);
+    Py_XDECREF(self->owner);
     AL_COUNT(type, -1);
     /* An object is finalised once: its memory would remember it. */
     if (AL_UNLIKELY(PyObject_GC_IsFinalized(op)) ||
@@ -521,7 +598,7 @@ static PyGetSetDef Awaitable_getset[] = {
     {NULL, NULL, NULL, NULL, NULL}};
 
 PyDoc_STRVAR(Awaitable_doc,
-             "What the waiting methods of locks and queues return.\n\n"
+             "What sleep() and the waiting methods of locks return.\n\n"
              "To be awaited once, like a coroutine.");
 
 static PyType_Slot Awaitable_slots[] = {

@@ -1,4 +1,4 @@
-/* awaitable.h - what acquire(), get(), wait() and the like return: a coroutine
+/* awaitable.h - what acquire(), get(), sleep() and the like return: a coroutine
  * without a frame, whose body is an operation in C. */
 #ifndef AL_PRIMITIVES_AWAITABLE_H
 #define AL_PRIMITIVES_AWAITABLE_H
@@ -11,7 +11,8 @@ typedef struct al_awaitable al_awaitable;
 typedef enum {
     AL_RETURNS, /* the operation is over: *result is its result */
     AL_RAISES,  /* the operation is over: its exception is set */
-    AL_AWAITS,  /* al_awaitable_wait() was called: go on when that is over */
+    AL_AWAITS,  /* al_awaitable_wait() or al_awaitable_yield() was called: go
+                 * on when that is over */
 } al_outcome;
 
 /* The body of a coroutine, in two parts. */
@@ -28,7 +29,8 @@ typedef struct {
 
 struct al_awaitable {
     PyObject_HEAD
-    PyObject *owner;    /* owned: the lock, queue ... until it is freed */
+    PyObject *owner;    /* owned: the lock, queue ... until it is freed; NULL:
+                         * of a function */
     PyObject *argument; /* owned: what the method was given, or NULL */
     PyObject *waiter;   /* owned: its future in a queue of waiters, or NULL */
     PyObject *awaited;  /* owned: what it waits for; NULL <=> does not wait */
@@ -37,13 +39,14 @@ struct al_awaitable {
     const al_operation *operation;
     al_state *state; /* owned */
     char phase;      /* awaitable.c */
+    char yields;     /* awaitable.c: a bare yield */
     bool is_future;  /* `awaited` is a future of ours, else an iterator */
     char place;      /* an operation's own: how far it has come */
 };
 
 #define al_awaitable_CAST(op) ((al_awaitable *)(op))
 
-/* Make one. `owner` and `argument` are borrowed, the latter may be NULL.
+/* Make one. `owner` and `argument` are borrowed, and may be NULL.
  * -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_awaitable_new(al_state *state, const al_operation *operation,
@@ -53,6 +56,10 @@ al_awaitable_new(al_state *state, const al_operation *operation,
  * borrowed. For an operation to return: AL_AWAITS, or AL_RAISES. */
 AL_NODISCARD al_outcome
 al_awaitable_wait(al_awaitable *self, PyObject *awaited);
+
+/* Yield None, as a bare `yield` does: the task goes on in the next turn. */
+al_outcome
+al_awaitable_yield(al_awaitable *self);
 
 /* A part of an operation that is over. `result` is borrowed. */
 static inline al_outcome

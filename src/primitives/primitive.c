@@ -23,6 +23,7 @@ static const char *const primitive_names[AL_PRIMITIVE_KINDS] = {
     [AL_SEMAPHORE] = "Semaphore",
     [AL_BOUNDED_SEMAPHORE] = "BoundedSemaphore",
     [AL_QUEUE] = "Queue",
+    [AL_TIMEOUT] = "Timeout",
 };
 
 al_state *

@@ -67,6 +67,8 @@ enum {
     /* Handles have to be asyncio's own: asyncio.Handle is changed, or one of
      * the private methods that make them is overridden. */
     AL_OVERRIDES_HANDLES = 1 << 6,
+    AL_OVERRIDES_CALL_LATER = 1 << 7,
+    AL_OVERRIDES_CREATE_TASK = 1 << 8,
 };
 
 #if AL_FREE_THREADED

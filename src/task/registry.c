@@ -293,6 +293,20 @@ registry_note_version(registry_place *place, al_loop_head *loop)
 #endif
 
 PyObject *
+al_registry_current(al_state *state, PyObject *loop)
+{
+    registry_place *place = registry_find(state, loop);
+    PyObject *task;
+
+    if (AL_UNLIKELY(place == NULL)) { /* its place is unknown */
+        return PyObject_CallOneArg(state->imports.current_task, loop);
+    }
+    return registry_get(place, state, loop, &task) < 0
+               ? NULL
+               : Py_NewRef(al_or_none(task));
+}
+
+PyObject *
 al_registry_swap(al_state *state, PyObject *loop, PyObject *task)
 {
     registry_place *place = registry_find(state, loop);

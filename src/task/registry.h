@@ -102,6 +102,12 @@ al_registry_leave_after_call(PyObject *loop, PyObject *task, PyObject *outer);
 AL_NODISCARD PyObject *
 al_registry_swap(al_state *state, PyObject *loop, PyObject *task);
 
+/* The current task of the loop that runs in this thread, of any type: what
+ * asyncio.current_task() returns. -> new reference to it, or to None; or NULL
+ * with an exception set. */
+AL_NODISCARD PyObject *
+al_registry_current(al_state *state, PyObject *loop);
+
 /* Call function(one, other), a function of asyncio. 0, or -1. */
 AL_NODISCARD int
 al_registry_call(PyObject *function, PyObject *one, PyObject *other);

@@ -1,0 +1,63 @@
+"""Time limits and groups of tasks on the loop: asyncio's own, and asyncloop's (`..._ours`), which work on any loop."""
+
+import asyncio
+
+from micro.primitives import both
+
+
+async def noop():
+    pass
+
+
+@both("timeout(), alone", operation="a timeout(60) entered and left")
+def timeout(loop, module):
+    async def work(count):
+        for _ in range(count):
+            async with module.timeout(60):
+                pass
+
+    yield work
+
+
+@both("wait_for, coroutine", operation="a coroutine that returns at once, by wait_for(..., 60)")
+def wait_for(loop, module):
+    async def work(count):
+        for _ in range(count):
+            await module.wait_for(noop(), 60)
+
+    yield work
+
+
+@both("wait_for, future", operation="a future that is done, by wait_for(..., 60)")
+def wait_for_future(loop, module):
+    async def work(count):
+        done = loop.create_future()
+        done.set_result(None)
+        for _ in range(count):
+            await module.wait_for(done, 60)
+
+    yield work
+
+
+@both("sleep(0)", operation="a sleep(0)")
+def sleep_0(loop, module):
+    async def work(count):
+        for _ in range(count):
+            await module.sleep(0)
+
+    yield work
+
+
+@both("sleep, cancelled", operation="a task of sleep(60) made, started, cancelled and awaited")
+def sleep_cancelled(loop, module):
+    async def work(count):
+        for _ in range(count):
+            task = loop.create_task(module.sleep(60))
+            await asyncio.sleep(0)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                pass
+
+    yield work

@@ -1,0 +1,129 @@
+"""sleep(), timeout() and wait_for(): over, expired, cancelled, dropped, refused."""
+
+import asyncio
+import contextlib
+import warnings
+
+import asyncloop
+
+
+async def _turns(count=3):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def sleeps():
+    for delay in (0, 1e-6, -1, True):
+        assert await asyncloop.sleep(delay, "x") == "x"
+    with contextlib.suppress(TypeError):
+        await asyncloop.sleep("x")
+
+
+async def sleeps_cancelled():
+    tasks = [asyncio.ensure_future(asyncloop.sleep(delay)) for delay in (0, 1000)]
+    await _turns(1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def timeouts():
+    for delay in (None, 1000):
+        for _ in range(10):
+            async with asyncloop.timeout(delay) as timeout:
+                timeout.reschedule(asyncio.get_running_loop().time() + 1000)
+                await asyncio.sleep(0)
+
+
+async def timeouts_expire():
+    for _ in range(5):
+        with contextlib.suppress(TimeoutError):
+            async with asyncloop.timeout(0):
+                await _turns()
+
+
+async def timeouts_with_an_exception():
+    for _ in range(5):
+        with contextlib.suppress(ValueError):
+            async with asyncloop.timeout(1000):
+                raise ValueError
+
+
+async def timeouts_refused():
+    timeout = asyncloop.timeout(1000)
+    with contextlib.suppress(RuntimeError):
+        timeout.reschedule(1)
+    async with timeout:
+        with contextlib.suppress(RuntimeError):
+            await timeout.__aenter__()
+    with contextlib.suppress(AssertionError):
+        await timeout.__aexit__(None, None, None)
+
+
+async def wait_for():
+    loop = asyncio.get_running_loop()
+    for limit in (None, 1000, 0, 1e-9):
+        future = loop.create_future()
+        future.set_result(1)
+        for one in (future, asyncio.sleep(0), loop.create_task(asyncio.sleep(0)), loop.create_future()):
+            if asyncio.isfuture(one):
+                loop.call_later(0.001, one.cancel)
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                await asyncloop.wait_for(one, limit)
+
+
+async def wait_for_cancelled():
+    async def wait():
+        await asyncloop.wait_for(asyncio.get_running_loop().create_future(), 1000)
+
+    tasks = [asyncio.ensure_future(wait()) for _ in range(5)]
+    await _turns(2)
+    for task in tasks:
+        task.cancel("x")
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def wait_for_what_cannot_be_awaited():
+    for one in (1, "x", None):
+        with contextlib.suppress(TypeError):
+            await asyncloop.wait_for(one, 1000)
+
+
+async def never_awaited():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(10):
+            asyncloop.sleep(1, object())
+            asyncloop.wait_for(object(), 1)
+            asyncloop.timeout(1).__aenter__()
+
+
+async def cycles():
+    for _ in range(10):
+        timeout = asyncloop.timeout(1000)
+        timeout.itself = timeout
+        waiting = asyncloop.wait_for(timeout, 1)
+        timeout.waiting = waiting
+        waiting.close()
+
+
+async def overridden():
+    class Mine(asyncloop.Timeout):
+        def reschedule(self, when):
+            super().reschedule(when)
+
+    async with Mine(None) as timeout:
+        timeout.reschedule(None)
+
+
+def on_asyncio(new_event_loop):
+    async def main():
+        await asyncloop.sleep(1e-6)
+        await asyncloop.wait_for(asyncio.sleep(0), 1000)
+        with contextlib.suppress(TimeoutError):
+            async with asyncloop.timeout(1e-6):
+                await asyncio.sleep(1000)
+
+    loop = asyncio.SelectorEventLoop()
+    loop.run_until_complete(main())
+    loop.close()
