@@ -238,9 +238,10 @@ sock_op_proceed(SockOpObject *self, PyObject *value, PyObject **result)
         return sock_op_return(self, NULL, result);
     }
     if (AL_LIKELY(al_future_check_exact(self->loop->state, self->future))) {
-        al_future_set_blocking(self->future);
-        *result = Py_NewRef(self->future);
-        return PYGEN_NEXT;
+        PySendResult step = al_future_step_wait(self->future, result);
+        return AL_LIKELY(step == PYGEN_NEXT)
+                   ? step
+                   : sock_op_return(self, NULL, result);
     }
     /* An overridden create_future() has made the future: call its
      * __await__(). */

@@ -49,15 +49,6 @@ al_future_is_done(PyObject *op)
     return AL_LOAD(al_future_of(op)->state) != AL_FUTURE_PENDING;
 }
 
-/* Say that the future is yielded by `await`, as a Task requires it. */
-static inline void
-al_future_set_blocking(PyObject *op)
-{
-    AL_LOCK(op);
-    al_future_of(op)->blocking = true;
-    AL_UNLOCK();
-}
-
 /* set_result() and set_exception(). 0, or -1 with an exception set. */
 AL_NODISCARD int
 al_future_set_result(PyObject *op, PyObject *result);

@@ -15,6 +15,7 @@
  * Invariant
  *   (1) loop->yielded is the iterator that has yielded last in a step of the
  *       loop, until it has become a callback, or the loop waits. */
+#include "base/args.h"
 #include "base/coroutine.h"
 #include "task/task.h"
 
@@ -162,15 +163,12 @@ FutureIter_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 FutureIter_call(PyObject *op, PyObject *args, PyObject *kwargs)
 {
+    static const al_signature signature = {AL_WAKEUP_NAME, AL_ARGS("future"),
+                                           1, 1, 1};
     PyObject *task = FutureIterObject_CAST(op)->task;
     PyObject *future;
 
-    if (!PyArg_UnpackTuple(args, AL_WAKEUP_NAME, 1, 1, &future)) {
-        return NULL;
-    }
-    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0) {
-        PyErr_SetString(PyExc_TypeError,
-                        AL_WAKEUP_NAME "() takes no keyword arguments");
+    if (al_args_parse_tuple(&signature, args, kwargs, &future) < 0) {
         return NULL;
     }
     if (task == NULL) {

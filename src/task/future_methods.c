@@ -1,5 +1,6 @@
 /* future_methods.c - the type Future: methods that are not asyncio's. */
 #include "base/args.h"
+#include "base/call.h"
 #include "task/type.h"
 
 PyDoc_STRVAR(Future_doc,
@@ -25,10 +26,7 @@ PyDoc_STRVAR(Future_set_result_doc,
 static PyObject *
 Future_set_result(PyObject *op, PyObject *result)
 {
-    if (al_future_set_result(op, result) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(al_future_set_result(op, result));
 }
 
 PyDoc_STRVAR(Future_set_exception_doc,
@@ -41,10 +39,7 @@ PyDoc_STRVAR(Future_set_exception_doc,
 static PyObject *
 Future_set_exception(PyObject *op, PyObject *exception)
 {
-    if (al_future_set_exception(op, exception) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(al_future_set_exception(op, exception));
 }
 
 PyDoc_STRVAR(Future_cancel_doc,

@@ -7,9 +7,10 @@
 
 #include "task/task_object.h"
 
-/* al_registry_add() by asyncio's own function. 0, or -1. */
+/* Call function(one, other), a function of asyncio, or function(one) if `other`
+ * is NULL. 0, or -1 with an exception set. */
 AL_NODISCARD int
-al_registry_add_as_stock(al_state *state, PyObject *task);
+al_registry_call(PyObject *function, PyObject *one, PyObject *other);
 
 #if AL_FREE_THREADED
 /* Remove a task from the list of another thread. */
@@ -37,12 +38,12 @@ al_registry_add(al_state *state, PyObject *task)
 #if AL_HAS_AWAITED_BY
     al_thread_tasks *thread = al_layout_thread_tasks(state);
     if (AL_UNLIKELY(thread == NULL)) {
-        return al_registry_add_as_stock(state, task);
+        return al_registry_call(state->register_task, task, NULL);
     }
     al_list *tasks = &thread->tasks;
 #else
     if (AL_UNLIKELY(state->register_task != NULL)) {
-        return al_registry_add_as_stock(state, task);
+        return al_registry_call(state->register_task, task, NULL);
     }
     al_list *tasks = &state->pending_tasks;
 #endif
@@ -95,22 +96,6 @@ al_registry_enter_for_call(PyObject *loop, PyObject *task, PyObject **outer);
  * with an exception set, which the callable has to raise. */
 AL_NODISCARD int
 al_registry_leave_after_call(PyObject *loop, PyObject *task, PyObject *outer);
-
-/* Make `task`, or none if it is None, the current one of a loop of any type,
- * whichever task is current. -> new reference to that one, or to None; or NULL
- * with an exception set. */
-AL_NODISCARD PyObject *
-al_registry_swap(al_state *state, PyObject *loop, PyObject *task);
-
-/* The current task of the loop that runs in this thread, of any type: what
- * asyncio.current_task() returns. -> new reference to it, or to None; or NULL
- * with an exception set. */
-AL_NODISCARD PyObject *
-al_registry_current(al_state *state, PyObject *loop);
-
-/* Call function(one, other), a function of asyncio. 0, or -1. */
-AL_NODISCARD int
-al_registry_call(PyObject *function, PyObject *one, PyObject *other);
 
 /* Note that `task` awaits `future` now. 0, or -1 with an exception set. */
 AL_NODISCARD static inline int

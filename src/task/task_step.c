@@ -23,6 +23,7 @@
 #include "base/call.h"
 #include "base/coroutine.h"
 #include "base/errors.h"
+#include "cpython/current_task.h"
 #include "sched/handle.h"
 #include "sched/ready.h"
 #include "sched/report.h"
@@ -455,15 +456,8 @@ task_step_in_call(PyObject *op, PyObject *exc)
         PyObject *raised = PyErr_GetRaisedException();
         if (al_registry_leave_after_call(loop, op, outer) < 0) {
             rc = -1;
-            if (raised != NULL) { /* it becomes the __context__ */
-                PyObject *failure = PyErr_GetRaisedException();
-                PyException_SetContext(failure, raised); /* steals */
-                raised = failure;
-            }
         }
-        if (raised != NULL) {
-            PyErr_SetRaisedException(raised);
-        }
+        al_error_chain(raised);
     }
     Py_DECREF(loop);
     return rc;
@@ -621,7 +615,8 @@ al_task_start_eagerly(PyObject *op)
     al_loop_head *ours = al_future_our_loop(&self->future);
     /* What the outer step wrote is sent first, as this is another step. */
     bool is_sent = ours == NULL || al_loop_send_held(ours) == 0;
-    PyObject *previous = is_sent ? al_registry_swap(state, loop, op) : NULL;
+    PyObject *previous =
+        is_sent ? al_current_task_swap(state, loop, op) : NULL;
     if (previous == NULL) {
         Py_DECREF(loop);
         return -1;
@@ -642,7 +637,7 @@ al_task_start_eagerly(PyObject *op)
         Py_XSETREF(raised, PyErr_GetRaisedException());
         rc = -1;
     }
-    PyObject *current = al_registry_swap(state, loop, previous);
+    PyObject *current = al_current_task_swap(state, loop, previous);
     Py_DECREF(previous);
     Py_DECREF(loop);
     if (current == NULL) {
@@ -668,10 +663,7 @@ Task_step(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     PyObject *exc = nargs == 1 ? Py_NewRef(args[0]) : NULL;
-    if (task_step_in_call(op, exc) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(task_step_in_call(op, exc));
 }
 
 PyObject *
@@ -679,10 +671,7 @@ al_task_wakeup(PyObject *op, PyObject *future)
 {
     al_state *state = al_future_state_of(op);
 
-    if (state == NULL ||
-        task_step_in_call(op, task_exception_of(state, future)) < 0)
-    {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return state == NULL ? NULL
+                         : al_call_none(task_step_in_call(
+                               op, task_exception_of(state, future)));
 }

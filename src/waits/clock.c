@@ -7,9 +7,9 @@
 #include "waits/clock.h"
 
 #include "base/call.h"
+#include "cpython/current_task.h"
 #include "sched/handle.h"
 #include "sched/timers.h"
-#include "task/registry.h"
 
 /* What a module of asyncio has by a name. -> borrowed, or NULL with
  * AttributeError set. */
@@ -70,7 +70,7 @@ al_clock_current_task(al_state *state)
     if (loop == NULL) {
         return NULL;
     }
-    PyObject *task = al_registry_current(state, loop);
+    PyObject *task = al_current_task_of(state, loop);
     Py_DECREF(loop);
     return task;
 }
