@@ -62,6 +62,7 @@ def echo(name, title, kind, size, **options):
 
 
 tls_1k = echo("tls.echo", "TLS echo, Protocol", "tls", 1024)
+tls_64k = echo("tls.echo", "TLS echo, Protocol", "tls", 64 * 1024)
 tls_100k = echo("tls.echo", "TLS echo, Protocol", "tls", 100 * 1024)
 tls_streams = echo("tls.streams", "TLS echo, streams", "tls", 1024, protocol=None)
 visit = PyEcho("connect.plain", "connections", "a connection accepted, served and closed", "connect", 64)
