@@ -23,7 +23,8 @@
  *
  * Invariants
  *   (1) callback == NULL  <=>  is_cancelled (or cleared by the garbage
- *       collector); then there are no arguments.
+ *       collector); then there are no arguments, but if it was cancelled in
+ *       debug mode there is its repr, in the place of the first one.
  *   (2) A handle that is not tracked is in a queue (ready, timers), or the
  *       loop has just taken it from there to run it. Nobody else owns it,
  *       unless the loop runs.
@@ -45,7 +46,7 @@ static void
 handle_check(const HandleObject *self)
 {
     AL_HOLDS(1, self->callback != NULL || self->is_cancelled);
-    AL_HOLDS(1, self->callback != NULL || self->count == 0);
+    AL_HOLDS(1, self->callback != NULL || self->count <= 1);
 }
 
 static bool

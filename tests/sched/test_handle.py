@@ -347,6 +347,15 @@ class TestRepr:
         turn()
         assert seen == []
 
+    def test_cancelled_in_debug_mode_it_is_nothing_to_run_outside_of_it(self, schedule, loop, turn, seen):
+        loop.set_debug(True)
+        handle = schedule(seen.append, "ran")
+        handle.cancel()
+        loop.set_debug(False)
+        turn()
+        assert seen == []
+        assert " cancelled" in repr(handle)
+
     def test_source_traceback_is_there_in_debug_mode_only(self, loop, debug):
         handle = loop.call_soon(nothing)
         if debug:
