@@ -24,6 +24,7 @@ _TABLE: dict[tuple[str, str], Any] = {
     ("asyncio.timeouts", "timeout_at"): _waits.timeout_at,
     ("asyncio.tasks", "sleep"): _waits.sleep,
     ("asyncio.tasks", "wait_for"): _waits.wait_for,
+    ("asyncio.taskgroups", "TaskGroup"): _waits.TaskGroup,
     ("asyncio.streams", "StreamReader"): _streams.StreamReader,
     ("asyncio.streams", "StreamWriter"): _streams.StreamWriter,
     ("asyncio.streams", "StreamReaderProtocol"): _streams.StreamReaderProtocol,

@@ -321,6 +321,27 @@ class Timeout:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> Coroutine[Any, Any, bool | None]: ...
 
+@disjoint_base
+class TaskGroup:
+    _loop: asyncio.AbstractEventLoop | None
+    _entered: bool
+    _exiting: bool
+    _aborting: bool
+    _parent_task: asyncio.Task[Any] | None
+    _parent_cancel_requested: bool
+    _tasks: Any
+    _errors: Any
+    _base_error: BaseException | None
+    _on_completed_fut: asyncio.Future[Any] | None
+    _cancel_on_enter: bool
+    def __init__(self) -> None: ...
+    def create_task(self, coro: _CoroutineLike[_T], /, **kwargs: Any) -> asyncio.Task[_T]: ...
+    def _on_task_done(self, task: asyncio.Task[Any], /) -> None: ...
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
+    ) -> Coroutine[Any, Any, bool | None]: ...
+
 def timeout(delay: float | None) -> asyncio.Timeout: ...
 def timeout_at(when: float | None) -> asyncio.Timeout: ...
 @overload

@@ -20,6 +20,7 @@ STOCK: dict[str, Any] = {
     "BoundedSemaphore": asyncio.BoundedSemaphore,
     "Queue": asyncio.Queue,
     "Timeout": asyncio.Timeout,
+    "TaskGroup": asyncio.TaskGroup,
 }
 """asyncio's classes, by the names of ours in _core."""
 
@@ -63,6 +64,15 @@ _BYPASSED = {
         "_get_loop",
     ),
     "Timeout": ("reschedule", "_on_timeout", "__aenter__", "__aexit__"),
+    "TaskGroup": (
+        "create_task",
+        "_on_task_done",
+        "_abort",
+        "_is_base_error",
+        "__aenter__",
+        "__aexit__",
+        "_aexit",
+    ),
 }
 
 # What C code does itself, if a class has all three of one of asyncio's, by the numbers of primitives/queue.c.
@@ -80,6 +90,9 @@ TIMEOUT_EXPIRE = vars(asyncio.Timeout)["_on_timeout"]
 TIMEOUT_STATES = tuple(timeouts._State)  # type: ignore[attr-defined]
 SLEEP = asyncio.sleep
 WAIT_FOR = asyncio.wait_for
+
+# With a patch release __aexit__() drops the parent and the errors at its end, in any case.
+TASK_GROUP_FORGETS = hasattr(asyncio.TaskGroup, "_aexit")
 
 _DIRECTORY = os.path.dirname(mixins._LoopBoundMixin.__dict__["_get_loop"].__code__.co_filename)
 

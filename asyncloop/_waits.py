@@ -1,7 +1,7 @@
-"""asyncio's sleep(), timeout() and wait_for() in C.
+"""asyncio's sleep(), timeout(), wait_for() and TaskGroup in C.
 
-What is unusual (a timeout that expires, a subclass that overrides a method) is asyncio's own Python code, which works
-on the attributes of the C struct. src/waits/ has the rest.
+What is unusual (a timeout that expires, a task that fails, a subclass that overrides a method) is asyncio's own Python
+code, which works on the attributes of the C struct. src/waits/ has the rest.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from ._core import sleep, timeout, timeout_at
 from ._primitives import Pickled
 
 __all__ = [
+    "TaskGroup",
     "Timeout",
     "sleep",
     "timeout",
@@ -26,6 +27,12 @@ class Timeout(_core.Timeout, Pickled, asyncio.Timeout):  # type: ignore[misc]  #
 
     when: the deadline, by the loop's clock; None: there is none.
     """
+
+    __module__ = "asyncloop"
+
+
+class TaskGroup(_core.TaskGroup, asyncio.TaskGroup):  # type: ignore[misc]  # by version
+    """Makes tasks, and waits for them: asyncio.TaskGroup in C."""
 
     __module__ = "asyncloop"
 

@@ -31,6 +31,7 @@
 #include "tls/protocol.h"
 #include "waits/function.h"
 #include "waits/sleep.h"
+#include "waits/task_group.h"
 #include "waits/timeout.h"
 #include "waits/wait_for.h"
 
@@ -56,6 +57,7 @@ module_exec(PyObject *module)
         al_sleep_init,
         al_timeout_init_type,
         al_wait_for_init,
+        al_task_group_init_type,
         al_reader_init_type,
         al_writer_init_type,
         al_sock_transport_init_type,

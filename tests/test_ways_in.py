@@ -37,6 +37,7 @@ async def running_loop():
 
 NAMES = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
 QUEUES = ("Queue", "PriorityQueue", "LifoQueue")
+GROUPS = ("TaskGroup",)
 TIMEOUTS = ("Timeout", "timeout", "timeout_at")
 TASKS = ("sleep", "wait_for") if asyncloop.wait_for is not asyncio.wait_for else ("sleep",)
 STREAMS = asyncio.streams.__all__
@@ -53,6 +54,7 @@ def test_accelerate_replaces_names_of_asyncio(accelerated):
         (NAMES, asyncio.locks),
         (QUEUES, asyncio.queues),
         (STREAMS, asyncio.streams),
+        (GROUPS, asyncio.taskgroups),
         (TIMEOUTS, asyncio.timeouts),
         (TASKS, asyncio.tasks),
     ):

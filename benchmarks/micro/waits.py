@@ -61,3 +61,14 @@ def sleep_cancelled(loop, module):
                 pass
 
     yield work
+
+
+@both("TaskGroup of 10", operation="a TaskGroup of 10 coroutines that return at once")
+def task_group(loop, module):
+    async def work(count):
+        for _ in range(count):
+            async with module.TaskGroup() as group:
+                for _ in range(10):
+                    group.create_task(noop())
+
+    yield work

@@ -130,6 +130,10 @@ al_await_refuse_iterator(PyObject *op, PyObject *iterator, int is_coroutine)
 #endif
 }
 
+/* TaskGroup.__aexit__() returns True, because it has raised what it does not
+ * suppress. */
+#define AL_TASK_GROUP_SUPPRESSES (PY_VERSION_HEX >= 0x030F0000)
+
 /* Queue.shutdown(). */
 #define AL_QUEUES_SHUT_DOWN (PY_VERSION_HEX >= 0x030D0000)
 

@@ -76,6 +76,8 @@ typedef struct {
     X(timeouts_globals, "asyncio.timeouts", "__dict__")                       \
     X(timeout_states, "asyncloop._overrides", "TIMEOUT_STATES")               \
     X(timeout_expire, "asyncloop._overrides", "TIMEOUT_EXPIRE")               \
+    X(stock_task_group, "asyncio.taskgroups", "TaskGroup")                    \
+    X(task_group_forgets, "asyncloop._overrides", "TASK_GROUP_FORGETS")       \
     X(stock_timeout, "asyncloop._overrides", "TIMEOUT")                       \
     X(stock_sleep, "asyncloop._overrides", "SLEEP")                           \
     X(stock_wait_for, "asyncloop._overrides", "WAIT_FOR")                     \
@@ -143,6 +145,7 @@ typedef struct {
     X(PyTypeObject, SemaphoreType)                                               \
     X(PyTypeObject, BoundedSemaphoreType)                                        \
     X(PyTypeObject, QueueType)                                                   \
+    X(PyTypeObject, TaskGroupType)                                               \
     X(PyTypeObject, TimeoutType)                                                 \
     X(PyTypeObject, CoroutineFunctionType)                                       \
     X(PyObject, timeout_class) /* asyncloop.Timeout, in Python */                \
@@ -206,6 +209,7 @@ typedef enum {
     AL_BOUNDED_SEMAPHORE,
     AL_QUEUE,
     AL_TIMEOUT,
+    AL_TASK_GROUP,
     AL_PRIMITIVE_KINDS,
 } al_primitive_kind;
 

@@ -56,6 +56,7 @@ al_awaitable_new(al_state *state, const al_operation *operation,
     self->owner = Py_XNewRef(owner);
     self->argument = Py_XNewRef(argument);
     self->waiter = self->awaited = self->saved = self->weakrefs = NULL;
+    self->thrown = NULL;
     self->operation = operation;
     self->state = al_state_own(state);
     self->phase = CREATED;
@@ -135,6 +136,16 @@ awaitable_iterator(const al_awaitable *self, PyObject *op)
         Py_CLEAR(iterator);
     }
     return iterator;
+}
+
+al_outcome
+al_awaitable_resume_within(al_awaitable *self, PyObject *coro, PyObject *exc)
+{
+    assert(self->awaited == NULL && self->thrown == NULL);
+    self->awaited = Py_NewRef(coro);
+    self->thrown = Py_XNewRef(exc);
+    self->is_future = false;
+    return AL_AWAITS;
 }
 
 al_outcome
@@ -248,6 +259,19 @@ awaitable_end(al_awaitable *self)
     Py_CLEAR(self->waiter);
     Py_CLEAR(self->argument);
     Py_CLEAR(self->saved);
+    Py_CLEAR(self->thrown);
+}
+
+/* Throw what al_awaitable_resume_within() was given. */
+static PySendResult
+awaitable_throw_saved(al_awaitable *self, PyObject **result)
+{
+    PyObject *exc = self->thrown; /* moved to here */
+
+    self->thrown = NULL;
+    PySendResult sent = awaitable_throw_on(self, exc, result);
+    Py_DECREF(exc);
+    return sent;
 }
 
 /* The operation goes on: until it yields, or is over. */
@@ -269,7 +293,9 @@ awaitable_proceed(al_awaitable *self, al_outcome outcome, PySendResult sent,
                 Py_DECREF(value);
             }
             if (outcome == AL_AWAITS) {
-                sent = awaitable_send_on(self, Py_None, &value);
+                sent = AL_LIKELY(self->thrown == NULL)
+                           ? awaitable_send_on(self, Py_None, &value)
+                           : awaitable_throw_saved(self, &value);
                 continue;
             }
         }
@@ -508,6 +534,7 @@ Awaitable_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->waiter);
     Py_VISIT(self->awaited);
     Py_VISIT(self->saved);
+    Py_VISIT(self->thrown);
     return 0;
 }
 

@@ -35,6 +35,7 @@ struct al_awaitable {
     PyObject *waiter;   /* owned: its future in a queue of waiters, or NULL */
     PyObject *awaited;  /* owned: what it waits for; NULL <=> does not wait */
     PyObject *saved;    /* owned: what an operation keeps between its parts */
+    PyObject *thrown;   /* owned: to throw into `awaited`; NULL: to send */
     PyObject *weakrefs; /* the interpreter's list */
     const al_operation *operation;
     al_state *state; /* owned */
@@ -56,6 +57,12 @@ al_awaitable_new(al_state *state, const al_operation *operation,
  * borrowed. For an operation to return: AL_AWAITS, or AL_RAISES. */
 AL_NODISCARD al_outcome
 al_awaitable_wait(al_awaitable *self, PyObject *awaited);
+
+/* Wait for a coroutine that waits already: what it waits for is over. It has
+ * returned, or has raised `exc` (borrowed), NULL <=> none. For an operation to
+ * return in its second part: AL_AWAITS. */
+al_outcome
+al_awaitable_resume_within(al_awaitable *self, PyObject *coro, PyObject *exc);
 
 /* Yield None, as a bare `yield` does: the task goes on in the next turn. */
 al_outcome

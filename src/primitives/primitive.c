@@ -24,6 +24,7 @@ static const char *const primitive_names[AL_PRIMITIVE_KINDS] = {
     [AL_BOUNDED_SEMAPHORE] = "BoundedSemaphore",
     [AL_QUEUE] = "Queue",
     [AL_TIMEOUT] = "Timeout",
+    [AL_TASK_GROUP] = "TaskGroup",
 };
 
 al_state *
@@ -165,6 +166,27 @@ al_primitive_aexit(PyObject *op, al_primitive_kind kind,
     return is_plain < 0
                ? NULL
                : al_primitive_call_stock(op, kind, "__aexit__", args, nargs);
+}
+
+PyObject *
+al_primitive_aexit_with(PyObject *op, al_primitive_kind kind,
+                        const al_operation *operation, PyObject *const *args,
+                        Py_ssize_t nargs)
+{
+    PyObject *await = al_primitive_aexit(op, kind, operation, args, nargs);
+
+    if (await == NULL || args[0] == Py_None ||
+        !Py_IS_TYPE(await, al_primitive_CAST(op)->state->AwaitableType))
+    {
+        return await;
+    }
+    PyObject *given = PyTuple_Pack(3, args[0], args[1], args[2]);
+    if (given == NULL) {
+        Py_CLEAR(await);
+        return NULL;
+    }
+    al_awaitable_CAST(await)->argument = given;
+    return await;
 }
 
 void

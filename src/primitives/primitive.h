@@ -82,6 +82,13 @@ al_primitive_aexit(PyObject *op, al_primitive_kind kind,
                    const al_operation *operation, PyObject *const *args,
                    Py_ssize_t nargs);
 
+/* The same, and unless they are None keeps the three in a tuple, as the
+ * awaitable's argument. */
+AL_NODISCARD PyObject *
+al_primitive_aexit_with(PyObject *op, al_primitive_kind kind,
+                        const al_operation *operation, PyObject *const *args,
+                        Py_ssize_t nargs);
+
 /* Note that the object is not plain from now on. */
 void
 al_primitive_set_overridden(PyObject *op);

@@ -24,11 +24,12 @@ clock_find(PyObject *globals, PyObject *name)
     return found;
 }
 
+/* `argument` may be NULL: none. */
 static PyObject *
-clock_call(PyObject *function)
+clock_call(PyObject *function, PyObject *argument)
 {
     Py_INCREF(function);
-    PyObject *result = PyObject_CallNoArgs(function);
+    PyObject *result = PyObject_CallFunctionObjArgs(function, argument, NULL);
     Py_DECREF(function);
     return result;
 }
@@ -51,11 +52,11 @@ al_clock_running_loop(al_state *state)
         return Py_NewRef(thread->loop);
     }
 #endif
-    return clock_call(function);
+    return clock_call(function, NULL);
 }
 
 PyObject *
-al_clock_current_task(al_state *state)
+al_clock_current_task(al_state *state, PyObject *loop)
 {
     PyObject *function =
         clock_find(state->imports.tasks_globals, state->names.current_task);
@@ -64,9 +65,9 @@ al_clock_current_task(al_state *state)
         return NULL;
     }
     if (AL_UNLIKELY(function != state->imports.current_task)) {
-        return clock_call(function);
+        return clock_call(function, loop);
     }
-    PyObject *loop = al_clock_running_loop(state);
+    loop = loop == NULL ? al_clock_running_loop(state) : Py_NewRef(loop);
     if (loop == NULL) {
         return NULL;
     }

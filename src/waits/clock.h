@@ -10,10 +10,11 @@
 AL_NODISCARD PyObject *
 al_clock_running_loop(al_state *state);
 
-/* tasks.current_task(), or what the program has put there. -> new reference to
- * the task or to None; or NULL with an exception set. */
+/* tasks.current_task(loop), or what the program has put there. `loop` is the
+ * running loop, or NULL: not given. -> new reference to the task or to None; or
+ * NULL with an exception set. */
 AL_NODISCARD PyObject *
-al_clock_current_task(al_state *state);
+al_clock_current_task(al_state *state, PyObject *loop);
 
 /* loop.time() + delay. -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *

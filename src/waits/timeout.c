@@ -156,7 +156,7 @@ al_timeout_enter(PyObject *op)
     if (self->phase != TIMEOUT_CREATED) {
         return 0;
     }
-    PyObject *task = al_clock_current_task(state);
+    PyObject *task = al_clock_current_task(state, NULL);
     if (task == NULL || task == Py_None) {
         Py_XDECREF(task);
         return task == NULL ? -1 : 0;
@@ -321,21 +321,8 @@ PyDoc_STRVAR(Timeout_aexit_doc,
 static PyObject *
 Timeout_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    PyObject *await = al_primitive_aexit(op, AL_TIMEOUT,
-                                         &timeout_exit_operation, args, nargs);
-
-    if (await == NULL || args[0] == Py_None ||
-        !Py_IS_TYPE(await, al_primitive_CAST(op)->state->AwaitableType))
-    {
-        return await;
-    }
-    PyObject *given = PyTuple_Pack(3, args[0], args[1], args[2]);
-    if (given == NULL) {
-        Py_CLEAR(await);
-        return NULL;
-    }
-    al_awaitable_CAST(await)->argument = given;
-    return await;
+    return al_primitive_aexit_with(op, AL_TIMEOUT, &timeout_exit_operation,
+                                   args, nargs);
 }
 
 /* --- Python: other methods --------------------------------------------------------- */

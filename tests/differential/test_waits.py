@@ -1,4 +1,4 @@
-"""Random programs of time limits leave the same trace with asyncio's and with asyncloop's functions, on both loops.
+"""Random programs of time limits and groups leave the same trace with asyncio's and asyncloop's, on both loops.
 
 The clock is the loop's own, or one that the program moves.
 """
@@ -32,6 +32,8 @@ simple = st.one_of(
     op("uncancel"),
     op("reschedule", index, delay),
     op("wait_for_future", delay),
+    op("join", index, st.lists(op("turns", small), max_size=2)),
+    op("cancel_group", index),
 )
 
 
@@ -43,6 +45,8 @@ def nested(inner):
         op("wait_for", delay, body),
         op("wait_for", delay, body),
         op("wait_for_task", delay, body),
+        op("group", st.lists(body, max_size=3), body),
+        op("group", st.lists(body, max_size=3), body),
         op("catch", body),
         op("finally", body, body),
         op("task", body),

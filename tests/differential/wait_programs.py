@@ -58,9 +58,11 @@ class Program:
         self.program = program
         self.trace = []
         self.loop = loop_class()
-        self.loop.set_exception_handler(lambda loop, context: self.note("report", describe(context.get("exception"))))
+        self.loop.set_exception_handler(
+            lambda loop, context: self.note("", "report", describe(context.get("exception")))
+        )
         self.is_clocked = isinstance(self.loop, Clock)
-        self.tasks, self.timeouts, self.futures = [], [], []
+        self.tasks, self.timeouts, self.futures, self.groups = [], [], [], []
 
     def note(self, *what):
         self.trace.append(what)
@@ -107,7 +109,7 @@ class Program:
         return await self.module.wait_for(self.run_body(here, body), self.delay(delay))
 
     async def do_wait_for_task(self, here, delay, body):
-        task = self.loop.create_task(self.run_body(here, body))
+        task = self.loop.create_task(self.run_body(here, body), name=f"{here}w")
         self.tasks.append(task)
         return await self.module.wait_for(task, self.delay(delay))
 
@@ -115,6 +117,32 @@ class Program:
         future = self.loop.create_future()
         self.futures.append(future)
         return await self.module.wait_for(future, self.delay(delay))
+
+    async def do_group(self, here, bodies, body):
+        group = self.module.TaskGroup()
+        self.groups.append(group)
+        try:
+            async with group as entered:
+                self.note(here, entered is group, look_at_group(group))
+                for i, one in enumerate(bodies):
+                    self.tasks.append(group.create_task(self.run_body(f"{here}t{i}", one), name=f"{here}t{i}"))
+                return await self.run_body(here, body)
+        finally:
+            self.note(here, look_at_group(group))
+
+    async def do_join(self, here, which, body):
+        """A task in a group that runs, perhaps in the group of another task."""
+        if self.groups:
+            coroutine = self.run_body(f"{here}j", body)
+            try:
+                self.tasks.append(self.groups[which % len(self.groups)].create_task(coroutine, name=f"{here}j"))
+            except RuntimeError as exc:
+                coroutine.close()
+                self.note(here, describe(exc))
+
+    async def do_cancel_group(self, here, which):
+        if self.groups and hasattr(asyncio.TaskGroup, "cancel"):
+            self.groups[which % len(self.groups)].cancel()
 
     async def do_catch(self, here, body):
         try:
@@ -142,7 +170,7 @@ class Program:
 
     async def do_task(self, here, body):
         """A task of what sleep() and so on return."""
-        return await self.loop.create_task(self.module.wait_for(self.run_body(here, body), 1000))
+        return await self.loop.create_task(self.module.wait_for(self.run_body(here, body), 1000), name=f"{here}n")
 
     # --- what the script does -----------------------------------------------------------------------------------------
 
@@ -153,7 +181,7 @@ class Program:
             try:
                 timeout.reschedule(None if delay is None else self.loop.time() + delay)
             except RuntimeError as exc:
-                self.note("reschedule", describe(exc))
+                self.note("", "reschedule", describe(exc))
 
     def turn(self, count):
         for _ in range(count):
@@ -161,7 +189,7 @@ class Program:
             try:
                 self.loop.run_forever()
             except BaseException as exc:
-                self.note("loop", describe(exc))
+                self.note("", "loop", describe(exc))
 
     def perform(self, name, *arguments):
         if name == "turn":
@@ -169,11 +197,13 @@ class Program:
         elif name == "spawn":
             bodies = self.program["bodies"]
             self.tasks.append(
-                self.loop.create_task(self.run_body(f"{len(self.tasks)}", bodies[arguments[0] % len(bodies)]))
+                self.loop.create_task(
+                    self.run_body(f"{len(self.tasks)}", bodies[arguments[0] % len(bodies)]), name=f"{len(self.tasks)}"
+                )
             )
         elif name == "cancel" and self.tasks:
             which, message = arguments
-            self.note("cancel", self.tasks[which % len(self.tasks)].cancel(MESSAGES[message % len(MESSAGES)]))
+            self.note("", "cancel", self.tasks[which % len(self.tasks)].cancel(MESSAGES[message % len(MESSAGES)]))
         elif name == "reschedule":
             self.loop.call_soon(self.reschedule, *arguments)
         elif name == "set" and self.futures:
@@ -187,24 +217,47 @@ class Program:
         try:
             for op in self.program["script"]:
                 self.perform(*op)
-                self.note([look(timeout) for timeout in self.timeouts], [task.cancelling() for task in self.tasks])
+                self.note("", [look(timeout) for timeout in self.timeouts])
+                self.note("", sorted((task.get_name(), task.cancelling()) for task in self.tasks))
+                self.note("", sorted(map(look_at_group, self.groups)))
             for _ in range(60):  # a body goes on after it was cancelled
                 for task in sorted(asyncio.all_tasks(self.loop), key=number):
                     task.cancel()
                 self.turn(2)
             for task in self.tasks:
-                self.note(task.done() and (task.cancelled() or describe(task.exception()) or repr_of(task.result())))
-            self.note(len(asyncio.all_tasks(self.loop)), len(getattr(self.loop, "_scheduled", ())))
+                self.note(
+                    task.get_name(),
+                    task.done() and (task.cancelled() or describe(task.exception()) or repr_of(task.result())),
+                )
+            self.note("", len(asyncio.all_tasks(self.loop)), len(getattr(self.loop, "_scheduled", ())))
             self.tasks.clear()
             self.timeouts.clear()
+            self.groups.clear()
             gc.collect()
         finally:
             self.loop.close()
-        return self.trace
+        # A group cancels its tasks in any order, as they are in a set: what is noted of each task is compared.
+        return sorted(self.trace, key=lambda what: what[0])
 
 
 def number(task):
-    return int(task.get_name().rpartition("-")[2])
+    return task.get_name()
+
+
+def look_at_group(group):
+    return (
+        re.sub(r"tasks=\d+", "tasks", repr(group)),
+        group._entered,
+        group._exiting,
+        group._aborting,
+        group._parent_cancel_requested,
+        len(group._tasks),
+        group._errors is None,
+        len(group._errors or ()),
+        group._base_error is None,
+        group._on_completed_fut is None,
+        group._parent_task is None,
+    )
 
 
 def look(timeout):
@@ -233,7 +286,7 @@ def describe(exc, depth=6):
         describe(exc.__cause__, depth - 1),
         describe(exc.__context__, depth - 1),
         exc.__suppress_context__,
-        [describe(one, depth - 1) for one in getattr(exc, "exceptions", ())],
+        sorted([describe(one, depth - 1) for one in getattr(exc, "exceptions", ())], key=repr),
     )
 
 

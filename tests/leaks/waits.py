@@ -1,4 +1,4 @@
-"""sleep(), timeout() and wait_for(): over, expired, cancelled, dropped, refused."""
+"""sleep(), timeout(), wait_for() and groups of tasks: over, expired, failed, cancelled, dropped, refused."""
 
 import asyncio
 import contextlib
@@ -89,6 +89,52 @@ async def wait_for_what_cannot_be_awaited():
             await asyncloop.wait_for(one, 1000)
 
 
+async def _fail():
+    raise ValueError
+
+
+async def groups():
+    for _ in range(5):
+        async with asyncloop.TaskGroup() as group:
+            for _ in range(10):
+                group.create_task(_turns(2), name="x")
+
+
+async def groups_fail():
+    for body in (_turns, _fail):
+        with contextlib.suppress(BaseExceptionGroup):
+            async with asyncloop.TaskGroup() as group:
+                group.create_task(asyncio.sleep(1000))
+                group.create_task(_fail())
+                await body()
+
+
+async def groups_cancelled():
+    async def wait():
+        async with asyncloop.TaskGroup() as group:
+            group.create_task(asyncio.sleep(1000))
+            group.create_task(_turns(5))
+
+    tasks = [asyncio.ensure_future(wait()) for _ in range(5)]
+    for task in tasks:
+        await _turns()
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def groups_refused():
+    group = asyncloop.TaskGroup()
+    for _ in range(2):
+        coroutine = _turns()
+        with contextlib.suppress(RuntimeError):
+            group.create_task(coroutine)
+        coroutine.close()
+        with contextlib.suppress(RuntimeError):
+            async with group:
+                with contextlib.suppress(TypeError):
+                    group.create_task(1)
+
+
 async def never_awaited():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -105,6 +151,9 @@ async def cycles():
         waiting = asyncloop.wait_for(timeout, 1)
         timeout.waiting = waiting
         waiting.close()
+        group = asyncloop.TaskGroup()
+        group.itself = [group, group.__aenter__()]
+        group.itself[1].close()
 
 
 async def overridden():

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.skipif(bool(suite.why_not_installed()), reason=str(suit
 
 
 # What asyncloop.accelerate() replaces. (test_waitfor is a module of its own from 3.12 on.)
-ACCELERATED = ["test_locks", "test_queues", "test_streams", "test_tasks", "test_timeouts", "test_waitfor"]
+ACCELERATED = ["test_locks", "test_queues", "test_streams", "test_taskgroups", "test_tasks", "test_timeouts"]
+ACCELERATED += ["test_waitfor"]
 
 
 def options(**others):
