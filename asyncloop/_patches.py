@@ -61,7 +61,7 @@ def _own_functions(cls: Any) -> dict[str, types.FunctionType]:
 
 
 _CODE_OF = {function: function.__code__ for cls in (_base, *_HANDLE_TYPES) for function in _own_functions(cls).values()}
-# Of the functions that tracers give another code; the loop compares them at each poll: function, code, function, ...
+# Of the functions that tracers give another code; the loop compares them at polls: function, code, function, ...
 _MAY_HAVE_ANOTHER_CODE = {"call_soon", "call_soon_threadsafe", "call_at", "call_later", "create_task", "create_future"}
 _MAY_HAVE_ANOTHER_CODE |= {"_run_once", "__init__", "_run", "cancel"}
 CODES = tuple(

@@ -693,6 +693,25 @@ al_fdwatch_clear_writer(al_fdwatch *watch)
 }
 
 void
+al_fdwatch_end(al_fdwatch *watch)
+{
+    al_loop_head *loop = watch->loop;
+    PyObject *reader = watch->reader.object;
+    PyObject *writer = watch->writer.object;
+
+    if (loop == NULL) {
+        return;
+    }
+    assert(watch->owner != NULL);
+    watch->reader.object = watch->writer.object = NULL;
+    al_loop_note_event(loop);
+    loop->reactor->set->kind->forget(loop->reactor->set, watch);
+    AL_CHECK(fdtable_check, loop);
+    Py_XDECREF(reader); /* last: may run anything */
+    Py_XDECREF(writer);
+}
+
+void
 al_fdwatch_clear_reader_lazily(al_fdwatch *watch)
 {
     fdwatch_clear(watch, &watch->reader, false);

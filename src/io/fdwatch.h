@@ -90,6 +90,12 @@ al_fdwatch_clear_reader(al_fdwatch *watch);
 void
 al_fdwatch_clear_writer(al_fdwatch *watch);
 
+/* Drop both entries of an embedded watch, whose owner will not watch the
+ * descriptor again but closes it soon: end the registration. May run any code.
+ * It does nothing if the watch is not in a table. */
+void
+al_fdwatch_end(al_fdwatch *watch);
+
 /* Clear the entry of a watch of the table, and let the next poll tell the
  * kernel. That saves two system calls if the same task waits for the
  * descriptor again before that poll. */

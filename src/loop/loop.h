@@ -2,6 +2,7 @@
 #ifndef AL_LOOP_LOOP_H
 #define AL_LOOP_LOOP_H
 
+#include "base/cycles.h"
 #include "sched/ready.h"
 
 typedef struct {
@@ -24,7 +25,8 @@ typedef struct {
     uint64_t seen_tag;  /* of the loop's type, as of the last look */
     uint64_t found_tag; /* the same, as of the last search for patches */
     uint64_t
-        last_search; /* al_cycles() when names in modules were looked up */
+        last_search;     /* al_cycles() when names in modules were looked up */
+    uint64_t last_codes; /* the same, when code of functions was compared */
     uint64_t seen_handles; /* of asyncio.TimerHandle, as of that search */
     const unsigned int *handles_tag; /* its tag now; borrowed from the state */
     unsigned int patches;            /* AL_PATCHES_..., what it has found */
@@ -109,10 +111,20 @@ al_loop_search_soon(LoopObject *self);
 AL_NODISCARD int
 al_loop_look_for_run(LoopObject *self);
 
-/* Before a poll, at al_cycles() `now`: look for patches that change no class.
- * 0, or -1 with an exception set. */
+/* Look for patches that change no class, at al_cycles() `now`. 0, or -1 with an
+ * exception set. */
 AL_NODISCARD int
-al_loop_look_at_poll(LoopObject *self, uint64_t now);
+al_loop_look_within_run(LoopObject *self, uint64_t now);
+
+/* The same before a poll. Polls may be less than a microsecond apart: so look
+ * once in al_cycles_budget(), some ten microseconds. */
+AL_NODISCARD static inline int
+al_loop_look_at_poll(LoopObject *self, uint64_t now)
+{
+    return AL_LIKELY(now - self->last_codes <= al_cycles_budget())
+               ? 0
+               : al_loop_look_within_run(self, now);
+}
 
 /* The loop does not run: whether something was replaced since the last look. Of
  * what changes no class only if `all`, as that takes longer than call_soon(). */

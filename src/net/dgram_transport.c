@@ -46,8 +46,7 @@ dgram_transport_stop(TransportObject *base)
 {
     DatagramTransportObject *self = (DatagramTransportObject *)base;
 
-    al_fdwatch_clear_reader(&self->watch);
-    al_fdwatch_clear_writer(&self->watch);
+    al_fdwatch_end(&self->watch);
     al_dgram_read_clear(self);
     al_dgram_write_clear(self);
 }
@@ -259,11 +258,11 @@ DatagramTransport_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     base->phase = AL_TRANSPORT_CLOSING;
     al_dgram_read_clear(self);
-    al_fdwatch_clear_reader(&self->watch);
     if (self->out_count > 0) {
+        al_fdwatch_clear_reader(&self->watch);
         Py_RETURN_NONE; /* dgram_write_run() ends us when the queue is sent */
     }
-    al_fdwatch_clear_writer(&self->watch);
+    al_fdwatch_end(&self->watch);
     if (base->lost == 0 && al_transport_lose(base, NULL) < 0) {
         return NULL;
     }

@@ -40,8 +40,7 @@ sock_transport_stop(TransportObject *base)
 {
     SocketTransportObject *self = (SocketTransportObject *)base;
 
-    al_fdwatch_clear_reader(&self->watch);
-    al_fdwatch_clear_writer(&self->watch);
+    al_fdwatch_end(&self->watch);
     al_chunks_clear(&self->outgoing);
 }
 
@@ -269,12 +268,12 @@ al_sock_transport_close(SocketTransportObject *self)
         return al_transport_fatal_ebadf(base, AL_SOCK_WRITE_FAILED);
     }
     base->phase = AL_TRANSPORT_CLOSING;
-    al_fdwatch_clear_reader(&self->watch);
     if (self->outgoing.count > 0) {
+        al_fdwatch_clear_reader(&self->watch);
         return 0; /* sock_write_run() ends us when the queue is sent */
     }
-    al_fdwatch_clear_writer(&self->watch);
-    return al_transport_lose(base, NULL);
+    al_fdwatch_end(&self->watch); /* may run anything */
+    return base->lost > 0 ? 0 : al_transport_lose(base, NULL);
 }
 
 /* --- Python: methods ---------------------------------------------------- */

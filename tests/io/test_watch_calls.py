@@ -168,3 +168,73 @@ def test_a_connection_asks_once(counted):
             assert calls("changes") <= 4
             transport.close()
     """)
+
+
+def test_the_end_of_a_connection_is_one_change(counted):
+    """It is not parked before: nobody watches the descriptor again."""
+    counted("""
+        ends = (
+            lambda transport, far: transport.close(),
+            lambda transport, far: transport.abort(),
+            lambda transport, far: far.shutdown(socket.SHUT_WR),
+        )
+
+        async def main():
+            for end in ends:
+                near, far = pair()
+                transport, _ = await loop.create_connection(Echo, sock=near)
+                await asyncio.sleep(0.002)
+                calls("changes")
+                end(transport, far)
+                await asyncio.sleep(0.002)
+                assert transport.is_closing()
+                assert near.fileno() == -1
+                assert calls("changes") == 1
+                far.close()
+    """)
+
+
+def test_the_end_of_datagrams_is_one_change(counted):
+    counted("""
+        async def main():
+            for end in ("close", "abort"):
+                transport, _ = await loop.create_datagram_endpoint(
+                    asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
+                )
+                await asyncio.sleep(0.002)
+                calls("changes")
+                getattr(transport, end)()
+                await asyncio.sleep(0.002)
+                assert calls("changes") == 1
+    """)
+
+
+def test_a_closing_transport_hears_nothing_of_a_duplicate(counted):
+    """The kernel goes on to know the file, and data is there."""
+    counted("""
+        class Deaf(Echo):
+            received = lost = 0
+            def data_received(self, data):
+                self.received += 1
+            def connection_lost(self, exc):
+                self.lost += 1
+
+        async def main():
+            near, far = pair()
+            kept = near.dup()
+            transport, protocol = await loop.create_connection(Deaf, sock=near)
+            await asyncio.sleep(0.002)
+            transport.close()
+            far.send(b"x")
+            await asyncio.sleep(0.002)
+            assert protocol.lost == 1 and protocol.received == 0
+            calls("waits")
+            await asyncio.sleep(0.01)
+            assert calls("waits") <= 2
+            assert kept.recv(10) == b"x"
+            called = loop.create_future()
+            loop.add_reader(kept, called.set_result, None)
+            far.send(b"y")
+            await asyncio.wait_for(called, 10)
+            loop.remove_reader(kept)
+    """)

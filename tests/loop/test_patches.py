@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import socket
 import sys
 import time
 import types
@@ -669,6 +670,26 @@ class TestCode:
         seen, more = run(main())
         assert seen >= 1
         assert more == 0
+
+    @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__qualname__)
+    def test_while_a_loop_polls_without_a_pause(self, loop, run, trace, function):
+        """It looks for new code less often than it polls."""
+
+        async def main():
+            near, far = socket.socketpair()
+            with near, far:
+                far.send(b"x")
+                loop.add_reader(near, int)  # stays ready
+                await asyncio.sleep(0.001)
+                tracer = trace(function)
+                end = loop.time() + 1
+                while not tracer.calls and loop.time() < end:
+                    await work(loop)
+                loop.remove_reader(near)
+                tracer.undo()
+                return len(tracer.calls)
+
+        assert run(main()) >= 1
 
     def test_before_the_import(self, script, kind):
         done = script(
