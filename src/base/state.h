@@ -345,19 +345,26 @@ AL_NODISCARD int
 al_state_add_methods(PyTypeObject *type, PyTypeObject *receiver,
                      PyMethodDef *methods);
 
-/* Take a dead object off a free list and bring it to life: refcount 1, its
- * type referenced, not tracked.  NULL (no exception) when the list is empty. */
-static inline PyObject *
-al_freelist_pop(al_freelist *list, PyTypeObject *type)
+/* Make an object of a type with a garbage collector, in memory of a dead one if
+ * the list has any. Only its head is initialised; it is not tracked. -> new
+ * reference, or NULL with MemoryError set. */
+AL_NODISCARD static inline PyObject *
+al_freelist_new(al_freelist *list, PyTypeObject *type)
 {
     PyObject *op = (PyObject *)list->head;
 
-    if (op == NULL) {
-        return NULL;
+    if (op != NULL) {
+        list->head = *(void **)(op + 1);
+        list->size--;
+        (void)PyObject_Init(op, type);
     }
-    list->head = *(void **)(op + 1);
-    list->size--;
-    return PyObject_Init(op, type);
+    else {
+        op = PyObject_GC_New(PyObject, type);
+    }
+    if (op != NULL) {
+        AL_COUNT(type, 1);
+    }
+    return op;
 }
 
 /* Keep the memory of a dead, untracked object whose references are all let

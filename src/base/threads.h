@@ -121,4 +121,12 @@ al_thread_id(void)
 
 #endif
 
+/* Declare a method for the tables of other files: METH_NOARGS and METH_O; and
+ * METH_FASTCALL | METH_KEYWORDS. */
+#define AL_METHOD(function)                                                   \
+    PyObject *AL_LOCKED(function)(PyObject * op, PyObject * arg)
+#define AL_METHOD_KEYWORDS(function)                                          \
+    PyObject *AL_LOCKED(function)(PyObject * op, PyObject *const *args,       \
+                                  Py_ssize_t nargs, PyObject *kwnames)
+
 #endif

@@ -6,6 +6,8 @@
  *                                       and B may watch 7 */
 #include "net/claim.h"
 
+#include <errno.h>
+
 #include "io/fdwatch.h"
 
 int
@@ -22,7 +24,8 @@ al_claim_number(al_loop_head *loop, int fd, bool just_opened)
         al_descriptor_mark_gone(&owner->desc);
     }
     if (!al_transport_is_ours(owner)) {
-        rc = al_transport_fatal_ebadf(owner, "The descriptor is closed");
+        rc =
+            al_transport_fatal_errno(owner, EBADF, "The descriptor is closed");
         watch = al_fdwatch_find(loop, fd);
         if (watch != NULL && watch->owner == (PyObject *)owner) {
             al_fdwatch_close(watch);

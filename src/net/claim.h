@@ -31,10 +31,10 @@ al_claim_show_socket(TransportObject *transport);
  * number or the socket to the program. The loop calls the second one for a
  * socket that it has made itself: the descriptor is PRIVATE if nobody else has
  * the socket. */
-PyObject *AL_LOCKED(al_claim_py_show_number)(PyObject *op, PyObject *ignored);
-PyObject *AL_LOCKED(al_claim_py_trust_number)(PyObject *op, PyObject *ignored);
+AL_METHOD(al_claim_py_show_number);
+AL_METHOD(al_claim_py_trust_number);
 
 /* For sendfile(): the number, or -1 if it does not name our file any more. */
-PyObject *AL_LOCKED(al_claim_py_own_number)(PyObject *op, PyObject *ignored);
+AL_METHOD(al_claim_py_own_number);
 
 #endif

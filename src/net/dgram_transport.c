@@ -16,18 +16,6 @@
 
 /* --- what transport.c asks of us ---------------------------------------- */
 
-static size_t
-dgram_transport_pending(TransportObject *base)
-{
-    return ((DatagramTransportObject *)base)->out_size;
-}
-
-static size_t
-dgram_transport_queued(TransportObject *base)
-{
-    return ((DatagramTransportObject *)base)->out_count;
-}
-
 static void
 dgram_transport_stop_reading(TransportObject *base)
 {
@@ -70,25 +58,17 @@ dgram_transport_free(TransportObject *base)
     al_addr_cache_free(self->senders);
 }
 
-static PyObject *
-dgram_transport_make_extra(TransportObject *Py_UNUSED(base),
-                           PyObject *Py_UNUSED(name))
-{
-    return NULL; /* all items are in the dict from the start */
-}
-
 static const al_transport_kind dgram_transport_kind = {
     .name = "DatagramTransport",
     .read_failed = AL_DGRAM_READ_FAILED,
     .start_reading = al_dgram_read_start,
     .stop_reading = dgram_transport_stop_reading,
-    .pending = dgram_transport_pending,
-    .queued = dgram_transport_queued,
+    .pending_at = offsetof(DatagramTransportObject, out_size),
+    .queued_at = offsetof(DatagramTransportObject, out_count),
     .drained = dgram_transport_drained,
     .stop = dgram_transport_stop,
     .release = dgram_transport_release,
     .free = dgram_transport_free,
-    .make_extra = dgram_transport_make_extra,
 #ifdef AL_DEBUG
     .check = al_dgram_write_check,
 #endif
@@ -294,11 +274,6 @@ static PyMethodDef DatagramTransport_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef DatagramTransport_members[] = {
-    AL_TRANSPORT_MEMBERS,
-    {NULL, 0, 0, 0, NULL},
-};
-
 static PyObject *
 DatagramTransport_repr(PyObject *op)
 {
@@ -342,25 +317,14 @@ DatagramTransport_clear(PyObject *op)
 PyDoc_STRVAR(DatagramTransport_doc,
              "A UDP or Unix datagram socket as an asyncio.DatagramTransport.");
 
-static PyType_Slot DatagramTransport_slots[] = {
+static const PyType_Slot DatagramTransport_slots[] = {
     {Py_tp_doc, (void *)DatagramTransport_doc},
     {Py_tp_methods, DatagramTransport_methods},
-    {Py_tp_members, DatagramTransport_members},
-    {Py_tp_getset, al_transport_getset},
+    {Py_tp_members, al_transport_members},
     {Py_tp_repr, AL_LOCKED(DatagramTransport_repr)},
     {Py_tp_traverse, DatagramTransport_traverse},
     {Py_tp_clear, DatagramTransport_clear},
-    {Py_tp_finalize, al_fd_transport_finalize},
-    {Py_tp_dealloc, al_fd_transport_dealloc},
     {0, NULL},
-};
-
-static PyType_Spec DatagramTransport_spec = {
-    .name = "asyncloop._core.DatagramTransport",
-    .basicsize = sizeof(DatagramTransportObject),
-    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-              Py_TPFLAGS_DISALLOW_INSTANTIATION),
-    .slots = DatagramTransport_slots,
 };
 
 int
@@ -373,8 +337,10 @@ al_dgram_transport_init_type(PyObject *module)
     if (bases == NULL) {
         return -1;
     }
-    state->DatagramTransportType =
-        al_transport_add_type(module, &DatagramTransport_spec, bases);
+    int rc = al_fd_transport_add_type(
+        module, "asyncloop._core.DatagramTransport",
+        sizeof(DatagramTransportObject), DatagramTransport_slots, bases,
+        &state->DatagramTransportType);
     Py_DECREF(bases);
-    return state->DatagramTransportType == NULL ? -1 : 0;
+    return rc;
 }

@@ -104,10 +104,7 @@ void
 al_dgram_read_clear(DatagramTransportObject *self);
 
 /* dgram_write.c: the method that writes. */
-PyObject *AL_LOCKED(al_dgram_write_py_sendto)(PyObject *op,
-                                              PyObject *const *args,
-                                              Py_ssize_t nargs,
-                                              PyObject *kwnames);
+AL_METHOD_KEYWORDS(al_dgram_write_py_sendto);
 
 #ifdef AL_DEBUG
 void

@@ -342,26 +342,6 @@ dgram_write_watch(DatagramTransportObject *self)
 
 /* --- Python: sendto() --------------------------------------------------- */
 
-/* 0, or -1 with TypeError set. */
-static int
-dgram_write_check_data(DatagramTransportObject *self, PyObject *data)
-{
-    if (AL_LIKELY(PyBytes_Check(data) || PyByteArray_Check(data) ||
-                  PyMemoryView_Check(data)))
-    {
-        return 0;
-    }
-    PyObject *name = PyObject_GetAttr((PyObject *)Py_TYPE(data),
-                                      self->base.state->names.__name__);
-    if (name != NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "data argument must be a bytes-like object, not %R",
-                     name);
-        Py_DECREF(name);
-    }
-    return -1;
-}
-
 /* 0, or -1 with ValueError set. */
 static int
 dgram_write_check_address(DatagramTransportObject *self, PyObject *address)
@@ -476,7 +456,9 @@ al_dgram_write_py_sendto(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *data = a[0];
     PyObject *address = a[1] == NULL ? Py_None : a[1];
-    if (dgram_write_check_data(self, data) < 0) {
+    if (!PyBytes_Check(data) &&
+        al_transport_check_data(&self->base, data, "a bytes-like object") < 0)
+    {
         return NULL;
     }
     if (!AL_SENDS_EMPTY_DATAGRAMS) {

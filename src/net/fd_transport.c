@@ -145,7 +145,7 @@ al_fd_transport_resume_writing(TransportObject *self)
 {
     int rc = al_transport_maybe_resume(self); /* may write, close, abort */
 
-    if (self->lost > 0 || self->kind->queued(self) > 0) {
+    if (self->lost > 0 || al_transport_queued(self) > 0) {
         return rc;
     }
     PyObject *raised = rc < 0 ? PyErr_GetRaisedException() : NULL;
@@ -263,8 +263,8 @@ al_fd_transport_finalize(PyObject *op)
     }
 }
 
-void
-al_fd_transport_dealloc(PyObject *op)
+static void
+fd_transport_dealloc(PyObject *op)
 {
     TransportObject *self = TransportObject_CAST(op);
     PyTypeObject *type = Py_TYPE(op);
@@ -289,4 +289,58 @@ al_fd_transport_dealloc(PyObject *op)
     type->tp_free(op);
     Py_DECREF(type);
     al_state_disown(state);
+}
+
+/* --- type ------------------------------------------------------------------ */
+
+static const PyType_Slot fd_transport_slots[] = {
+    {Py_tp_getset, al_transport_getset},
+    {Py_tp_finalize, al_fd_transport_finalize},
+    {Py_tp_dealloc, fd_transport_dealloc},
+    {0, NULL},
+};
+
+/* 0, or -1 with ImportError set. */
+static int
+fd_transport_check_base(const PyTypeObject *base)
+{
+    /* The base is a Python class with __slots__ only. So between the object
+     * head and the end of the base there are object pointers only. */
+    if (base->tp_basicsize > (Py_ssize_t)offsetof(TransportObject, dict) ||
+        base->tp_dictoffset != 0 || base->tp_weaklistoffset != 0)
+    {
+        PyErr_Format(PyExc_ImportError,
+                     "the layout of asyncio's %s is not known to asyncloop",
+                     base->tp_name);
+        return -1;
+    }
+    return 0;
+}
+
+int
+al_fd_transport_add_type(PyObject *module, const char *name, size_t size,
+                         const PyType_Slot *slots, PyObject *bases,
+                         PyTypeObject **type)
+{
+    PyObject *base = PyTuple_Check(bases) ? PyTuple_GET_ITEM(bases, 0) : bases;
+    PyType_Slot all[Py_ARRAY_LENGTH(fd_transport_slots) + 8];
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = (int)size,
+        .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                  Py_TPFLAGS_DISALLOW_INSTANTIATION),
+        .slots = all,
+    };
+    size_t count = 0;
+
+    if (fd_transport_check_base((PyTypeObject *)base) < 0) {
+        return -1;
+    }
+    for (; slots->slot != 0; slots++) {
+        assert(count < 8);
+        all[count++] = *slots;
+    }
+    memcpy(&all[count], fd_transport_slots, sizeof(fd_transport_slots));
+    *type = al_state_add_type(module, &spec, bases);
+    return *type == NULL ? -1 : 0;
 }

@@ -55,16 +55,23 @@ al_fd_transport_adapt(size_t *read_size, size_t n, size_t size)
 AL_NODISCARD int
 al_fd_transport_resume_writing(TransportObject *self);
 
+/* Create a transport type in *type and add it to the module. It derives from
+ * asyncio's `bases`: a class, or a tuple of classes whose first one has the
+ * slots (borrowed). An object has `size` bytes; `slots` come before those of
+ * fd_transport.c. 0, or -1 with an exception set. */
+AL_NODISCARD int
+al_fd_transport_add_type(PyObject *module, const char *name, size_t size,
+                         const PyType_Slot *slots, PyObject *bases,
+                         PyTypeObject **type);
+
 /* repr() of a socket's transport with `size` bytes queued. */
 PyObject *
 al_fd_transport_repr(TransportObject *self, const al_fdwatch *watch,
                      size_t size);
 
-/* tp_finalize and tp_dealloc. */
+/* tp_finalize of all these types, and of no other type. */
 void
 al_fd_transport_finalize(PyObject *op);
-void
-al_fd_transport_dealloc(PyObject *op);
 
 /* What kind of transport `op` is, so that a layer between transport and user
  * learns what it may do. -> NULL: `op` is none of ours, so call its methods;
@@ -90,13 +97,10 @@ al_fd_transport_recv_buffer(PyObject *op)
 
 /* --- methods for the tables of the types ---------------------------------- */
 
-PyObject *AL_LOCKED(al_fd_transport_py_is_reading)(PyObject *op,
-                                                   PyObject *ignored);
-PyObject *AL_LOCKED(al_fd_transport_py_pause_reading)(PyObject *op,
-                                                      PyObject *ignored);
-PyObject *AL_LOCKED(al_fd_transport_py_resume_reading)(PyObject *op,
-                                                       PyObject *ignored);
-PyObject *AL_LOCKED(al_fd_transport_py_begin)(PyObject *op, PyObject *ignored);
+AL_METHOD(al_fd_transport_py_is_reading);
+AL_METHOD(al_fd_transport_py_pause_reading);
+AL_METHOD(al_fd_transport_py_resume_reading);
+AL_METHOD(al_fd_transport_py_begin);
 PyObject *
 al_fd_transport_py_can_write_eof(PyObject *op, PyObject *ignored);
 

@@ -82,7 +82,7 @@ held_check(const al_loop_head *loop)
 
     AL_HOLDS(1, !is_held || loop->is_in_turn);
     AL_HOLDS(1, !is_held || loop->held_is_trial ||
-                    transport->kind->queued(transport) > 0);
+                    al_transport_queued(transport) > 0);
 }
 
 #endif

@@ -33,12 +33,6 @@ typedef struct {
 
 /* --- what transport.c asks of us ---------------------------------------- */
 
-static size_t
-pipe_read_pending(TransportObject *Py_UNUSED(base))
-{
-    return 0;
-}
-
 static int
 pipe_read_start(TransportObject *base)
 {
@@ -62,11 +56,8 @@ static const al_transport_kind pipe_read_kind = {
     .read_failed = PIPE_READ_FAILED,
     .start_reading = pipe_read_start,
     .stop_reading = al_pipe_unwatch_reader,
-    .pending = pipe_read_pending,
-    .queued = pipe_read_pending,
     .stop = al_pipe_unwatch_reader,
     .release = al_pipe_release,
-    .make_extra = al_pipe_make_extra,
 #ifdef AL_DEBUG
     .check = pipe_read_check,
 #endif
@@ -225,8 +216,9 @@ pipe_read_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
     }
     int rc = data == NULL ? -1 : al_transport_enter(base);
     if (rc == 0) {
-        rc = al_transport_leave(base, al_protocol_data_received(
-                                          &base->protocol, base->state, data));
+        rc = al_transport_leave(
+            base, al_protocol_tell(&base->protocol,
+                                   base->state->names.data_received, data));
     }
     Py_XDECREF(data);
     /* As in asyncio, an exception of data_received() does not end a pipe. */
@@ -304,8 +296,6 @@ static PyMethodDef ReadPipeTransport_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef ReadPipeTransport_members[] = {AL_PIPE_MEMBERS};
-
 static PyObject *
 ReadPipeTransport_repr(PyObject *op)
 {
@@ -332,25 +322,14 @@ PyDoc_STRVAR(ReadPipeTransport_doc,
              "The read end of a pipe, a socket or a character device as an "
              "asyncio.ReadTransport.");
 
-static PyType_Slot ReadPipeTransport_slots[] = {
+static const PyType_Slot ReadPipeTransport_slots[] = {
     {Py_tp_doc, (void *)ReadPipeTransport_doc},
     {Py_tp_methods, ReadPipeTransport_methods},
-    {Py_tp_members, ReadPipeTransport_members},
-    {Py_tp_getset, al_transport_getset},
+    {Py_tp_members, al_pipe_members},
     {Py_tp_repr, AL_LOCKED(ReadPipeTransport_repr)},
     {Py_tp_traverse, al_transport_traverse}, /* the loop visits our entry */
     {Py_tp_clear, al_transport_clear},
-    {Py_tp_finalize, al_fd_transport_finalize},
-    {Py_tp_dealloc, al_fd_transport_dealloc},
     {0, NULL},
-};
-
-static PyType_Spec ReadPipeTransport_spec = {
-    .name = "asyncloop._core.ReadPipeTransport",
-    .basicsize = sizeof(ReadPipeTransportObject),
-    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-              Py_TPFLAGS_DISALLOW_INSTANTIATION),
-    .slots = ReadPipeTransport_slots,
 };
 
 int
@@ -358,7 +337,8 @@ al_pipe_read_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    state->ReadPipeTransportType = al_transport_add_type(
-        module, &ReadPipeTransport_spec, state->imports.asyncio_ReadTransport);
-    return state->ReadPipeTransportType == NULL ? -1 : 0;
+    return al_fd_transport_add_type(
+        module, "asyncloop._core.ReadPipeTransport",
+        sizeof(ReadPipeTransportObject), ReadPipeTransport_slots,
+        state->imports.asyncio_ReadTransport, &state->ReadPipeTransportType);
 }

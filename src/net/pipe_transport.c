@@ -137,12 +137,6 @@ al_pipe_release(TransportObject *base)
     }
 }
 
-PyObject *
-al_pipe_make_extra(TransportObject *Py_UNUSED(base), PyObject *Py_UNUSED(name))
-{
-    return NULL; /* all items are in the dict from the start */
-}
-
 /* --- start -------------------------------------------------------------- */
 
 /* Call pipe.fileno() and fstat(). 0, or -1 with an exception set. */
@@ -225,7 +219,7 @@ al_pipe_init(PipeTransportObject *self, const al_transport_kind *kind,
     return 0;
 }
 
-/* --- Python: the repr ---------------------------------------------------- */
+/* --- Python: repr and attributes ----------------------------------------- */
 
 const char *
 al_pipe_repr_unknown(PipeTransportObject *self)
@@ -247,3 +241,10 @@ al_pipe_repr_head(PipeTransportObject *self)
     return PyUnicode_FromFormat("<asyncloop.%s%s fd=%d", self->base.kind->name,
                                 phase, self->base.desc.fd);
 }
+
+PyMemberDef al_pipe_members[] = {
+    AL_TRANSPORT_MEMBERS,
+    AL_TRANSPORT_MEMBER("_fileno", T_INT, desc.fd),
+    AL_TRANSPORT_MEMBER("_pipe", T_OBJECT, desc.object),
+    {NULL, 0, 0, 0, NULL},
+};

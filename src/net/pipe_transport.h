@@ -64,11 +64,9 @@ al_pipe_unwatch_reader(TransportObject *base);
 void
 al_pipe_unwatch_writer(PipeTransportObject *self);
 
-/* kind->release and kind->make_extra of both ends. */
+/* kind->release of both ends. */
 void
 al_pipe_release(TransportObject *base);
-PyObject *
-al_pipe_make_extra(TransportObject *base, PyObject *name);
 
 #ifdef AL_DEBUG
 void
@@ -85,12 +83,7 @@ al_pipe_repr_head(PipeTransportObject *self);
 const char *
 al_pipe_repr_unknown(PipeTransportObject *self);
 
-#define AL_PIPE_MEMBERS                                                       \
-    AL_TRANSPORT_MEMBERS, AL_TRANSPORT_MEMBER("_fileno", T_INT, desc.fd),     \
-        AL_TRANSPORT_MEMBER("_pipe", T_OBJECT, desc.object),                  \
-    {                                                                         \
-        NULL, 0, 0, 0, NULL                                                   \
-    }
+extern PyMemberDef al_pipe_members[];
 
 /* pipe_read.c, pipe_write.c: create the types and store them in the module
  * state. */

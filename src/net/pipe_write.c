@@ -39,18 +39,6 @@ typedef struct {
 
 /* --- what transport.c asks of us ---------------------------------------- */
 
-static size_t
-pipe_write_pending(TransportObject *base)
-{
-    return WritePipeTransportObject_CAST(base)->outgoing.size;
-}
-
-static size_t
-pipe_write_queued(TransportObject *base)
-{
-    return WritePipeTransportObject_CAST(base)->outgoing.count;
-}
-
 /* Watch for the end of the reader while the transport is open or has bytes to
  * send. */
 static int
@@ -104,12 +92,11 @@ static const al_transport_kind pipe_write_kind = {
     .read_failed = PIPE_WRITE_FAILED,
     .start_reading = pipe_write_start_reading,
     .stop_reading = al_pipe_unwatch_reader,
-    .pending = pipe_write_pending,
-    .queued = pipe_write_queued,
+    .pending_at = offsetof(WritePipeTransportObject, outgoing.size),
+    .queued_at = offsetof(WritePipeTransportObject, outgoing.count),
     .drained = pipe_write_drained,
     .stop = pipe_write_stop,
     .release = al_pipe_release,
-    .make_extra = al_pipe_make_extra,
 #ifdef AL_DEBUG
     .check = pipe_write_check,
 #endif
@@ -129,12 +116,12 @@ pipe_write_fail(WritePipeTransportObject *self)
     return al_transport_fatal_error(&self->common.base, PIPE_WRITE_FAILED);
 }
 
-/* The same with OSError(EBADF): the descriptor does not name our file any
- * more. */
+/* The same with the OSError of `errnum`. EBADF: the descriptor does not name
+ * our file any more. */
 static int
-pipe_write_fail_ebadf(WritePipeTransportObject *self)
+pipe_write_fail_errno(WritePipeTransportObject *self, int errnum)
 {
-    al_error_set_errno(EBADF);
+    al_error_set_errno(errnum);
     return pipe_write_fail(self);
 }
 
@@ -232,16 +219,12 @@ pipe_write_run(al_loop_head *Py_UNUSED(loop), PyObject *op)
         return 0;
     }
     if (!al_transport_is_ours(&self->common.base)) {
-        return pipe_write_fail_ebadf(self);
+        return pipe_write_fail_errno(self, EBADF);
     }
     ssize_t n =
         al_transport_note_out(&self->common.base, pipe_write_some(self));
     if (n < 0) {
-        if (al_sock_is_again(n)) {
-            return 0;
-        }
-        al_error_set_errno((int)-n);
-        return pipe_write_fail(self);
+        return al_sock_is_again(n) ? 0 : pipe_write_fail_errno(self, (int)-n);
     }
     return self->outgoing.count > 0
                ? 0
@@ -261,7 +244,7 @@ pipe_write_run_closed(al_loop_head *Py_UNUSED(loop), PyObject *op)
         return 0; /* queued before the end, or the entry was replaced */
     }
     if (!al_transport_is_ours(base)) {
-        return pipe_write_fail_ebadf(self);
+        return pipe_write_fail_errno(self, EBADF);
     }
     if (base->loop->is_debug) {
         al_transport_info(base, "%r was closed by peer");
@@ -311,7 +294,7 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
         return 0;
     }
     if (!al_transport_is_ours(&self->common.base)) {
-        return pipe_write_fail_ebadf(self);
+        return pipe_write_fail_errno(self, EBADF);
     }
     al_loop_note_event(self->common.base.loop);
     if (self->outgoing.count == 0) { /* by (2) */
@@ -321,8 +304,7 @@ pipe_write(WritePipeTransportObject *self, PyObject *bytes, const char *data,
             return 0;
         }
         if (n < 0 && !al_sock_is_again(n)) {
-            al_error_set_errno((int)-n);
-            return pipe_write_fail(self);
+            return pipe_write_fail_errno(self, (int)-n);
         }
         if (!al_transport_is_open(&self->common.base)) {
             return 0; /* another thread has ended us */
@@ -403,7 +385,7 @@ pipe_write_close(WritePipeTransportObject *self)
         return 0;
     }
     if (self->outgoing.count > 0 && !al_transport_is_ours(base)) {
-        return pipe_write_fail_ebadf(self);
+        return pipe_write_fail_errno(self, EBADF);
     }
     base->phase = AL_TRANSPORT_CLOSING;
     if (self->outgoing.count > 0) {
@@ -504,8 +486,6 @@ static PyMethodDef WritePipeTransport_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef WritePipeTransport_members[] = {AL_PIPE_MEMBERS};
-
 static PyObject *
 WritePipeTransport_repr(PyObject *op)
 {
@@ -547,25 +527,14 @@ PyDoc_STRVAR(WritePipeTransport_doc,
              "The write end of a pipe, a socket or a character device as an "
              "asyncio.WriteTransport.");
 
-static PyType_Slot WritePipeTransport_slots[] = {
+static const PyType_Slot WritePipeTransport_slots[] = {
     {Py_tp_doc, (void *)WritePipeTransport_doc},
     {Py_tp_methods, WritePipeTransport_methods},
-    {Py_tp_members, WritePipeTransport_members},
-    {Py_tp_getset, al_transport_getset},
+    {Py_tp_members, al_pipe_members},
     {Py_tp_repr, AL_LOCKED(WritePipeTransport_repr)},
     {Py_tp_traverse, al_transport_traverse}, /* the loop visits our entries */
     {Py_tp_clear, WritePipeTransport_clear},
-    {Py_tp_finalize, al_fd_transport_finalize},
-    {Py_tp_dealloc, al_fd_transport_dealloc},
     {0, NULL},
-};
-
-static PyType_Spec WritePipeTransport_spec = {
-    .name = "asyncloop._core.WritePipeTransport",
-    .basicsize = sizeof(WritePipeTransportObject),
-    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-              Py_TPFLAGS_DISALLOW_INSTANTIATION),
-    .slots = WritePipeTransport_slots,
 };
 
 int
@@ -573,8 +542,9 @@ al_pipe_write_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    state->WritePipeTransportType =
-        al_transport_add_type(module, &WritePipeTransport_spec,
-                              state->imports.asyncio_FlowControlMixin);
-    return state->WritePipeTransportType == NULL ? -1 : 0;
+    return al_fd_transport_add_type(
+        module, "asyncloop._core.WritePipeTransport",
+        sizeof(WritePipeTransportObject), WritePipeTransport_slots,
+        state->imports.asyncio_FlowControlMixin,
+        &state->WritePipeTransportType);
 }

@@ -114,17 +114,9 @@ al_protocol_connection_made(al_protocol *self, PyObject *transport)
 }
 
 int
-al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc)
+al_protocol_tell(al_protocol *self, PyObject *name, PyObject *argument)
 {
-    return al_call_finish(
-        protocol_call(self, state->names.connection_lost, exc));
-}
-
-int
-al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data)
-{
-    return al_call_finish(
-        protocol_call(self, state->names.data_received, data));
+    return al_call_finish(protocol_call(self, name, argument));
 }
 
 int
@@ -201,18 +193,4 @@ al_protocol_eof_received(al_protocol *self, al_state *state)
 {
     return al_call_is_true(
         protocol_call(self, state->names.eof_received, NULL));
-}
-
-int
-al_protocol_pause_writing(al_protocol *self, al_state *state)
-{
-    return al_call_finish(
-        protocol_call(self, state->names.pause_writing, NULL));
-}
-
-int
-al_protocol_resume_writing(al_protocol *self, al_state *state)
-{
-    return al_call_finish(
-        protocol_call(self, state->names.resume_writing, NULL));
 }

@@ -50,11 +50,10 @@ al_protocol_traverse(al_protocol *self, visitproc visit, void *arg);
  * 0, or -1 with the exception of the method set. */
 AL_NODISCARD int
 al_protocol_connection_made(al_protocol *self, PyObject *transport);
-/* `exc` is None, or the exception that ended the connection. */
+/* connection_lost(), data_received(), pause_writing() or resume_writing(): the
+ * method `name`. The latter two have no argument (NULL). */
 AL_NODISCARD int
-al_protocol_connection_lost(al_protocol *self, al_state *state, PyObject *exc);
-AL_NODISCARD int
-al_protocol_data_received(al_protocol *self, al_state *state, PyObject *data);
+al_protocol_tell(al_protocol *self, PyObject *name, PyObject *argument);
 /* For a protocol that is_stream: find the reader that may get the data without
  * a call of data_received(); returns what al_stream_reader_find() returns. */
 AL_NODISCARD int
@@ -68,10 +67,6 @@ AL_NODISCARD int
 al_protocol_error_received(al_protocol *self, al_state *state, PyObject *exc);
 AL_NODISCARD int
 al_protocol_buffer_updated(al_protocol *self, al_state *state, size_t size);
-AL_NODISCARD int
-al_protocol_pause_writing(al_protocol *self, al_state *state);
-AL_NODISCARD int
-al_protocol_resume_writing(al_protocol *self, al_state *state);
 
 /* Whether the transport shall stay open, as eof_received() says: 1 / 0, or -1
  * with the exception of the method set. */

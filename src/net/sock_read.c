@@ -47,13 +47,6 @@ sock_read_recv(SocketTransportObject *self, void *data, size_t size)
 /* --- end of stream and errors ------------------------------------------- */
 
 static int
-sock_read_fail(SocketTransportObject *self, int errnum)
-{
-    al_error_set_errno(errnum);
-    return al_transport_fatal_error(&self->base, AL_SOCK_READ_FAILED);
-}
-
-static int
 sock_read_eof(SocketTransportObject *self)
 {
     TransportObject *base = &self->base;
@@ -82,7 +75,9 @@ sock_read_nothing(SocketTransportObject *self, ssize_t n)
     if (n == 0) {
         return sock_read_eof(self);
     }
-    return al_sock_is_again(n) ? 0 : sock_read_fail(self, (int)-n);
+    return al_sock_is_again(n) ? 0
+                               : al_transport_fatal_errno(&self->base, (int)-n,
+                                                          AL_SOCK_READ_FAILED);
 }
 
 /* data_received() has raised: end the transport. */
@@ -148,7 +143,8 @@ sock_read_bytes(SocketTransportObject *self)
     if (data == NULL) {
         return al_transport_fatal_error(base, AL_SOCK_READ_FAILED);
     }
-    int rc = al_protocol_data_received(&base->protocol, base->state, data);
+    int rc = al_protocol_tell(&base->protocol,
+                              base->state->names.data_received, data);
     Py_DECREF(data);
     return AL_UNLIKELY(rc < 0) ? sock_read_refused(self) : 0;
 }
@@ -355,5 +351,5 @@ al_sock_read_start(TransportObject *base)
     return al_transport_is_ours(base)
                ? al_fd_transport_watch_reader(base, &self->watch,
                                               al_sock_read_run)
-               : al_transport_fatal_ebadf(base, AL_SOCK_READ_FAILED);
+               : al_transport_fatal_errno(base, EBADF, AL_SOCK_READ_FAILED);
 }

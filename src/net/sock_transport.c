@@ -15,19 +15,9 @@
 #include "net/claim.h"
 #include "sys/sock.h"
 
+#include <errno.h>
+
 /* --- what transport.c asks of us ---------------------------------------- */
-
-static size_t
-sock_transport_pending(TransportObject *base)
-{
-    return ((SocketTransportObject *)base)->outgoing.size;
-}
-
-static size_t
-sock_transport_queued(TransportObject *base)
-{
-    return ((SocketTransportObject *)base)->outgoing.count;
-}
 
 static void
 sock_transport_stop_reading(TransportObject *base)
@@ -160,8 +150,8 @@ static const al_transport_kind sock_transport_kind = {
     .read_failed = AL_SOCK_READ_FAILED,
     .start_reading = al_sock_read_start,
     .stop_reading = sock_transport_stop_reading,
-    .pending = sock_transport_pending,
-    .queued = sock_transport_queued,
+    .pending_at = offsetof(SocketTransportObject, outgoing.size),
+    .queued_at = offsetof(SocketTransportObject, outgoing.count),
     .drained = al_sock_write_drained,
     .stop = sock_transport_stop,
     .release = sock_transport_release,
@@ -265,7 +255,7 @@ al_sock_transport_close(SocketTransportObject *self)
         return 0; /* sending the held bytes has ended us */
     }
     if (self->outgoing.count > 0 && !al_transport_is_ours(base)) {
-        return al_transport_fatal_ebadf(base, AL_SOCK_WRITE_FAILED);
+        return al_transport_fatal_errno(base, EBADF, AL_SOCK_WRITE_FAILED);
     }
     base->phase = AL_TRANSPORT_CLOSING;
     if (self->outgoing.count > 0) {
@@ -332,11 +322,6 @@ static PyMethodDef SocketTransport_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef SocketTransport_members[] = {
-    AL_TRANSPORT_MEMBERS,
-    {NULL, 0, 0, 0, NULL},
-};
-
 static PyObject *
 SocketTransport_repr(PyObject *op)
 {
@@ -378,25 +363,14 @@ SocketTransport_clear(PyObject *op)
 PyDoc_STRVAR(SocketTransport_doc,
              "A connected TCP or Unix socket as an asyncio.Transport.");
 
-static PyType_Slot SocketTransport_slots[] = {
+static const PyType_Slot SocketTransport_slots[] = {
     {Py_tp_doc, (void *)SocketTransport_doc},
     {Py_tp_methods, SocketTransport_methods},
-    {Py_tp_members, SocketTransport_members},
-    {Py_tp_getset, al_transport_getset},
+    {Py_tp_members, al_transport_members},
     {Py_tp_repr, AL_LOCKED(SocketTransport_repr)},
     {Py_tp_traverse, SocketTransport_traverse},
     {Py_tp_clear, SocketTransport_clear},
-    {Py_tp_finalize, al_fd_transport_finalize},
-    {Py_tp_dealloc, al_fd_transport_dealloc},
     {0, NULL},
-};
-
-static PyType_Spec SocketTransport_spec = {
-    .name = "asyncloop._core.SocketTransport",
-    .basicsize = sizeof(SocketTransportObject),
-    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-              Py_TPFLAGS_DISALLOW_INSTANTIATION),
-    .slots = SocketTransport_slots,
 };
 
 int
@@ -404,8 +378,8 @@ al_sock_transport_init_type(PyObject *module)
 {
     al_state *state = al_state_from_module(module);
 
-    state->SocketTransportType =
-        al_transport_add_type(module, &SocketTransport_spec,
-                              state->imports.asyncio_FlowControlMixin);
-    return state->SocketTransportType == NULL ? -1 : 0;
+    return al_fd_transport_add_type(
+        module, "asyncloop._core.SocketTransport",
+        sizeof(SocketTransportObject), SocketTransport_slots,
+        state->imports.asyncio_FlowControlMixin, &state->SocketTransportType);
 }

@@ -74,16 +74,9 @@ AL_NODISCARD int
 al_sock_write_drained(TransportObject *base);
 AL_NODISCARD int
 al_sock_write_bytes(TransportObject *base, PyObject *bytes);
-PyObject *AL_LOCKED(al_sock_write_py_write)(PyObject *op,
-                                            PyObject *const *args,
-                                            Py_ssize_t nargs,
-                                            PyObject *kwnames);
-PyObject *AL_LOCKED(al_sock_write_py_writelines)(PyObject *op,
-                                                 PyObject *const *args,
-                                                 Py_ssize_t nargs,
-                                                 PyObject *kwnames);
-PyObject *AL_LOCKED(al_sock_write_py_write_eof)(PyObject *op,
-                                                PyObject *ignored);
+AL_METHOD_KEYWORDS(al_sock_write_py_write);
+AL_METHOD_KEYWORDS(al_sock_write_py_writelines);
+AL_METHOD(al_sock_write_py_write_eof);
 
 #ifdef AL_DEBUG
 void
@@ -101,11 +94,9 @@ void
 al_sock_sendfile_end(SocketTransportObject *self);
 
 /* sock_sendfile.c: its methods. */
-PyObject *AL_LOCKED(al_sock_sendfile_py_make_empty_waiter)(PyObject *op,
-                                                           PyObject *ignored);
-PyObject *AL_LOCKED(al_sock_sendfile_py_lend)(PyObject *op, PyObject *future);
-PyObject *AL_LOCKED(al_sock_sendfile_py_reset_empty_waiter)(PyObject *op,
-                                                            PyObject *ignored);
+AL_METHOD(al_sock_sendfile_py_make_empty_waiter);
+AL_METHOD(al_sock_sendfile_py_lend);
+AL_METHOD(al_sock_sendfile_py_reset_empty_waiter);
 
 /* Create the type and store it in the module state. */
 AL_NODISCARD int

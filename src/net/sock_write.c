@@ -317,20 +317,6 @@ sock_write_check_free(SocketTransportObject *self, const char *method)
     return -1;
 }
 
-/* Set TypeError. Returns NULL. */
-static PyObject *
-sock_write_refuse(SocketTransportObject *self, PyObject *data)
-{
-    PyObject *name = PyObject_GetAttr((PyObject *)Py_TYPE(data),
-                                      self->base.state->names.__name__);
-    if (name != NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "data argument must be " AL_WRITE_WANTS ", not %R", name);
-        Py_DECREF(name);
-    }
-    return NULL;
-}
-
 int
 al_sock_write_bytes(TransportObject *base, PyObject *bytes)
 {
@@ -357,10 +343,9 @@ al_sock_write_py_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (AL_LIKELY(PyBytes_Check(data))) {
         return al_call_none(al_sock_write_bytes(&self->base, data));
     }
-    if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
-        return sock_write_refuse(self, data);
-    }
-    if (sock_write_check_free(self, "write") < 0) {
+    if (al_transport_check_data(&self->base, data, AL_WRITE_WANTS) < 0 ||
+        sock_write_check_free(self, "write") < 0)
+    {
         return NULL;
     }
     Py_ssize_t length = PyObject_Size(data);

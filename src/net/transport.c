@@ -74,21 +74,25 @@ al_transport_init(TransportObject *self, const al_transport_kind *kind,
     return 0;
 }
 
+/* Call server._attach() or server._detach(): 0, or -1. */
+static int
+transport_call_server(TransportObject *self, PyObject *server, PyObject *name)
+{
+    return al_call_finish(
+        AL_SERVER_KNOWS_TRANSPORTS
+            ? PyObject_CallMethodOneArg(server, name, (PyObject *)self)
+            : PyObject_CallMethodNoArgs(server, name));
+}
+
 int
 al_transport_attach(TransportObject *self, PyObject *server)
 {
     if (server == NULL || server == Py_None) {
         return 0;
     }
-    PyObject *name = self->state->names._attach;
-    PyObject *result =
-        AL_SERVER_KNOWS_TRANSPORTS
-            ? PyObject_CallMethodOneArg(server, name, (PyObject *)self)
-            : PyObject_CallMethodNoArgs(server, name);
-    if (result == NULL) {
+    if (transport_call_server(self, server, self->state->names._attach) < 0) {
         return -1;
     }
-    Py_DECREF(result);
     self->server = Py_NewRef(server);
     return 0;
 }
@@ -164,13 +168,15 @@ al_transport_maybe_pause(TransportObject *self)
 {
     al_flow *flow = &self->flow;
 
-    if (AL_LIKELY(self->kind->pending(self) <= flow->high) ||
+    if (AL_LIKELY(al_transport_pending(self) <= flow->high) ||
         flow->is_paused || self->protocol.object == NULL)
     {
         return 0;
     }
     flow->is_paused = true;
-    if (al_protocol_pause_writing(&self->protocol, self->state) == 0) {
+    if (al_protocol_tell(&self->protocol, self->state->names.pause_writing,
+                         NULL) == 0)
+    {
         return 0;
     }
     return al_transport_report(
@@ -182,7 +188,8 @@ al_transport_maybe_resume(TransportObject *self)
 {
     al_flow *flow = &self->flow;
 
-    if (AL_LIKELY(!flow->is_paused) || self->kind->pending(self) > flow->low ||
+    if (AL_LIKELY(!flow->is_paused) ||
+        al_transport_pending(self) > flow->low ||
         self->protocol.object == NULL)
     {
         return 0;
@@ -191,7 +198,8 @@ al_transport_maybe_resume(TransportObject *self)
     int rc = al_transport_enter(self);
     if (rc == 0) {
         rc = al_transport_leave(
-            self, al_protocol_resume_writing(&self->protocol, self->state));
+            self, al_protocol_tell(&self->protocol,
+                                   self->state->names.resume_writing, NULL));
     }
     if (rc == 0) {
         return 0;
@@ -244,13 +252,9 @@ transport_detach(TransportObject *self)
         return 0;
     }
     self->server = NULL;
-    PyObject *name = self->state->names._detach;
-    PyObject *result =
-        AL_SERVER_KNOWS_TRANSPORTS
-            ? PyObject_CallMethodOneArg(server, name, (PyObject *)self)
-            : PyObject_CallMethodNoArgs(server, name);
+    int rc = transport_call_server(self, server, self->state->names._detach);
     Py_DECREF(server);
-    return al_call_finish(result);
+    return rc;
 }
 
 /* Release everything, after connection_lost(). */
@@ -292,8 +296,9 @@ al_transport_run_lost(al_loop_head *Py_UNUSED(loop), PyObject *op)
     PyObject *exc = Py_NewRef(al_or_none(self->lost_exc));
     rc = al_transport_enter(self);
     if (rc == 0) {
-        rc = al_transport_leave(self, al_protocol_connection_lost(
-                                          &self->protocol, self->state, exc));
+        rc = al_transport_leave(
+            self, al_protocol_tell(&self->protocol,
+                                   self->state->names.connection_lost, exc));
     }
     if (rc < 0) {
         /* Report before the release, which drops the loop and the protocol.
@@ -438,7 +443,9 @@ transport_get_extra(TransportObject *self, PyObject *name)
     {
         return value;
     }
-    value = self->kind->make_extra(self, name);
+    if (self->kind->make_extra != NULL) {
+        value = self->kind->make_extra(self, name);
+    }
     if (value != NULL && PyDict_SetItem(self->extra, name, value) < 0) {
         Py_CLEAR(value);
     }
@@ -538,7 +545,7 @@ al_transport_py_get_write_buffer_size(PyObject *op,
     AL_CHECK(al_transport_check, self);
     return al_transport_send_held(self) < 0
                ? NULL
-               : PyLong_FromSize_t(self->kind->pending(self));
+               : PyLong_FromSize_t(al_transport_pending(self));
 }
 
 AL_LOCKS(al_transport_py_get_write_buffer_size, al_transport_lock)
@@ -659,6 +666,11 @@ PyGetSetDef al_transport_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+PyMemberDef al_transport_members[] = {
+    AL_TRANSPORT_MEMBERS,
+    {NULL, 0, 0, 0, NULL},
+};
+
 /* --- Python: lifetime --------------------------------------------------- */
 
 void
@@ -725,25 +737,4 @@ al_transport_clear(PyObject *op)
     Py_CLEAR(self->lost_exc);
     Py_CLEAR(self->desc.object);
     return 0;
-}
-
-PyTypeObject *
-al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
-{
-    PyTypeObject *base_type =
-        (PyTypeObject *)(PyTuple_Check(bases) ? PyTuple_GET_ITEM(bases, 0)
-                                              : bases);
-
-    /* The base is a Python class with __slots__ only. So between the object
-     * head and the end of the base there are object pointers only. */
-    if (base_type->tp_basicsize >
-            (Py_ssize_t)offsetof(TransportObject, dict) ||
-        base_type->tp_dictoffset != 0 || base_type->tp_weaklistoffset != 0)
-    {
-        PyErr_Format(PyExc_ImportError,
-                     "the layout of asyncio's %s is not known to asyncloop",
-                     base_type->tp_name);
-        return NULL;
-    }
-    return al_state_add_type(module, spec, bases);
 }

@@ -40,9 +40,10 @@ typedef struct {
      * paused or closing. 0, or -1 with an exception set. */
     int (*start_reading)(TransportObject *self);
     void (*stop_reading)(TransportObject *self);
-    /* How many bytes are queued; how many chunks or datagrams. */
-    size_t (*pending)(TransportObject *self);
-    size_t (*queued)(TransportObject *self);
+    /* Where in the object the two numbers are that al_transport_pending() and
+     * al_transport_queued() return. 0: nothing is ever queued. */
+    size_t pending_at;
+    size_t queued_at;
     /* The queue has become empty. 0, or -1 with an exception set. */
     int (*drained)(TransportObject *self);
     /* Stop watching, and drop the queue. */
@@ -53,7 +54,8 @@ typedef struct {
     /* Free the memory that tp_clear leaves; NULL: it leaves none. */
     void (*free)(TransportObject *self);
     /* Make an item of extra information that is first asked for now. -> new
-     * reference; NULL without an exception: there is no item of that name. */
+     * reference; NULL without an exception: there is no item of that name.
+     * NULL: all items are in the dict from the start. */
     PyObject *(*make_extra)(TransportObject *self, PyObject *name);
     /* For a layer between transport and user, such as TLS: what it may do
      * without calling methods (al_fd_transport_kind).
@@ -151,6 +153,27 @@ al_transport_is_reading(const TransportObject *self)
     return al_transport_is_open(self) && !self->is_paused;
 }
 
+/* The number at `place` in the object. */
+static inline size_t
+al_transport_number(const TransportObject *self, size_t place)
+{
+    return place == 0 ? 0 : *(const size_t *)((const char *)self + place);
+}
+
+/* How many bytes are queued. */
+static inline size_t
+al_transport_pending(const TransportObject *self)
+{
+    return al_transport_number(self, self->kind->pending_at);
+}
+
+/* How many chunks or datagrams are queued. */
+static inline size_t
+al_transport_queued(const TransportObject *self)
+{
+    return al_transport_number(self, self->kind->queued_at);
+}
+
 /* close() was called, and connection_lost() is not scheduled yet: there may be
  * bytes left to send. */
 static inline bool
@@ -240,10 +263,17 @@ al_transport_fatal_error(TransportObject *self, const char *message);
 AL_NODISCARD int
 al_transport_refuse_start(TransportObject *self);
 
-/* al_transport_fatal_error() with OSError(EBADF): the descriptor does not name
- * our file any more. */
+/* al_transport_fatal_error() with the OSError of `errnum`. EBADF: the
+ * descriptor does not name our file any more. */
 AL_NODISCARD int
-al_transport_fatal_ebadf(TransportObject *self, const char *message);
+al_transport_fatal_errno(TransportObject *self, int errnum,
+                         const char *message);
+
+/* Whether write() takes `data`: bytes, a bytearray or a memoryview. 0, or -1
+ * with TypeError set, which says what it `wants`. */
+AL_NODISCARD int
+al_transport_check_data(TransportObject *self, PyObject *data,
+                        const char *wants);
 
 /* The connection is lost. If an exception ended it, set that exception again
  * and return -1, else 0. */
@@ -303,30 +333,18 @@ int
 al_transport_clear(PyObject *op);
 
 /* Methods and attributes, to be listed in the tables of each type. */
-PyObject *AL_LOCKED(al_transport_py_abort)(PyObject *op, PyObject *ignored);
-PyObject *AL_LOCKED(al_transport_py_force_close)(PyObject *op, PyObject *exc);
-PyObject *AL_LOCKED(al_transport_py_call_connection_lost)(PyObject *op,
-                                                          PyObject *ignored);
-PyObject *AL_LOCKED(al_transport_py_is_closing)(PyObject *op,
-                                                PyObject *ignored);
-PyObject *AL_LOCKED(al_transport_py_get_protocol)(PyObject *op,
-                                                  PyObject *ignored);
-PyObject *AL_LOCKED(al_transport_py_set_protocol)(PyObject *op,
-                                                  PyObject *const *args,
-                                                  Py_ssize_t nargs,
-                                                  PyObject *kwnames);
-PyObject *AL_LOCKED(al_transport_py_get_extra_info)(PyObject *op,
-                                                    PyObject *const *args,
-                                                    Py_ssize_t nargs,
-                                                    PyObject *kwnames);
-PyObject *AL_LOCKED(al_transport_py_get_write_buffer_size)(PyObject *op,
-                                                           PyObject *ignored);
-PyObject *
-    AL_LOCKED(al_transport_py_get_write_buffer_limits)(PyObject *op,
-                                                       PyObject *ignored);
-PyObject *AL_LOCKED(al_transport_py_set_write_buffer_limits)(
-    PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+AL_METHOD(al_transport_py_abort);
+AL_METHOD(al_transport_py_force_close);
+AL_METHOD(al_transport_py_call_connection_lost);
+AL_METHOD(al_transport_py_is_closing);
+AL_METHOD(al_transport_py_get_protocol);
+AL_METHOD_KEYWORDS(al_transport_py_set_protocol);
+AL_METHOD_KEYWORDS(al_transport_py_get_extra_info);
+AL_METHOD(al_transport_py_get_write_buffer_size);
+AL_METHOD(al_transport_py_get_write_buffer_limits);
+AL_METHOD_KEYWORDS(al_transport_py_set_write_buffer_limits);
 extern PyGetSetDef al_transport_getset[];
+extern PyMemberDef al_transport_members[];
 
 #define AL_TRANSPORT_MEMBER(name, type, field)                                \
     {name, type, offsetof(TransportObject, field), READONLY, NULL}
@@ -349,11 +367,5 @@ al_transport_is_replaced(PyObject *op, PyObject *name, PyObject *stock);
 AL_NODISCARD PyObject *
 al_transport_call_replaced(PyObject *op, PyObject *name, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *kwnames);
-
-/* Create a transport type and add it to the module. It derives from asyncio's
- * `bases`: a class, or a tuple of classes whose first one has the slots
- * (borrowed). -> new reference, or NULL. */
-AL_NODISCARD PyTypeObject *
-al_transport_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
 
 #endif

@@ -89,12 +89,9 @@ al_transport_report_callback(TransportObject *self, PyObject *object,
     PyObject *callback = PyObject_GetAttrString(object, method);
 
     if (args != NULL && callback != NULL) {
-        PyObject *source = PyObject_CallFunctionObjArgs(
-            self->state->imports.format_callback_source, callback, args, NULL);
-        if (source != NULL) {
-            message = PyUnicode_FromFormat("Exception in callback %U", source);
-            Py_DECREF(source);
-        }
+        message = al_report_describe_failure(self->state, callback, args,
+                                             self->loop != NULL &&
+                                                 self->loop->is_debug);
     }
     Py_XDECREF(args);
     Py_XDECREF(callback);
@@ -143,10 +140,30 @@ al_transport_refuse_start(TransportObject *self)
 }
 
 int
-al_transport_fatal_ebadf(TransportObject *self, const char *message)
+al_transport_fatal_errno(TransportObject *self, int errnum,
+                         const char *message)
 {
-    al_error_set_errno(EBADF);
+    al_error_set_errno(errnum);
     return al_transport_fatal_error(self, message);
+}
+
+int
+al_transport_check_data(TransportObject *self, PyObject *data,
+                        const char *wants)
+{
+    if (AL_LIKELY(PyBytes_Check(data) || PyByteArray_Check(data) ||
+                  PyMemoryView_Check(data)))
+    {
+        return 0;
+    }
+    PyObject *name = PyObject_GetAttr((PyObject *)Py_TYPE(data),
+                                      self->state->names.__name__);
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError, "data argument must be %s, not %R",
+                     wants, name);
+        Py_DECREF(name);
+    }
+    return -1;
 }
 
 int

@@ -44,15 +44,11 @@ al_awaitable_new(al_state *state, const al_operation *operation,
                  PyObject *owner, PyObject *argument)
 {
     al_awaitable *self = al_awaitable_CAST(
-        al_freelist_pop(&state->awaitables, state->AwaitableType));
+        al_freelist_new(&state->awaitables, state->AwaitableType));
 
     if (self == NULL) {
-        self = PyObject_GC_New(al_awaitable, state->AwaitableType);
-        if (self == NULL) {
-            return NULL;
-        }
+        return NULL;
     }
-    AL_COUNT(state->AwaitableType, 1);
     self->owner = Py_XNewRef(owner);
     self->argument = Py_XNewRef(argument);
     self->waiter = self->awaited = self->saved = self->weakrefs = NULL;

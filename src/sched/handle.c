@@ -34,6 +34,7 @@
  *   (4) Any thread may call cancel(), only the loop's thread runs handles. */
 #include "sched/handle.h"
 
+#include "base/call.h"
 #include "sched/context.h"
 #include "sched/ready.h"
 #include "sched/report.h"
@@ -219,17 +220,11 @@ handle_new(al_loop_head *loop, PyObject *callback, PyObject *const *args,
            Py_ssize_t nargs, PyObject *context)
 {
     al_state *state = loop->state;
-    PyObject *self = al_freelist_pop(&state->handles, state->HandleType);
+    PyObject *self = al_freelist_new(&state->handles, state->HandleType);
 
-    if (self == NULL) {
-        self = (PyObject *)PyObject_GC_New(HandleObject, state->HandleType);
-        if (self == NULL) {
-            return NULL;
-        }
-    }
-    AL_COUNT(state->HandleType, 1);
-    return handle_fill((HandleObject *)self, loop, callback, args, nargs,
-                       context);
+    return self == NULL ? NULL
+                        : handle_fill((HandleObject *)self, loop, callback,
+                                      args, nargs, context);
 }
 
 PyObject *
@@ -258,16 +253,11 @@ al_handle_call_at(al_loop_head *loop, double when, PyObject *deadline,
 {
     al_state *state = loop->state;
     PyObject *self =
-        al_freelist_pop(&state->timer_handles, state->TimerHandleType);
+        al_freelist_new(&state->timer_handles, state->TimerHandleType);
 
     if (self == NULL) {
-        self = (PyObject *)PyObject_GC_New(TimerHandleObject,
-                                           state->TimerHandleType);
-        if (self == NULL) {
-            return NULL;
-        }
+        return NULL;
     }
-    AL_COUNT(state->TimerHandleType, 1);
     TimerHandleObject_CAST(self)->when = when;
     TimerHandleObject_CAST(self)->deadline = Py_XNewRef(deadline);
     TimerHandleObject_CAST(self)->index = -1;
@@ -284,21 +274,27 @@ al_handle_call_at(al_loop_head *loop, double when, PyObject *deadline,
     return self;
 }
 
-PyObject *
-al_handle_call_soon(al_loop_head *loop, PyObject *callback,
-                    PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+/* Queue a new handle, or NULL with an exception set. -> `handle`, or NULL. */
+static inline PyObject *
+handle_queue(al_loop_head *loop, al_run_fn run, PyObject *handle)
 {
-    PyObject *handle = handle_new(loop, callback, args, nargs, context);
-
     if (handle == NULL) {
         return NULL;
     }
-    if (al_ready_push(loop, al_handle_run, handle) < 0) {
+    if (al_ready_push(loop, run, handle) < 0) {
         Py_DECREF(handle);
         return NULL;
     }
     handle_note_newest(loop, handle);
     return handle;
+}
+
+PyObject *
+al_handle_call_soon(al_loop_head *loop, PyObject *callback,
+                    PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    return handle_queue(loop, al_handle_run,
+                        handle_new(loop, callback, args, nargs, context));
 }
 
 #if AL_HAS_THREADSAFE_HANDLE
@@ -321,16 +317,10 @@ al_handle_call_soon_threadsafe(al_loop_head *loop, PyObject *callback,
 {
     PyObject *handle = handle_new(loop, callback, args, nargs, context);
 
-    if (handle == NULL) {
-        return NULL;
+    if (handle != NULL) {
+        HandleObject_CAST(handle)->is_threadsafe = true;
     }
-    HandleObject_CAST(handle)->is_threadsafe = true;
-    if (al_ready_push(loop, handle_run_threadsafe, handle) < 0) {
-        Py_DECREF(handle);
-        return NULL;
-    }
-    handle_note_newest(loop, handle);
-    return handle;
+    return handle_queue(loop, handle_run_threadsafe, handle);
 }
 
 #endif
@@ -367,33 +357,16 @@ al_handle_arguments(const HandleObject *self)
 static PyObject *
 handle_failure_message(HandleObject *self)
 {
-    al_state *state = self->loop->state;
     PyObject *callback = Py_NewRef(al_or_none(self->callback));
     PyObject *arguments = al_handle_arguments(self);
-    if (arguments == NULL) {
-        Py_DECREF(callback);
-        return NULL;
-    }
-    PyObject *stack[3] = {callback, arguments,
-                          self->loop->is_debug ? Py_True : Py_False};
-    PyObject *kwnames = NULL;
-    PyObject *source = NULL;
-    if (AL_FORMAT_CALLBACK_TAKES_DEBUG) {
-        kwnames = PyTuple_Pack(1, state->names.debug);
-    }
-    if (kwnames != NULL || !AL_FORMAT_CALLBACK_TAKES_DEBUG) {
-        source = PyObject_Vectorcall(state->imports.format_callback_source,
-                                     stack, 2, kwnames);
-    }
-    Py_XDECREF(kwnames);
-    Py_DECREF(arguments);
-    Py_DECREF(callback);
-    if (source == NULL) {
-        return NULL;
-    }
     PyObject *message =
-        PyUnicode_FromFormat("Exception in callback %S", source);
-    Py_DECREF(source);
+        arguments == NULL
+            ? NULL
+            : al_report_describe_failure(self->loop->state, callback,
+                                         arguments, self->loop->is_debug);
+
+    Py_XDECREF(arguments);
+    Py_DECREF(callback);
     return message;
 }
 
@@ -643,12 +616,10 @@ static int
 handle_tell_cancelled(HandleObject *self)
 {
     PyObject *loop = (PyObject *)self->loop;
-    PyObject *result = PyObject_CallMethodOneArg(
-        loop, self->loop->state->names._timer_handle_cancelled,
-        (PyObject *)self);
 
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return al_call_finish(PyObject_CallMethodOneArg(
+        loop, self->loop->state->names._timer_handle_cancelled,
+        (PyObject *)self));
 }
 
 int

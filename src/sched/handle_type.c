@@ -7,6 +7,7 @@
 
 #include <time.h>
 
+#include "base/call.h"
 #include "sched/timers.h"
 
 /* What a method of a handle locks. */
@@ -56,7 +57,7 @@ handle_is_changed(HandleObject *self)
            (self->loop->overrides & AL_OVERRIDES_HANDLES);
 }
 
-/* Call a method of asyncio's class, which the program has changed. */
+/* Call a method of asyncio's class. */
 static PyObject *
 handle_call_stock(HandleObject *self, PyObject *name)
 {
@@ -95,10 +96,7 @@ Handle_cancel(PyObject *op, PyObject *Py_UNUSED(ignored))
         }
         AL_UNLOCK();
     } while (is_running);
-    if (rc < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(rc);
 }
 
 PyDoc_STRVAR(Handle_cancelled_doc, "cancelled($self, /)\n--\n\n"
@@ -152,28 +150,15 @@ Handle__run(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_INCREF(op);
     int rc = al_handle_run(loop, op);
     Py_DECREF(op);
-    if (rc < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return al_call_none(rc);
 }
 
 static PyObject *
 Handle__repr_info(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    al_state *state = HandleObject_CAST(op)->loop->state;
+    HandleObject *self = HandleObject_CAST(op);
 
-    return PyObject_CallMethodOneArg(state->imports.asyncio_Handle,
-                                     state->names._repr_info, op);
-}
-
-static PyObject *
-TimerHandle__repr_info(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    al_state *state = HandleObject_CAST(op)->loop->state;
-
-    return PyObject_CallMethodOneArg(state->imports.asyncio_TimerHandle,
-                                     state->names._repr_info, op);
+    return handle_call_stock(self, self->loop->state->names._repr_info);
 }
 
 static PyObject *
@@ -357,8 +342,9 @@ AL_LOCKS_SETTER(TimerHandle_set__scheduled, handle_lock)
         {"cancelled", Handle_cancelled, METH_NOARGS, Handle_cancelled_doc},   \
         {"get_context", AL_LOCKED(Handle_get_context), METH_NOARGS,           \
          Handle_get_context_doc},                                             \
+        {"_run", AL_LOCKED(Handle__run), METH_NOARGS, NULL},                  \
     {                                                                         \
-        "_run", AL_LOCKED(Handle__run), METH_NOARGS, NULL                     \
+        "_repr_info", Handle__repr_info, METH_NOARGS, NULL                    \
     }
 
 #define HANDLE_MEMBERS                                                        \
@@ -370,14 +356,10 @@ AL_LOCKS_SETTER(TimerHandle_set__scheduled, handle_lock)
             READONLY, NULL                                                    \
     }
 
-static PyMethodDef Handle_methods[] = {
-    HANDLE_METHODS,
-    {"_repr_info", Handle__repr_info, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL}};
+static PyMethodDef Handle_methods[] = {HANDLE_METHODS, {NULL, NULL, 0, NULL}};
 
 static PyMethodDef TimerHandle_methods[] = {
     HANDLE_METHODS,
-    {"_repr_info", TimerHandle__repr_info, METH_NOARGS, NULL},
     {"when", TimerHandle_when, METH_NOARGS, TimerHandle_when_doc},
     {NULL, NULL, 0, NULL}};
 

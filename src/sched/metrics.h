@@ -145,23 +145,29 @@ al_pulse_disown(al_pulse *self)
     }
 }
 
+/* The counters, which only grow. */
+#define AL_METRICS_COUNTERS(X)                                                \
+    X(tasks_made)                                                             \
+    X(tasks_ended)                                                            \
+    X(accepted)                                                               \
+    X(connected) /* connections made, accepted or not */                      \
+    X(lost)      /* how many of them have ended */                            \
+    X(failed)    /* how many of these with an error */                        \
+    X(bytes_in)                                                               \
+    X(bytes_out)                                                              \
+    X(handshakes)                                                             \
+    X(reports)                                                                \
+    X(slow)
+
+#define AL_METRICS_FIELD(name) uint64_t name;
+
 typedef struct {
     al_list node;    /* in the loops of the state: metrics_sum.c */
     al_pulse *pulse; /* owned */
     uint64_t poll;   /* al_cycles() in looks */
     uint64_t most_ready;
-    uint64_t tasks_made;
-    uint64_t tasks_ended;
     uint64_t watched; /* descriptors, now */
-    uint64_t accepted;
-    uint64_t connected; /* connections made, accepted or not */
-    uint64_t lost;      /* how many of them have ended */
-    uint64_t failed;    /* how many of these with an error */
-    uint64_t bytes_in;
-    uint64_t bytes_out;
-    uint64_t handshakes;
-    uint64_t reports;
-    uint64_t slow;
+    AL_METRICS_COUNTERS(AL_METRICS_FIELD)
     bool has_waited; /* the last poll was a wait */
     al_delays delays;
 } al_metrics;

@@ -56,17 +56,9 @@ metrics_add_counters(al_metrics_sum *sum, const al_loop_head *loop)
     sum->turns += AL_LOAD(loop->turn);
     sum->callbacks += AL_LOAD(loop->steps);
     sum->most_ready = Py_MAX(sum->most_ready, most_ready);
-    sum->tasks_made += AL_LOAD(metrics->tasks_made);
-    sum->tasks_ended += AL_LOAD(metrics->tasks_ended);
-    sum->accepted += AL_LOAD(metrics->accepted);
-    sum->connected += AL_LOAD(metrics->connected);
-    sum->lost += AL_LOAD(metrics->lost);
-    sum->failed += AL_LOAD(metrics->failed);
-    sum->bytes_in += AL_LOAD(metrics->bytes_in);
-    sum->bytes_out += AL_LOAD(metrics->bytes_out);
-    sum->handshakes += AL_LOAD(metrics->handshakes);
-    sum->reports += AL_LOAD(metrics->reports);
-    sum->slow += AL_LOAD(metrics->slow);
+#define X(name) sum->name += AL_LOAD(metrics->name);
+    AL_METRICS_COUNTERS(X)
+#undef X
     metrics_add_delays(&sum->delays, &metrics->delays);
 }
 
@@ -93,17 +85,9 @@ metrics_add_freed(al_metrics_sum *sum, const al_metrics_sum *freed)
     sum->idle += freed->idle;
     sum->poll += freed->poll;
     sum->most_ready = Py_MAX(sum->most_ready, freed->most_ready);
-    sum->tasks_made += freed->tasks_made;
-    sum->tasks_ended += freed->tasks_ended;
-    sum->accepted += freed->accepted;
-    sum->connected += freed->connected;
-    sum->lost += freed->lost;
-    sum->failed += freed->failed;
-    sum->bytes_in += freed->bytes_in;
-    sum->bytes_out += freed->bytes_out;
-    sum->handshakes += freed->handshakes;
-    sum->reports += freed->reports;
-    sum->slow += freed->slow;
+#define X(name) sum->name += freed->name;
+    AL_METRICS_COUNTERS(X)
+#undef X
     metrics_add_delays(&sum->delays, &freed->delays);
 }
 

@@ -15,18 +15,8 @@ typedef struct {
     uint64_t ready; /* entries in the queue, now */
     uint64_t most_ready;
     uint64_t timers; /* armed now */
-    uint64_t tasks_made;
-    uint64_t tasks_ended;
     uint64_t watched;
-    uint64_t accepted;
-    uint64_t connected;
-    uint64_t lost;
-    uint64_t failed;
-    uint64_t bytes_in;
-    uint64_t bytes_out;
-    uint64_t handshakes;
-    uint64_t reports;
-    uint64_t slow;
+    AL_METRICS_COUNTERS(AL_METRICS_FIELD)
     al_delays delays;
 } al_metrics_sum;
 

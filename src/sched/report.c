@@ -84,6 +84,31 @@ al_report_exception(PyObject *loop, al_state *state, PyObject *message,
     return rc;
 }
 
+PyObject *
+al_report_describe_failure(al_state *state, PyObject *callback, PyObject *args,
+                           bool is_debug)
+{
+    PyObject *stack[3] = {callback, args, is_debug ? Py_True : Py_False};
+    PyObject *kwnames = NULL;
+    PyObject *source = NULL;
+
+    if (AL_FORMAT_CALLBACK_TAKES_DEBUG) {
+        kwnames = PyTuple_Pack(1, state->names.debug);
+    }
+    if (kwnames != NULL || !AL_FORMAT_CALLBACK_TAKES_DEBUG) {
+        source = PyObject_Vectorcall(state->imports.format_callback_source,
+                                     stack, 2, kwnames);
+    }
+    Py_XDECREF(kwnames);
+    if (source == NULL) {
+        return NULL;
+    }
+    PyObject *message =
+        PyUnicode_FromFormat("Exception in callback %S", source);
+    Py_DECREF(source);
+    return message;
+}
+
 /* The text for %s in "Executing %s took %.3f seconds". */
 static PyObject *
 report_describe(al_state *state, PyObject *object)

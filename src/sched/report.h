@@ -22,6 +22,12 @@ AL_NODISCARD int
 al_report_exception(PyObject *loop, al_state *state, PyObject *message,
                     const al_report_item *items);
 
+/* "Exception in callback ..." with asyncio's text for callback(*args).
+ * -> new str, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_report_describe_failure(al_state *state, PyObject *callback, PyObject *args,
+                           bool is_debug);
+
 /* In debug mode log an entry that ran longer than loop.slow_callback_duration
  * seconds. 0, or -1 with SystemExit or KeyboardInterrupt set. */
 AL_NODISCARD int

@@ -25,16 +25,12 @@
 static PyObject *
 future_iter_make(PyObject *future, PyObject *task, al_state *state)
 {
-    al_future_iter *self = (al_future_iter *)al_freelist_pop(
+    al_future_iter *self = (al_future_iter *)al_freelist_new(
         &state->future_iters, state->FutureIterType);
 
     if (self == NULL) {
-        self = PyObject_GC_New(al_future_iter, state->FutureIterType);
-        if (self == NULL) {
-            return NULL;
-        }
+        return NULL;
     }
-    AL_COUNT(state->FutureIterType, 1);
     self->future = Py_NewRef(future);
     self->task = Py_XNewRef(task);
     self->is_ended = false;

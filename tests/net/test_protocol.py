@@ -1,6 +1,8 @@
 """Protocol methods that raise: what is reported, and what becomes of the connection."""
 
+import asyncio
 import contextlib
+import inspect
 import socket
 
 import pytest
@@ -75,6 +77,16 @@ def test_error_in_connection_made_is_reported_and_the_connection_lives(Recorder,
     assert report["message"].startswith("Exception in callback ")
     assert protocol.data == b"data"
     assert protocol.lost == [None]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_report_shows_the_arguments_as_asyncio_does(Recorder, provoke, take_reports, loop, debug):
+    """From 3.13 on it shows them in debug mode only: they may be secret."""
+    loop.set_debug(debug)
+    provoke(raising(Recorder, "connection_made", ZeroDivisionError("mine"))())
+    [report] = take_reports()
+    always = "debug" not in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
+    assert ("(<" in report["message"]) is (debug or always)
 
 
 def test_error_in_connection_lost_is_reported_and_the_socket_closed(Recorder, provoke, take_reports):
