@@ -53,7 +53,7 @@ from ._streams import (
     start_unix_server,
 )
 from ._version import __version__
-from ._waits import TaskGroup, Timeout, sleep, timeout, timeout_at, wait_for
+from ._waits import TaskGroup, Timeout, gather, sleep, timeout, timeout_at, wait_for
 from ._workers import Worker, run_workers
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ __all__ = [
     "__version__",
     "accelerate",
     "decelerate",
+    "gather",
     "install",
     "metrics",
     "new_event_loop",

@@ -2,6 +2,7 @@ import asyncio
 import sys
 from asyncio import _CoroutineLike
 from asyncio.sslproto import _SSLProtocolTransport
+from asyncio.tasks import _FutureLike
 from asyncio.transports import _FlowControlMixin
 from collections import deque
 from collections.abc import Awaitable as _Awaitable
@@ -342,6 +343,15 @@ class TaskGroup:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> Coroutine[Any, Any, bool | None]: ...
 
+@final
+class Gathering:
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, future: asyncio.Future[Any], /) -> None: ...
+
+def gather(*coros_or_futures: _FutureLike[Any], return_exceptions: bool = False) -> asyncio.Future[list[Any]]: ...
 def timeout(delay: float | None) -> asyncio.Timeout: ...
 def timeout_at(when: float | None) -> asyncio.Timeout: ...
 @overload

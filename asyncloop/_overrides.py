@@ -90,9 +90,13 @@ TIMEOUT_EXPIRE = vars(asyncio.Timeout)["_on_timeout"]
 TIMEOUT_STATES = tuple(timeouts._State)  # type: ignore[attr-defined]
 SLEEP = asyncio.sleep
 WAIT_FOR = asyncio.wait_for
+GATHER = asyncio.gather
 
 # With a patch release __aexit__() drops the parent and the errors at its end, in any case.
 TASK_GROUP_FORGETS = hasattr(asyncio.TaskGroup, "_aexit")
+
+# With a patch release gather() ends the awaits of all when one fails.
+GATHER_FORGETS_ALL = hasattr(asyncio.tasks, "_discard_awaited_by")
 
 _DIRECTORY = os.path.dirname(mixins._LoopBoundMixin.__dict__["_get_loop"].__code__.co_filename)
 

@@ -30,6 +30,7 @@
 #include "task/task.h"
 #include "tls/protocol.h"
 #include "waits/function.h"
+#include "waits/gather.h"
 #include "waits/sleep.h"
 #include "waits/task_group.h"
 #include "waits/timeout.h"
@@ -58,6 +59,7 @@ module_exec(PyObject *module)
         al_timeout_init_type,
         al_wait_for_init,
         al_task_group_init_type,
+        al_gather_init,
         al_reader_init_type,
         al_writer_init_type,
         al_sock_transport_init_type,

@@ -72,3 +72,12 @@ def task_group(loop, module):
                     group.create_task(noop())
 
     yield work
+
+
+@both("gather of 10", operation="a gather() of 10 coroutines that return at once")
+def gather(loop, module):
+    async def work(count):
+        for _ in range(count):
+            await module.gather(*[noop() for _ in range(10)])
+
+    yield work

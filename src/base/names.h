@@ -46,6 +46,10 @@
     X(_run_once)                                                              \
     X(_timer_handle_cancelled)                                                \
     X(_aexit)                                                                 \
+    X(_cancel_requested)                                                      \
+    X(_make_cancelled_error)                                                  \
+    X(ensure_future)                                                          \
+    X(set_exception)                                                          \
     X(_check_thread)                                                          \
     X(_asyncio_future_blocking)                                               \
     X(_buffer)                                                                \

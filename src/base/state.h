@@ -76,6 +76,9 @@ typedef struct {
     X(timeouts_globals, "asyncio.timeouts", "__dict__")                       \
     X(timeout_states, "asyncloop._overrides", "TIMEOUT_STATES")               \
     X(timeout_expire, "asyncloop._overrides", "TIMEOUT_EXPIRE")               \
+    X(stock_gather, "asyncloop._overrides", "GATHER")                         \
+    X(gather_forgets_all, "asyncloop._overrides", "GATHER_FORGETS_ALL")       \
+    X(ensure_future, "asyncio.tasks", "ensure_future")                        \
     X(stock_task_group, "asyncio.taskgroups", "TaskGroup")                    \
     X(task_group_forgets, "asyncloop._overrides", "TASK_GROUP_FORGETS")       \
     X(stock_timeout, "asyncloop._overrides", "TIMEOUT")                       \
@@ -107,6 +110,8 @@ typedef struct {
       "get_running_loop")                                                     \
     X(current_task, "_asyncio", "current_task", "asyncio.tasks",              \
       "current_task")                                                         \
+    X(GatheringFuture, "asyncio.tasks", "_GatheringFuture", "builtins",       \
+      "None")                                                                 \
     X(set_result_unless_cancelled, "asyncio.futures",                         \
       "_set_result_unless_cancelled", "builtins", "None")                     \
     X(chain_future, "asyncio.futures", "_chain_future", "builtins", "None")   \
@@ -145,6 +150,7 @@ typedef struct {
     X(PyTypeObject, SemaphoreType)                                               \
     X(PyTypeObject, BoundedSemaphoreType)                                        \
     X(PyTypeObject, QueueType)                                                   \
+    X(PyTypeObject, GatheringType)                                               \
     X(PyTypeObject, TaskGroupType)                                               \
     X(PyTypeObject, TimeoutType)                                                 \
     X(PyTypeObject, CoroutineFunctionType)                                       \
@@ -174,7 +180,8 @@ typedef struct {
     X(PyTypeObject, tls_MemoryBIO)                                               \
     /* A set: types whose instances asyncio.iscoroutine() called coroutines. */  \
     X(PyObject, coroutine_types)                                                 \
-    X(PyObject, context_kwnames) /* the tuple ("context",) */
+    X(PyObject, context_kwnames) /* the tuple ("context",) */                    \
+    X(PyObject, loop_kwnames)    /* the tuple ("loop",) */
 
 /* System calls that an old kernel or a sandbox refuses. After the first refusal
  * sys/sock.c uses older calls. */

@@ -56,6 +56,19 @@ al_clock_running_loop(al_state *state)
 }
 
 PyObject *
+al_clock_loop_or_none(al_state *state)
+{
+    PyObject *function = clock_find(state->imports.events_globals,
+                                    state->names._get_running_loop);
+    PyObject *loop = function == NULL ? NULL : clock_call(function, NULL);
+
+    if (loop == Py_None) {
+        Py_CLEAR(loop);
+    }
+    return loop;
+}
+
+PyObject *
 al_clock_current_task(al_state *state, PyObject *loop)
 {
     PyObject *function =

@@ -10,6 +10,11 @@
 AL_NODISCARD PyObject *
 al_clock_running_loop(al_state *state);
 
+/* events._get_running_loop(), or what the program has put there. -> new
+ * reference, or NULL if none runs, or with an exception set. */
+AL_NODISCARD PyObject *
+al_clock_loop_or_none(al_state *state);
+
 /* tasks.current_task(loop), or what the program has put there. `loop` is the
  * running loop, or NULL: not given. -> new reference to the task or to None; or
  * NULL with an exception set. */

@@ -130,6 +130,23 @@ class Program:
         finally:
             self.note(here, look_at_group(group))
 
+    async def do_gather(self, here, bodies, which):
+        """Of coroutines, tasks and a future, perhaps one of them twice."""
+        things = [self.run_body(f"{here}g{i}", one) for i, one in enumerate(bodies)]
+        if which & 1:
+            things = [self.loop.create_task(one, name=f"{here}g{i}") for i, one in enumerate(things)]
+        if which & 2 and things:
+            things.append(things[0])
+        if which & 4:
+            self.futures.append(self.loop.create_future())
+            things.append(self.futures[-1])
+        if which & 8:
+            await asyncio.sleep(0)  # some are done
+        outer = self.module.gather(*things, return_exceptions=bool(which & 16))
+        self.note(here, type(outer).__name__, len(getattr(outer, "_children", ())))
+        result = await outer
+        return [describe(one) if isinstance(one, BaseException) else one for one in result]
+
     async def do_join(self, here, which, body):
         """A task in a group that runs, perhaps in the group of another task."""
         if self.groups:

@@ -135,6 +135,24 @@ async def groups_refused():
                     group.create_task(1)
 
 
+async def gathered():
+    loop = asyncio.get_running_loop()
+    for returns in (False, True):
+        future = loop.create_future()
+        loop.call_soon(future.set_result, 1)
+        coroutines = [_turns(), loop.create_task(_turns(1)), future]
+        await asyncloop.gather(*coroutines, return_exceptions=returns)
+        with contextlib.suppress(ValueError):
+            await asyncloop.gather(_fail(), _turns(), return_exceptions=returns)
+        outer = asyncloop.gather(_turns(), asyncio.sleep(1000), return_exceptions=returns)
+        await _turns()
+        outer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await outer
+        with contextlib.suppress(TypeError):
+            await asyncloop.gather(loop.create_future(), 1)
+
+
 async def never_awaited():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
