@@ -14,6 +14,7 @@
 
 #include "base/args.h"
 #include "base/call.h"
+#include "base/errors.h"
 #include "primitives/primitive.h"
 #include "task/future.h"
 #include "task/task_object.h"
@@ -211,8 +212,8 @@ timeout_stock_exit(PyObject *op, PyObject *exc)
     return coro;
 }
 
-/* It does not wait, so one step is all. While it runs, `exc` is the exception
- * that is handled: the context of what it raises. */
+/* It does not wait, so one step is all. `exc` is the context of what it
+ * raises. */
 int
 al_timeout_leave_as_stock(PyObject *op, PyObject *exc)
 {
@@ -222,13 +223,7 @@ al_timeout_leave_as_stock(PyObject *op, PyObject *exc)
     if (coro == NULL) {
         return -1;
     }
-    PyObject *handled = PyErr_GetHandledException();
-    if (exc != NULL) {
-        PyErr_SetHandledException(exc);
-    }
     PySendResult sent = PyIter_Send(coro, Py_None, &result);
-    PyErr_SetHandledException(handled);
-    Py_XDECREF(handled);
     Py_DECREF(coro);
     if (sent == PYGEN_RETURN) {
         return al_call_is_true(result);
@@ -236,6 +231,9 @@ al_timeout_leave_as_stock(PyObject *op, PyObject *exc)
     if (sent == PYGEN_NEXT) {
         Py_DECREF(result);
         PyErr_SetString(PyExc_RuntimeError, "Timeout.__aexit__() waits");
+    }
+    if (exc != NULL) {
+        al_error_chain(Py_NewRef(exc));
     }
     return -1;
 }

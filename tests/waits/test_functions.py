@@ -5,6 +5,7 @@ import gc
 import inspect
 import math
 import pickle
+import sys
 import types
 import unittest.mock
 
@@ -242,6 +243,37 @@ class TestWaitFor:
 
         run(main())
         assert calls == [5]
+
+    @pytest.mark.parametrize("swallows", [False, True])
+    def test_handled_exceptions_stay_what_they_are(self, waits, loop, swallows):
+        async def body():
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+                if swallows:
+                    return
+                raise ValueError from None
+
+        async def wait(future):
+            try:
+                await waits.wait_for(body(), 1e-9)
+            except (ValueError, TimeoutError) as exc:
+                assert swallows is False
+                assert exc.__cause__ is None
+            await future
+            return sys.exception()
+
+        future = loop.create_future()
+        task = loop.create_task(wait(future))
+        try:
+            raise KeyError("outer")
+        except KeyError:
+            for _ in range(20):  # the task waits for the future then
+                loop.call_soon(loop.stop)
+                loop.run_forever()
+        future.set_result(None)
+        assert loop.run_until_complete(task) is None
 
     def test_closed_while_it_waits(self, waits, run):
         async def main():
