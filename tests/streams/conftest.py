@@ -4,27 +4,12 @@ import asyncio
 import shutil
 import subprocess
 
+import any_loop
 import pytest
 
-import asyncloop
-
-
-@pytest.fixture(params=["asyncio", "asyncloop", "asyncloop on asyncio"])
-def kind(request):
-    """The names of the streams and of the loop."""
-    return request.param
-
-
-@pytest.fixture
-def streams(kind):
-    """The module whose StreamReader ... are tested."""
-    return asyncio if kind == "asyncio" else asyncloop
-
-
-@pytest.fixture
-def loop_factory(kind):
-    """Makes loops; the test closes them."""
-    return asyncloop.new_event_loop if kind == "asyncloop" else asyncio.SelectorEventLoop
+kind = any_loop.kind
+loop_factory = any_loop.loop_factory
+streams = any_loop.module
 
 
 class FakeTransport:
