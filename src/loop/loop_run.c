@@ -335,6 +335,11 @@ loop_poll(LoopObject *self)
     double until;
     int rc = 0;
 
+    /* A loop that runs cannot be closed; but _run_until_stopped() may have been
+     * called without _begin_run(). */
+    if (al_loop_check_open(self) < 0) {
+        return -1;
+    }
     loop_plan_looks(self, now);
     al_metrics_note_look(&head->metrics, now);
     if (now - self->last_yield > LOOP_YIELD_BUDGETS * al_cycles_budget()) {

@@ -172,21 +172,6 @@ al_timers_find_first(al_timers *timers)
     return timers->count > 0;
 }
 
-PyObject *
-al_timers_take(al_loop_head *loop)
-{
-    al_timers *timers = &loop->timers;
-
-    if (!al_timers_find_first(timers)) {
-        return NULL;
-    }
-    PyObject *handle = timers->heap[0].handle;
-    timers_remove_first(timers);
-    loop->newest_handle = NULL; /* it may be this handle: handle.c (3) */
-    AL_CHECK(timers_check, timers);
-    return handle;
-}
-
 /* Make the places fewer if they are far too many. The heap begins at the first
  * place. */
 static void
@@ -236,6 +221,24 @@ timers_sweep(al_timers *timers)
         }
     }
     timers_cut(timers);
+}
+
+PyObject *
+al_timers_take(al_loop_head *loop)
+{
+    al_timers *timers = &loop->timers;
+
+    if (!al_timers_find_first(timers)) {
+        return NULL;
+    }
+    PyObject *handle = timers->heap[0].handle;
+    timers_remove_first(timers);
+    loop->newest_handle = NULL; /* it may be this handle: handle.c (3) */
+    if (timers_has_many_holes(timers)) {
+        timers_sweep(timers); /* by (2) */
+    }
+    AL_CHECK(timers_check, timers);
+    return handle;
 }
 
 static int

@@ -14,6 +14,8 @@ import weakref
 import pytest
 import stock
 
+import asyncloop
+
 
 async def answer():
     return 42
@@ -638,3 +640,17 @@ def test_callbacks_that_are_all_in_c_leave_room_for_threads_and_signals(loop, ru
         loop.run_forever()
     thread.join()
     assert len(ticks) == 5
+
+
+@pytest.mark.parametrize("pause", [0, 0.05])
+def test_turns_without_a_run_end_when_the_loop_is_closed(pause):
+    """Only a loop that runs refuses to be closed, and _run_until_stopped() alone does not make it run."""
+
+    def close():
+        loop.close()
+        time.sleep(pause)  # the next poll comes late
+
+    loop = asyncloop.Loop()
+    loop.call_soon(close)
+    with pytest.raises(RuntimeError, match="Event loop is closed"):
+        loop._run_until_stopped()

@@ -180,19 +180,23 @@ def test_bytes_of_other_connections_do_not_mix(run, serve, Client, client_contex
 
     address = serve(Echo).sockets[0].getsockname()
 
+    def receive(peer, size):
+        came = bytearray()
+        while len(came) < size and (part := peer.recv(1 << 16)):
+            came += part
+        return came
+
     def talk(seed):
-        data = bytes([seed]) * 100_000
         with (
             socket.create_connection(address) as sock,
             client_context.wrap_socket(sock, server_hostname="localhost") as peer,
         ):
-            sending = threading.Thread(target=peer.sendall, args=(data,))
-            sending.start()
-            came = bytearray()
-            while len(came) < len(data):
-                came += peer.recv(1 << 16)
-            sending.join()
-            return came == data
+            for _ in range(10):  # by turns: an SSLSocket is for one thread
+                data = bytes([seed]) * 20_000
+                peer.sendall(data)
+                if receive(peer, len(data)) != data:
+                    return False
+            return True
 
     async def main():
         return await asyncio.gather(*(asyncio.to_thread(talk, seed) for seed in range(8)))
