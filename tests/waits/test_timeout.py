@@ -3,12 +3,17 @@
 import asyncio
 import copy
 import gc
+import inspect
 import pickle
 import weakref
 
 import pytest
 
 import asyncloop
+
+# The first patch releases of 3.11 let a Timeout be entered twice, and chain no exception.
+CHECKS_STATE = "already been entered" in inspect.getsource(asyncio.Timeout)
+checks_state = pytest.mark.skipif(not CHECKS_STATE, reason="this release checks no state of a Timeout")
 
 
 async def spin():
@@ -47,8 +52,8 @@ class TestInterface:
                     finally:
                         assert repr(timeout) == "<Timeout [expiring]>"
                         assert timeout.expired()
-            assert type(caught.value.__cause__) is asyncio.CancelledError
-            assert caught.value.__cause__ is caught.value.__context__
+            assert type(caught.value.__context__) is asyncio.CancelledError
+            assert caught.value.__cause__ is (caught.value.__context__ if CHECKS_STATE else None)
             assert repr(timeout) == "<Timeout [expired]>"
             assert asyncio.current_task().cancelling() == 0
 
@@ -82,6 +87,7 @@ class TestInterface:
             waits.timeout(None)
         assert waits.timeout_at(None).when() is None
 
+    @checks_state
     def test_is_entered_once(self, waits, run):
         async def main():
             timeout = waits.timeout(None)
@@ -136,6 +142,7 @@ class TestReschedule:
 
         run(main())
 
+    @checks_state
     def test_refuses_what_is_not_active(self, waits, run):
         async def main():
             timeout = waits.timeout(None)
