@@ -89,6 +89,7 @@ def test_accelerate_touches_nothing_else():
 def test_accelerate_leaves_what_the_program_has_replaced(monkeypatch):
     mine = type("Queue", (asyncio.Queue,), {})
     monkeypatch.setattr(asyncio, "Queue", mine)
+    monkeypatch.setattr(asyncio.locks, "Lock", asyncio.locks.Lock)  # what there is at the end again
     replaced = asyncloop.accelerate()
     try:
         assert asyncio.Queue is mine
