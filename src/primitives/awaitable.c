@@ -165,6 +165,31 @@ al_awaitable_wait(al_awaitable *self, PyObject *awaited)
     return self->awaited != NULL ? AL_AWAITS : AL_RAISES;
 }
 
+al_outcome
+al_awaitable_wait_stolen(al_awaitable *self, PyObject *awaited)
+{
+    if (awaited == NULL) {
+        return AL_RAISES;
+    }
+    al_outcome outcome = al_awaitable_wait(self, awaited);
+    Py_DECREF(awaited);
+    return outcome;
+}
+
+al_outcome
+al_awaitable_hand_on(al_awaitable *Py_UNUSED(self), PyObject *value,
+                     PyObject **result)
+{
+    return value == NULL ? AL_RAISES : al_awaitable_return(value, result);
+}
+
+al_outcome
+al_awaitable_end_with_none(al_awaitable *Py_UNUSED(self), PyObject *value,
+                           PyObject **result)
+{
+    return value == NULL ? AL_RAISES : al_awaitable_return(Py_None, result);
+}
+
 /* Pass on what was sent. */
 static inline PySendResult
 awaitable_send_on(al_awaitable *self, PyObject *value, PyObject **result)

@@ -58,6 +58,18 @@ al_awaitable_new(al_state *state, const al_operation *operation,
 AL_NODISCARD al_outcome
 al_awaitable_wait(al_awaitable *self, PyObject *awaited);
 
+/* The same for a new reference, which is stolen; NULL: an exception is set. */
+AL_NODISCARD al_outcome
+al_awaitable_wait_stolen(al_awaitable *self, PyObject *awaited);
+
+/* Second parts of operations that wait for one thing: return what it has
+ * returned, or None. */
+al_outcome
+al_awaitable_hand_on(al_awaitable *self, PyObject *value, PyObject **result);
+al_outcome
+al_awaitable_end_with_none(al_awaitable *self, PyObject *value,
+                           PyObject **result);
+
 /* Wait for a coroutine that waits already: what it waits for is over. It has
  * returned, or has raised `exc` (borrowed), NULL <=> none. For an operation to
  * return in its second part: AL_AWAITS. */

@@ -112,13 +112,8 @@ static al_outcome
 condition_reacquire(al_awaitable *await)
 {
     for (;;) {
-        al_outcome outcome = AL_RAISES;
-        PyObject *acquiring =
-            condition_call(await->owner, await->state->names.acquire);
-        if (acquiring != NULL) {
-            outcome = al_awaitable_wait(await, acquiring);
-            Py_DECREF(acquiring);
-        }
+        al_outcome outcome = al_awaitable_wait_stolen(
+            await, condition_call(await->owner, await->state->names.acquire));
         if (outcome == AL_AWAITS) {
             return AL_AWAITS;
         }
@@ -192,26 +187,13 @@ static const al_operation condition_wait_operation = {
 static al_outcome
 condition_aenter_start(al_awaitable *await, PyObject **Py_UNUSED(result))
 {
-    PyObject *acquiring =
-        condition_call(await->owner, await->state->names.acquire);
-    if (acquiring == NULL) {
-        return AL_RAISES;
-    }
-    al_outcome outcome = al_awaitable_wait(await, acquiring);
-    Py_DECREF(acquiring);
-    return outcome;
-}
-
-static al_outcome
-condition_aenter_resume(al_awaitable *Py_UNUSED(await), PyObject *value,
-                        PyObject **result)
-{
-    return value == NULL ? AL_RAISES : al_awaitable_return(Py_None, result);
+    return al_awaitable_wait_stolen(
+        await, condition_call(await->owner, await->state->names.acquire));
 }
 
 static const al_operation condition_aenter_operation = {
     "_ContextManagerMixin.__aenter__", condition_aenter_start,
-    condition_aenter_resume};
+    al_awaitable_end_with_none};
 
 static al_outcome
 condition_aexit_start(al_awaitable *await, PyObject **result)

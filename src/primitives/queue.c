@@ -395,27 +395,16 @@ queue_join_start(al_awaitable *await, PyObject **result)
         return al_awaitable_return(Py_None, result);
     }
     PyObject *event = queue_finished(self);
-    PyObject *waiting =
-        event == NULL
-            ? NULL
-            : PyObject_CallMethodNoArgs(event, await->state->names.wait);
-    if (waiting != NULL) {
-        outcome = al_awaitable_wait(await, waiting);
+    if (event != NULL) {
+        outcome = al_awaitable_wait_stolen(
+            await, PyObject_CallMethodNoArgs(event, await->state->names.wait));
+        Py_DECREF(event);
     }
-    Py_XDECREF(waiting);
-    Py_XDECREF(event);
     return outcome;
 }
 
-static al_outcome
-queue_join_resume(al_awaitable *Py_UNUSED(await), PyObject *value,
-                  PyObject **result)
-{
-    return value == NULL ? AL_RAISES : al_awaitable_return(Py_None, result);
-}
-
 static const al_operation queue_join_operation = {
-    "Queue.join", queue_join_start, queue_join_resume};
+    "Queue.join", queue_join_start, al_awaitable_end_with_none};
 
 /* --- Python: methods -------------------------------------------------------------- */
 

@@ -87,13 +87,8 @@ read_defer(al_awaitable *await)
                                 strrchr(await->operation->qualname, '.') + 1,
                                 &await->argument, await->argument != NULL);
 
-    if (coroutine == NULL) {
-        return AL_RAISES;
-    }
     await->place = FOR_STOCK;
-    al_outcome outcome = al_awaitable_wait(await, coroutine);
-    Py_DECREF(coroutine);
-    return outcome;
+    return al_awaitable_wait_stolen(await, coroutine);
 }
 
 /* Begin an operation. */
@@ -235,13 +230,8 @@ read_defer_block(al_awaitable *await)
         await->owner, AL_STREAM_READER, "read", &limit, 1);
 
     Py_DECREF(limit);
-    if (coroutine == NULL) {
-        return AL_RAISES;
-    }
     await->place = FOR_BLOCK;
-    al_outcome outcome = al_awaitable_wait(await, coroutine);
-    Py_DECREF(coroutine);
-    return outcome;
+    return al_awaitable_wait_stolen(await, coroutine);
 }
 
 /* Read blocks until there is an empty one, as asyncio does. */

@@ -6,7 +6,7 @@
 
 #include "base/args.h"
 #include "sched/loop_head.h"
-#include "streams/field.h"
+#include "primitives/field.h"
 #include "streams/read.h"
 #include "streams/reader.h"
 

@@ -9,7 +9,7 @@
 #include "streams/writer.h"
 
 #include "base/args.h"
-#include "streams/field.h"
+#include "primitives/field.h"
 #include "streams/reader.h"
 #include "streams/stock.h"
 
@@ -131,12 +131,8 @@ drain_protocol(al_awaitable *await, PyObject **result)
         outcome = al_awaitable_return(Py_None, result);
     }
     else if (is_over == 0) {
-        PyObject *awaited = PyObject_CallNoArgs(helper);
-        if (awaited != NULL) {
-            await->place = FOR_PROTOCOL;
-            outcome = al_awaitable_wait(await, awaited);
-            Py_DECREF(awaited);
-        }
+        await->place = FOR_PROTOCOL;
+        outcome = al_awaitable_wait_stolen(await, PyObject_CallNoArgs(helper));
     }
     Py_XDECREF(helper);
     Py_DECREF(protocol);
@@ -155,14 +151,9 @@ drain_closing(al_awaitable *await)
         PyErr_SetString(PyExc_NameError, "name 'sleep' is not defined");
         return AL_RAISES;
     }
-    PyObject *awaited = PyObject_CallFunction(sleep, "i", 0);
-    if (awaited == NULL) {
-        return AL_RAISES;
-    }
     await->place = FOR_CLOSING;
-    al_outcome outcome = al_awaitable_wait(await, awaited);
-    Py_DECREF(awaited);
-    return outcome;
+    return al_awaitable_wait_stolen(await,
+                                    PyObject_CallFunction(sleep, "i", 0));
 }
 
 static al_outcome
@@ -200,26 +191,15 @@ static al_outcome
 wait_closed_start(al_awaitable *await, PyObject **Py_UNUSED(result))
 {
     const StreamWriterObject *self = StreamWriterObject_CAST(await->owner);
-    PyObject *awaited = writer_call(
-        self->protocol, await->state->names._get_close_waiter, await->owner);
 
-    if (awaited == NULL) {
-        return AL_RAISES;
-    }
-    al_outcome outcome = al_awaitable_wait(await, awaited);
-    Py_DECREF(awaited);
-    return outcome;
-}
-
-static al_outcome
-wait_closed_resume(al_awaitable *Py_UNUSED(await), PyObject *value,
-                   PyObject **result)
-{
-    return value == NULL ? AL_RAISES : al_awaitable_return(Py_None, result);
+    return al_awaitable_wait_stolen(
+        await,
+        writer_call(self->protocol, await->state->names._get_close_waiter,
+                    await->owner));
 }
 
 static const al_operation wait_closed_operation = {
-    "StreamWriter.wait_closed", wait_closed_start, wait_closed_resume};
+    "StreamWriter.wait_closed", wait_closed_start, al_awaitable_end_with_none};
 
 /* --- Python: methods -------------------------------------------------------------- */
 

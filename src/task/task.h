@@ -58,4 +58,21 @@ void
 al_task_check(PyObject *op, al_loop_head *loop);
 #endif
 
+/* The loop, if it is ours and its create_task() would only do what al_task_new()
+ * does: there is no task factory, no method of the program, no keep_tasks. ->
+ * borrowed, or NULL. */
+static inline al_loop_head *
+al_task_direct_loop(PyObject *loop)
+{
+    if (loop == NULL || !al_loop_is_ours(loop)) {
+        return NULL;
+    }
+    al_loop_head *head = al_loop_head_CAST(loop);
+    bool is_direct = head->state->TaskType != NULL &&
+                     AL_LOAD(head->is_direct) && head->task_factory == NULL &&
+                     head->kept_tasks == NULL &&
+                     !(head->overrides & AL_OVERRIDES_CREATE_TASK);
+    return AL_LIKELY(is_direct) ? head : NULL;
+}
+
 #endif

@@ -18,14 +18,16 @@
 
 /* The callback of the futures that are gathered. */
 typedef struct {
-    PyObject_HEAD
+    PyObject_VAR_HEAD /* ob_size: how many children */
     vectorcallfunc vectorcall;
-    al_state *state;    /* owned */
-    PyObject *children; /* owned list of futures of ours; nobody else has it */
-    PyObject *outer;    /* owned future, NULL <=> it was not made yet */
-    PyObject *task;     /* owned: the task that gathers, or NULL */
-    Py_ssize_t finished; /* how many are done */
+    al_state *state;     /* owned */
+    PyObject *outer;     /* owned future, NULL <=> it was not made yet */
+    PyObject *task;      /* owned: the task that gathers, or NULL */
+    Py_ssize_t finished; /* how many children are done */
     bool returns_exceptions;
+    /* Owned futures of ours. NULL: not there yet, but then `outer` is not,
+     * either. No list, which a program could find and change. */
+    PyObject *children[];
 } GatheringObject;
 
 #define GatheringObject_CAST(op) ((GatheringObject *)(op))
@@ -104,13 +106,12 @@ gather_fail(const GatheringObject *self, PyObject *exc)
 static int
 gather_finish(const GatheringObject *self)
 {
-    Py_ssize_t count = PyList_GET_SIZE(self->children);
+    Py_ssize_t count = Py_SIZE(self);
     PyObject *results = PyList_New(count);
     int rc = -1;
 
     for (Py_ssize_t i = 0; results != NULL && i < count; i++) {
-        PyObject *result =
-            gather_result_of(self, PyList_GET_ITEM(self->children, i));
+        PyObject *result = gather_result_of(self, self->children[i]);
         if (result == NULL) {
             Py_CLEAR(results);
         }
@@ -124,7 +125,7 @@ gather_finish(const GatheringObject *self)
     int is_cancelled = al_call_is_true(
         PyObject_GetAttr(self->outer, self->state->names._cancel_requested));
     if (is_cancelled > 0) {
-        PyObject *last = PyList_GET_ITEM(self->children, count - 1);
+        PyObject *last = self->children[count - 1];
         rc = gather_fail(self,
                          PyObject_CallMethodNoArgs(
                              last, self->state->names._make_cancelled_error));
@@ -146,9 +147,10 @@ gather_end_awaits(const GatheringObject *self)
     {
         return 0;
     }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->children); i++) {
-        PyObject *child = PyList_GET_ITEM(self->children, i);
-        if (al_registry_end_await(self->state, child, self->task) < 0) {
+    for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) {
+        if (al_registry_end_await(self->state, self->children[i], self->task) <
+            0)
+        {
             return -1;
         }
     }
@@ -188,9 +190,7 @@ gather_note(GatheringObject *self, PyObject *child)
     if (!self->returns_exceptions && !gather_has_result(child)) {
         return gather_pass_on(self, child);
     }
-    return self->finished == PyList_GET_SIZE(self->children)
-               ? gather_finish(self)
-               : 0;
+    return self->finished == Py_SIZE(self) ? gather_finish(self) : 0;
 }
 
 static PyObject *
@@ -262,25 +262,10 @@ gather_has_twins(PyObject *const *args, Py_ssize_t nargs)
     return rc;
 }
 
-/* The loop that makes the tasks, if it is ours and need not be asked. ->
- * borrowed, or NULL. */
-static al_loop_head *
-gather_loop(const al_state *state, PyObject *loop)
-{
-    if (!al_loop_is_ours(loop) || state->TaskType == NULL) {
-        return NULL;
-    }
-    al_loop_head *head = al_loop_head_CAST(loop);
-    bool is_direct = AL_LOAD(head->is_direct) && head->task_factory == NULL &&
-                     head->kept_tasks == NULL &&
-                     !(head->overrides & AL_OVERRIDES_CREATE_TASK);
-    return is_direct ? head : NULL;
-}
-
-/* Add a task or future: 0, or -1 with an exception set. */
+/* Set child number `i`, a task or future: 0, or -1 with an exception set. */
 static int
-gather_add(GatheringObject *self, al_loop_head *loop, PyObject *arg,
-           PyObject *context)
+gather_add(GatheringObject *self, Py_ssize_t i, al_loop_head *loop,
+           PyObject *arg, PyObject *context)
 {
     bool is_future = al_future_check_exact(self->state, arg);
     PyObject *child =
@@ -289,20 +274,16 @@ gather_add(GatheringObject *self, al_loop_head *loop, PyObject *arg,
     if (child == NULL) {
         return -1;
     }
+    self->children[i] = child;
     if (!is_future) {
         AL_TASK_FLAGS(al_task_of(child))->log_destroy_pending = false;
     }
-    int rc = self->task == NULL
-                 ? 0
-                 : al_registry_begin_await(self->state, child, self->task);
-    if (rc == 0) {
-        rc = al_future_add_callback(child, (PyObject *)self, context);
+    if (self->task != NULL &&
+        al_registry_begin_await(self->state, child, self->task) < 0)
+    {
+        return -1;
     }
-    if (rc == 0) {
-        rc = PyList_Append(self->children, child);
-    }
-    Py_DECREF(child);
-    return rc;
+    return al_future_add_callback(child, (PyObject *)self, context);
 }
 
 /* asyncio.tasks._GatheringFuture(children, loop=loop). 0, or -1. */
@@ -310,12 +291,14 @@ static int
 gather_make_outer(GatheringObject *self, PyObject *loop)
 {
     al_state *state = self->state;
-    PyObject *children =
-        PyList_GetSlice(self->children, 0, PyList_GET_SIZE(self->children));
+    PyObject *children = PyList_New(Py_SIZE(self));
     PyObject *stack[2] = {children, loop};
 
     if (children == NULL) {
         return -1;
+    }
+    for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) {
+        PyList_SET_ITEM(children, i, Py_NewRef(self->children[i]));
     }
     self->outer = PyObject_Vectorcall(state->imports.GatheringFuture, stack, 1,
                                       state->loop_kwnames);
@@ -331,21 +314,17 @@ gather_make_outer(GatheringObject *self, PyObject *loop)
 }
 
 static GatheringObject *
-gather_new(al_state *state, bool returns_exceptions, PyObject *task)
+gather_new(al_state *state, Py_ssize_t count, bool returns_exceptions,
+           PyObject *task)
 {
-    PyObject *children = PyList_New(0);
-    if (children == NULL) {
-        return NULL;
-    }
     GatheringObject *self =
-        PyObject_GC_New(GatheringObject, state->GatheringType);
+        PyObject_GC_NewVar(GatheringObject, state->GatheringType, count);
     if (self == NULL) {
-        Py_DECREF(children);
         return NULL;
     }
     self->vectorcall = Gathering_vectorcall;
     self->state = al_state_own(state);
-    self->children = children;
+    memset(self->children, 0, (size_t)count * sizeof(PyObject *));
     self->outer = NULL;
     self->task = task == Py_None ? NULL : Py_NewRef(task);
     self->finished = 0;
@@ -359,13 +338,13 @@ static PyObject *
 gather_all(al_state *state, al_loop_head *loop, PyObject *task,
            PyObject *const *args, Py_ssize_t nargs, bool returns_exceptions)
 {
-    GatheringObject *self = gather_new(state, returns_exceptions, task);
+    GatheringObject *self = gather_new(state, nargs, returns_exceptions, task);
     PyObject *context = self == NULL ? NULL : PyContext_CopyCurrent();
     PyObject *outer = NULL;
     int rc = context == NULL ? -1 : 0;
 
     for (Py_ssize_t i = 0; rc == 0 && i < nargs; i++) {
-        rc = gather_add(self, loop, args[i], context);
+        rc = gather_add(self, i, loop, args[i], context);
     }
     if (rc == 0 && gather_make_outer(self, (PyObject *)loop) == 0) {
         outer = Py_NewRef(self->outer);
@@ -417,7 +396,7 @@ gather_usual(al_state *state, PyObject *const *args, Py_ssize_t nargs,
     if (loop == NULL) {
         return NULL;
     }
-    al_loop_head *head = gather_loop(state, loop);
+    al_loop_head *head = al_task_direct_loop(loop);
     int rc = head != NULL && gather_is_usual(state, loop, args, nargs)
                  ? gather_has_twins(args, nargs)
                  : 1;
@@ -467,15 +446,18 @@ Gathering_get_name(PyObject *Py_UNUSED(op), void *Py_UNUSED(closure))
 static int
 Gathering_traverse(PyObject *op, visitproc visit, void *arg)
 {
+    GatheringObject *self = GatheringObject_CAST(op);
+
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(GatheringObject_CAST(op)->children);
-    Py_VISIT(GatheringObject_CAST(op)->outer);
-    Py_VISIT(GatheringObject_CAST(op)->task);
+    Py_VISIT(self->outer);
+    Py_VISIT(self->task);
+    for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) {
+        Py_VISIT(self->children[i]);
+    }
     return 0;
 }
 
-/* The list stays: what is done later counts it. The futures in it break the
- * cycle. */
+/* The children stay: what is done later needs them. They break the cycle. */
 static int
 Gathering_clear(PyObject *op)
 {
@@ -492,7 +474,9 @@ Gathering_dealloc(PyObject *op)
 
     PyObject_GC_UnTrack(op);
     (void)Gathering_clear(op);
-    Py_DECREF(GatheringObject_CAST(op)->children);
+    for (Py_ssize_t i = 0; i < Py_SIZE(op); i++) {
+        Py_XDECREF(GatheringObject_CAST(op)->children[i]);
+    }
     PyObject_GC_Del(op);
     Py_DECREF(type);
     al_state_disown(state);
@@ -519,6 +503,7 @@ static PyType_Slot Gathering_slots[] = {
 static PyType_Spec Gathering_spec = {
     .name = "asyncloop._core.Gathering",
     .basicsize = sizeof(GatheringObject),
+    .itemsize = sizeof(PyObject *),
     .flags =
         (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
          Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),

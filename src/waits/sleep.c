@@ -21,16 +21,11 @@ static al_outcome
 sleep_as_stock(al_awaitable *await)
 {
     PyObject *stack[2] = {await->argument, await->saved};
-    PyObject *coro =
-        PyObject_Vectorcall(await->state->imports.stock_sleep, stack, 2, NULL);
 
-    if (coro == NULL) {
-        return AL_RAISES;
-    }
     await->place = SLEEP_AS_STOCK;
-    al_outcome outcome = al_awaitable_wait(await, coro);
-    Py_DECREF(coro);
-    return outcome;
+    return al_awaitable_wait_stolen(
+        await, PyObject_Vectorcall(await->state->imports.stock_sleep, stack, 2,
+                                   NULL));
 }
 
 /* Cancel the timer. If an exception is set, it stays set, or becomes the context
@@ -104,11 +99,9 @@ sleep_resume(al_awaitable *await, PyObject *value, PyObject **result)
     if (await->place == SLEEP_TIMER && sleep_disarm(await) < 0) {
         return AL_RAISES;
     }
-    if (value == NULL) {
-        return AL_RAISES;
-    }
-    return al_awaitable_return(
-        await->place == SLEEP_TURN ? await->saved : value, result);
+    return value != NULL && await->place == SLEEP_TURN
+               ? al_awaitable_return(await->saved, result)
+               : al_awaitable_hand_on(await, value, result);
 }
 
 static const al_operation sleep_operation = {"sleep", sleep_start,

@@ -18,7 +18,7 @@
 #include "base/args.h"
 #include "base/call.h"
 #include "base/errors.h"
-#include "primitives/primitive.h"
+#include "primitives/field.h"
 #include "task/future.h"
 #include "task/registry.h"
 #include "task/task.h"
@@ -42,23 +42,25 @@ typedef struct {
 
 /* --- tasks ------------------------------------------------------------------- */
 
+/* Keep a new object (stolen, or NULL: an exception is set) in a field that was
+ * NULL; making it may have run a finaliser that has filled the field. -> what
+ * is in the field, borrowed, or NULL. */
+static PyObject *
+group_keep(PyObject **field, PyObject *made)
+{
+    if (made != NULL && *field == NULL) {
+        return *field = made;
+    }
+    Py_XDECREF(made);
+    return made == NULL ? NULL : *field;
+}
+
 /* The set of tasks. -> borrowed, or NULL with an exception set. */
 static PyObject *
 group_get_tasks(GroupObject *self)
 {
-    if (self->tasks == NULL) {
-        PyObject *made = PySet_New(NULL);
-        if (made == NULL) {
-            return NULL;
-        }
-        if (self->tasks == NULL) { /* making it may run a finaliser */
-            self->tasks = made;
-        }
-        else {
-            Py_DECREF(made);
-        }
-    }
-    return self->tasks;
+    return self->tasks != NULL ? self->tasks
+                               : group_keep(&self->tasks, PySet_New(NULL));
 }
 
 /* How many tasks there are, or -1: the set is none, ask Python. */
@@ -81,23 +83,6 @@ group_is_well(const GroupObject *self)
 }
 
 /* --- create_task() -------------------------------------------------------------- */
-
-/* The loop if create_task() only has to make a task of ours. -> borrowed, or
- * NULL. */
-static inline al_loop_head *
-group_loop(const GroupObject *self)
-{
-    PyObject *loop = self->head.loop;
-
-    if (loop == NULL || !al_loop_is_ours(loop)) {
-        return NULL;
-    }
-    al_loop_head *head = al_loop_head_CAST(loop);
-    bool is_direct = AL_LOAD(head->is_direct) && head->task_factory == NULL &&
-                     head->kept_tasks == NULL &&
-                     !(head->overrides & AL_OVERRIDES_CREATE_TASK);
-    return AL_LIKELY(is_direct) ? head : NULL;
-}
 
 /* Whether the arguments are a coroutine, and perhaps name= and context=. */
 static bool
@@ -189,7 +174,7 @@ Group_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (is_plain < 0) {
         return NULL;
     }
-    al_loop_head *loop = group_loop(self);
+    al_loop_head *loop = al_task_direct_loop(self->head.loop);
     if (AL_UNLIKELY(!is_plain || loop == NULL || !self->is_entered ||
                     self->is_aborting || self->parent == NULL ||
                     !Py_IS_TYPE(self->parent, loop->state->TaskType) ||
@@ -267,24 +252,12 @@ Group_on_task_done(PyObject *op, PyObject *task)
 
 /* --- __aenter__() -------------------------------------------------------------------- */
 
-/* Await a coroutine of asyncio's, which is stolen, or NULL. */
-static al_outcome
-group_await(al_awaitable *await, PyObject *coro)
-{
-    if (coro == NULL) {
-        return AL_RAISES;
-    }
-    al_outcome outcome = al_awaitable_wait(await, coro);
-    Py_DECREF(coro);
-    return outcome;
-}
-
 static al_outcome
 group_enter_as_stock(al_awaitable *await)
 {
-    return group_await(await,
-                       al_primitive_call_stock(await->owner, AL_TASK_GROUP,
-                                               "__aenter__", NULL, 0));
+    return al_awaitable_wait_stolen(
+        await, al_primitive_call_stock(await->owner, AL_TASK_GROUP,
+                                       "__aenter__", NULL, 0));
 }
 
 static al_outcome
@@ -310,15 +283,8 @@ group_enter_start(al_awaitable *await, PyObject **result)
     return al_awaitable_return(await->owner, result);
 }
 
-static al_outcome
-group_enter_resume(al_awaitable *Py_UNUSED(await), PyObject *value,
-                   PyObject **result)
-{
-    return value == NULL ? AL_RAISES : al_awaitable_return(value, result);
-}
-
 static const al_operation group_enter_operation = {
-    "TaskGroup.__aenter__", group_enter_start, group_enter_resume};
+    "TaskGroup.__aenter__", group_enter_start, al_awaitable_hand_on};
 
 PyDoc_STRVAR(Group_aenter_doc, "__aenter__($self, /)\n--\n\n"
                                "Begin: tasks may be made from now on.");
@@ -457,8 +423,8 @@ group_exit_start(al_awaitable *await, PyObject **result)
         group_count(self) < 0 || !group_is_well(self))
     {
         await->place = GROUP_AS_STOCK;
-        return group_await(await,
-                           group_stock_exit(await->owner, await->argument));
+        return al_awaitable_wait_stolen(
+            await, group_stock_exit(await->owner, await->argument));
     }
     self->is_exiting = true;
     return group_wait(await, result);
@@ -470,7 +436,7 @@ group_exit_resume(al_awaitable *await, PyObject *value, PyObject **result)
     GroupObject *self = GroupObject_CAST(await->owner);
 
     if (await->place == GROUP_AS_STOCK) {
-        return value == NULL ? AL_RAISES : al_awaitable_return(value, result);
+        return al_awaitable_hand_on(await, value, result);
     }
     if (AL_UNLIKELY(value == NULL || group_count(self) < 0 ||
                     !group_is_well(self)))
@@ -498,40 +464,22 @@ Group_aexit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 
 /* --- Python: attributes -------------------------------------------------------------------- */
 
-#define GROUP_BOOL(name, field)                                               \
-    static PyObject *Group_get##name(PyObject *op, void *Py_UNUSED(closure))  \
-    {                                                                         \
-        return PyBool_FromLong(GroupObject_CAST(op)->field);                  \
-    }                                                                         \
-                                                                              \
-    static int Group_set##name(PyObject *op, PyObject *value,                 \
-                               void *Py_UNUSED(closure))                      \
-    {                                                                         \
-        return al_primitive_store_bool(&GroupObject_CAST(op)->field, value,   \
-                                       #name);                                \
-    }
-
-#define GROUP_FIELD(name, field)                                              \
-    static PyObject *Group_get##name(PyObject *op, void *Py_UNUSED(closure))  \
-    {                                                                         \
-        return Py_NewRef(al_or_none(GroupObject_CAST(op)->field));            \
-    }                                                                         \
-                                                                              \
-    static int Group_set##name(PyObject *op, PyObject *value,                 \
-                               void *Py_UNUSED(closure))                      \
-    {                                                                         \
-        return al_primitive_store(op, &GroupObject_CAST(op)->field, value,    \
-                                  #name);                                     \
-    }
-
-GROUP_BOOL(_entered, is_entered)
-GROUP_BOOL(_exiting, is_exiting)
-GROUP_BOOL(_aborting, is_aborting)
-GROUP_BOOL(_parent_cancel_requested, has_cancelled_parent)
-GROUP_BOOL(_cancel_on_enter, cancels_on_enter)
-GROUP_FIELD(_parent_task, parent)
-GROUP_FIELD(_base_error, base_error)
-GROUP_FIELD(_on_completed_fut, completed)
+static const al_field group_is_entered = {offsetof(GroupObject, is_entered),
+                                          "_entered"};
+static const al_field group_is_exiting = {offsetof(GroupObject, is_exiting),
+                                          "_exiting"};
+static const al_field group_is_aborting = {offsetof(GroupObject, is_aborting),
+                                           "_aborting"};
+static const al_field group_has_cancelled_parent = {
+    offsetof(GroupObject, has_cancelled_parent), "_parent_cancel_requested"};
+static const al_field group_cancels_on_enter = {
+    offsetof(GroupObject, cancels_on_enter), "_cancel_on_enter"};
+static const al_field group_parent = {offsetof(GroupObject, parent),
+                                      "_parent_task"};
+static const al_field group_base_error = {offsetof(GroupObject, base_error),
+                                          "_base_error"};
+static const al_field group_completed = {offsetof(GroupObject, completed),
+                                         "_on_completed_fut"};
 
 static PyObject *
 Group_get_tasks(PyObject *op, void *Py_UNUSED(closure))
@@ -551,19 +499,9 @@ Group_get_errors(PyObject *op, void *Py_UNUSED(closure))
 {
     GroupObject *self = GroupObject_CAST(op);
 
-    if (self->errors == NULL) {
-        PyObject *made = PyList_New(0);
-        if (made == NULL) {
-            return NULL;
-        }
-        if (self->errors == NULL) { /* making it may run a finaliser */
-            self->errors = made;
-        }
-        else {
-            Py_DECREF(made);
-        }
-    }
-    return Py_NewRef(self->errors);
+    return Py_XNewRef(self->errors != NULL
+                          ? self->errors
+                          : group_keep(&self->errors, PyList_New(0)));
 }
 
 static int
@@ -648,19 +586,20 @@ static PyMethodDef Group_methods[] = {
 #define GROUP_ATTRIBUTE(name)                                                 \
     {#name, Group_get##name, Group_set##name, NULL, NULL}
 
-static PyGetSetDef Group_getset[] = {{"_loop", al_primitive_get_bound_loop,
-                                      al_primitive_set_bound_loop, NULL, NULL},
-                                     GROUP_ATTRIBUTE(_entered),
-                                     GROUP_ATTRIBUTE(_exiting),
-                                     GROUP_ATTRIBUTE(_aborting),
-                                     GROUP_ATTRIBUTE(_parent_task),
-                                     GROUP_ATTRIBUTE(_parent_cancel_requested),
-                                     GROUP_ATTRIBUTE(_tasks),
-                                     GROUP_ATTRIBUTE(_errors),
-                                     GROUP_ATTRIBUTE(_base_error),
-                                     GROUP_ATTRIBUTE(_on_completed_fut),
-                                     GROUP_ATTRIBUTE(_cancel_on_enter),
-                                     {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef Group_getset[] = {
+    {"_loop", al_primitive_get_bound_loop, al_primitive_set_bound_loop, NULL,
+     NULL},
+    AL_FIELD_BOOL("_entered", group_is_entered),
+    AL_FIELD_BOOL("_exiting", group_is_exiting),
+    AL_FIELD_BOOL("_aborting", group_is_aborting),
+    AL_FIELD("_parent_task", group_parent),
+    AL_FIELD_BOOL("_parent_cancel_requested", group_has_cancelled_parent),
+    GROUP_ATTRIBUTE(_tasks),
+    GROUP_ATTRIBUTE(_errors),
+    AL_FIELD("_base_error", group_base_error),
+    AL_FIELD("_on_completed_fut", group_completed),
+    AL_FIELD_BOOL("_cancel_on_enter", group_cancels_on_enter),
+    {NULL, NULL, NULL, NULL, NULL}};
 
 PyDoc_STRVAR(Group_doc,
              "TaskGroup()\n--\n\n"

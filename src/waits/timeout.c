@@ -15,7 +15,7 @@
 #include "base/args.h"
 #include "base/call.h"
 #include "base/errors.h"
-#include "primitives/primitive.h"
+#include "primitives/field.h"
 #include "task/future.h"
 #include "task/task_object.h"
 #include "waits/clock.h"
@@ -240,18 +240,6 @@ al_timeout_leave_as_stock(PyObject *op, PyObject *exc)
 
 /* --- __aenter__(), __aexit__() --------------------------------------------------- */
 
-/* Await a coroutine of asyncio's, which is stolen, or NULL. */
-static al_outcome
-timeout_await(al_awaitable *await, PyObject *coro)
-{
-    if (coro == NULL) {
-        return AL_RAISES;
-    }
-    al_outcome outcome = al_awaitable_wait(await, coro);
-    Py_DECREF(coro);
-    return outcome;
-}
-
 static al_outcome
 timeout_enter_start(al_awaitable *await, PyObject **result)
 {
@@ -260,10 +248,11 @@ timeout_enter_start(al_awaitable *await, PyObject **result)
     if (AL_LIKELY(rc > 0)) {
         return al_awaitable_return(await->owner, result);
     }
-    return rc < 0 ? AL_RAISES
-                  : timeout_await(await, al_primitive_call_stock(
-                                             await->owner, AL_TIMEOUT,
-                                             "__aenter__", NULL, 0));
+    return rc < 0
+               ? AL_RAISES
+               : al_awaitable_wait_stolen(
+                     await, al_primitive_call_stock(await->owner, AL_TIMEOUT,
+                                                    "__aenter__", NULL, 0));
 }
 
 static al_outcome
@@ -279,7 +268,7 @@ timeout_exit_start(al_awaitable *await, PyObject **result)
     }
     /* The arguments are a tuple, or NULL: None, None, None. */
     PyObject *none[3] = {Py_None, Py_None, Py_None};
-    return timeout_await(
+    return al_awaitable_wait_stolen(
         await,
         al_primitive_call_stock(await->owner, AL_TIMEOUT, "__aexit__",
                                 await->argument == NULL
@@ -288,18 +277,10 @@ timeout_exit_start(al_awaitable *await, PyObject **result)
                                 3));
 }
 
-/* asyncio's coroutine is over. */
-static al_outcome
-timeout_resume(al_awaitable *Py_UNUSED(await), PyObject *value,
-               PyObject **result)
-{
-    return value == NULL ? AL_RAISES : al_awaitable_return(value, result);
-}
-
 static const al_operation timeout_enter_operation = {
-    "Timeout.__aenter__", timeout_enter_start, timeout_resume};
+    "Timeout.__aenter__", timeout_enter_start, al_awaitable_hand_on};
 static const al_operation timeout_exit_operation = {
-    "Timeout.__aexit__", timeout_exit_start, timeout_resume};
+    "Timeout.__aexit__", timeout_exit_start, al_awaitable_hand_on};
 
 PyDoc_STRVAR(Timeout_aenter_doc,
              "__aenter__($self, /)\n--\n\n"
@@ -406,24 +387,10 @@ Timeout_set_state(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     return 0;
 }
 
-/* What is in a field: an attribute `name` whose None is NULL. */
-#define TIMEOUT_FIELD(name, field)                                            \
-    static PyObject *Timeout_get##name(PyObject *op,                          \
-                                       void *Py_UNUSED(closure))              \
-    {                                                                         \
-        return Py_NewRef(al_or_none(TimeoutObject_CAST(op)->field));          \
-    }                                                                         \
-                                                                              \
-    static int Timeout_set##name(PyObject *op, PyObject *value,               \
-                                 void *Py_UNUSED(closure))                    \
-    {                                                                         \
-        return al_primitive_store(op, &TimeoutObject_CAST(op)->field, value,  \
-                                  #name);                                     \
-    }
-
-TIMEOUT_FIELD(_when, when)
-TIMEOUT_FIELD(_timeout_handler, handler)
-TIMEOUT_FIELD(_task, task)
+static const al_field timeout_when = {offsetof(TimeoutObject, when), "_when"};
+static const al_field timeout_handler = {offsetof(TimeoutObject, handler),
+                                         "_timeout_handler"};
+static const al_field timeout_task = {offsetof(TimeoutObject, task), "_task"};
 
 static PyObject *
 Timeout_get_cancelling(PyObject *op, void *Py_UNUSED(closure))
@@ -506,10 +473,9 @@ static PyMethodDef Timeout_methods[] = {
 
 static PyGetSetDef Timeout_getset[] = {
     {"_state", Timeout_get_state, Timeout_set_state, NULL, NULL},
-    {"_when", Timeout_get_when, Timeout_set_when, NULL, NULL},
-    {"_timeout_handler", Timeout_get_timeout_handler,
-     Timeout_set_timeout_handler, NULL, NULL},
-    {"_task", Timeout_get_task, Timeout_set_task, NULL, NULL},
+    AL_FIELD("_when", timeout_when),
+    AL_FIELD("_timeout_handler", timeout_handler),
+    AL_FIELD("_task", timeout_task),
     {"_cancelling", Timeout_get_cancelling, Timeout_set_cancelling, NULL,
      NULL},
     {NULL, NULL, NULL, NULL, NULL}};
@@ -536,17 +502,6 @@ static PyType_Spec Timeout_spec = {
     .flags = AL_PRIMITIVE_FLAGS,
     .slots = Timeout_slots,
 };
-
-int
-al_timeout_init_type(PyObject *module)
-{
-    al_state *state = al_state_from_module(module);
-
-    state->TimeoutType = al_state_add_type(module, &Timeout_spec, NULL);
-    return state->TimeoutType == NULL
-               ? -1
-               : PyModule_AddFunctions(module, al_timeout_functions);
-}
 
 PyObject *
 al_timeout_set_class(PyObject *module, PyObject *type)
@@ -601,7 +556,26 @@ timeout_py_timeout_at(PyObject *module, PyObject *const *args,
                         : timeout_new(al_state_from_module(module), when);
 }
 
-PyMethodDef al_timeout_functions[] = {
+bool
+al_timeout_is_function(PyObject *function)
+{
+    return PyCFunction_Check(function) &&
+           PyCFunction_GET_FUNCTION(function) ==
+               (PyCFunction)(void (*)(void))timeout_py_timeout;
+}
+
+static PyMethodDef timeout_functions[] = {
     {"timeout", AL_KEYWORDS(timeout_py_timeout), timeout_doc},
     {"timeout_at", AL_KEYWORDS(timeout_py_timeout_at), timeout_at_doc},
     {NULL, NULL, 0, NULL}};
+
+int
+al_timeout_init_type(PyObject *module)
+{
+    al_state *state = al_state_from_module(module);
+
+    state->TimeoutType = al_state_add_type(module, &Timeout_spec, NULL);
+    return state->TimeoutType == NULL
+               ? -1
+               : PyModule_AddFunctions(module, timeout_functions);
+}

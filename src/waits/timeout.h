@@ -35,8 +35,9 @@ al_timeout_leave_as_stock(PyObject *op, PyObject *exc);
 PyObject *
 al_timeout_set_class(PyObject *module, PyObject *type);
 
-/* _core.timeout() and timeout_at(). */
-extern PyMethodDef al_timeout_functions[];
+/* Whether it is _core.timeout(). */
+bool
+al_timeout_is_function(PyObject *function);
 
 /* Create the type and store it in the module state. */
 AL_NODISCARD int

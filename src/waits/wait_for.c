@@ -23,16 +23,11 @@ static al_outcome
 wait_for_as_stock(al_awaitable *await)
 {
     PyObject *stack[2] = {await->argument, await->saved};
-    PyObject *coro = PyObject_Vectorcall(await->state->imports.stock_wait_for,
-                                         stack, 2, NULL);
 
-    if (coro == NULL) {
-        return AL_RAISES;
-    }
     await->place = WAIT_FOR_AS_STOCK;
-    al_outcome outcome = al_awaitable_wait(await, coro);
-    Py_DECREF(coro);
-    return outcome;
+    return al_awaitable_wait_stolen(
+        await, PyObject_Vectorcall(await->state->imports.stock_wait_for, stack,
+                                   2, NULL));
 }
 
 /* Whether asyncio's own function has to do it: 1, 0, or -1 with an exception
@@ -45,10 +40,7 @@ wait_for_is_stock(const al_awaitable *await)
         state->imports.timeouts_globals, state->names.timeout);
 
     if (AL_UNLIKELY(function != state->imports.stock_timeout)) {
-        bool is_ours = function != NULL && PyCFunction_Check(function) &&
-                       PyCFunction_GET_FUNCTION(function) ==
-                           al_timeout_functions[0].ml_meth;
-        if (!is_ours) {
+        if (function == NULL || !al_timeout_is_function(function)) {
             return PyErr_Occurred() ? -1 : 1;
         }
     }
@@ -122,10 +114,9 @@ wait_for_start(al_awaitable *await, PyObject **result)
 static al_outcome
 wait_for_resume(al_awaitable *await, PyObject *value, PyObject **result)
 {
-    if (await->place == WAIT_FOR_INSIDE) {
-        return wait_for_leave(await, value, result);
-    }
-    return value == NULL ? AL_RAISES : al_awaitable_return(value, result);
+    return await->place == WAIT_FOR_INSIDE
+               ? wait_for_leave(await, value, result)
+               : al_awaitable_hand_on(await, value, result);
 }
 
 static const al_operation wait_for_operation = {"wait_for", wait_for_start,

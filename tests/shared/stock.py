@@ -9,7 +9,7 @@ running Python. What changed with 3.12.0, 3.13.0 and so on is no matter of this 
 import inspect
 import sys
 import sysconfig
-from asyncio import base_events, selector_events, sslproto, streams, unix_events
+from asyncio import base_events, selector_events, sslproto, streams, taskgroups, timeouts, unix_events
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 """The interpreter has no GIL. It frees some memory later, and collects garbage in another order."""
@@ -77,3 +77,11 @@ SPOILS_THE_OUTER_RUN = "try:\n            self._run_forever_setup()" in inspect.
 _CREATE_TASK = inspect.signature(base_events.BaseEventLoop.create_task).parameters
 FACTORY_IS_GIVEN_ALL = list(_CREATE_TASK) == ["self", "coro", "kwargs"]
 """A task factory is given all keyword arguments of create_task(), also the name."""
+
+# --- Timeouts and groups of tasks: 3.11.2 lacks all of it, 3.11.7 has it ----------------------------------------------
+
+TIMEOUT_CHECKS_STATE = "already been entered" in inspect.getsource(timeouts.Timeout)
+"""A Timeout that was entered or left refuses what is wrong then, and chains its TimeoutError to the CancelledError."""
+
+GROUP_LOOKS_FIRST = "has already been entered" in inspect.getsource(taskgroups.TaskGroup.__aenter__)
+"""A TaskGroup is entered once its task is known; before, it was at once, and said "has been already entered"."""

@@ -5,18 +5,9 @@ import gc
 import weakref
 
 import pytest
+from coroutines import fail, turns
 
 import asyncloop
-
-
-async def turns(count=1):
-    for _ in range(count):
-        await asyncio.sleep(0)
-    return count
-
-
-async def fail():
-    raise ValueError("failed")
 
 
 class TestResults:
@@ -231,3 +222,17 @@ def test_the_callback_takes_a_future_that_is_done():
         future.cancel()
 
     asyncloop.run(main())
+
+
+def test_what_a_program_finds_in_the_callback_may_be_changed():
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        outer = asyncloop.gather(future, turns(1))
+        ((callback, _context),) = future._callbacks
+        for found in gc.get_referents(callback):
+            if type(found) is list:
+                found.clear()
+        future.set_result("set")
+        return await asyncio.wait_for(outer, 5)
+
+    assert asyncloop.run(main()) == ["set", 1]

@@ -3,17 +3,17 @@
 import asyncio
 import copy
 import gc
-import inspect
 import pickle
 import weakref
 
 import pytest
+import stock
 
 import asyncloop
 
-# The first patch releases of 3.11 let a Timeout be entered twice, and chain no exception.
-CHECKS_STATE = "already been entered" in inspect.getsource(asyncio.Timeout)
-checks_state = pytest.mark.skipif(not CHECKS_STATE, reason="this release checks no state of a Timeout")
+checks_state = pytest.mark.skipif(
+    not stock.TIMEOUT_CHECKS_STATE, reason="asyncio's code does not, and does it for ours"
+)
 
 
 async def spin():
@@ -53,7 +53,7 @@ class TestInterface:
                         assert repr(timeout) == "<Timeout [expiring]>"
                         assert timeout.expired()
             assert type(caught.value.__context__) is asyncio.CancelledError
-            assert caught.value.__cause__ is (caught.value.__context__ if CHECKS_STATE else None)
+            assert caught.value.__cause__ is (caught.value.__context__ if stock.TIMEOUT_CHECKS_STATE else None)
             assert repr(timeout) == "<Timeout [expired]>"
             assert asyncio.current_task().cancelling() == 0
 

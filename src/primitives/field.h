@@ -1,6 +1,6 @@
 /* field.h - attributes that are fields of a C struct. */
-#ifndef AL_STREAMS_FIELD_H
-#define AL_STREAMS_FIELD_H
+#ifndef AL_PRIMITIVES_FIELD_H
+#define AL_PRIMITIVES_FIELD_H
 
 #include "primitives/primitive.h"
 

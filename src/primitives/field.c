@@ -1,5 +1,5 @@
 /* field.c - attributes that are fields of a C struct. */
-#include "streams/field.h"
+#include "primitives/field.h"
 
 static inline void *
 field_of(PyObject *op, const al_field *field)
