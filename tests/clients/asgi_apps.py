@@ -5,8 +5,6 @@ Each tells on what it runs: the package of the running loop's class, "asyncio" o
 
 import asyncio
 import contextlib
-import os
-from pathlib import Path
 
 
 def loop_kind():
@@ -22,8 +20,6 @@ def make_starlette():
     @contextlib.asynccontextmanager
     async def lifespan(app):
         ticker = asyncio.create_task(asyncio.Event().wait())
-        if folder := os.environ.get("NOTE_STARTS_IN"):
-            Path(folder, f"started-{os.getpid()}").touch()
         yield {"started_on": loop_kind()}
         ticker.cancel()
         print("ended on", loop_kind(), flush=True)
