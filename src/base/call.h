@@ -1,9 +1,37 @@
-/* call.h - the result of a call into Python, of which only this is wanted:
- * whether the call succeeded, or whether the result is true. */
+/* call.h - calls into Python: what a module has by a name, to be called; and
+ * the result, of which only this is wanted: whether the call succeeded, or
+ * whether the result is true. */
 #ifndef AL_BASE_CALL_H
 #define AL_BASE_CALL_H
 
 #include "base/compat.h"
+
+/* What a module has by a name in its dict, which other threads may change.
+ * -> new reference, or NULL with AttributeError set. */
+AL_NODISCARD static inline PyObject *
+al_call_find(PyObject *globals, PyObject *name)
+{
+    PyObject *found;
+
+    if (PyDict_GetItemRef(globals, name, &found) == 0) {
+        PyErr_SetObject(PyExc_AttributeError, name);
+    }
+    return found;
+}
+
+/* Call `function` (stolen, may be NULL: it was not found) with `argument`, with
+ * none if that is NULL. -> new reference, or NULL with an exception set. */
+AL_NODISCARD static inline PyObject *
+al_call_found(PyObject *function, PyObject *argument)
+{
+    PyObject *result =
+        function == NULL
+            ? NULL
+            : PyObject_CallFunctionObjArgs(function, argument, NULL);
+
+    Py_XDECREF(function);
+    return result;
+}
 
 /* Drop the result (stolen). 0, or -1 if it is NULL: the call has raised. */
 AL_NODISCARD static inline int

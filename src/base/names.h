@@ -136,6 +136,7 @@
     X(set)                                                                    \
     X(set_result)                                                             \
     X(setblocking)                                                            \
+    X(sleep)                                                                  \
     X(socket)                                                                 \
     X(sockname)                                                               \
     X(source_traceback)                                                       \

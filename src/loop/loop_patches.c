@@ -83,10 +83,16 @@ patches_find_replaced(const al_state *state)
 
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(places); i++) {
         PyObject *place = PyTuple_GET_ITEM(places, i);
-        PyObject *value = PyDict_GetItemWithError(PyTuple_GET_ITEM(place, 0),
-                                                  PyTuple_GET_ITEM(place, 1));
-        if (value != PyTuple_GET_ITEM(place, 2)) {
-            return value == NULL && PyErr_Occurred() ? -1 : 1;
+        PyObject *value;
+        if (PyDict_GetItemRef(PyTuple_GET_ITEM(place, 0),
+                              PyTuple_GET_ITEM(place, 1), &value) < 0)
+        {
+            return -1;
+        }
+        bool is_replaced = value != PyTuple_GET_ITEM(place, 2);
+        Py_XDECREF(value);
+        if (is_replaced) {
+            return 1;
         }
     }
     return patches_has_other_code(state);

@@ -12,6 +12,7 @@
  * to look again, as it does for loops (loop/loop_patches.c). */
 #include "primitives/primitive.h"
 
+#include "base/call.h"
 #include "task/future.h"
 
 static const char *const primitive_names[AL_PRIMITIVE_KINDS] = {
@@ -257,27 +258,14 @@ al_number_load(const al_number *field)
 
 /* --- the loop --------------------------------------------------------------- */
 
-/* events._get_running_loop(). -> new reference, or NULL. */
-static PyObject *
-primitive_running_loop(const al_state *state)
-{
-    PyObject *function = PyDict_GetItemWithError(
-        state->imports.events_globals, state->names._get_running_loop);
-
-    if (function == NULL) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetObject(PyExc_AttributeError,
-                            state->names._get_running_loop);
-        }
-        return NULL;
-    }
-    return PyObject_CallNoArgs(function);
-}
-
 PyObject *
 al_primitive_get_loop(al_primitive *self)
 {
-    PyObject *loop = primitive_running_loop(self->state);
+    const al_state *state = self->state;
+    PyObject *loop =
+        al_call_found(al_call_find(state->imports.events_globals,
+                                   state->names._get_running_loop),
+                      NULL);
 
     if (loop == NULL) {
         return NULL;

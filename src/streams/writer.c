@@ -144,16 +144,21 @@ drain_protocol(al_awaitable *await, PyObject **result)
 AL_COLD static al_outcome
 drain_closing(al_awaitable *await)
 {
-    PyObject *sleep =
-        PyDict_GetItemString(await->state->imports.streams_globals, "sleep");
+    const al_state *state = await->state;
+    PyObject *sleep;
 
-    if (sleep == NULL) {
-        PyErr_SetString(PyExc_NameError, "name 'sleep' is not defined");
+    if (PyDict_GetItemRef(state->imports.streams_globals, state->names.sleep,
+                          &sleep) <= 0)
+    {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_NameError, "name 'sleep' is not defined");
+        }
         return AL_RAISES;
     }
     await->place = FOR_CLOSING;
-    return al_awaitable_wait_stolen(await,
-                                    PyObject_CallFunction(sleep, "i", 0));
+    PyObject *sleeping = PyObject_CallFunction(sleep, "i", 0);
+    Py_DECREF(sleep);
+    return al_awaitable_wait_stolen(await, sleeping);
 }
 
 static al_outcome

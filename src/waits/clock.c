@@ -11,56 +11,33 @@
 #include "sched/handle.h"
 #include "sched/timers.h"
 
-/* What a module of asyncio has by a name. -> borrowed, or NULL with
- * AttributeError set. */
-static PyObject *
-clock_find(PyObject *globals, PyObject *name)
-{
-    PyObject *found = PyDict_GetItemWithError(globals, name);
-
-    if (found == NULL && !PyErr_Occurred()) {
-        PyErr_SetObject(PyExc_AttributeError, name);
-    }
-    return found;
-}
-
-/* `argument` may be NULL: none. */
-static PyObject *
-clock_call(PyObject *function, PyObject *argument)
-{
-    Py_INCREF(function);
-    PyObject *result = PyObject_CallFunctionObjArgs(function, argument, NULL);
-    Py_DECREF(function);
-    return result;
-}
-
 PyObject *
 al_clock_running_loop(al_state *state)
 {
-    PyObject *function = clock_find(state->imports.events_globals,
-                                    state->names.get_running_loop);
+    PyObject *function = al_call_find(state->imports.events_globals,
+                                      state->names.get_running_loop);
 
-    if (function == NULL) {
-        return NULL;
-    }
 #if AL_HAS_AWAITED_BY
     const al_thread_tasks *thread = al_layout_thread_tasks(state);
-    if (AL_LIKELY(function == state->imports.get_running_loop &&
+    if (AL_LIKELY(function != NULL &&
+                  function == state->imports.get_running_loop &&
                   PyCFunction_Check(function) && thread != NULL &&
                   thread->loop != NULL))
     {
+        Py_DECREF(function);
         return Py_NewRef(thread->loop);
     }
 #endif
-    return clock_call(function, NULL);
+    return al_call_found(function, NULL);
 }
 
 PyObject *
 al_clock_loop_or_none(al_state *state)
 {
-    PyObject *function = clock_find(state->imports.events_globals,
-                                    state->names._get_running_loop);
-    PyObject *loop = function == NULL ? NULL : clock_call(function, NULL);
+    PyObject *loop =
+        al_call_found(al_call_find(state->imports.events_globals,
+                                   state->names._get_running_loop),
+                      NULL);
 
     if (loop == Py_None) {
         Py_CLEAR(loop);
@@ -72,14 +49,12 @@ PyObject *
 al_clock_current_task(al_state *state, PyObject *loop)
 {
     PyObject *function =
-        clock_find(state->imports.tasks_globals, state->names.current_task);
+        al_call_find(state->imports.tasks_globals, state->names.current_task);
 
-    if (function == NULL) {
-        return NULL;
-    }
     if (AL_UNLIKELY(function != state->imports.current_task)) {
-        return clock_call(function, loop);
+        return al_call_found(function, loop);
     }
+    Py_XDECREF(function);
     loop = loop == NULL ? al_clock_running_loop(state) : Py_NewRef(loop);
     if (loop == NULL) {
         return NULL;

@@ -36,13 +36,18 @@ static int
 wait_for_is_stock(const al_awaitable *await)
 {
     al_state *state = await->state;
-    PyObject *function = PyDict_GetItemWithError(
-        state->imports.timeouts_globals, state->names.timeout);
+    PyObject *function;
 
-    if (AL_UNLIKELY(function != state->imports.stock_timeout)) {
-        if (function == NULL || !al_timeout_is_function(function)) {
-            return PyErr_Occurred() ? -1 : 1;
-        }
+    if (PyDict_GetItemRef(state->imports.timeouts_globals,
+                          state->names.timeout, &function) < 0)
+    {
+        return -1;
+    }
+    bool is_stock = function != state->imports.stock_timeout &&
+                    (function == NULL || !al_timeout_is_function(function));
+    Py_XDECREF(function);
+    if (AL_UNLIKELY(is_stock)) {
+        return 1;
     }
     if (await->saved == Py_None) {
         return 0;
