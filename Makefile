@@ -16,6 +16,7 @@
 #   make nomemory   every allocation of the scenarios of tests/leaks fails once, see tests/nomemory/README.md
 #   make test-all   make test on every Python that asyncloop supports: 3.11 to 3.15
 #   make test-portable  make test without what only Linux has: first on select(), then on poll()
+#   make test-accelerated  tests/clients with asyncloop.accelerate(), in the servers and programs they start, too
 #   make test-threads  what of the tests concerns CPython 3.14t, which has no GIL; it is built first, in ten minutes
 #   make tsan       tests/threads under ThreadSanitizer, with a 3.14t that is built for it
 #   make test-fresh  make run and make test on a new Debian 12 and 13, as root and as a user, see tools/fresh-debian
@@ -100,6 +101,11 @@ test-portable:
 	$(MAKE) --no-print-directory test ASYNCLOOP_WITHOUT=epoll,timerfd,pipe2,accept4,recvmmsg,sendmmsg,pidfd
 	$(MAKE) --no-print-directory test ASYNCLOOP_WITHOUT=all
 	$(MAKE) --no-print-directory build
+
+# Programs and frameworks with asyncloop's streams, locks, queues and waits under asyncio's names.
+.PHONY: test-accelerated
+test-accelerated:
+	$(MAKE) --no-print-directory test TESTS=tests/clients PYTEST_ARGS=--accelerate
 
 # What needs no packages of others: few of them have wheels for this Python.
 THREADS_TESTS ?= tests/threads tests/task tests/sched tests/loop tests/io tests/net tests/tls tests/api

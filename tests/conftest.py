@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import failing
 import pytest
 import stock
 
+import asyncloop
 from asyncloop import _core
 
 # A shell that starts us in the background has Ctrl-C ignored, and so would every program that the tests start.
@@ -20,9 +22,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 FEATURES = _core._features()
+ACCELERATED = Path(__file__).parent / "shared" / "accelerated"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--accelerate", action="store_true", help="asyncloop.accelerate() first, in the Python processes of tests, too"
+    )
 
 
 def pytest_configure(config):
+    if config.getoption("--accelerate"):
+        asyncloop.accelerate()
+        sys.path.insert(0, str(ACCELERATED))  # for those that get our path
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ACCELERATED), os.environ.get("PYTHONPATH")]))
     config.addinivalue_line("markers", "stock_needs(fact, reason): what must hold of stock, see shared/stock.py")
     config.addinivalue_line("markers", "feature(name...): what it is about, see src/base/features.h")
 
