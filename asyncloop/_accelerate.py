@@ -23,6 +23,7 @@ _TABLE: dict[tuple[str, str], Any] = {
     ("asyncio.timeouts", "timeout"): _waits.timeout,
     ("asyncio.timeouts", "timeout_at"): _waits.timeout_at,
     ("asyncio.tasks", "gather"): _waits.gather,
+    ("asyncio.tasks", "shield"): _waits.shield,
     ("asyncio.tasks", "sleep"): _waits.sleep,
     ("asyncio.tasks", "wait_for"): _waits.wait_for,
     ("asyncio.taskgroups", "TaskGroup"): _waits.TaskGroup,

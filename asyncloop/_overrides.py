@@ -91,12 +91,33 @@ TIMEOUT_STATES = tuple(timeouts._State)  # type: ignore[attr-defined]
 SLEEP = asyncio.sleep
 WAIT_FOR = asyncio.wait_for
 GATHER = asyncio.gather
+SHIELD = asyncio.shield
 
 # With a patch release __aexit__() drops the parent and the errors at its end, in any case.
 TASK_GROUP_FORGETS = hasattr(asyncio.TaskGroup, "_aexit")
 
 # With a patch release gather() ends the awaits of all when one fails.
 GATHER_FORGETS_ALL = hasattr(asyncio.tasks, "_discard_awaited_by")
+
+# What shield() does after its outer future was cancelled changed with some patch releases. Known are: it retrieves the
+# exception of the inner one; it has it logged, by this function; and it ends the await of the inner one at once.
+_CODE_OF_SHIELD = getattr(SHIELD, "__code__", None)  # None: the program has put something else there
+_SHIELD = {
+    code.co_name: code.co_names
+    for code in getattr(_CODE_OF_SHIELD, "co_consts", ())
+    if isinstance(code, types.CodeType)
+}
+_INNER, _OUTER, _CLEAR = "_inner_done_callback", "_outer_done_callback", "_clear_awaited_by_callback"
+SHIELD_IS_KNOWN = (
+    {_INNER, _OUTER} <= set(_SHIELD) <= {_INNER, _OUTER, _CLEAR}
+    and {"exception", "cancel", "set_exception", "set_result"} <= set(_SHIELD[_INNER])
+    and "remove_done_callback" in _SHIELD[_OUTER]
+)
+SHIELD_RETRIEVES = SHIELD_IS_KNOWN and _SHIELD[_INNER].index("exception") < _SHIELD[_INNER].index("cancel")
+SHIELD_ENDS_AWAIT = SHIELD_IS_KNOWN and "future_discard_from_awaited_by" in _SHIELD[_OUTER]
+SHIELD_ENSURES = "_ensure_future" if "_ensure_future" in getattr(_CODE_OF_SHIELD, "co_names", ()) else "ensure_future"
+SHIELD_ENSURE_FUTURE = getattr(asyncio.tasks, SHIELD_ENSURES, None)
+SHIELD_LOG = getattr(asyncio.tasks, "_log_on_exception", None) if SHIELD_IS_KNOWN else None
 
 _DIRECTORY = os.path.dirname(mixins._LoopBoundMixin.__dict__["_get_loop"].__code__.co_filename)
 

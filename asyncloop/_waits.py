@@ -1,4 +1,4 @@
-"""asyncio's sleep(), timeout(), wait_for(), gather() and TaskGroup in C.
+"""asyncio's sleep(), timeout(), wait_for(), shield(), gather() and TaskGroup in C.
 
 What is unusual (a timeout that expires, a task that fails, a subclass that overrides a method) is asyncio's own Python
 code, which works on the attributes of the C struct. src/waits/ has the rest.
@@ -9,13 +9,14 @@ import inspect
 from typing import Any
 
 from . import _core
-from ._core import gather, sleep, timeout, timeout_at
+from ._core import gather, shield, sleep, timeout, timeout_at
 from ._primitives import Pickled
 
 __all__ = [
     "TaskGroup",
     "Timeout",
     "gather",
+    "shield",
     "sleep",
     "timeout",
     "timeout_at",

@@ -31,6 +31,7 @@
 #include "tls/protocol.h"
 #include "waits/function.h"
 #include "waits/gather.h"
+#include "waits/shield.h"
 #include "waits/sleep.h"
 #include "waits/task_group.h"
 #include "waits/timeout.h"
@@ -60,6 +61,7 @@ module_exec(PyObject *module)
         al_wait_for_init,
         al_task_group_init_type,
         al_gather_init,
+        al_shield_init,
         al_reader_init_type,
         al_writer_init_type,
         al_sock_transport_init_type,

@@ -81,3 +81,15 @@ def gather(loop, module):
             await module.gather(*[noop() for _ in range(10)])
 
     yield work
+
+
+@both("shield", operation="a shield() of a future that is pending, both done, and awaited")
+def shield(loop, module):
+    async def work(count):
+        for _ in range(count):
+            inner = loop.create_future()
+            outer = module.shield(inner)
+            inner.set_result(None)
+            await outer
+
+    yield work

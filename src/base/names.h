@@ -49,6 +49,7 @@
     X(_cancel_requested)                                                      \
     X(_make_cancelled_error)                                                  \
     X(ensure_future)                                                          \
+    X(get_event_loop)                                                         \
     X(set_exception)                                                          \
     X(_check_thread)                                                          \
     X(_asyncio_future_blocking)                                               \
@@ -74,6 +75,7 @@
     X(_waiter)                                                                \
     X(_wakeup_waiter)                                                         \
     X(add_done_callback)                                                      \
+    X(remove_done_callback)                                                   \
     X(append)                                                                 \
     X(buffer_updated)                                                         \
     X(call_at)                                                                \

@@ -79,6 +79,14 @@ typedef struct {
     X(stock_gather, "asyncloop._overrides", "GATHER")                         \
     X(gather_forgets_all, "asyncloop._overrides", "GATHER_FORGETS_ALL")       \
     X(ensure_future, "asyncio.tasks", "ensure_future")                        \
+    X(get_event_loop, "asyncio.events", "get_event_loop")                     \
+    X(stock_shield, "asyncloop._overrides", "SHIELD")                         \
+    X(shield_is_known, "asyncloop._overrides", "SHIELD_IS_KNOWN")             \
+    X(shield_retrieves, "asyncloop._overrides", "SHIELD_RETRIEVES")           \
+    X(shield_ends_await, "asyncloop._overrides", "SHIELD_ENDS_AWAIT")         \
+    X(shield_log, "asyncloop._overrides", "SHIELD_LOG")                       \
+    X(shield_ensures, "asyncloop._overrides", "SHIELD_ENSURES")               \
+    X(shield_ensure_future, "asyncloop._overrides", "SHIELD_ENSURE_FUTURE")   \
     X(stock_task_group, "asyncio.taskgroups", "TaskGroup")                    \
     X(task_group_forgets, "asyncloop._overrides", "TASK_GROUP_FORGETS")       \
     X(stock_timeout, "asyncloop._overrides", "TIMEOUT")                       \
@@ -151,6 +159,7 @@ typedef struct {
     X(PyTypeObject, BoundedSemaphoreType)                                        \
     X(PyTypeObject, QueueType)                                                   \
     X(PyTypeObject, GatheringType)                                               \
+    X(PyTypeObject, ShieldingType)                                               \
     X(PyTypeObject, TaskGroupType)                                               \
     X(PyTypeObject, TimeoutType)                                                 \
     X(PyTypeObject, CoroutineFunctionType)                                       \

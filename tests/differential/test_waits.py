@@ -49,6 +49,7 @@ def nested(inner):
         op("group", st.lists(body, max_size=3), body),
         op("gather", st.lists(body, max_size=3), st.integers(0, 31)),
         op("gather", st.lists(body, max_size=3), st.sampled_from([0, 1, 4, 16])),
+        op("shield", st.integers(0, 31), body),
         op("catch", body),
         op("finally", body, body),
         op("task", body),

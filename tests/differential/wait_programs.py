@@ -147,6 +147,23 @@ class Program:
         result = await outer
         return [describe(one) if isinstance(one, BaseException) else one for one in result]
 
+    async def do_shield(self, here, which, body):
+        """Of a coroutine, a task or a future, perhaps of one that others wait for."""
+        kind = which % 4
+        inner = self.run_body(f"{here}s", body) if kind < 2 else self.loop.create_future()
+        if kind == 1:
+            inner = self.loop.create_task(inner, name=f"{here}s")
+            self.tasks.append(inner)
+        elif kind == 2:
+            self.futures.append(inner)
+        elif kind == 3:
+            inner = (self.tasks or [inner])[(which >> 2) % max(len(self.tasks), 1)]
+        if which & 16:
+            await asyncio.sleep(0)  # it may be done
+        outer = self.module.shield(inner)
+        self.note(here, outer is inner, outer.done())
+        return await outer
+
     async def do_join(self, here, which, body):
         """A task in a group that runs, perhaps in the group of another task."""
         if self.groups:

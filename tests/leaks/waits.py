@@ -154,6 +154,30 @@ async def gathered():
             await asyncloop.gather(loop.create_future(), 1)
 
 
+async def shielded():
+    loop = asyncio.get_running_loop()
+    for _ in range(5):
+        future = loop.create_future()
+        loop.call_soon(future.set_result, 1)
+        for inner in (future, _turns(), loop.create_task(_turns())):
+            await asyncloop.shield(inner)
+        with contextlib.suppress(ValueError):
+            await asyncloop.shield(_fail())
+        inner = loop.create_task(_turns(10))
+        for _ in range(3):
+            asyncloop.shield(inner).cancel()
+            await _turns(1)
+        outer = asyncloop.shield(inner)
+        outer.cancel()  # both are done in one turn
+        inner.cancel()
+        outer = asyncloop.shield(loop.create_task(_turns(10)))
+        outer.itself = outer
+        with contextlib.suppress(TypeError):
+            asyncloop.shield(1)
+        del outer, inner
+        await _turns(12)
+
+
 async def never_awaited():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
