@@ -53,7 +53,7 @@ from ._streams import (
     start_unix_server,
 )
 from ._version import __version__
-from ._waits import TaskGroup, Timeout, gather, shield, sleep, timeout, timeout_at, wait_for
+from ._waits import TaskGroup, Timeout, gather, shield, sleep, timeout, timeout_at, wait, wait_for
 from ._workers import Worker, run_workers
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ __all__ = [
     "start_unix_server",
     "timeout",
     "timeout_at",
+    "wait",
     "wait_for",
 ]
 

@@ -25,6 +25,7 @@ _TABLE: dict[tuple[str, str], Any] = {
     ("asyncio.tasks", "gather"): _waits.gather,
     ("asyncio.tasks", "shield"): _waits.shield,
     ("asyncio.tasks", "sleep"): _waits.sleep,
+    ("asyncio.tasks", "wait"): _waits.wait,
     ("asyncio.tasks", "wait_for"): _waits.wait_for,
     ("asyncio.taskgroups", "TaskGroup"): _waits.TaskGroup,
     ("asyncio.streams", "StreamReader"): _streams.StreamReader,

@@ -90,6 +90,7 @@ TIMEOUT_EXPIRE = vars(asyncio.Timeout)["_on_timeout"]
 TIMEOUT_STATES = tuple(timeouts._State)  # type: ignore[attr-defined]
 SLEEP = asyncio.sleep
 WAIT_FOR = asyncio.wait_for
+WAIT = asyncio.wait
 GATHER = asyncio.gather
 SHIELD = asyncio.shield
 
@@ -118,6 +119,15 @@ SHIELD_ENDS_AWAIT = SHIELD_IS_KNOWN and "future_discard_from_awaited_by" in _SHI
 SHIELD_ENSURES = "_ensure_future" if "_ensure_future" in getattr(_CODE_OF_SHIELD, "co_names", ()) else "ensure_future"
 SHIELD_ENSURE_FUTURE = getattr(asyncio.tasks, SHIELD_ENSURES, None)
 SHIELD_LOG = getattr(asyncio.tasks, "_log_on_exception", None) if SHIELD_IS_KNOWN else None
+
+# wait() leaves the work to this function. From Python 3.14 on it tells which task awaits the futures.
+_CODE_OF_WAIT = getattr(getattr(asyncio.tasks, "_wait", None), "__code__", None)
+_NAMES_OF_WAIT = getattr(_CODE_OF_WAIT, "co_names", ())
+WAIT_IS_KNOWN = (
+    "_wait" in getattr(getattr(WAIT, "__code__", None), "co_names", ())
+    and {"create_future", "call_later", "_release_waiter", "remove_done_callback"} <= {*_NAMES_OF_WAIT}
+    and ("future_add_to_awaited_by" in _NAMES_OF_WAIT) == hasattr(asyncio, "future_add_to_awaited_by")
+)
 
 _DIRECTORY = os.path.dirname(mixins._LoopBoundMixin.__dict__["_get_loop"].__code__.co_filename)
 

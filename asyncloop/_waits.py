@@ -1,4 +1,4 @@
-"""asyncio's sleep(), timeout(), wait_for(), shield(), gather() and TaskGroup in C.
+"""asyncio's sleep(), timeout(), wait_for(), wait(), shield(), gather() and TaskGroup in C.
 
 What is unusual (a timeout that expires, a task that fails, a subclass that overrides a method) is asyncio's own Python
 code, which works on the attributes of the C struct. src/waits/ has the rest.
@@ -9,7 +9,7 @@ import inspect
 from typing import Any
 
 from . import _core
-from ._core import gather, shield, sleep, timeout, timeout_at
+from ._core import gather, shield, sleep, timeout, timeout_at, wait
 from ._primitives import Pickled
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "sleep",
     "timeout",
     "timeout_at",
+    "wait",
     "wait_for",
 ]
 
@@ -44,7 +45,7 @@ _core._set_timeout_class(Timeout)
 # Before Python 3.12 it makes a task of a coroutine: that is asyncio's own.
 wait_for: Any = _core.wait_for if "timeouts" in asyncio.wait_for.__code__.co_names else asyncio.wait_for
 
-for _ours, _stock in ((sleep, asyncio.sleep), (_core.wait_for, asyncio.wait_for)):
+for _ours, _stock in ((sleep, asyncio.sleep), (_core.wait_for, asyncio.wait_for), (wait, asyncio.wait)):
     _function: Any = _ours
     _function.__module__ = "asyncloop"
     _function.__signature__ = inspect.signature(_stock)

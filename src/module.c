@@ -35,6 +35,7 @@
 #include "waits/sleep.h"
 #include "waits/task_group.h"
 #include "waits/timeout.h"
+#include "waits/wait.h"
 #include "waits/wait_for.h"
 
 static int
@@ -59,6 +60,7 @@ module_exec(PyObject *module)
         al_sleep_init,
         al_timeout_init_type,
         al_wait_for_init,
+        al_wait_init,
         al_task_group_init_type,
         al_gather_init,
         al_shield_init,

@@ -39,7 +39,7 @@ NAMES = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier
 QUEUES = ("Queue", "PriorityQueue", "LifoQueue")
 GROUPS = ("TaskGroup",)
 TIMEOUTS = ("Timeout", "timeout", "timeout_at")
-TASKS = ("gather", "shield", "sleep", *(["wait_for"] if asyncloop.wait_for is not asyncio.wait_for else []))
+TASKS = ("gather", "shield", "sleep", "wait", *(["wait_for"] if asyncloop.wait_for is not asyncio.wait_for else []))
 STREAMS = asyncio.streams.__all__
 
 

@@ -93,3 +93,18 @@ def shield(loop, module):
             await outer
 
     yield work
+
+
+@both("wait for 10", operation="a wait() for 10 futures that are pending, and are done in the next turn")
+def wait_10(loop, module):
+    def finish(futures):
+        for future in futures:
+            future.set_result(None)
+
+    async def work(count):
+        for _ in range(count):
+            futures = [loop.create_future() for _ in range(10)]
+            loop.call_soon(finish, futures)
+            await module.wait(futures)
+
+    yield work

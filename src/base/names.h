@@ -76,6 +76,7 @@
     X(_wakeup_waiter)                                                         \
     X(add_done_callback)                                                      \
     X(remove_done_callback)                                                   \
+    X(return_when)                                                            \
     X(append)                                                                 \
     X(buffer_updated)                                                         \
     X(call_at)                                                                \

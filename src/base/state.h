@@ -92,6 +92,9 @@ typedef struct {
     X(stock_timeout, "asyncloop._overrides", "TIMEOUT")                       \
     X(stock_sleep, "asyncloop._overrides", "SLEEP")                           \
     X(stock_wait_for, "asyncloop._overrides", "WAIT_FOR")                     \
+    X(stock_wait, "asyncloop._overrides", "WAIT")                             \
+    X(wait_is_known, "asyncloop._overrides", "WAIT_IS_KNOWN")                 \
+    X(ALL_COMPLETED, "asyncio.tasks", "ALL_COMPLETED")                        \
     X(socket_socket, "socket", "socket")                                      \
     X(deque, "collections", "deque")
 
@@ -120,6 +123,7 @@ typedef struct {
       "current_task")                                                         \
     X(GatheringFuture, "asyncio.tasks", "_GatheringFuture", "builtins",       \
       "None")                                                                 \
+    X(release_waiter, "asyncio.tasks", "_release_waiter", "builtins", "None") \
     X(set_result_unless_cancelled, "asyncio.futures",                         \
       "_set_result_unless_cancelled", "builtins", "None")                     \
     X(chain_future, "asyncio.futures", "_chain_future", "builtins", "None")   \
@@ -160,6 +164,7 @@ typedef struct {
     X(PyTypeObject, QueueType)                                                   \
     X(PyTypeObject, GatheringType)                                               \
     X(PyTypeObject, ShieldingType)                                               \
+    X(PyTypeObject, WaitingType)                                                 \
     X(PyTypeObject, TaskGroupType)                                               \
     X(PyTypeObject, TimeoutType)                                                 \
     X(PyTypeObject, CoroutineFunctionType)                                       \
@@ -190,7 +195,8 @@ typedef struct {
     /* A set: types whose instances asyncio.iscoroutine() called coroutines. */  \
     X(PyObject, coroutine_types)                                                 \
     X(PyObject, context_kwnames) /* the tuple ("context",) */                    \
-    X(PyObject, loop_kwnames)    /* the tuple ("loop",) */
+    X(PyObject, loop_kwnames)    /* the tuple ("loop",) */                       \
+    X(PyObject, wait_kwnames)    /* the tuple ("timeout", "return_when") */
 
 /* System calls that an old kernel or a sandbox refuses. After the first refusal
  * sys/sock.c uses older calls. */

@@ -181,7 +181,8 @@ al_clock_call_later(al_state *state, PyObject *loop, PyObject *delay,
     if (al_timers_now(al_loop_head_CAST(loop), &now) < 0) {
         return NULL;
     }
-    return clock_call_at(loop, now + seconds, NULL, callback, args, 2);
+    return clock_call_at(loop, now + seconds, NULL, callback, args,
+                         other == NULL ? 1 : 2);
 }
 
 int

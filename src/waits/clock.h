@@ -33,7 +33,7 @@ al_clock_arm(al_state *state, PyObject *loop, PyObject *when,
              PyObject *callback);
 
 /* loop.call_later(delay, callback, one, other). `seconds` is the value of
- * `delay`, an int or a float. -> new reference to the handle, or NULL with an
+ * `delay`, an int or a float. `other` may be NULL: not given. -> new reference to the handle, or NULL with an
  * exception set. */
 AL_NODISCARD PyObject *
 al_clock_call_later(al_state *state, PyObject *loop, PyObject *delay,

@@ -50,6 +50,7 @@ def nested(inner):
         op("gather", st.lists(body, max_size=3), st.integers(0, 31)),
         op("gather", st.lists(body, max_size=3), st.sampled_from([0, 1, 4, 16])),
         op("shield", st.integers(0, 31), body),
+        op("wait", st.lists(body, max_size=3), st.integers(0, 31), delay),
         op("catch", body),
         op("finally", body, body),
         op("task", body),

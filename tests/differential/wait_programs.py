@@ -164,6 +164,24 @@ class Program:
         self.note(here, outer is inner, outer.done())
         return await outer
 
+    async def do_wait(self, here, bodies, which, delay):
+        """For tasks and a future, perhaps for one that others wait for."""
+        things = [
+            self.loop.create_task(self.run_body(f"{here}w{i}", one), name=f"{here}w{i}") for i, one in enumerate(bodies)
+        ]
+        self.tasks.extend(things)
+        if which & 1:
+            self.futures.append(self.loop.create_future())
+            things.append(self.futures[-1])
+        if which & 2 and self.tasks:
+            things += [self.tasks[0]] * 2
+        if which & 4:
+            await asyncio.sleep(0)  # some are done
+        make = (list, tuple, set, frozenset, iter, dict.fromkeys)[which % 6]
+        when = ("ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "WRONG")[which // 8 % 4]
+        done, pending = await self.module.wait(make(things), timeout=self.delay(delay), return_when=when)
+        return sorted(map(name_of, done)), sorted(map(name_of, pending))
+
     async def do_join(self, here, which, body):
         """A task in a group that runs, perhaps in the group of another task."""
         if self.groups:
@@ -272,6 +290,10 @@ class Program:
             self.loop.close()
         # A group cancels its tasks in any order, as they are in a set: what is noted of each task is compared.
         return sorted(self.trace, key=lambda what: what[0])
+
+
+def name_of(future):
+    return future.get_name() if isinstance(future, asyncio.Task) else "future"
 
 
 def number(task):

@@ -178,12 +178,41 @@ async def shielded():
         await _turns(12)
 
 
+async def waited():
+    loop = asyncio.get_running_loop()
+    for timeout in (None, 1000, 1e-6):
+        for return_when in (asyncio.ALL_COMPLETED, asyncio.FIRST_COMPLETED, asyncio.FIRST_EXCEPTION):
+            futures = [loop.create_task(_turns(i)) for i in range(1, 4)]
+            futures += [loop.create_task(_fail()), loop.create_future()]
+            loop.call_soon(futures[-1].set_result, 1)
+            await asyncloop.wait(futures, timeout=timeout, return_when=return_when)
+            await asyncloop.wait(futures)
+            await asyncloop.wait({*futures}, timeout=timeout, return_when=return_when)
+            futures[-2].exception()
+        pending = loop.create_future()
+        waiting = loop.create_task(asyncloop.wait((pending,), timeout=1000))
+        await _turns(1)
+        waiting.cancel()
+        await _turns()
+        pending.itself = loop.create_task(asyncloop.wait([pending]))  # both are dropped
+        pending.itself._log_destroy_pending = False
+        await _turns(1)
+        for wrong in ([], [1], [[]], pending, None):
+            with contextlib.suppress(TypeError, ValueError, AttributeError):
+                await asyncloop.wait(wrong)
+        del pending, waiting, futures
+    closed = asyncloop.wait([loop.create_future()])
+    closed.send(None)
+    closed.close()
+
+
 async def never_awaited():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(10):
             asyncloop.sleep(1, object())
             asyncloop.wait_for(object(), 1)
+            asyncloop.wait([object()], timeout=1)
             asyncloop.timeout(1).__aenter__()
 
 

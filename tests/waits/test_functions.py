@@ -16,7 +16,7 @@ import asyncloop
 BUILT_ON_TIMEOUT = "timeouts" in asyncio.wait_for.__code__.co_names
 
 
-@pytest.fixture(params=["sleep", "wait_for"])
+@pytest.fixture(params=["sleep", "wait", "wait_for"])
 def function(request, waits):
     return getattr(waits, request.param)
 
