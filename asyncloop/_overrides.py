@@ -118,7 +118,11 @@ SHIELD_RETRIEVES = SHIELD_IS_KNOWN and _SHIELD[_INNER].index("exception") < _SHI
 SHIELD_ENDS_AWAIT = SHIELD_IS_KNOWN and "future_discard_from_awaited_by" in _SHIELD[_OUTER]
 SHIELD_ENSURES = "_ensure_future" if "_ensure_future" in getattr(_CODE_OF_SHIELD, "co_names", ()) else "ensure_future"
 SHIELD_ENSURE_FUTURE = getattr(asyncio.tasks, SHIELD_ENSURES, None)
-SHIELD_LOG = getattr(asyncio.tasks, "_log_on_exception", None) if SHIELD_IS_KNOWN else None
+SHIELD_LOG = (
+    getattr(asyncio.tasks, "_log_on_exception", None)
+    if SHIELD_IS_KNOWN and "_log_on_exception" in _SHIELD[_OUTER]
+    else None
+)
 
 # wait() leaves the work to this function. From Python 3.14 on it tells which task awaits the futures.
 _CODE_OF_WAIT = getattr(getattr(asyncio.tasks, "_wait", None), "__code__", None)
