@@ -185,6 +185,12 @@ PyErr_SetRaisedException(PyObject *exc)
                   PyException_GetTraceback(exc));
 }
 
+static inline PyObject *
+PyType_GetDict(PyTypeObject *type)
+{
+    return Py_NewRef(type->tp_dict);
+}
+
 #endif
 
 #if PY_VERSION_HEX < 0x030D0000

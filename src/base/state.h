@@ -238,7 +238,7 @@ typedef enum {
 /* What was found when a type of a kind was looked at last. */
 typedef struct {
     const PyTypeObject *type; /* to compare */
-    unsigned int tag;
+    uint64_t tag;             /* al_type_tag() */
     char is_plain;
 } al_primitive_look_result;
 

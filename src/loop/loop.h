@@ -21,7 +21,8 @@ typedef struct {
     uint64_t last_yield;    /* al_cycles() of the last loop_yield() or wait */
 
     /* What the program has replaced: loop_patches.c. Each tag is the
-     * tp_version_tag of a type when it was looked at, or AL_LOOP_LOOK. */
+     * tp_version_tag of a type when it was looked at, or what stands in for
+     * one, or AL_LOOP_LOOK. */
     uint64_t seen_tag;  /* of the loop's type, as of the last look */
     uint64_t found_tag; /* the same, as of the last search for patches */
     uint64_t

@@ -9,8 +9,8 @@
  *                            al_loop_look() ---> asyncloop/_patches.py: find()
  *
  * The interpreter gives a type a new version tag when it, or a base of it, has
- * changed.  So two comparisons a turn find out that a method was replaced, and
- * a program that replaces nothing pays for no more than that.
+ * changed (base/type_tag.h).  So two comparisons a turn find out that a method
+ * was replaced, and a program that replaces nothing pays for no more than that.
  *
  * If something is replaced that the loop would bypass, it takes the long way.
  * The loop is patched then: its turns are BaseEventLoop._run_once(), or
@@ -26,20 +26,12 @@
 #include "loop/loop.h"
 
 #include "base/cycles.h"
-
-/* A tag is 0 while the type has none: it is not known what has changed. */
-static inline uint64_t
-patches_tag(const PyTypeObject *type)
-{
-    uint64_t tag = AL_LOAD(type->tp_version_tag);
-
-    return tag == 0 ? AL_LOOP_LOOK : tag;
-}
+#include "base/type_tag.h"
 
 static inline uint64_t
 patches_handles_tag(const al_state *state)
 {
-    return patches_tag((PyTypeObject *)state->imports.asyncio_TimerHandle);
+    return al_type_tag((PyTypeObject *)state->imports.asyncio_TimerHandle);
 }
 
 void
@@ -117,18 +109,6 @@ patches_find(LoopObject *self)
     return al_loop_find_overrides(self);
 }
 
-/* A type gets a tag when an attribute is looked up in it. 0, or -1 with an
- * exception set. */
-static int
-patches_give_tag(LoopObject *self, PyObject *type)
-{
-    PyObject *attribute, *name = self->head.state->names._run_once;
-    int rc = PyObject_GetOptionalAttr(type, name, &attribute);
-
-    Py_XDECREF(attribute);
-    return rc < 0 ? -1 : 0;
-}
-
 /* Search again if find() itself has changed the class, or another thread has:
  * but not for ever. */
 #define PATCHES_MOST_SEARCHES 4
@@ -136,23 +116,25 @@ patches_give_tag(LoopObject *self, PyObject *type)
 static int
 patches_search(LoopObject *self)
 {
-    const PyTypeObject *type = Py_TYPE(self);
+    PyTypeObject *type = Py_TYPE(self);
     const al_state *state = self->head.state;
     uint64_t before, handles;
     int searches = 0;
 
     do {
-        if (patches_give_tag(self, (PyObject *)type) < 0 ||
-            patches_give_tag(self, state->imports.asyncio_TimerHandle) < 0)
+        if (al_type_give_tag(type, state->names._run_once) < 0 ||
+            al_type_give_tag(
+                (PyTypeObject *)state->imports.asyncio_TimerHandle,
+                state->names.cancel) < 0)
         {
             return -1;
         }
-        before = patches_tag(type);
+        before = al_type_tag(type);
         handles = patches_handles_tag(state);
         if (patches_find(self) < 0) {
             return -1;
         }
-    } while ((patches_tag(type) != before ||
+    } while ((al_type_tag(type) != before ||
               patches_handles_tag(state) != handles) &&
              ++searches < PATCHES_MOST_SEARCHES);
     self->found_tag = before;
@@ -169,7 +151,7 @@ patches_is_known(const LoopObject *self)
     uint64_t tag = AL_LOAD(self->found_tag);
 
     return tag != AL_LOOP_LOOK && self->seen_handles != AL_LOOP_LOOK &&
-           tag == patches_tag(Py_TYPE(self)) &&
+           tag == al_type_tag(Py_TYPE(self)) &&
            self->seen_handles == patches_handles_tag(self->head.state);
 }
 
@@ -257,12 +239,12 @@ static bool
 patches_is_type_known(LoopObject *self)
 {
     al_state *state = self->head.state;
-    const PyTypeObject *type = Py_TYPE(self);
+    PyTypeObject *type = Py_TYPE(self);
     bool is_known;
 
     AL_LOCK((PyObject *)state->LoopType);
     is_known = type == state->unpatched_type &&
-               patches_tag(type) == state->unpatched_tag &&
+               al_type_tag(type) == state->unpatched_tag &&
                patches_handles_tag(state) == state->unpatched_handles;
     if (is_known) {
         self->seen_tag = self->found_tag = state->unpatched_tag;

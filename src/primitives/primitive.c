@@ -44,23 +44,6 @@ al_primitive_state(PyObject *op)
 
 /* --- overridden methods ---------------------------------------------------- */
 
-/* Give the type a version tag, if it has none: a look-up does. */
-static unsigned int
-primitive_tag(PyTypeObject *type)
-{
-    unsigned int tag = AL_LOAD(type->tp_version_tag);
-
-    if (tag == 0) {
-        PyObject *found = PyObject_GetAttrString((PyObject *)type, "__init__");
-        if (found == NULL) {
-            PyErr_Clear();
-        }
-        Py_XDECREF(found);
-        tag = AL_LOAD(type->tp_version_tag);
-    }
-    return tag;
-}
-
 /* Ask asyncloop/_overrides.py. Its answer, or -1 with an exception set. */
 static int
 primitive_find(al_state *state, PyTypeObject *type, al_primitive_kind kind)
@@ -77,14 +60,14 @@ primitive_find(al_state *state, PyTypeObject *type, al_primitive_kind kind)
 /* Whether an object of the type is plain if no method is assigned on it. `tag`
  * is the version tag of the type. As al_primitive_look(). */
 static int
-primitive_look_at(al_state *state, PyTypeObject *type, unsigned int tag,
+primitive_look_at(al_state *state, PyTypeObject *type, uint64_t tag,
                   al_primitive_kind kind)
 {
     al_primitive_look_result *last = &state->looked[kind];
     int found = -1;
 
     AL_LOCK((PyObject *)state->AwaitableType);
-    if (tag != 0 && last->type == type && last->tag == tag) {
+    if (last->type == type && last->tag == tag) {
         found = last->is_plain;
     }
     AL_UNLOCK();
@@ -111,7 +94,10 @@ al_primitive_look(PyObject *op, al_primitive_kind kind)
     if (state == NULL) {
         return -1;
     }
-    unsigned int tag = primitive_tag(type);
+    if (al_type_give_tag(type, state->names._loop) < 0) {
+        return -1;
+    }
+    uint64_t tag = al_type_tag(type);
     int found = primitive_look_at(state, type, tag, kind);
     if (found < 0) {
         return -1;

@@ -3,6 +3,7 @@
 #define AL_PRIMITIVES_PRIMITIVE_H
 
 #include "base/errors.h"
+#include "base/type_tag.h"
 #include "primitives/awaitable.h"
 #include "primitives/deque.h"
 
@@ -17,12 +18,12 @@
 /* The head of each. */
 typedef struct {
     PyObject_HEAD
-    al_state *state;       /* owned, NULL <=> it was not used yet */
-    PyObject *loop;        /* owned, NULL <=> None: not bound to a loop yet */
-    PyObject *waiters;     /* owned, NULL <=> none yet; else of any type */
-    unsigned int seen_tag; /* of the type, at the last look; 0: no look yet */
-    char is_plain;         /* as of that look: C code may bypass methods */
-    bool is_overridden;    /* a method was assigned on the object */
+    al_state *state;    /* owned, NULL <=> it was not used yet */
+    PyObject *loop;     /* owned, NULL <=> None: not bound to a loop yet */
+    PyObject *waiters;  /* owned, NULL <=> none yet; else of any type */
+    uint64_t seen_tag;  /* of the type, at the last look; 0: no look yet */
+    char is_plain;      /* as of that look: C code may bypass methods */
+    bool is_overridden; /* a method was assigned on the object */
 } al_primitive;
 
 #define al_primitive_CAST(op) ((al_primitive *)(op))
@@ -44,9 +45,8 @@ AL_NODISCARD static inline int
 al_primitive_is_plain(PyObject *op, al_primitive_kind kind)
 {
     const al_primitive *self = al_primitive_CAST(op);
-    unsigned int tag = AL_LOAD(Py_TYPE(op)->tp_version_tag);
 
-    return AL_LIKELY(tag != 0 && tag == self->seen_tag)
+    return AL_LIKELY(al_type_tag(Py_TYPE(op)) == self->seen_tag)
                ? self->is_plain
                : al_primitive_look(op, kind);
 }

@@ -857,6 +857,44 @@ class TestShortWay:
         assert len(calls) == n
 
 
+@pytest.mark.parametrize("kind", ["asyncloop"], indirect=True)  # asyncio does not look
+def test_turns_without_version_tags(script):
+    """The interpreter gives a class 1,000 tags from 3.13 on. Without one, a turn takes a look, but no search."""
+    done = script("""
+        loop = new_loop()
+        for cls, other in (asyncio.BaseEventLoop, type(loop)), (asyncio.Handle, asyncio.TimerHandle):
+            for i in range(1500):
+                cls._of_a_test = i
+                hasattr(other, "_of_a_test")
+
+        searches, seen = [], []
+
+        def profile(frame, event, argument):
+            if event == "call" and frame.f_code.co_filename.endswith("_patches.py") and frame.f_code.co_name == "find":
+                searches.append(1)
+
+        def call_soon(self, *args, **kwargs):
+            seen.append(1)
+            return stock(self, *args, **kwargs)
+
+        async def main():
+            global stock
+            await asyncio.sleep(0)
+            sys.setprofile(profile)
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            sys.setprofile(None)
+            stock, asyncio.BaseEventLoop.call_soon = asyncio.BaseEventLoop.call_soon, call_soon
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return len(seen)
+
+        print(loop.run_until_complete(main()) > 0, len(searches))
+        loop.close()
+    """)
+    assert done.stdout.split() == ["True", "0"]
+
+
 def test_patched_before_the_import(script, kind):
     """By a program that is imported first, as tracers are."""
     done = script(

@@ -246,8 +246,18 @@ def is_near(frames):
     return False
 
 
+# If it fails, the interpreter (3.12.1) frees the code object of the function, which is in use. The crash comes later,
+# where that memory is used again.
+FREES_WHAT_IS_USED = "(PyFunction_NewWithQualName+"
+HOW_IT_FAILED = "after the failure at"
+
+
 def is_near_crash(lines):
     """Whether asyncloop's code has crashed, or what it has called with no code in Python between."""
+    if HOW_IT_FAILED in lines:
+        failure = lines.index(HOW_IT_FAILED)
+        if any(FREES_WHAT_IS_USED in line for line in lines[failure : failure + FEW_FRAMES]):
+            return False
     for line in lines[:FEW_FRAMES]:
         if "_core: " in line:
             return True

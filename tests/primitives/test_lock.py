@@ -450,3 +450,43 @@ class TestReentrancy:
 
         loop.run_until_complete(main())
         assert seen == [1]
+
+
+@pytest.mark.parametrize("kind", ["asyncloop"], indirect=True)
+def test_without_version_tags(script):
+    """The interpreter gives a class 1,000 tags from 3.13 on. Without one, only a change of the class is looked into."""
+    done = script("""
+        import asyncloop
+
+        for i in range(1500):
+            asyncio.Lock._of_a_test = i
+            hasattr(asyncloop.Lock, "_of_a_test")
+
+        looks, seen = [], []
+
+        def profile(frame, event, argument):
+            if event == "call" and frame.f_code.co_name == "is_plain":
+                looks.append(1)
+
+        def release(self):
+            seen.append(1)
+            stock(self)
+
+        async def main():
+            global stock
+            lock = asyncloop.Lock()
+            async with lock:
+                pass
+            sys.setprofile(profile)
+            for _ in range(100):
+                async with lock:
+                    pass
+            sys.setprofile(None)
+            stock, asyncio.Lock.release = asyncio.Lock.release, release
+            async with lock:
+                pass
+
+        asyncio.run(main())
+        print(len(looks), len(seen))
+    """)
+    assert done.stdout.split() == ["0", "1"]
