@@ -22,19 +22,21 @@ type_sum_dict(PyObject *dict, uint64_t sum)
     return sum;
 }
 
+/* The garbage collector may have cleared the type: then it has no bases. */
 uint64_t
 al_type_sum(PyTypeObject *type)
 {
-    PyObject *mro = Py_NewRef(type->tp_mro);
+    PyObject *mro = Py_XNewRef(type->tp_mro);
+    Py_ssize_t count = mro == NULL ? 0 : PyTuple_GET_SIZE(mro);
     uint64_t sum = 0;
 
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(mro); i++) {
+    for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *base = PyTuple_GET_ITEM(mro, i);
         PyObject *dict = PyType_GetDict((PyTypeObject *)base);
         sum = type_sum_dict(dict, sum);
         Py_DECREF(dict);
     }
-    Py_DECREF(mro);
+    Py_XDECREF(mro);
     sum |= TYPE_SUM_BIT;
     return sum == UINT64_MAX ? TYPE_SUM_BIT : sum;
 }
