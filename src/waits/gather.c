@@ -322,6 +322,7 @@ gather_new(al_state *state, Py_ssize_t count, bool returns_exceptions,
     if (self == NULL) {
         return NULL;
     }
+    AL_COUNT(state->GatheringType, 1);
     self->vectorcall = Gathering_vectorcall;
     self->state = al_state_own(state);
     memset(self->children, 0, (size_t)count * sizeof(PyObject *));
@@ -477,6 +478,7 @@ Gathering_dealloc(PyObject *op)
     for (Py_ssize_t i = 0; i < Py_SIZE(op); i++) {
         Py_XDECREF(GatheringObject_CAST(op)->children[i]);
     }
+    AL_COUNT(type, -1);
     PyObject_GC_Del(op);
     Py_DECREF(type);
     al_state_disown(state);

@@ -234,6 +234,7 @@ shield_new_callback(al_state *state, PyObject *other, PyObject *link,
     if (self == NULL) {
         return NULL;
     }
+    AL_COUNT(state->ShieldingType, 1);
     self->vectorcall = Shielding_vectorcall;
     self->state = al_state_own(state);
     self->other = Py_NewRef(other);
@@ -456,6 +457,7 @@ Shielding_dealloc(PyObject *op)
 
     PyObject_GC_UnTrack(op);
     (void)Shielding_clear(op);
+    AL_COUNT(type, -1);
     PyObject_GC_Del(op);
     Py_DECREF(type);
     al_state_disown(state);

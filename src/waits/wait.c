@@ -261,6 +261,7 @@ wait_new(al_state *state, PyObject *futures, wait_return_when return_when)
         Py_DECREF(futures);
         return NULL;
     }
+    AL_COUNT(state->WaitingType, 1);
     self->vectorcall = Waiting_vectorcall;
     self->state = al_state_own(state);
     memset(self->futures, 0, (size_t)count * sizeof(PyObject *));
@@ -602,6 +603,7 @@ Waiting_dealloc(PyObject *op)
     for (Py_ssize_t i = 0; i < Py_SIZE(op); i++) {
         Py_XDECREF(WaitingObject_CAST(op)->futures[i]);
     }
+    AL_COUNT(type, -1);
     PyObject_GC_Del(op);
     Py_DECREF(type);
     al_state_disown(state);
