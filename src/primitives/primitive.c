@@ -108,16 +108,21 @@ al_primitive_look(PyObject *op, al_primitive_kind kind)
 }
 
 PyObject *
+al_primitive_stock(const al_state *state, al_primitive_kind kind)
+{
+    return PyMapping_GetItemString(state->imports.stock_primitives,
+                                   primitive_names[kind]);
+}
+
+PyObject *
 al_primitive_call_stock(PyObject *op, al_primitive_kind kind, const char *name,
                         PyObject *const *args, Py_ssize_t nargs)
 {
     al_state *state = al_primitive_CAST(op)->state;
     PyObject *stack[5] = {op};
-    PyObject *stock = PyDict_GetItemString(state->imports.stock_primitives,
-                                           primitive_names[kind]);
+    PyObject *stock = al_primitive_stock(state, kind);
 
     if (stock == NULL) {
-        PyErr_SetString(PyExc_KeyError, primitive_names[kind]);
         return NULL;
     }
     assert(nargs + 1 <= (Py_ssize_t)Py_ARRAY_LENGTH(stack));
@@ -125,6 +130,7 @@ al_primitive_call_stock(PyObject *op, al_primitive_kind kind, const char *name,
         stack[i + 1] = args[i];
     }
     PyObject *method = PyObject_GetAttrString(stock, name);
+    Py_DECREF(stock);
     if (method == NULL) {
         return NULL;
     }

@@ -51,6 +51,10 @@ al_primitive_is_plain(PyObject *op, al_primitive_kind kind)
                : al_primitive_look(op, kind);
 }
 
+/* asyncio's class of a kind. -> new reference, or NULL with an exception set. */
+AL_NODISCARD PyObject *
+al_primitive_stock(const al_state *state, al_primitive_kind kind);
+
 /* Call the method of asyncio's class: asyncio's own Python code, or what the
  * program has put there. -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *

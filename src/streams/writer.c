@@ -367,9 +367,10 @@ writer_may_have(const al_state *state, PyObject *reader)
     {
         return 1;
     }
-    PyObject *stock =
-        PyDict_GetItemString(state->imports.stock_primitives, "StreamReader");
-    return stock == NULL ? 0 : PyObject_IsInstance(reader, stock);
+    PyObject *stock = al_primitive_stock(state, AL_STREAM_READER);
+    int rc = stock == NULL ? -1 : PyObject_IsInstance(reader, stock);
+    Py_XDECREF(stock);
+    return rc;
 }
 
 static int
