@@ -19,6 +19,17 @@ al_call_find(PyObject *globals, PyObject *name)
     return found;
 }
 
+/* Whether a module has `stock` by a name: 1, 0, or -1 with an exception set. */
+AL_NODISCARD static inline int
+al_call_finds(PyObject *globals, PyObject *name, PyObject *stock)
+{
+    PyObject *found;
+    int rc = PyDict_GetItemRef(globals, name, &found);
+
+    Py_XDECREF(found); /* only to compare */
+    return rc < 0 ? -1 : found == stock;
+}
+
 /* Call `function` (stolen, may be NULL: it was not found) with `argument`, with
  * none if that is NULL. -> new reference, or NULL with an exception set. */
 AL_NODISCARD static inline PyObject *

@@ -25,6 +25,7 @@
  *       the type can make a look necessary; otherwise it is AL_LOOP_LOOK. */
 #include "loop/loop.h"
 
+#include "base/call.h"
 #include "base/cycles.h"
 #include "base/type_tag.h"
 
@@ -75,16 +76,11 @@ patches_find_replaced(const al_state *state)
 
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(places); i++) {
         PyObject *place = PyTuple_GET_ITEM(places, i);
-        PyObject *value;
-        if (PyDict_GetItemRef(PyTuple_GET_ITEM(place, 0),
-                              PyTuple_GET_ITEM(place, 1), &value) < 0)
-        {
-            return -1;
-        }
-        bool is_replaced = value != PyTuple_GET_ITEM(place, 2);
-        Py_XDECREF(value);
-        if (is_replaced) {
-            return 1;
+        int is_stock = al_call_finds(PyTuple_GET_ITEM(place, 0),
+                                     PyTuple_GET_ITEM(place, 1),
+                                     PyTuple_GET_ITEM(place, 2));
+        if (is_stock <= 0) {
+            return is_stock < 0 ? -1 : 1;
         }
     }
     return patches_has_other_code(state);

@@ -64,6 +64,29 @@ al_clock_current_task(al_state *state, PyObject *loop)
     return task;
 }
 
+int
+al_clock_awaiting_task(al_state *state, PyObject *loop, PyObject **task)
+{
+    *task = NULL;
+#if AL_HAS_AWAITED_BY
+    PyObject *current = al_clock_current_task(state, loop);
+
+    if (current == NULL) {
+        return -1;
+    }
+    if (AL_LIKELY(Py_IS_TYPE(current, state->TaskType))) {
+        *task = current; /* moved to the caller */
+        return 1;
+    }
+    bool is_none = current == Py_None;
+    Py_DECREF(current);
+    return is_none;
+#else
+    (void)state, (void)loop;
+    return 1;
+#endif
+}
+
 /* --- time ------------------------------------------------------------------ */
 
 /* Whether the loop is ours and has our time(): then *now. 1, 0, or -1 with an

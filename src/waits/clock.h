@@ -21,6 +21,28 @@ al_clock_loop_or_none(al_state *state);
 AL_NODISCARD PyObject *
 al_clock_current_task(al_state *state, PyObject *loop);
 
+/* The loop, if it is ours and its create_future() would only do what
+ * al_future_make() does. -> borrowed, or NULL. `loop` may be NULL. */
+static inline al_loop_head *
+al_clock_direct_loop(PyObject *loop)
+{
+    if (loop == NULL || !al_loop_is_ours(loop)) {
+        return NULL;
+    }
+    al_loop_head *head = al_loop_head_CAST(loop);
+    return AL_LOAD(head->is_direct) &&
+                   !(head->overrides & AL_OVERRIDES_CREATE_FUTURE)
+               ? head
+               : NULL;
+}
+
+/* Set *task to the task that is noted as awaiting from now on (owned), or to
+ * NULL if there is none or no call graph is kept. `loop` as in
+ * al_clock_current_task(). 1; 0: it is of another type, asyncio has to do it;
+ * -1 with an exception set. */
+AL_NODISCARD int
+al_clock_awaiting_task(al_state *state, PyObject *loop, PyObject **task);
+
 /* loop.time() + delay. -> new reference, or NULL with an exception set. */
 AL_NODISCARD PyObject *
 al_clock_after(al_state *state, PyObject *loop, PyObject *delay);

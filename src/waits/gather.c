@@ -14,6 +14,7 @@
 #include "task/future.h"
 #include "task/registry.h"
 #include "task/task.h"
+#include "waits/callback.h"
 #include "waits/clock.h"
 
 /* The callback of the futures that are gathered. */
@@ -199,11 +200,7 @@ Gathering_vectorcall(PyObject *op, PyObject *const *args, size_t nargsf,
 {
     GatheringObject *self = GatheringObject_CAST(op);
 
-    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames != NULL ||
-        !al_future_check_exact(self->state, args[0]) ||
-        !al_future_is_done(args[0]))
-    {
-        PyErr_SetString(PyExc_TypeError, "expected a future that is done");
+    if (!al_callback_check(self->state, args, nargsf, kwnames)) {
         return NULL;
     }
     Py_INCREF(op);
@@ -387,9 +384,8 @@ gather_usual(al_state *state, PyObject *const *args, Py_ssize_t nargs,
     {
         return NULL;
     }
-    if (PyDict_GetItem(state->imports.tasks_globals,
-                       state->names.ensure_future) !=
-        state->imports.ensure_future)
+    if (al_call_finds(state->imports.tasks_globals, state->names.ensure_future,
+                      state->imports.ensure_future) <= 0)
     {
         return NULL;
     }

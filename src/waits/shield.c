@@ -18,6 +18,7 @@
 #include "task/future.h"
 #include "task/registry.h"
 #include "task/task.h"
+#include "waits/callback.h"
 #include "waits/clock.h"
 
 /* A callback, of the inner future or of the outer one. */
@@ -207,11 +208,7 @@ Shielding_vectorcall(PyObject *op, PyObject *const *args, size_t nargsf,
 {
     ShieldingObject *self = ShieldingObject_CAST(op);
 
-    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames != NULL ||
-        !al_future_check_exact(self->state, args[0]) ||
-        !al_future_is_done(args[0]))
-    {
-        PyErr_SetString(PyExc_TypeError, "expected a future that is done");
+    if (!al_callback_check(self->state, args, nargsf, kwnames)) {
         return NULL;
     }
     Py_INCREF(op);
@@ -273,64 +270,13 @@ shield_connect(al_state *state, PyObject *inner, PyObject *outer,
     return rc;
 }
 
-/* Whether a module of asyncio has by a name what it had when we were imported:
- * 1, 0, or -1 with an exception set. */
-static int
-shield_is_stock(PyObject *globals, PyObject *name, PyObject *stock)
-{
-    PyObject *found;
-    int rc = PyDict_GetItemRef(globals, name, &found);
-
-    Py_XDECREF(found); /* only to compare */
-    return rc < 0 ? -1 : found == stock;
-}
-
-/* The loop, if it is ours and its create_future() would only do what
- * al_future_make() does. -> borrowed, or NULL. */
-static al_loop_head *
-shield_direct_loop(PyObject *loop)
-{
-    if (loop == NULL || !al_loop_is_ours(loop)) {
-        return NULL;
-    }
-    al_loop_head *head = al_loop_head_CAST(loop);
-    return AL_LOAD(head->is_direct) &&
-                   !(head->overrides & AL_OVERRIDES_CREATE_FUTURE)
-               ? head
-               : NULL;
-}
-
-/* Set *task to the task that awaits from now on (owned), or NULL if there is
- * none: 1; 0 if asyncio has to do it; -1 with an exception set. */
-static int
-shield_find_task(al_state *state, PyObject *loop, PyObject **task)
-{
-    *task = NULL;
-#if AL_HAS_AWAITED_BY
-    *task = al_clock_current_task(state, loop);
-    if (*task == NULL) {
-        return -1;
-    }
-    if (*task == Py_None) {
-        Py_CLEAR(*task);
-    }
-    else if (AL_UNLIKELY(!Py_IS_TYPE(*task, state->TaskType))) {
-        Py_CLEAR(*task);
-        return 0;
-    }
-#else
-    (void)state, (void)loop;
-#endif
-    return 1;
-}
-
 /* -> the outer future; NULL without an exception if asyncio has to do it. */
 static PyObject *
 shield_on(al_state *state, al_loop_head *loop, PyObject *arg, bool is_future)
 {
     PyObject *task, *outer = NULL;
 
-    if (shield_find_task(state, (PyObject *)loop, &task) <= 0) {
+    if (al_clock_awaiting_task(state, (PyObject *)loop, &task) <= 0) {
         return NULL;
     }
     PyObject *inner =
@@ -351,12 +297,13 @@ static PyObject *
 shield_coroutine(al_state *state, PyObject *coro)
 {
     PyObject *result = NULL;
-    int is_stock = shield_is_stock(state->imports.events_globals,
-                                   state->names.get_event_loop,
-                                   state->imports.get_event_loop);
+    int is_stock = al_call_finds(state->imports.events_globals,
+                                 state->names.get_event_loop,
+                                 state->imports.get_event_loop);
     PyObject *loop = is_stock > 0 ? al_clock_loop_or_none(state) : NULL;
 
-    if (al_task_direct_loop(loop) != NULL && shield_direct_loop(loop) != NULL)
+    if (al_task_direct_loop(loop) != NULL &&
+        al_clock_direct_loop(loop) != NULL)
     {
         result = shield_on(state, al_loop_head_CAST(loop), coro, false);
     }
@@ -372,7 +319,7 @@ shield_future(al_state *state, PyObject *future)
         return Py_NewRef(future);
     }
     PyObject *loop = Py_XNewRef(al_future_of(future)->loop);
-    al_loop_head *head = shield_direct_loop(loop);
+    al_loop_head *head = al_clock_direct_loop(loop);
     PyObject *result =
         head == NULL ? NULL : shield_on(state, head, future, true);
     Py_XDECREF(loop);
@@ -384,9 +331,9 @@ static PyObject *
 shield_usual(al_state *state, PyObject *arg)
 {
     if (AL_UNLIKELY(state->imports.shield_is_known != Py_True) ||
-        shield_is_stock(state->imports.tasks_globals,
-                        state->imports.shield_ensures,
-                        state->imports.shield_ensure_future) <= 0)
+        al_call_finds(state->imports.tasks_globals,
+                      state->imports.shield_ensures,
+                      state->imports.shield_ensure_future) <= 0)
     {
         return NULL;
     }

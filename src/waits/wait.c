@@ -19,6 +19,7 @@
 #include "primitives/awaitable.h"
 #include "task/future.h"
 #include "task/registry.h"
+#include "waits/callback.h"
 #include "waits/clock.h"
 #include "waits/function.h"
 
@@ -130,11 +131,7 @@ Waiting_vectorcall(PyObject *op, PyObject *const *args, size_t nargsf,
 {
     WaitingObject *self = WaitingObject_CAST(op);
 
-    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames != NULL ||
-        !al_future_check_exact(self->state, args[0]) ||
-        !al_future_is_done(args[0]))
-    {
-        PyErr_SetString(PyExc_TypeError, "expected a future that is done");
+    if (!al_callback_check(self->state, args, nargsf, kwnames)) {
         return NULL;
     }
     Py_INCREF(op);
@@ -342,10 +339,7 @@ wait_parse(PyObject *return_when)
 static bool
 wait_is_direct(const WaitingObject *self, PyObject *loop)
 {
-    if (!al_loop_is_ours(loop) ||
-        !AL_LOAD(al_loop_head_CAST(loop)->is_direct) ||
-        (al_loop_head_CAST(loop)->overrides & AL_OVERRIDES_CREATE_FUTURE))
-    {
+    if (al_clock_direct_loop(loop) == NULL) {
         return false;
     }
     for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) {
@@ -354,30 +348,6 @@ wait_is_direct(const WaitingObject *self, PyObject *loop)
         }
     }
     return true;
-}
-
-/* Set self->task if call graphs are kept: 1; 0 if asyncio has to do it; -1 with
- * an exception set. */
-static int
-wait_find_task(WaitingObject *self)
-{
-#if AL_HAS_AWAITED_BY
-    PyObject *task = al_clock_current_task(self->state, NULL);
-
-    if (task == NULL) {
-        return -1;
-    }
-    if (AL_LIKELY(Py_IS_TYPE(task, self->state->TaskType))) {
-        self->task = task; /* moved to here */
-        return 1;
-    }
-    bool is_none = task == Py_None;
-    Py_DECREF(task);
-    return is_none;
-#else
-    (void)self;
-    return 1;
-#endif
 }
 
 /* Make the waiter, and the timer if `timeout` is not None. 0, or -1 with an
@@ -429,7 +399,7 @@ wait_begin_on(WaitingObject *self, PyObject *loop, PyObject *timeout)
     {
         return 0;
     }
-    int rc = wait_find_task(self);
+    int rc = al_clock_awaiting_task(self->state, NULL, &self->task);
     if (rc <= 0) {
         return rc;
     }
