@@ -1,10 +1,10 @@
 /* type_tag.h - tells whether a type, or a base of it, has changed.
  *
  * The interpreter gives a type a new version tag after each change, when an
- * attribute is looked up in it.  It has only so many tags: 65,535 for all
- * types, and from 3.13 on 1,000 for each.  So a type may have none any longer,
- * in a program that replaces methods again and again, as tests with mocks do.
- * Then a sum of its attributes stands in for the tag; it takes microseconds. */
+ * attribute is looked up in it.  From 3.13 on it gives each type 1,000 of them.
+ * So a type may have none any longer, in a program that replaces methods again
+ * and again, as tests with mocks do.  Then a sum of its attributes stands in
+ * for the tag; it takes microseconds. */
 #ifndef AL_BASE_TYPE_TAG_H
 #define AL_BASE_TYPE_TAG_H
 
